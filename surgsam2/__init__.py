@@ -1,0 +1,53 @@
+"""SurgSAM2: promptable, real-time segmentation of surgical video.
+
+SAM 2 with Efficient Frame Pruning (arXiv 2408.07931) as a streaming, multi-object
+engine with bounded memory. Importing this package does not import torch; names
+that need it are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from surgsam2.errors import SurgSAM2Error
+from surgsam2.version import __version__
+
+# name -> module that defines it; imported on first use (PEP 562)
+_LAZY = {
+    "EFP": "surgsam2.model.pruning",
+    "FrameResult": "surgsam2.results",
+    "PromptSet": "surgsam2.prompts",
+    "Tracker": "surgsam2.tracking.tracker",
+    "load_model": "surgsam2.model.build",
+    "load_prompts": "surgsam2.prompts",
+    "open_video": "surgsam2.video",
+    "segment_video": "surgsam2.tracking.segment",
+}
+_SUBPACKAGES = ("data", "evaluation", "outputs", "video")
+
+__all__ = ["SurgSAM2Error", "__version__", *_LAZY]
+
+if TYPE_CHECKING:
+    from surgsam2.model.build import load_model as load_model
+    from surgsam2.model.pruning import EFP as EFP
+    from surgsam2.prompts import PromptSet as PromptSet
+    from surgsam2.prompts import load_prompts as load_prompts
+    from surgsam2.results import FrameResult as FrameResult
+    from surgsam2.tracking.segment import segment_video as segment_video
+    from surgsam2.tracking.tracker import Tracker as Tracker
+    from surgsam2.video import open_video as open_video
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    if name in _SUBPACKAGES:
+        return import_module(f"surgsam2.{name}")
+    raise AttributeError(f"module 'surgsam2' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBPACKAGES})

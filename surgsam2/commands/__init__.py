@@ -1,0 +1,1 @@
+"""The `surgsam2` command, one file per sub-command."""

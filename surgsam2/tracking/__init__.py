@@ -1,0 +1,1 @@
+"""The streaming tracker and its per-object memory."""
