@@ -1,0 +1,51 @@
+"""The `surgsam2` command: finds the sub-command, prints errors, sets exit codes.
+
+Exit codes: 0 done, 2 bad input (one line on standard error says what to do), 130
+stopped by Ctrl-C with everything so far valid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from surgsam2.commands import demo, doctor, evaluate, models, segment
+from surgsam2.errors import SurgSAM2Error
+from surgsam2.version import __version__
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; each sub-command sets `run`, a function of the arguments."""
+    parser = argparse.ArgumentParser(
+        prog="surgsam2",
+        description="Promptable, real-time segmentation of surgical video.",
+    )
+    parser.add_argument("--version", action="version", version=f"surgsam2 {__version__}")
+    parser.add_argument(
+        "--log-level", choices=LOG_LEVELS, default="warning", help="how much to log (%(default)s)"
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (demo, segment, evaluate, models, doctor):
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    args = build_parser().parse_args(arguments)
+    logging.basicConfig(level=args.log_level.upper(), format="surgsam2: %(levelname)s: %(message)s")
+    try:
+        return int(args.run(args))
+    except SurgSAM2Error as error:
+        print(f"surgsam2: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("surgsam2: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""`surgsam2 doctor`: what is installed, which devices work, what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+INSTALL_SAM2 = "SAM2_BUILD_CUDA=0 pip install --no-build-isolation --no-deps sam2==1.1.0"
+
+# module, distribution, what to do when it is missing
+REQUIRED = (
+    ("torch", "torch", "pip install torch (see https://pytorch.org/get-started for your GPU)"),
+    ("sam2.modeling.sam2_base", "sam2", f"after torch: {INSTALL_SAM2}"),
+    ("numpy", "numpy", "pip install numpy"),
+    ("hydra", "hydra-core", "pip install hydra-core"),
+    ("iopath", "iopath", "pip install iopath"),
+    ("PIL", "pillow", "pip install pillow"),
+    ("cv2", "opencv-python-headless", "pip install opencv-python-headless"),
+    ("av", "av", "pip install av"),
+    ("SimpleITK", "SimpleITK", "pip install SimpleITK"),
+    ("pycocotools", "pycocotools", "pip install pycocotools"),
+    ("safetensors", "safetensors", "pip install safetensors"),
+    ("tqdm", "tqdm", "pip install tqdm"),
+)
+OPTIONAL = (
+    ("monai", "monai", "for the MONAI bundle: pip install 'monai[fire,ignite]'"),
+    ("matplotlib", "matplotlib", "for plots in reports: pip install matplotlib"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    status: str
+    """`ok`, `missing`, `broken` or `note`."""
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.status:8} {self.subject:24} {self.text}"
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add `doctor`."""
+    parser = subparsers.add_parser("doctor", help="check the installation and the devices")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; exit code 2 when something required is missing or broken."""
+    findings = list(examine())
+    for finding in findings:
+        print(finding)
+    bad = [f for f in findings if f.status in ("missing", "broken")]
+    if bad:
+        print(f"\n{len(bad)} to mend: do what the lines marked missing or broken say.")
+        return 2
+    print("\nEverything that is needed works.")
+    return 0
+
+
+def examine() -> Iterator[Finding]:
+    """Look at Python, packages, devices, the built-in model and the cache, in this order."""
+    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
+    found = {}
+    for module, name, remedy in REQUIRED:
+        finding = _package(module, name, remedy, required=True)
+        found[name] = finding.status == "ok"
+        yield finding
+    for module, name, remedy in OPTIONAL:
+        yield _package(module, name, remedy, required=False)
+    yield _torchvision()
+    if found["torch"]:
+        yield from _devices()
+    if found["torch"] and found["sam2"] and found["hydra-core"]:
+        yield from _models()
+
+
+def _package(module: str, name: str, remedy: str, *, required: bool) -> Finding:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        absent = error.name == module.split(".", maxsplit=1)[0]
+        text = remedy if absent else f"needs {error.name}: pip install {error.name}"
+        return Finding("missing" if required else "note", name, text)
+    except Exception as error:  # a broken binary package can raise anything on import
+        text = f"{type(error).__name__}: {_first_line(error)}; reinstall it: {remedy}"
+        return Finding("broken" if required else "note", name, text)
+    return Finding("ok", name, _version(name))
+
+
+def _torchvision() -> Finding:
+    """Only its presence is looked up: importing one that does not match torch can crash."""
+    try:
+        installed = version("torchvision")
+    except PackageNotFoundError:
+        return Finding("ok", "torchvision", "not installed, and not needed")
+    return Finding("ok", "torchvision", f"{installed} is installed; it is never used")
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    from surgsam2.model.devices import available_devices
+
+    for name in available_devices():
+        try:
+            value = float((torch.ones(2, 2, device=name) @ torch.ones(2, 2, device=name)).sum())
+        except RuntimeError as error:
+            yield Finding("broken", f"device {name}", f"{_first_line(error)}; update its driver")
+            continue
+        title = torch.cuda.get_device_name(name) if name.startswith("cuda") else "works"
+        yield Finding("ok" if value == 8 else "broken", f"device {name}", title)
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = (
+            f"torch is built for CUDA {built}, but finds no usable GPU or driver"
+            if built
+            else "this torch is built without CUDA"
+        )
+        yield Finding("note", "device cuda", f"{why}; the CPU is used")
+
+
+def _models() -> Iterator[Finding]:
+    from surgsam2.model.build import BUILT_IN, UNTRAINED
+    from surgsam2.model.zoo import cache_folder, known_checkpoints
+
+    trained = BUILT_IN.is_file()
+    yield Finding("ok" if trained else "note", "model demo", "built in" if trained else UNTRAINED)
+    here = [entry.name for entry in known_checkpoints().values() if entry.path.is_file()]
+    yield Finding("ok", "downloaded models", f"{', '.join(here) or 'none'} in {cache_folder()}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return f"imported from {sys.modules[name].__file__}" if name in sys.modules else "imported"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,57 @@
+"""`surgsam2 models`: known checkpoints, fetched and checked."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add `models list|download|verify`."""
+    parser = subparsers.add_parser("models", help="list, download and verify checkpoints")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    action = actions.add_parser("list", help="known checkpoints and where they come from")
+    action.set_defaults(run=_list)
+
+    action = actions.add_parser("download", help="fetch a published checkpoint")
+    action.add_argument("name", help="a name from `surgsam2 models list`")
+    action.set_defaults(run=_download)
+
+    action = actions.add_parser("verify", help="load a checkpoint and print its SHA-256")
+    action.add_argument("name", help="a name from the list, or a checkpoint file")
+    action.add_argument("--config", help="configuration to check against (default: its own)")
+    action.set_defaults(run=_verify)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from surgsam2.model.build import BUILT_IN
+    from surgsam2.model.zoo import known_checkpoints
+
+    state = "built in" if BUILT_IN.is_file() else "built in, untrained"
+    rows = [("demo", state, "the small model that comes with surgsam2")]
+    for entry in known_checkpoints().values():
+        rows.append(
+            (entry.name, "here" if entry.path.is_file() else "-", entry.url or entry.source)
+        )
+    for name, state, source in rows:
+        print(f"{name:26} {state:20} {source}")
+    return 0
+
+
+def _download(args: argparse.Namespace) -> int:
+    from surgsam2.model.zoo import download
+
+    print(download(args.name))
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from surgsam2.model.build import load_model
+    from surgsam2.outputs import sha256_of
+
+    model = load_model(args.name, config=args.config, device="cpu")
+    parameters = sum(p.numel() for p in model.network.parameters())
+    print(f"{args.name}: fits {model.name}, {parameters / 1e6:.1f} M parameters")
+    if model.checkpoint is not None:
+        print(f"sha256 {sha256_of(model.checkpoint)}  {model.checkpoint}")
+    return 0

@@ -1,0 +1,168 @@
+"""`load_model`: configuration, checkpoint, device and number format become a model."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from PIL import Image
+
+from surgsam2.errors import CheckpointError, InputError
+from surgsam2.model import zoo
+from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
+from surgsam2.model.configs import check_config, config_names, load_config
+from surgsam2.model.devices import resolve_device, resolve_dtype
+from surgsam2.model.network import SurgSAM2Network
+from surgsam2.model.pruning import EFP
+
+logger = logging.getLogger(__name__)
+
+BUILT_IN = Path(__file__).parents[1] / "bundle" / "models" / "model.pt"
+UNTRAINED = (
+    "the built-in model is not trained yet: its masks are meaningless beyond the prompted frame"
+)
+# SAM 2's normalisation (that of ImageNet), RGB in 0..1
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass
+class SurgSAM2Model:
+    """A network ready for tracking. Made by `load_model`; safe to share between trackers."""
+
+    name: str
+    """Name of the configuration."""
+    network: SurgSAM2Network
+    """The sam2 network in evaluation mode; its state dict keys are SAM 2's own."""
+    config: DictConfig
+    """Resolved configuration, as `hydra.utils.instantiate` takes it."""
+    device: torch.device
+    dtype: torch.dtype
+    """Format of the arithmetic (autocast); weights stay float32."""
+    pruning: EFP
+    checkpoint: Path | None
+    """File the weights came from; None for untrained weights."""
+    _normalisation: tuple[torch.Tensor, torch.Tensor] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (_MEAN, _STD))
+        self._normalisation = (mean, std)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network's square input in pixels."""
+        return int(self.network.image_size)
+
+    def preprocess(self, frame: np.ndarray) -> torch.Tensor:
+        """SAM 2's own preprocessing: a square by PIL's bicubic filter, then normalised.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+
+        Returns:
+            (1, 3, S, S) float32 on the model's device.
+        """
+        square = Image.fromarray(frame).resize((self.image_size, self.image_size))
+        pixels = torch.from_numpy(np.array(square)).to(self.device).permute(2, 0, 1)
+        mean, std = self._normalisation
+        return ((pixels.float() / 255.0 - mean) / std)[None]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context in which the network is called."""
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def load_model(
+    name_or_path: str | Path = "demo",
+    config: str | None = None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    pruning: EFP | str | None = EFP(),  # noqa: B008 - immutable
+    compile: bool = False,
+) -> SurgSAM2Model:
+    """Load a model.
+
+    Args:
+        name_or_path: `demo` (the built-in model), a configuration name (its published
+            checkpoint, see `surgsam2 models list`), or a checkpoint file: `.pt`/`.pth`
+            with `{"model": state_dict}` or a bare state dict, or `.safetensors`.
+        config: configuration name, or a YAML file of one's own; None takes the one that
+            belongs to the checkpoint, at 512 pixels.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:0`, `mps`.
+        dtype: `auto` (bfloat16 autocast on CUDA, float32 elsewhere), `float32`,
+            `bfloat16`, `float16`.
+        pruning: Efficient Frame Pruning, or the name of its form; None is `off`.
+        compile: compile the image encoder with `torch.compile`; the first frame then
+            takes minutes.
+
+    Raises:
+        InputError: unknown model, configuration, dtype or pruning form.
+        CheckpointError: unreadable file, or weights of another network.
+        DeviceError: the device does not exist here.
+    """
+    target = resolve_device(device)
+    number_format = resolve_dtype(dtype, target)
+    efp = pruning if isinstance(pruning, EFP) else EFP(form=pruning or "off")  # type: ignore[arg-type]
+    path, named_config = _locate(name_or_path)
+    state = read_checkpoint(path) if path is not None else None
+    config_name = config or named_config
+    if config_name is None:
+        assert state is not None
+        config_name = infer_config(state, name_or_path)
+    resolved = load_config(config_name)
+    network = _build(resolved)
+    if efp.form != "off" and efp.prune > network.num_maskmem - 2:
+        raise InputError(
+            f"EFP prune must be at most {network.num_maskmem - 2} for a bank of "
+            f"{network.num_maskmem} memories (the first and the last always stay), got {efp.prune}"
+        )
+    if state is not None:
+        load_state(network, state, path=path or "", config_name=config_name)
+    else:
+        logger.warning(UNTRAINED)
+    network = network.to(target).eval().requires_grad_(False)
+    if compile:
+        network.image_encoder.compile(dynamic=False)
+    return SurgSAM2Model(
+        config_name, network, resolved, target, number_format, efp, checkpoint=path
+    )
+
+
+def _locate(name_or_path: str | Path) -> tuple[Path | None, str | None]:
+    """(checkpoint file, configuration it is named with); no file for an untrained `demo`."""
+    name = str(name_or_path)
+    if name == "demo":
+        return (BUILT_IN if BUILT_IN.is_file() else None), "demo"
+    known = zoo.find_known(name)
+    if known is not None:
+        if not known.path.is_file():
+            how = (
+                f"run: surgsam2 models download {known.name}"
+                if known.url
+                else f"get it from {known.source} and put it there"
+            )
+            raise CheckpointError(f"{known.path}: the weights of {name!r} are not here; {how}")
+        return known.path, name if name in config_names() else known.config
+    path = Path(name_or_path).expanduser()
+    if not path.exists() and not path.suffix:
+        names = ", ".join(["demo", *zoo.known_checkpoints()])
+        raise InputError(f"model {name!r} is neither a file nor a known model ({names})")
+    return path, None
+
+
+def _build(config: DictConfig) -> SurgSAM2Network:
+    """A network with seeded random weights."""
+    check_config(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = instantiate(config, _recursive_=True)
+    assert isinstance(network, SurgSAM2Network)
+    return network

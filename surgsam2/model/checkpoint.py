@@ -1,0 +1,183 @@
+"""Checkpoint files: read as data only, and matched to a network with plain words.
+
+Files are SAM 2's ``{"model": state_dict}`` or a bare state dict (`.pt`, `.pth`), or
+safetensors. They are never unpickled beyond tensors: a checkpoint that would run code
+is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from surgsam2.errors import CheckpointError
+
+StateDict = dict[str, torch.Tensor]
+
+# what tells the architectures apart: (channels of the first layer, blocks of the trunk)
+_TRUNKS = {
+    (96, 12): "hiera-tiny",
+    (96, 16): "hiera-small",
+    (112, 24): "hiera-base-plus",
+    (144, 48): "hiera-large",
+}
+_PATCH = "image_encoder.trunk.patch_embed.proj.weight"
+_ONLY_IN_SAM21 = "obj_ptr_tpos_proj.weight"
+_ROPE = ".freqs_cis"
+
+
+def read_checkpoint(path: str | Path) -> StateDict:
+    """Read a checkpoint file into CPU memory.
+
+    Returns:
+        name -> tensor.
+
+    Raises:
+        CheckpointError: missing, empty or unreadable file; a file that holds more than
+            tensors; a file without a state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: the file is empty; copy or download it again")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not state:
+        raise CheckpointError(f"{path}: holds no state dict (a table of named tensors)")
+    wrong = [k for k, v in state.items() if not isinstance(v, torch.Tensor)]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: not a state dict of tensors; entry {wrong[0]!r} is a "
+            f"{type(state[wrong[0]]).__name__}. Save the state dict, or put it under 'model'"
+        )
+    return state
+
+
+def infer_config(state: StateDict, path: str | Path) -> str:
+    """The 512-pixel configuration that a state dict belongs to.
+
+    Weights do not tell the resolution they were trained at; 512 is SurgSAM2's.
+
+    Raises:
+        CheckpointError: not a network this package knows.
+    """
+    kind = _kind(state)
+    if kind is None:
+        raise CheckpointError(
+            f"{path}: not a known SAM 2 network ({describe(state)}); name its config"
+        )
+    return kind if kind == "demo" else f"{kind}-512"
+
+
+def describe(state: StateDict) -> str:
+    """One phrase that says what network a state dict comes from."""
+    kind = _kind(state)
+    if kind is not None:
+        return f"a {kind} network"
+    if _PATCH not in state:
+        return f"{len(state)} tensors, no SAM 2 image encoder among them"
+    return f"an image encoder of {len(state[_PATCH])} channels and {_blocks(state)} blocks"
+
+
+def load_state(network: nn.Module, state: StateDict, *, path: str | Path, config_name: str) -> None:
+    """Copy a state dict into a network; every tensor must match.
+
+    Raises:
+        CheckpointError: saying whether the checkpoint is of another size, another SAM 2
+            version or another resolution (rotary position tables), or which tensors are
+            missing, unexpected or of another shape.
+    """
+    expected = network.state_dict()
+    size = getattr(network, "image_size", None)
+    state = _drop_rope_tables(state, path=path, image_size=size, config_name=config_name)
+    kind, wanted = _kind(state), _kind(expected)
+    if kind is not None and wanted is not None and kind != wanted:
+        hint = kind if kind == "demo" else f"{kind}-512 or {kind}-1024"
+        raise CheckpointError(
+            f"{path}: is {describe(state)}, but the config {config_name!r} is "
+            f"{describe(expected)}; use the config {hint}"
+        )
+    problems = []
+    if missing := sorted(expected.keys() - state.keys()):
+        problems.append(f"{len(missing)} missing ({_some(missing)})")
+    if unexpected := sorted(state.keys() - expected.keys()):
+        problems.append(f"{len(unexpected)} unexpected ({_some(unexpected)})")
+    other = [
+        f"{k} is {tuple(state[k].shape)}, should be {tuple(v.shape)}"
+        for k, v in expected.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    if other:
+        problems.append(f"{len(other)} of another shape ({_some(other)})")
+    if problems:
+        raise CheckpointError(
+            f"{path}: does not fit the config {config_name!r}; tensors: {'; '.join(problems)}"
+        )
+    network.load_state_dict(state)
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch raises the same error for code in a pickle and for a file that is no pickle
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            raise CheckpointError(
+                f"{path}: refused, because it holds more than tensors and loading it could run "
+                "code. Ask its author for a plain state dict or a safetensors file"
+            ) from error
+        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
+
+
+def _drop_rope_tables(
+    state: StateDict, *, path: str | Path, image_size: int | None, config_name: str
+) -> StateDict:
+    """Leave out stored rotary tables: SAM 2 computes them. They do tell the resolution."""
+    tables = {k: v for k, v in state.items() if k.endswith(_ROPE)}
+    for name, table in tables.items():
+        stored = math.isqrt(table.shape[0]) * 16
+        if image_size is not None and stored != image_size:
+            raise CheckpointError(
+                f"{path}: its rotary position table {name} is for {stored}x{stored} pixels, but "
+                f"the config {config_name!r} works at {image_size}x{image_size}; use the config "
+                f"for {stored}"
+            )
+    return {k: v for k, v in state.items() if k not in tables}
+
+
+def _kind(state: StateDict) -> str | None:
+    if _PATCH not in state:
+        return None
+    channels = len(state[_PATCH])
+    if channels == 32 and _blocks(state) == 8:
+        return "demo"
+    size = _TRUNKS.get((channels, _blocks(state)))
+    if size is None:
+        return None
+    return f"{'sam2.1' if _ONLY_IN_SAM21 in state else 'sam2'}-{size}"
+
+
+def _blocks(state: StateDict) -> int:
+    prefix = "image_encoder.trunk.blocks."
+    return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,0 +1,138 @@
+"""Network configurations by name.
+
+``sam2-hiera-<size>-<resolution>`` and ``sam2.1-hiera-<size>-<resolution>`` are the
+installed `sam2` package's own YAML files at 512 or 1024 pixels;
+``surgsam2-hiera-small-512`` is the published SurgSAM2 setting; ``demo`` is the small
+network of the built-in model. A network of one's own is a YAML file in the same form.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
+
+from surgsam2.errors import InputError
+
+SIZES = {"tiny": "t", "small": "s", "base-plus": "b+", "large": "l"}
+FAMILIES = {"sam2": "sam2", "sam2.1": "sam2.1"}
+RESOLUTIONS = (512, 1024)
+NETWORK = "surgsam2.model.network.SurgSAM2Network"
+
+# SAM 2's own settings for interactive use (`apply_postprocessing` in its builder):
+# fall back to the best of three masks when the single one is unstable, and remember
+# a prompted mask as the user saw it
+_INTERACTIVE = {
+    "sam_mask_decoder_extra_args": {
+        "dynamic_multimask_via_stability": True,
+        "dynamic_multimask_stability_delta": 0.05,
+        "dynamic_multimask_stability_thresh": 0.98,
+    },
+    "binarize_mask_from_pts_for_mem_enc": True,
+}
+# settings that the streaming tracker does not have, with the value it stands for
+_FIXED = {"memory_temporal_stride_for_eval": 1, "non_overlap_masks_for_mem_enc": False}
+
+
+def config_names() -> list[str]:
+    """All configuration names, the built-in model's first."""
+    sam2 = [
+        f"{family}-hiera-{size}-{resolution}"
+        for family in FAMILIES
+        for size in SIZES
+        for resolution in RESOLUTIONS
+    ]
+    return ["demo", "surgsam2-hiera-small-512", *sam2]
+
+
+def load_config(name: str) -> DictConfig:
+    """The resolved configuration, as `hydra.utils.instantiate` takes it.
+
+    Args:
+        name: one of `config_names`, or the path of a `.yaml` file with a `model` node, as
+            in the `sam2` package. Its `_target_` entries may only name classes of `sam2`.
+
+    Raises:
+        InputError: unknown name (the message lists the nearest ones), or a file that is
+            missing, unreadable or names other code.
+    """
+    if Path(name).suffix in (".yaml", ".yml"):
+        return _finished(_own_config(Path(name)))
+    if name not in config_names():
+        near = difflib.get_close_matches(name, config_names(), n=3) or config_names()
+        raise InputError(f"unknown config {name!r}; did you mean {', '.join(near)}?")
+    if name == "demo":
+        config = _read(files("surgsam2.model") / "demo.yaml")
+    else:
+        # the published setting is the network of SAM 2.1 small at 512; what makes it
+        # SurgSAM2 are its weights and pruning
+        base = name.replace("surgsam2-hiera", "sam2.1-hiera")
+        family, _, rest = base.partition("-hiera-")
+        size, _, resolution = rest.rpartition("-")
+        config = _read(
+            files("sam2") / "configs" / FAMILIES[family] / f"{family}_hiera_{SIZES[size]}.yaml"
+        )
+        _set_resolution(config, int(resolution))
+    return _finished(config)
+
+
+def check_config(config: DictConfig) -> None:
+    """Refuse settings that the streaming tracker does not follow.
+
+    Raises:
+        InputError: naming the setting, its value and the value to use.
+    """
+    for key, value in _FIXED.items():
+        if config.get(key, value) != value:
+            raise InputError(f"config setting {key} must be {value}, got {config[key]!r}")
+
+
+def _finished(config: DictConfig) -> DictConfig:
+    merged = OmegaConf.merge(_INTERACTIVE, config, {"_target_": NETWORK})
+    assert isinstance(merged, DictConfig)
+    OmegaConf.resolve(merged)
+    return merged
+
+
+def _read(path: Any) -> DictConfig:
+    config = OmegaConf.create(path.read_text(encoding="utf-8"))
+    assert isinstance(config, DictConfig)
+    return config.model
+
+
+def _own_config(path: Path) -> DictConfig:
+    try:
+        config = OmegaConf.create(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise InputError(f"{path}: the config cannot be read ({error})") from error
+    if not isinstance(config, DictConfig) or not isinstance(config.get("model"), DictConfig):
+        raise InputError(f"{path}: a config needs a 'model' node, as in sam2's own YAML files")
+    for target in _targets(OmegaConf.to_container(config.model)):
+        if not str(target).startswith("sam2."):
+            raise InputError(
+                f"{path}: _target_ {target!r} is refused; a config may only name classes of sam2"
+            )
+    return config.model
+
+
+def _targets(node: Any) -> Iterator[Any]:
+    """All `_target_` entries below a node but its own, which is replaced."""
+    children = node.items() if isinstance(node, dict) else enumerate(node)
+    for _, child in children:
+        if isinstance(child, dict | list):
+            if isinstance(child, dict) and "_target_" in child:
+                yield child["_target_"]
+            yield from _targets(child)
+
+
+def _set_resolution(config: DictConfig, resolution: int) -> None:
+    config.image_size = resolution
+    feat = resolution // 16  # the backbone's stride
+    layer = config.memory_attention.layer
+    layer.self_attention.feat_sizes = [feat, feat]
+    layer.cross_attention.feat_sizes = [feat, feat]

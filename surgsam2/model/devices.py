@@ -1,0 +1,59 @@
+"""Device and number format, chosen or checked."""
+
+from __future__ import annotations
+
+import torch
+
+from surgsam2.errors import DeviceError, InputError
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """`auto` is CUDA, else MPS, else the CPU; anything else is checked.
+
+    Raises:
+        DeviceError: not a device name, or a device this machine does not have.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    have = ", ".join(available_devices())
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"device {str(name)!r} is not a device name; here: {have}") from error
+    usable = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not usable.get(device.type, False):
+        raise DeviceError(f"device {str(name)!r} is not available on this machine; here: {have}")
+    return device
+
+
+def available_devices() -> list[str]:
+    """Names of the devices that work here."""
+    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    return [*devices, "mps"] if torch.backends.mps.is_available() else devices
+
+
+def resolve_dtype(name: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on CUDA and float32 elsewhere.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if isinstance(name, torch.dtype) and name in DTYPES.values():
+        return name
+    if name not in DTYPES:
+        raise InputError(f"dtype must be auto, {', '.join(DTYPES)}, got {str(name)!r}")
+    return DTYPES[str(name)]

@@ -1,0 +1,229 @@
+"""SAM 2's network, with the steps of one video frame as functions of explicit arguments.
+
+`sam2.SAM2Base` runs one object at a time and finds its memories in dictionaries of
+all past frames. `SurgSAM2Network` has the same weights (state dict keys included)
+and the same arithmetic, but takes the image features once per frame and any number
+of objects as a batch, each with memories of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+
+from surgsam2.model.pruning import EFP
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """The image encoder's output for one frame; shared by all of its objects."""
+
+    tokens: torch.Tensor
+    """(P, 1, C) lowest-resolution features, P = h * w positions."""
+    position: torch.Tensor
+    """(P, 1, C) their position encoding."""
+    high_res: list[torch.Tensor]
+    """Finer feature maps for the mask decoder: (1, C0, 4h, 4w) and (1, C1, 2h, 2w)."""
+    size: tuple[int, int]
+    """(h, w) of the lowest-resolution map."""
+
+    def tokens_for(self, batch: int) -> torch.Tensor:
+        return self.tokens.expand(-1, batch, -1)
+
+    def high_res_for(self, batch: int) -> list[torch.Tensor] | None:
+        return [x.expand(batch, -1, -1, -1) for x in self.high_res] or None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The mask decoder's output for B objects of one frame."""
+
+    low_res: torch.Tensor
+    """(B, 1, S/4, S/4) float32 mask logits, S the network's image size."""
+    high_res: torch.Tensor
+    """(B, 1, S, S) float32 mask logits."""
+    pointers: torch.Tensor
+    """(B, C) object pointers."""
+    presence_logits: torch.Tensor
+    """(B, 1); above 0 the object is visible."""
+    ious: torch.Tensor
+    """(B,) predicted IoU of the chosen mask."""
+
+
+@dataclass(frozen=True)
+class MemoryBatch:
+    """What B objects remember, all with the same number of memories."""
+
+    maps: torch.Tensor
+    """(B, M, Cm, h, w) spatial memories in SAM 2's order, M >= 1."""
+    map_ages: torch.Tensor
+    """(B, M) int64: 0 for a prompted frame, else how many frames back, 1 to num_maskmem - 1."""
+    pointers: torch.Tensor
+    """(B, K, C) object pointers."""
+    pointer_ages: torch.Tensor
+    """(B, K) float32: how many frames back; signed for prompted frames where SAM 2 does so."""
+
+
+class SurgSAM2Network(SAM2Base):
+    """SAM 2 for streamed, multi-object inference. Built by `surgsam2.load_model`."""
+
+    def encode_image(self, images: torch.Tensor) -> ImageFeatures:
+        """(1, 3, S, S) float32 normalised image to features."""
+        _, tokens, positions, sizes = self._prepare_backbone_features(self.forward_image(images))
+        high_res = [
+            x.permute(1, 2, 0).view(x.size(1), x.size(2), *size)
+            for x, size in zip(tokens[:-1], sizes[:-1], strict=True)
+        ]
+        return ImageFeatures(tokens[-1], positions[-1], high_res, sizes[-1])
+
+    def decode_points(
+        self, features: ImageFeatures, points: torch.Tensor, labels: torch.Tensor
+    ) -> Decoded:
+        """A first mask from clicks or a box, without memory.
+
+        Args:
+            points: (1, P, 2) float32 in the network's square input, x before y.
+            labels: (1, P) int32: 1 and 0 for positive and negative clicks, 2 and 3
+                for the top left and bottom right corner of a box.
+        """
+        point_inputs = {"point_coords": points, "point_labels": labels}
+        return self._decode(
+            features,
+            self._without_memory(features),
+            self._use_multimask(True, point_inputs),
+            point_inputs=point_inputs,
+        )
+
+    def decode_mask(self, features: ImageFeatures, mask: torch.Tensor) -> Decoded:
+        """The memory of a mask that was given: (1, 1, S, S) float32 of 0 and 1."""
+        if not self.use_mask_input_as_output_without_sam:
+            conditioned = self._without_memory(features)
+            return self._decode(
+                features, conditioned, self._use_multimask(True, None), mask_inputs=mask
+            )
+        raw = self._as_map(features.tokens, features.size)
+        return self._decoded(
+            self._use_mask_as_output(raw, features.high_res_for(1), mask), multimask=False
+        )
+
+    def attend(
+        self,
+        features: ImageFeatures,
+        memory: MemoryBatch,
+        pruning: EFP,
+        max_pointer_age: int,
+    ) -> torch.Tensor:
+        """Condition the frame's features on each object's own memories.
+
+        Args:
+            max_pointer_age: divisor of the pointers' ages in their time encoding.
+
+        Returns:
+            (B, C, h, w) one conditioned map per object.
+        """
+        maps, ages = memory.maps.flatten(3), memory.map_ages
+        batch, count = maps.shape[:2]
+        kept = pruning.select(maps, self.num_maskmem)
+        if kept.shape[1] < count:
+            maps = maps.gather(1, kept[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+            ages = ages.gather(1, kept)
+        # time encodings belong to a frame's age, so pruning does not shift them; the
+        # table holds age 1 first and the prompted frames' (age 0) last
+        time = self.maskmem_tpos_enc[(ages - 1) % self.num_maskmem, 0, 0]  # (B, K, Cm)
+        position = self._memory_position(features.size).flatten(2)  # (1, Cm, P)
+        position = position[:, None] + time[..., None]
+
+        tokens = [_sequence_first(maps)]
+        positions = [_sequence_first(position)]
+        pointer_tokens = 0
+        if self.use_obj_ptrs_in_encoder and memory.pointers.shape[1]:
+            split = self.hidden_dim // self.mem_dim
+            pointers = memory.pointers.reshape(batch, -1, self.mem_dim).transpose(0, 1)
+            encoded = self._pointer_position(memory, max_pointer_age)
+            tokens.append(pointers)
+            positions.append(encoded.repeat_interleave(split, dim=1).transpose(0, 1))
+            pointer_tokens = pointers.shape[0]
+        conditioned = self.memory_attention(
+            curr=[features.tokens_for(batch)],
+            curr_pos=[features.position.expand(-1, batch, -1)],
+            memory=torch.cat(tokens),
+            memory_pos=torch.cat(positions),
+            num_obj_ptr_tokens=pointer_tokens,
+        )
+        return self._as_map(conditioned, features.size)
+
+    def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:
+        """Masks of B objects from their (B, C, h, w) conditioned maps, without prompts."""
+        return self._decode(features, conditioned, self._use_multimask(False, None))
+
+    def encode_memory(
+        self, features: ImageFeatures, decoded: Decoded, *, prompted: bool
+    ) -> torch.Tensor:
+        """(B, Cm, h, w) bfloat16 spatial memories of the frame, as SAM 2 stores them."""
+        high_res = decoded.high_res
+        if prompted:  # SAM 2 encodes what the user saw: the low-resolution mask, enlarged
+            high_res = F.interpolate(decoded.low_res, size=high_res.shape[-2:], mode="bilinear")
+        maps, _ = self._encode_new_memory(
+            [features.tokens_for(len(high_res))],
+            [features.size],
+            high_res,
+            decoded.presence_logits,
+            is_mask_from_pts=prompted,
+        )
+        return maps.to(torch.bfloat16)
+
+    def _decode(
+        self,
+        features: ImageFeatures,
+        conditioned: torch.Tensor,
+        multimask: bool,
+        **prompts: Any,
+    ) -> Decoded:
+        heads = self._forward_sam_heads(
+            backbone_features=conditioned,
+            high_res_features=features.high_res_for(len(conditioned)),
+            multimask_output=multimask,
+            **prompts,
+        )
+        return self._decoded(heads, multimask)
+
+    @staticmethod
+    def _decoded(heads: tuple[torch.Tensor, ...], multimask: bool) -> Decoded:
+        _, _, ious, low_res, high_res, pointers, presence_logits = heads
+        ious = ious.amax(dim=-1) if multimask else ious[:, 0]
+        return Decoded(low_res, high_res, pointers, presence_logits, ious)
+
+    def _without_memory(self, features: ImageFeatures) -> torch.Tensor:
+        return self._prepare_memory_conditioned_features(
+            frame_idx=0,
+            is_init_cond_frame=True,
+            current_vision_feats=[features.tokens],
+            current_vision_pos_embeds=[features.position],
+            feat_sizes=[features.size],
+            output_dict={},
+            num_frames=None,
+        )
+
+    def _as_map(self, tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return tokens.permute(1, 2, 0).view(-1, self.hidden_dim, *size)
+
+    def _memory_position(self, size: tuple[int, int]) -> torch.Tensor:
+        like = self.maskmem_tpos_enc.new_empty(1, self.mem_dim, *size)
+        return self.memory_encoder.position_encoding(like).to(like.dtype)
+
+    def _pointer_position(self, memory: MemoryBatch, max_pointer_age: int) -> torch.Tensor:
+        ages = memory.pointer_ages
+        if not self.add_tpos_enc_to_obj_ptrs:
+            return ages.new_zeros(*ages.shape, self.mem_dim)
+        dim = self.hidden_dim if self.proj_tpos_enc_in_obj_ptrs else self.mem_dim
+        return self.obj_ptr_tpos_proj(get_1d_sine_pe(ages / max_pointer_age, dim=dim))
+
+
+def _sequence_first(maps: torch.Tensor) -> torch.Tensor:
+    """(B, M, C, P) to SAM 2's token sequence (M * P, B, C)."""
+    return maps.permute(1, 3, 0, 2).flatten(0, 1)

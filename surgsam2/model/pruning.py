@@ -1,0 +1,110 @@
+"""Efficient Frame Pruning (EFP): which spatial memories a frame attends to.
+
+Source: SurgSAM2, arXiv 2408.07931, section 3.2, and the two published forms of
+its code. Pure tensor functions; nothing here knows the network.
+
+A frame's candidates are its spatial memories in SAM 2's order: those of the
+prompted frames first, then those of the previous frames, oldest first, the
+immediately preceding frame last. The first and the last always stay. The others
+are ranked by their similarity to the last one, and the most similar, which add
+the least, are left out of memory attention. Object pointers are not pruned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+
+from surgsam2.errors import InputError
+
+Form = Literal["capped", "full-bank", "off"]
+FORMS: tuple[str, ...] = get_args(Form)
+
+
+@dataclass(frozen=True)
+class EFP:
+    """How many spatial memories are pruned, and when.
+
+    `capped` (the SAM 2.1 release) keeps at most ``num_maskmem - prune``.
+    `full-bank` (the first release) drops exactly ``prune``, and only when there
+    are ``num_maskmem`` or more. `off` is plain SAM 2.
+
+    Raises:
+        InputError: unknown form, or a `prune` that is not a whole number of 0 or more.
+    """
+
+    form: Form = "capped"
+    prune: int = 2
+    """Memories to leave out; the paper's m = 2."""
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise InputError(f"EFP form must be one of {', '.join(FORMS)}, got {self.form!r}")
+        if not isinstance(self.prune, int) or isinstance(self.prune, bool) or self.prune < 0:
+            raise InputError(f"EFP prune must be a whole number of 0 or more, got {self.prune!r}")
+
+    def keep_count(self, count: int, num_maskmem: int) -> int:
+        """How many of `count` memories stay, for a bank of `num_maskmem` (7 in SAM 2)."""
+        if self.form == "off":
+            return count
+        if self.form == "capped":
+            kept = min(count, num_maskmem - self.prune)
+        else:
+            kept = count - self.prune if count >= num_maskmem else count
+        return max(kept, min(count, 2))  # the first and the last always stay
+
+    def select(self, maps: torch.Tensor, num_maskmem: int) -> torch.Tensor:
+        """Indices of the memories that stay.
+
+        Args:
+            maps: (B, M, C, P) memory features: B objects, M memories in SAM 2's
+                order, C channels, P positions; any float dtype.
+            num_maskmem: the network's bank size.
+
+        Returns:
+            (B, K) int64, each row ascending; no device synchronisation.
+        """
+        count = maps.shape[1]
+        keep = self.keep_count(count, num_maskmem)
+        if keep == count:
+            return torch.arange(count, device=maps.device).expand(maps.shape[0], -1)
+        return least_redundant(redundancy(maps), keep)
+
+
+def redundancy(maps: torch.Tensor) -> torch.Tensor:
+    """Similarity of each memory to the last one, the published EFP score.
+
+    Cosine similarity over the channels at every position, summed over positions,
+    in float32.
+
+    Args:
+        maps: (B, M, C, P) memory features.
+
+    Returns:
+        (B, M) float32; the last column is the last memory with itself.
+    """
+    maps = maps.float()
+    return F.cosine_similarity(maps, maps[:, -1:], dim=2).sum(dim=-1)
+
+
+def least_redundant(scores: torch.Tensor, keep: int) -> torch.Tensor:
+    """The `keep` memories that stay: the first, the last, and the least similar others.
+
+    Args:
+        scores: (B, M) similarity to the last memory.
+        keep: number to keep, 2 <= keep <= M.
+
+    Returns:
+        (B, keep) int64 indices, ascending. Of equally similar memories the newer stay.
+    """
+    rows, count = scores.shape
+    first = torch.zeros(rows, 1, dtype=torch.int64, device=scores.device)
+    last = torch.full_like(first, count - 1)
+    # newest first, so that the stable sort keeps the newer of two equal ones
+    inner = scores[:, 1:-1].flip(1)
+    order = inner.argsort(dim=1, stable=True)[:, : keep - 2]
+    middle = (count - 2 - order).sort(dim=1).values
+    return torch.cat([first, middle, last], dim=1)

@@ -1,0 +1,43 @@
+"""What a run leaves on disk: label images, overlay video, COCO file, table and report.
+
+A pipeline prepares a folder, opens the writers of the chosen formats, feeds them frame by
+frame and finishes the folder; nothing is collected in memory.
+
+    prepare_output(folder)                       # creates it, puts the INCOMPLETE marker
+    with OutputSet(folder, ["png", "csv"], context) as outputs:
+        for frame, result in ...:
+            outputs.write(frame, result)
+    write_report(folder, report)
+    finish_output(folder)                        # removes the INCOMPLETE marker
+"""
+
+from __future__ import annotations
+
+from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.outputs.coco import CocoWriter
+from surgsam2.outputs.drawing import draw_overlay
+from surgsam2.outputs.folder import INCOMPLETE, finish_output, is_ours, prepare_output
+from surgsam2.outputs.label_png import LabelPngWriter
+from surgsam2.outputs.output_set import FORMATS, OutputSet
+from surgsam2.outputs.overlay import OverlayWriter
+from surgsam2.outputs.report import collect_versions, sha256_of, write_report
+from surgsam2.outputs.table import TableWriter
+
+__all__ = [
+    "FORMATS",
+    "INCOMPLETE",
+    "CocoWriter",
+    "LabelPngWriter",
+    "OutputContext",
+    "OutputSet",
+    "OutputWriter",
+    "OverlayWriter",
+    "TableWriter",
+    "collect_versions",
+    "draw_overlay",
+    "finish_output",
+    "is_ours",
+    "prepare_output",
+    "sha256_of",
+    "write_report",
+]

@@ -1,0 +1,97 @@
+"""What all writers share: the facts about the run, and the interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from surgsam2.errors import InputError
+from surgsam2.prompts import PromptedObject
+from surgsam2.results import FrameResult
+
+
+@dataclass(frozen=True)
+class OutputContext:
+    """The video and the objects that the results of a run belong to."""
+
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    fps: float | Fraction | None
+    """Frames per second; None, 0 or not a number when not known."""
+    objects: tuple[PromptedObject, ...]
+    """Every object that results may contain, in the prompt set's order."""
+    video_name: str = ""
+    """Name of the video for people, not a path."""
+
+    @cached_property
+    def order(self) -> dict[int, int]:
+        """Position of each object id in `objects`."""
+        return {item.id: position for position, item in enumerate(self.objects)}
+
+    def object(self, object_id: int) -> PromptedObject:
+        """The object with this id; `KeyError` when there is none."""
+        return self.objects[self.order[object_id]]
+
+    def drawing_order(self, result: FrameResult) -> list[int]:
+        """Indices into the result's N objects, in the set's order: later ones lie on top."""
+        return sorted(range(len(result.object_ids)), key=lambda i: self.order[result.object_ids[i]])
+
+    def check(self, frame: np.ndarray, result: FrameResult) -> None:
+        """Raises `InputError` when a frame or result does not belong to this run."""
+        size = (self.height, self.width)
+        if frame.shape != (*size, 3) or frame.dtype != np.uint8:
+            raise InputError(
+                f"frame {result.frame_index}: expected ({self.height}, {self.width}, 3) uint8, "
+                f"got {frame.shape} {frame.dtype}"
+            )
+        if result.masks.shape[1:] != size:
+            raise InputError(
+                f"frame {result.frame_index}: the masks have shape {result.masks.shape[1:]}, "
+                f"the video {size}"
+            )
+        for object_id in result.object_ids:
+            if object_id not in self.order:
+                raise InputError(
+                    f"frame {result.frame_index}: object {object_id} is not among the run's "
+                    f"objects {tuple(self.order)}"
+                )
+
+
+class OutputWriter(ABC):
+    """Writes the results of a run in one format, frame by frame.
+
+    What has been written is complete and valid after `close`, also when the run stopped
+    early. Writing raises `OutputError` when the disk refuses and `InputError` when the
+    frame or result does not fit the context.
+    """
+
+    needs_order: ClassVar[bool] = False
+    """Whether frames must come with ascending frame indices."""
+
+    def __init__(self, folder: Path, context: OutputContext) -> None:
+        """``folder`` exists (`prepare_output`)."""
+        self.folder = Path(folder)
+        self.context = context
+
+    def write(self, frame: np.ndarray, result: FrameResult) -> None:
+        """Adds one frame, (H, W, 3) uint8 RGB (not modified), and its result."""
+        self.context.check(frame, result)
+        self._write(frame, result)
+
+    @abstractmethod
+    def _write(self, frame: np.ndarray, result: FrameResult) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Completes the files. May be called more than once."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.folder)!r})"

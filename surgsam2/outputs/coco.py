@@ -1,0 +1,105 @@
+"""Masks as a COCO annotation file."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.outputs.streamed import StreamedFile
+from surgsam2.results import FrameResult
+
+
+class CocoWriter(OutputWriter):
+    """``annotations.coco.json``: one image per frame, one category per object.
+
+    - images: ``id`` (frame index + 1), ``file_name`` (``00000.png``, the name of the label
+      image), ``width``, ``height``, ``frame_index``;
+    - categories: ``id`` (the object id), ``name``, ``supercategory``, ``color`` [r, g, b];
+    - annotations: compressed RLE, ``area`` in pixels, ``bbox`` [x, y, width, height] in COCO's
+      convention (edges of pixels), ``score`` (the predicted IoU) and ``presence``, both 0 to 1,
+      and the object id as ``category_id``, ``object_id`` and ``track_id``. An empty mask has
+      no annotation.
+
+    Annotations go to a temporary file as they come; memory holds one integer per frame.
+    """
+
+    def __init__(self, folder: Path, context: OutputContext) -> None:
+        super().__init__(folder, context)
+        from pycocotools import mask as rle
+
+        self._rle = rle
+        self._frames = array("q")
+        self._count = 0
+        self._file = StreamedFile(self.folder / "annotations.coco.json")
+        head = {
+            "info": {"description": context.video_name, "version": "1.0"},
+            "licenses": [],
+            "categories": [
+                {
+                    "id": item.id,
+                    "name": item.name,
+                    "supercategory": "object",
+                    "color": list(item.rgb),
+                }
+                for item in context.objects
+            ],
+        }
+        self._file.write(_dump(head)[:-1] + ',\n"annotations": [')
+
+    def _write(self, frame: np.ndarray, result: FrameResult) -> None:
+        lines = []
+        for i, object_id in enumerate(result.object_ids):
+            mask = np.asfortranarray(result.masks[i].view(np.uint8))
+            code = self._rle.encode(mask)
+            area = int(self._rle.area(code))
+            if not area:
+                continue
+            self._count += 1
+            annotation = {
+                "id": self._count,
+                "image_id": result.frame_index + 1,
+                "category_id": object_id,
+                "object_id": object_id,
+                "track_id": object_id,
+                "segmentation": {
+                    "size": [self.context.height, self.context.width],
+                    "counts": code["counts"].decode("ascii"),
+                },
+                "area": area,
+                "bbox": [int(value) for value in self._rle.toBbox(code)],
+                "iscrowd": 0,
+                "score": _score(result.iou_scores[i]),
+                "presence": _score(result.presence[i]),
+            }
+            lines.append(("\n" if self._count == 1 else ",\n") + _dump(annotation))
+        self._frames.append(result.frame_index)
+        self._file.write("".join(lines))
+
+    def close(self) -> None:
+        if self._file.closed:
+            return
+        self._file.write('],\n"images": [')
+        for number, frame_index in enumerate(self._frames):
+            image = {
+                "id": frame_index + 1,
+                "file_name": f"{frame_index:05d}.png",
+                "width": self.context.width,
+                "height": self.context.height,
+                "frame_index": frame_index,
+            }
+            self._file.write(("\n" if number == 0 else ",\n") + _dump(image))
+        self._file.write("]}\n")
+        self._file.finish()
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _score(value: float) -> float | None:
+    """Six decimals; JSON has no NaN, so that is null."""
+    return round(float(value), 6) if np.isfinite(value) else None

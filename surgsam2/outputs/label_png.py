@@ -1,0 +1,52 @@
+"""Label images, one PNG per frame: the DAVIS and VOC layout."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from surgsam2.atomic import write_bytes_atomically, writing
+from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.outputs.colors import label_palette
+from surgsam2.results import FrameResult
+
+
+class LabelPngWriter(OutputWriter):
+    """``masks/00000.png``, ...: the pixel value is the object id, 0 is background.
+
+    Named after the frame index (at least five digits). Palette images of 8 bits with the
+    objects' own colours while all ids are at most 255, greyscale images of 16 bits
+    otherwise. Where masks overlap, the object later in the set is on top.
+    """
+
+    def __init__(self, folder: Path, context: OutputContext) -> None:
+        super().__init__(folder, context)
+        self._masks = self.folder / "masks"
+        with writing(self._masks):
+            self._masks.mkdir(exist_ok=True)
+        largest = max((item.id for item in context.objects), default=0)
+        self._palette = label_palette(context.objects) if largest <= 255 else None
+
+    def _write(self, frame: np.ndarray, result: FrameResult) -> None:
+        labels = np.zeros(
+            (self.context.height, self.context.width),
+            np.uint16 if self._palette is None else np.uint8,
+        )
+        for i in self.context.drawing_order(result):
+            np.copyto(labels, result.object_ids[i], where=result.masks[i], casting="unsafe")
+        image = Image.fromarray(labels)
+        if self._palette is not None:
+            image.putpalette(self._palette)
+        buffer = io.BytesIO()
+        # run-length coding: label images are long runs, and it is several times
+        # faster than looking for matches
+        image.save(buffer, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
+        path = self._masks / f"{result.frame_index:05d}.png"
+        write_bytes_atomically(path, buffer.getbuffer())
+
+    def close(self) -> None:
+        """Nothing to do: every image is complete once written."""

@@ -1,0 +1,179 @@
+"""The video with the masks drawn over it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+from surgsam2.atomic import TEMPORARY_SUFFIX, replace, writing
+from surgsam2.errors import InputError, OutputError
+from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.outputs.drawing import draw_overlay
+from surgsam2.results import FrameResult
+
+DEFAULT_FPS = 25
+MAX_FPS = 1000
+
+
+class OverlayWriter(OutputWriter):
+    """``overlay.mp4``: H.264 at the video's frame rate, each object in its colour with its name.
+
+    Frames must come with ascending indices; a gap between indices stays a gap in time. Odd
+    sizes are padded by one row or column. Colours are BT.709 (BT.601 below 720 lines), limited
+    range, and tagged so. Without an H.264 encoder the video is MPEG-4 part 2. A run without a
+    single frame leaves no file.
+    """
+
+    needs_order: ClassVar[bool] = True
+
+    def __init__(self, folder: Path, context: OutputContext) -> None:
+        super().__init__(folder, context)
+        self._path = self.folder / "overlay.mp4"
+        self._part = self._path.with_name(self._path.name + TEMPORARY_SUFFIX)
+        self._container: Any = None
+        self._stream: Any = None
+        self._first = 0
+        self._last = -1
+        self._closed = False
+        with writing(self._part):  # an unwritable folder is noticed before the first frame
+            self._part.touch()
+
+    def _write(self, frame: np.ndarray, result: FrameResult) -> None:
+        index = result.frame_index
+        if self._closed:
+            raise OutputError(f"cannot write {self._path}: it is closed")
+        if self._container is None:
+            self._open()
+            self._first = index
+        elif index <= self._last:
+            raise InputError(
+                f"the overlay video needs ascending frames: frame {index} came after {self._last}"
+            )
+        self._last = index
+        image = draw_overlay(frame, result, self.context)
+        bottom, right = self.context.height % 2, self.context.width % 2
+        if bottom or right:
+            image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        with self._guarded():
+            picture = _to_yuv(image)
+            picture.pts = index - self._first
+            picture.time_base = self._stream.codec_context.time_base
+            self._container.mux(self._stream.encode(picture))
+
+    def _open(self) -> None:
+        import av
+
+        rate = _frame_rate(self.context.fps)
+        with self._guarded():
+            self._container = av.open(
+                str(self._part), "w", format="mp4", container_options=_container_options()
+            )
+            try:
+                av.Codec("libx264", "w")
+                codec = "libx264"
+            except ValueError:
+                codec = "mpeg4"
+            stream: Any = self._container.add_stream(codec, rate=rate)
+            stream.width = self.context.width + self.context.width % 2
+            stream.height = self.context.height + self.context.height % 2
+            stream.pix_fmt = "yuv420p"
+            context = stream.codec_context
+            context.time_base = 1 / rate
+            context.gop_size = max(1, round(2 * rate))  # quick seeking
+            space = _color_space(stream.height)
+            context.colorspace = space
+            context.color_primaries = space
+            context.color_trc = space
+            context.color_range = 1  # limited
+            if codec == "libx264":
+                # without B-frames the first frame is at time 0 and less is lost by a killed process
+                stream.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
+            else:
+                context.bit_rate = int(stream.width * stream.height * float(rate) * 0.3)
+            self._stream = stream
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """On an error of the encoder or the disk: gives up the file, raises `OutputError`."""
+        import av
+
+        try:
+            with writing(self._path):
+                yield
+        except av.FFmpegError as error:
+            self._discard()
+            reason = error.strerror or str(error)
+            raise OutputError(f"cannot write {self._path}: {reason}") from error
+        except BaseException:
+            self._discard()
+            raise
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._container is None:
+            self._discard()
+            return
+        with self._guarded():
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            replace(self._part, self._path)
+        self._closed = True
+
+    def _discard(self) -> None:
+        import av
+
+        self._closed = True
+        if self._container is not None:
+            with contextlib.suppress(OSError, ValueError, av.FFmpegError):
+                self._container.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink()
+
+
+def _frame_rate(fps: float | Fraction | None) -> Fraction:
+    """Exact for the usual fractional rates (30000/1001); 25 when not known."""
+    if fps is None or not math.isfinite(fps) or not 0 < fps <= MAX_FPS:
+        return Fraction(DEFAULT_FPS)
+    if isinstance(fps, Fraction):
+        return fps.limit_denominator(100_000)
+    rate = Fraction(fps).limit_denominator(1001)
+    return rate if rate else Fraction(fps).limit_denominator(100_000)
+
+
+def _color_space(height: int) -> int:
+    """The code for matrix, primaries and transfer: BT.709 (1) or, below 720 lines, BT.601 (6)."""
+    return 1 if height >= 720 else 6
+
+
+def _to_yuv(image: np.ndarray) -> Any:
+    """An (H, W, 3) uint8 RGB array as a limited-range yuv420p frame, tagged with its colours."""
+    import av
+
+    space = _color_space(image.shape[0])
+    picture: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    picture = picture.reformat(
+        format="yuv420p", dst_colorspace="ITU709" if space == 1 else "ITU601"
+    )
+    picture.colorspace = space
+    picture.color_range = 1
+    return picture
+
+
+def _container_options() -> dict[str, str]:
+    """Fragments while writing, an ordinary file after closing, where FFmpeg can (7.1 and later).
+
+    With fragments, what was written remains playable if the process is killed.
+    """
+    import av
+
+    if av.library_versions["libavformat"] >= (61, 7):
+        return {"movflags": "hybrid_fragmented+frag_keyframe"}
+    return {}

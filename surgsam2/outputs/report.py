@@ -1,0 +1,77 @@
+"""The run report: what was done, with what, and how long it took."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgsam2.atomic import write_text_atomically
+from surgsam2.errors import InputError
+from surgsam2.outputs.folder import PROGRAM
+from surgsam2.version import __version__
+
+_PACKAGES = ("torch", "sam2", "monai", "numpy", "av")
+
+
+def write_report(folder: Path | str, report: Mapping[str, Any]) -> Path:
+    """Writes ``report.json`` (atomically, indented) and returns its path.
+
+    Values may be what JSON knows, numpy numbers and arrays, tuples, paths and fractions.
+    NaN and infinity become null. ``"program": "surgsam2"`` is put first. Raises `OutputError`.
+    """
+    path = Path(folder) / "report.json"
+    data = _plain({"program": PROGRAM, **report})
+    write_text_atomically(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def collect_versions() -> dict[str, str | None]:
+    """Versions of surgsam2, python, the platform and the packages below; None: not installed.
+
+    Read from the packages' metadata; nothing is imported.
+    """
+    versions: dict[str, str | None] = {
+        "surgsam2": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def sha256_of(path: Path | str) -> str:
+    """SHA-256 of a file's content, 64 hexadecimal digits. `InputError` if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return str(value)

@@ -1,0 +1,30 @@
+"""What the user asks for: points, boxes and masks per object and frame, and their JSON file.
+
+Coordinates are ``(x, y)`` in pixels of the original frame; the origin is the centre of
+the top-left pixel, so a frame covers ``-0.5 <= x < width - 0.5``. Frames count from 0,
+object ids go from 1 to 65535. Every refusal is a `PromptError` of one line.
+
+    prompts = PromptSet()
+    prompts.add(object_id=1, frame=0, points=[[640, 360, 1]], name="gallbladder")
+    prompts.add(object_id=1, frame=90, box=[500, 300, 800, 520])
+    save_prompts(prompts, "prompts.json")
+"""
+
+from __future__ import annotations
+
+from surgsam2.prompts.checks import MAX_OBJECT_ID
+from surgsam2.prompts.colors import default_color
+from surgsam2.prompts.file import load_prompts, save_prompts
+from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
+from surgsam2.prompts.prompt_set import PromptSet
+
+__all__ = [
+    "MAX_OBJECT_ID",
+    "Prompt",
+    "PromptSet",
+    "PromptedObject",
+    "VideoShape",
+    "default_color",
+    "load_prompts",
+    "save_prompts",
+]

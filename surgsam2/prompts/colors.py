@@ -1,0 +1,38 @@
+"""The colours of objects that were not given one."""
+
+from __future__ import annotations
+
+import colorsys
+
+# Okabe and Ito's and Paul Tol's colour-blind-safe sets, those that stand out from
+# tissue (reds, pinks, browns) first.
+_PALETTE = (
+    "#56b4e9",
+    "#f0e442",
+    "#009e73",
+    "#cc79a7",
+    "#0072b2",
+    "#e69f00",
+    "#44aa99",
+    "#d55e00",
+    "#332288",
+    "#ddcc77",
+    "#117733",
+    "#aa4499",
+    "#88ccee",
+    "#999933",
+    "#882255",
+    "#cc6677",
+)
+
+
+def default_color(object_id: int) -> str:
+    """The ``#rrggbb`` colour of an object that was not given one; differs between nearby ids."""
+    if object_id <= len(_PALETTE):
+        return _PALETTE[object_id - 1]
+    step = object_id - len(_PALETTE)
+    hue = step * 0.6180339887498949 % 1.0
+    saturation = (0.9, 0.6, 0.75)[step % 3]
+    value = (0.95, 0.7, 0.85, 0.6)[step % 4]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"

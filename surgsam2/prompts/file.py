@@ -1,0 +1,289 @@
+"""The prompt file: JSON, the same for the command, the bundle and 3D Slicer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from surgsam2.atomic import write_bytes_atomically, write_text_atomically
+from surgsam2.errors import PromptError
+from surgsam2.prompts.checks import (
+    MAX_FRAME,
+    checked_color,
+    checked_id,
+    checked_name,
+    is_finite,
+    one_line,
+    plain,
+    refuse,
+    show,
+    whole_number,
+)
+from surgsam2.prompts.mask_file import check_mask_path, mask_png, read_mask
+from surgsam2.prompts.prompt import VideoShape, prompt_rows
+from surgsam2.prompts.prompt_set import PromptSet
+
+MAX_FILE_BYTES = 64 * 2**20
+"""Largest prompt file that is read (masks are files of their own)."""
+FILE_VERSION = 1
+
+
+class _Video(Protocol):
+    """What `save_prompts` reads from an open video."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def frame_count(self) -> int | None: ...
+
+
+def load_prompts(path: Path | str) -> PromptSet:
+    """Reads a prompt file (JSON, format version 1) and the mask images it names.
+
+    Mask images are PNG files below the JSON file's folder; non-zero pixels are the object.
+    Raises `PromptError` of the form ``path: place: what is wrong; what to do``, where a place
+    reads like ``objects[0].prompts[1].points[2]``. Unknown keys are refused.
+    """
+    path = Path(path)
+    try:
+        return _Reader(path.parent).prompt_set(_parse(path))
+    except PromptError as error:
+        raise PromptError(f"{path}: {error}") from error.__cause__
+
+
+def save_prompts(
+    prompt_set: PromptSet, path: Path | str, video: VideoShape | _Video | None = None
+) -> None:
+    """Writes a prompt file that `load_prompts` reads back equal.
+
+    Masks become ``<stem>_object<ID>_frame<N>.png`` beside it. Each file is replaced as a
+    whole. ``video`` (an open video or a `VideoShape`) is recorded in the file; by default
+    `PromptSet.video` is. Raises `OutputError` when a file cannot be written.
+    """
+    path = Path(path)
+    if video is None:
+        shape = prompt_set.video
+    elif isinstance(video, VideoShape):
+        shape = video
+    else:
+        shape = VideoShape(video.width, video.height, video.frame_count or None)
+    masks: dict[str, np.ndarray] = {}
+    lines = []
+    for item in prompt_set.objects:
+        prompts = []
+        for prompt in item.prompts:
+            record: dict[str, Any] = {"frame": prompt.frame}
+            if prompt.box is not None:
+                record["box"] = plain(prompt.box)
+            if len(prompt.points):
+                record["points"] = prompt_rows(prompt)
+            if prompt.mask is not None:
+                record["mask"] = f"{path.stem}_object{item.id}_frame{prompt.frame}.png"
+                masks[record["mask"]] = prompt.mask
+            prompts.append(_dump(record))
+        head = _dump({"id": item.id, "name": item.name, "color": item.color})[:-1]
+        lines.append(f'{head},\n  "prompts": [\n   ' + ",\n   ".join(prompts) + "]}")
+    for name in masks:
+        check_mask_path(name)
+    for name, mask in masks.items():
+        write_bytes_atomically(path.with_name(name), mask_png(mask))
+    text = f'{{"version": {FILE_VERSION},\n'
+    if shape is not None:
+        section = {"width": shape.width, "height": shape.height, "frames": shape.frames}
+        known = {key: value for key, value in section.items() if value is not None}
+        text += f' "video": {_dump(known)},\n'
+    text += ' "objects": [' + ("\n " if lines else "") + ",\n ".join(lines) + "]}\n"
+    write_text_atomically(path, text)
+
+
+class _JsonObject(dict[str, Any]):
+    """A JSON object that remembers a key given twice (plain parsing keeps the last silently)."""
+
+    repeated: str | None = None
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, Any]]) -> _JsonObject:
+        result = cls()
+        for key, value in pairs:
+            if key in result:
+                result.repeated = key
+            result[key] = value
+        return result
+
+
+def _parse(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise PromptError(f"the prompt file cannot be read: {reason}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise PromptError(
+            f"the prompt file is larger than {MAX_FILE_BYTES >> 20} MB; is it the right file?"
+        )
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_JsonObject.of)
+    except UnicodeDecodeError:
+        raise PromptError(
+            "the file is not text in UTF-8; save it as a JSON file in UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise PromptError(
+            f"line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); "
+            f"correct the file there"
+        ) from None
+    except RecursionError:
+        raise PromptError("not valid JSON: nested too deeply") from None
+    except ValueError:  # an integer of thousands of digits
+        raise PromptError("not valid JSON: a number has too many digits") from None
+
+
+class _Reader:
+    """Turns parsed JSON into a `PromptSet`; keeps track of the place for messages."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def prompt_set(self, data: Any) -> PromptSet:
+        self.check_keys(data, "", required=("version", "objects"), optional=("video",))
+        version = data["version"]
+        if isinstance(version, bool) or not isinstance(version, int) or version != FILE_VERSION:
+            refuse("version", f"must be {FILE_VERSION}, got {show(version)}")
+        result = PromptSet(video=self.video(data.get("video")))
+        objects = self.array(data["objects"], "objects")
+        seen: dict[int, str] = {}
+        for index, record in enumerate(objects):
+            place = f"objects[{index}]"
+            self.check_keys(record, place, required=("id", "prompts"), optional=("name", "color"))
+            with _At(f"{place}.id"):
+                object_id = checked_id(record["id"])
+            if object_id in seen:
+                refuse(
+                    f"{place}.id",
+                    f"object id {object_id} is used by {seen[object_id]} already; "
+                    f"ids must differ (one object may have several prompts)",
+                )
+            seen[object_id] = place
+            self.object(result, object_id, record, place)
+        return result
+
+    def video(self, data: Any) -> VideoShape | None:
+        if data is None:
+            return None
+        self.check_keys(data, "video", required=("width", "height"), optional=("frames",))
+        with _At():
+            return VideoShape(data["width"], data["height"], data.get("frames"))
+
+    def object(self, result: PromptSet, object_id: int, record: Any, place: str) -> None:
+        name, color = record.get("name"), record.get("color")
+        if name is not None:
+            with _At(f"{place}.name"):
+                checked_name(name)
+        if color is not None:
+            with _At(f"{place}.color"):
+                checked_color(color)
+        prompts = self.array(record["prompts"], f"{place}.prompts")
+        if not prompts:
+            refuse(f"{place}.prompts", "no prompts; give points, a box or a mask, or leave it out")
+        for number, prompt in enumerate(prompts):
+            here = f"{place}.prompts[{number}]"
+            keys = ("points", "box", "mask")
+            self.check_keys(prompt, here, required=("frame",), optional=keys)
+            with _At(f"{here}.frame"):
+                frame = whole_number(prompt["frame"], "frame", 0, MAX_FRAME, named=False)
+            points, box, mask = (prompt.get(key) for key in keys)
+            if points is not None:
+                points = self.points(points, f"{here}.points")
+            if box is not None:
+                box = self.numbers(box, f"{here}.box", "[x0, y0, x1, y1]", 4)
+            if mask is not None:
+                mask = self.mask(mask, f"{here}.mask")
+            with _At(here):
+                result.add(
+                    object_id=object_id,
+                    frame=frame,
+                    points=points,
+                    box=box,
+                    mask=mask,
+                    name=name,
+                    color=color,
+                )
+
+    def check_keys(
+        self, data: Any, place: str, required: Iterable[str], optional: Iterable[str]
+    ) -> None:
+        if not isinstance(data, _JsonObject):
+            refuse(place, f"must be an object {{...}}, got {show(data)}")
+        known = [*required, *optional]
+        at = f"{place}." if place else ""
+        for key in data:
+            if key not in known:
+                close = difflib.get_close_matches(key[:100], known, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+                refuse(f"{at}{one_line(key)}", f"unknown key; {hint}")
+        if data.repeated is not None:
+            refuse(f"{at}{data.repeated}", "the key is given twice; keep one of them")
+        for key in required:
+            if key not in data:
+                refuse(place, f"the key '{key}' is missing; add it")
+
+    def array(self, data: Any, place: str) -> list[Any]:
+        if not isinstance(data, list):
+            refuse(place, f"must be a list [...], got {show(data)}")
+        return data
+
+    def numbers(self, data: Any, place: str, form: str, count: int) -> list[float]:
+        if not isinstance(data, list) or len(data) != count:
+            refuse(place, f"must be {form}, got {show(data)}")
+        for index, value in enumerate(data):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                refuse(f"{place}[{index}]", f"must be a number, got {show(value)}")
+            if not is_finite(value):
+                refuse(f"{place}[{index}]", f"must be a finite number, got {show(value)}")
+        return [float(value) for value in data]
+
+    def points(self, data: Any, place: str) -> np.ndarray:
+        rows = [
+            self.numbers(row, f"{place}[{index}]", "[x, y, label]", 3)
+            for index, row in enumerate(self.array(data, place))
+        ]
+        for index, (_, _, label) in enumerate(rows):
+            if label not in (0, 1):
+                refuse(
+                    f"{place}[{index}][2]",
+                    f"the label must be 1 (on the object) or 0 (outside it), got {label:g}",
+                )
+        return np.array(rows, np.float64).reshape(-1, 3)
+
+    def mask(self, data: Any, place: str) -> np.ndarray:
+        if not isinstance(data, str):
+            refuse(place, f"must be the path of a PNG file, got {show(data)}")
+        with _At(place):
+            check_mask_path(data)
+            return read_mask(self.folder, data)
+
+
+class _At:
+    """Puts the place in the file before the text of a `PromptError` raised in the block."""
+
+    def __init__(self, place: str = "") -> None:
+        self.place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, PromptError) and self.place:
+            raise PromptError(f"{self.place}: {error}") from error.__cause__
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

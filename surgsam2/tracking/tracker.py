@@ -1,0 +1,274 @@
+"""The streaming tracker: one frame in, one result out, memory bounded."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from surgsam2.errors import InputError, PromptError
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.network import ImageFeatures
+from surgsam2.prompts import Prompt, PromptSet
+from surgsam2.results import FrameResult
+from surgsam2.tracking.memory import (
+    BankView,
+    ConditioningMemory,
+    FrameMemory,
+    MaskOutput,
+    MemoryBank,
+    batch_views,
+)
+from surgsam2.tracking.postprocess import MaskOptions, make_result
+
+
+class Tracker:
+    """Segments prompted objects in a stream of frames.
+
+    All objects of a frame share one pass of the image encoder and run as a batch; each
+    has memories of its own, so its masks are those it would have alone. Per object only
+    the prompted frames, the last ``num_maskmem - 1`` spatial memories and the last 15
+    object pointers are kept, however long the stream is.
+
+    An object begins at the first frame it is prompted on. A prompted frame becomes a
+    conditioning frame: its mask comes from the prompt alone, and it is remembered for
+    as long as the object is tracked.
+
+    Args:
+        model: from `load_model`; may be shared.
+        width, height: size of the frames in pixels.
+        first_frame: index of the first frame.
+        reverse: frames come in descending order.
+        frame_count: length of the video, where known. SAM 2 scales the age of object
+            pointers by it in videos of less than 16 frames.
+        options: how masks are made.
+
+    Raises:
+        InputError: width or height is not positive.
+    """
+
+    def __init__(
+        self,
+        model: SurgSAM2Model,
+        width: int,
+        height: int,
+        *,
+        first_frame: int = 0,
+        reverse: bool = False,
+        frame_count: int | None = None,
+        options: MaskOptions | None = None,
+    ) -> None:
+        if width < 1 or height < 1:
+            raise InputError(f"frame size must be positive, got {width}x{height}")
+        self.model = model
+        self.width = width
+        self.height = height
+        self.frame_index = first_frame
+        """Index of the next frame."""
+        self.reverse = reverse
+        self.options = options or MaskOptions()
+        longest = model.network.max_obj_ptrs_in_encoder
+        self._pointer_limit = min(frame_count or longest, longest) - 1
+        self._banks: dict[int, MemoryBank] = {}
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Objects that have been prompted, in that order."""
+        return tuple(self._banks)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all memories held."""
+        return sum(
+            t.numel() * t.element_size() for bank in self._banks.values() for t in bank.tensors()
+        )
+
+    def remove_object(self, object_id: int) -> None:
+        """Forget an object; the others are not affected.
+
+        Raises:
+            InputError: it is not being tracked.
+        """
+        if self._banks.pop(object_id, None) is None:
+            raise InputError(f"object {object_id} is not tracked; tracked: {self.object_ids}")
+
+    def step(self, frame: np.ndarray, prompts: PromptSet | None = None) -> FrameResult:
+        """Segment the next frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            prompts: those for this frame's index are used; later ones wait until the
+                set is passed again with their frame.
+
+        Raises:
+            InputError: the frame has another size or type.
+            PromptError: a prompt does not fit the frame, or is for a frame that has
+                passed.
+        """
+        start = time.perf_counter()
+        index = self.frame_index
+        outputs = self.advance(frame, prompts)
+        result = make_result(index, outputs, (self.width, self.height), self.options)
+        return replace(result, milliseconds=(time.perf_counter() - start) * 1000)
+
+    @torch.no_grad()
+    def advance(self, frame: np.ndarray, prompts: PromptSet | None = None) -> dict[int, MaskOutput]:
+        """As `step`, but the network's own output per object, not enlarged to the video."""
+        index = self.frame_index
+        self._check_frame(frame)
+        given = self._prompts_for(index, prompts)
+        work = _FrameWork(self.model, frame)
+        with self.model.autocast():
+            for object_id, prompt in given.items():
+                self._condition(work, index, object_id, prompt)
+            outputs = self._outputs(work, index)
+        self.frame_index += -1 if self.reverse else 1
+        return outputs
+
+    @torch.no_grad()
+    def condition(
+        self,
+        frame: np.ndarray,
+        frame_index: int,
+        prompts: PromptSet,
+        only: int | None = None,
+    ) -> None:
+        """Learn the prompts of a frame before the tracker comes to it.
+
+        Recorded video: with all prompted frames known from the start, every tracked
+        frame attends to all of them, as in SAM 2.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB, frame `frame_index` of the video.
+            only: one object's id, to leave out the others that are prompted there.
+
+        Raises:
+            InputError: the frame has another size or type.
+            PromptError: a prompt does not fit the frame.
+        """
+        self._check_frame(frame)
+        work = _FrameWork(self.model, frame)
+        given = prompts.on_frame(frame_index)
+        if only is not None:
+            given = {only: given[only]}
+        self._check_prompts(prompts, given)
+        with self.model.autocast():
+            for object_id, prompt in given.items():
+                self._condition(work, frame_index, object_id, prompt)
+
+    def _check_frame(self, frame: np.ndarray) -> None:
+        wanted = (self.height, self.width, 3)
+        if frame.shape != wanted or frame.dtype != np.uint8:
+            raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
+
+    def _prompts_for(self, index: int, prompts: PromptSet | None) -> dict[int, Prompt]:
+        if prompts is None:
+            return {}
+        for obj in prompts.objects:
+            used = self._banks[obj.id].conditioning if obj.id in self._banks else {}
+            for prompt in obj.prompts:
+                passed = prompt.frame > index if self.reverse else prompt.frame < index
+                if passed and prompt.frame not in used:
+                    raise PromptError(
+                        f"object {obj.id}: its prompt on frame {prompt.frame} comes too late, the "
+                        f"tracker is at frame {index}; give it with its frame, or use this index"
+                    )
+        given = prompts.on_frame(index)
+        self._check_prompts(prompts, given)
+        return given
+
+    def _check_prompts(self, prompts: PromptSet, given: dict[int, Prompt]) -> None:
+        if given:
+            prompts.validate(self.width, self.height)
+
+    def _condition(self, work: _FrameWork, index: int, object_id: int, prompt: Prompt) -> None:
+        features = work.features
+        if prompt.mask is not None:
+            decoded = self.model.network.decode_mask(features, self._square_mask(prompt.mask))
+        else:
+            decoded = self.model.network.decode_points(features, *self._square_points(prompt))
+        maps = self.model.network.encode_memory(features, decoded, prompted=True)
+        memory = ConditioningMemory(maps[0], decoded.pointers[0], MaskOutput.of(decoded, 0))
+        bank = self._banks.setdefault(
+            object_id, MemoryBank(self.model.network, reverse=self.reverse)
+        )
+        bank.condition(index, memory)
+
+    def _outputs(self, work: _FrameWork, index: int) -> dict[int, MaskOutput]:
+        """Masks of all objects that have begun, in the order of `object_ids`."""
+        begun = {i: bank for i, bank in self._banks.items() if bank.has_begun(index)}
+        tracked = [i for i, bank in begun.items() if index not in bank.conditioning]
+        outputs = dict(zip(tracked, self._track(work, index, tracked), strict=True))
+        for object_id, bank in begun.items():
+            if index in bank.conditioning:
+                outputs[object_id] = bank.conditioning[index].output
+        return {i: outputs[i] for i in begun}
+
+    def _track(self, work: _FrameWork, index: int, object_ids: list[int]) -> list[MaskOutput]:
+        if not object_ids:
+            return []
+        network, features = self.model.network, work.features
+        views = {i: self._banks[i].view(index, self._pointer_limit) for i in object_ids}
+        conditioned: dict[int, torch.Tensor] = {}
+        for group in _same_shape(views):
+            maps = network.attend(
+                features,
+                batch_views([views[i] for i in group]),
+                self.model.pruning,
+                self._pointer_limit,
+            )
+            conditioned.update(zip(group, maps, strict=True))
+        decoded = network.decode_tracked(
+            features, torch.stack([conditioned[i] for i in object_ids])
+        )
+        maps = network.encode_memory(features, decoded, prompted=False)
+        for row, object_id in enumerate(object_ids):
+            self._banks[object_id].add(index, FrameMemory(maps[row], decoded.pointers[row]))
+        return [MaskOutput.of(decoded, row) for row in range(len(object_ids))]
+
+    def _square_points(self, prompt: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clicks and box corners in the network's square input; the box comes first."""
+        points, labels = prompt.points, prompt.labels
+        if prompt.box is not None:
+            points = np.concatenate([prompt.box.reshape(2, 2), points])
+            labels = np.concatenate([[2, 3], labels])
+        device, size = self.model.device, self.model.image_size
+        scale = torch.tensor([self.width, self.height], dtype=torch.float32)
+        square = torch.tensor(points, dtype=torch.float32) / scale * size
+        return (
+            square[None].to(device),
+            torch.tensor(labels, dtype=torch.int32)[None].to(device),
+        )
+
+    def _square_mask(self, mask: np.ndarray) -> torch.Tensor:
+        size = (self.model.image_size, self.model.image_size)
+        square = torch.tensor(mask, dtype=torch.float32, device=self.model.device)[None, None]
+        if mask.shape == size:
+            return square
+        square = F.interpolate(square, size=size, mode="bilinear", antialias=True)
+        return (square >= 0.5).float()
+
+
+class _FrameWork:
+    """One frame; its features are computed once, and only when an object needs them."""
+
+    def __init__(self, model: SurgSAM2Model, frame: np.ndarray) -> None:
+        self._model = model
+        self._frame = frame
+
+    @cached_property
+    def features(self) -> ImageFeatures:
+        return self._model.network.encode_image(self._model.preprocess(self._frame))
+
+
+def _same_shape(views: dict[int, BankView]) -> list[list[int]]:
+    """Object ids grouped by the number of their memories: each group is one batch."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for object_id, view in views.items():
+        groups[view.shape].append(object_id)
+    return list(groups.values())

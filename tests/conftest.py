@@ -1,0 +1,108 @@
+"""Things that many tests need: small models with telling weights, and moving pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import surgsam2
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.configs import load_config
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def demo_weights() -> dict[str, torch.Tensor]:
+    """Seeded weights for the `demo` network whose output depends strongly on its memories.
+
+    Freshly initialised weights give logits near 0 whatever the input; these are larger,
+    so that masks, presence and multi-mask choices all change from frame to frame.
+    """
+    network = surgsam2.load_model("demo", device="cpu").network
+    generator = torch.Generator().manual_seed(7)
+    state = {}
+    for name, tensor in network.state_dict().items():
+        noise = torch.randn(tensor.shape, generator=generator)
+        if tensor.ndim >= 2 and "gaussian_matrix" not in name:
+            fan_in = tensor[0].numel()
+            state[name] = noise * (1.7 / fan_in**0.5)
+        else:
+            state[name] = tensor + 0.2 * noise
+    # objects come and go: presence lies on both sides of 0
+    state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] += 3.2
+    return state
+
+
+@pytest.fixture(scope="session")
+def demo_checkpoint(
+    demo_weights: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """`demo_weights` as a file, in SAM 2's form."""
+    path = tmp_path_factory.mktemp("weights") / "strong.pt"
+    torch.save({"model": demo_weights}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo network at 128 pixels, as a YAML file: about 4 times faster."""
+    config = load_config("demo")
+    config.image_size = 128
+    layer = config.memory_attention.layer
+    layer.self_attention.feat_sizes = layer.cross_attention.feat_sizes = [8, 8]
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    OmegaConf.save(OmegaConf.create({"model": config}), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def a_model(demo_checkpoint: Path, small_config: Path) -> SurgSAM2Model:
+    """A small model on the CPU, EFP as published."""
+    return surgsam2.load_model(demo_checkpoint, config=str(small_config), device="cpu")
+
+
+def moving_picture(frames: int, width: int = 160, height: int = 120, seed: int = 0) -> np.ndarray:
+    """(T, H, W, 3) uint8: smooth texture that drifts, with a bright disc crossing it."""
+    rng = np.random.default_rng(seed)
+    canvas = rng.integers(0, 256, (height * 2, width * 2, 3), dtype=np.uint8)
+    canvas = cv2.GaussianBlur(canvas, (0, 0), 4)
+    canvas = cv2.normalize(canvas, None, 0, 255, cv2.NORM_MINMAX)
+    video = np.empty((frames, height, width, 3), np.uint8)
+    for t in range(frames):
+        dx, dy = (3 * t) % width, (2 * t) % height
+        frame = canvas[dy : dy + height, dx : dx + width].copy()
+        centre = (20 + (5 * t) % (width - 40), height // 2)
+        cv2.circle(frame, centre, 14, (240, 220, 60), -1, cv2.LINE_AA)
+        video[t] = frame
+    return video
+
+
+def disc(width: int, height: int, x: int, y: int, radius: int) -> np.ndarray:
+    """(H, W) bool, a filled disc."""
+    mask = np.zeros((height, width), np.uint8)
+    cv2.circle(mask, (x, y), radius, 1, -1)
+    return mask.astype(bool)
+
+
+@pytest.fixture(scope="session")
+def a_clip() -> np.ndarray:
+    """(18, 120, 160, 3) uint8."""
+    return moving_picture(18)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available() or os.environ.get("SURGSAM2_REQUIRE_GPU") == "1":
+        return
+    skip = pytest.mark.skip(reason="no CUDA device")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
