@@ -46,8 +46,10 @@ def make_result(
     """
     width, height = size
     if not outputs:
-        nothing = np.zeros(0, np.float32)
-        return FrameResult(frame_index, (), np.zeros((0, height, width), bool), nothing, nothing)
+        none, empty = np.zeros(0, np.float32), np.zeros((0, height, width), bool)
+        return FrameResult(
+            frame_index, (), empty, none, none, compute_logits=lambda: empty.astype(np.float32)
+        )
     low_res = torch.cat([output.low_res for output in outputs.values()])
     low_res = fill_small_holes(low_res, options.fill_holes)
     scores = torch.stack([output.scores for output in outputs.values()]).cpu().numpy()

@@ -1,9 +1,9 @@
 """Same weights, same frames: the tracker's logits are those of `sam2`'s own predictor.
 
-Tolerance, on logits that reach beyond -200: 0.001 for one object (bit-identical here),
-0.25 for several. As a batch they may take other matrix kernels, whose last digits differ,
-and the rounding of memories to bfloat16 makes 1e-3 of some of these; the test weights
-pass it on undamped. A wrong memory, age or pruned frame changes logits by tens.
+Tolerance, on logits that span about 8: 1e-4 for one object (bit-identical here), 2e-3
+for several. As a batch they may take other matrix kernels, whose last digits differ,
+and the rounding of memories to bfloat16 makes 1e-3 of some of these. A wrong memory,
+age or pruned frame changes logits by 0.05 and more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from surgsam2.model.configs import load_config
 from tests.conftest import disc
 from tests.tracking.reference import sam2_logits
 
-ALONE, TOGETHER = 1e-3, 0.25
+ALONE, TOGETHER = 1e-4, 2e-3
 
 
 def one(kind: str, object_id: int = 1, frame: int = 0) -> PromptSet:
@@ -70,7 +70,7 @@ def compare(
             seen[object_id] += 1
     assert seen == {i: len(frames) for i, frames in expected.items()}
     spread = np.ptp([f for frames in expected.values() for f in frames.values() if f.max() > 0])
-    assert spread > 100, "the weights must be strong enough for this comparison to mean much"
+    assert spread > 5, "the weights must be strong enough for this comparison to mean much"
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_pruning_changes_the_result(a_model: SurgSAM2Model, a_clip: np.ndarray) 
         results = surgsam2.segment_video(model, a_clip, one("mask"))
         last[form] = np.stack([result.logits for result in results])
     for a, b in (("off", "capped"), ("off", "full-bank")):
-        assert np.abs(last[a] - last[b]).max() > 10
+        assert np.abs(last[a] - last[b]).max() > 0.02
 
 
 @pytest.mark.parametrize("config", ["sam2-hiera-tiny-512", "sam2.1-hiera-tiny-512"])

@@ -1,0 +1,38 @@
+"""Data for training and evaluation: datasets, synthetic clips, sampling, augmentation.
+
+NumPy and OpenCV only; nothing here imports torch.
+"""
+
+from surgsam2.data.augment import Augmentation, DrawnAugmentation
+from surgsam2.data.endovis import EndoVis17, EndoVis18
+from surgsam2.data.images import ImageDataset
+from surgsam2.data.palette import PALETTE
+from surgsam2.data.sample import Sample, draw_sample
+from surgsam2.data.sequence import Dataset, Sequence
+from surgsam2.data.synthetic import (
+    SyntheticClip,
+    SyntheticObject,
+    generate_clip,
+    write_video,
+    write_vos,
+)
+from surgsam2.data.vos import VOSDataset
+
+__all__ = [
+    "PALETTE",
+    "Augmentation",
+    "Dataset",
+    "DrawnAugmentation",
+    "EndoVis17",
+    "EndoVis18",
+    "ImageDataset",
+    "Sample",
+    "Sequence",
+    "SyntheticClip",
+    "SyntheticObject",
+    "VOSDataset",
+    "draw_sample",
+    "generate_clip",
+    "write_video",
+    "write_vos",
+]

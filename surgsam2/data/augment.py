@@ -1,0 +1,180 @@
+"""Video augmentation: one set of random numbers for a whole clip.
+
+The published recipe: horizontal flip, affine up to 25 degrees with shear up to 20,
+resize to 512x512, colour jitter, grey in 5 % of the clips. (SurgSAM2's configuration
+has a second colour jitter, for each frame on its own; it is left out.) Images are
+interpolated, labels take the nearest pixel, so no label value is invented.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from surgsam2.errors import InputError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths; the defaults are the published ones (SurgSAM2's training configuration)."""
+
+    size: int = 512
+    """Side of the square output in pixels; the aspect ratio is not kept, as in SAM 2."""
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+    degrees: float = 25.0
+    """Rotation is uniform within plus and minus this."""
+    shear: float = 20.0
+    """Horizontal shear, degrees, uniform within plus and minus this."""
+    brightness: float = 0.1
+    contrast: float = 0.03
+    saturation: float = 0.03
+    """Factors are uniform within 1 plus and minus these."""
+    grey: float = 0.05
+    """Probability that the clip is turned to grey."""
+    fill: tuple[int, int, int] = (0, 0, 0)
+    """RGB of what comes into the picture from outside of it; its label is 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "grey"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"{name} must be a probability, got {getattr(self, name)}")
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise InputError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
+        if self.size < 1 or not 0 <= self.shear < 90 or self.degrees < 0:
+            raise InputError(
+                f"size must be at least 1, shear from 0 to below 90 and degrees not negative, "
+                f"got {self.size}, {self.shear} and {self.degrees}"
+            )
+
+    @classmethod
+    def none(cls, size: int = 512) -> Augmentation:
+        """Resize only, as for validation."""
+        return cls(size, flip=0, degrees=0, shear=0, brightness=0, contrast=0, saturation=0, grey=0)
+
+    def draw(self, seed: int | tuple[int, ...]) -> DrawnAugmentation:
+        """Random numbers for one clip; the same seed draws the same."""
+        rng = np.random.default_rng(seed)
+        flip, grey = rng.random() < self.flip, rng.random() < self.grey
+        uniform = rng.uniform(-1.0, 1.0, 5)
+        order = rng.permutation(3)
+        return DrawnAugmentation(
+            size=self.size,
+            flip=bool(flip),
+            angle=float(uniform[0] * self.degrees),
+            shear=float(uniform[1] * self.shear),
+            brightness=1.0 + float(uniform[2]) * self.brightness,
+            contrast=1.0 + float(uniform[3]) * self.contrast,
+            saturation=1.0 + float(uniform[4]) * self.saturation,
+            grey=bool(grey),
+            colour_order=(int(order[0]), int(order[1]), int(order[2])),
+            fill=self.fill,
+        )
+
+    def __call__(
+        self, frames: np.ndarray, labels: np.ndarray, seed: int | tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Frames (T, H, W, 3) uint8 and labels (T, H, W) transformed alike.
+
+        Returns (T, size, size, 3) uint8 and (T, size, size) of the labels' dtype.
+        """
+        return self.draw(seed).apply(frames, labels)
+
+
+@dataclass(frozen=True)
+class DrawnAugmentation:
+    """One transformation, applied alike to every frame."""
+
+    size: int
+    flip: bool
+    angle: float
+    """Degrees, clockwise as seen."""
+    shear: float
+    """Degrees."""
+    brightness: float
+    contrast: float
+    saturation: float
+    grey: bool
+    colour_order: tuple[int, int, int]
+    """Order of brightness (0), contrast (1) and saturation (2)."""
+    fill: tuple[int, int, int] = (0, 0, 0)
+
+    def matrix(self, width: int, height: int) -> np.ndarray:
+        """(2, 3) from source to output pixels: flip, rotate and shear about the middle, resize."""
+        angle, shear = np.deg2rad(self.angle), np.tan(np.deg2rad(self.shear))
+        c, s = np.cos(angle), np.sin(angle)
+        linear = np.array([[c, -s], [s, c]]) @ np.array([[1.0, shear], [0.0, 1.0]])
+        if self.flip:
+            linear = linear @ np.diag([-1.0, 1.0])
+        scale = np.diag([self.size / width, self.size / height])
+        middle = np.array([(width - 1) / 2.0, (height - 1) / 2.0])
+        target = np.full(2, (self.size - 1) / 2.0)
+        linear = scale @ linear
+        return np.column_stack([linear, target - linear @ middle])
+
+    def apply(self, frames: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Augmentation.__call__`."""
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+            raise InputError(
+                f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}"
+            )
+        if labels.shape != frames.shape[:3] or labels.dtype not in (np.uint8, np.uint16):
+            raise InputError(
+                f"labels must be {frames.shape[:3]} uint8 or uint16, "
+                f"got {labels.shape} {labels.dtype}"
+            )
+        return (
+            np.stack([self.apply_image(frame) for frame in frames]),
+            np.stack([self.apply_labels(label) for label in labels]),
+        )
+
+    def apply_image(self, frame: np.ndarray) -> np.ndarray:
+        """One frame (H, W, 3) uint8 to (size, size, 3)."""
+        return self._colours(self._warp(frame, cv2.INTER_LINEAR))
+
+    def apply_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (H, W) uint8 or uint16 to (size, size); background outside of the source."""
+        return self._warp(labels, cv2.INTER_NEAREST)
+
+    def _warp(self, image: np.ndarray, flags: int) -> np.ndarray:
+        h, w = image.shape[:2]
+        matrix = self.matrix(w, h)
+        side = (self.size, self.size)
+        border = (0.0, 0.0, 0.0) if image.ndim == 2 else tuple(float(v) for v in self.fill)
+        shrink = max(w, h) / self.size
+        if image.ndim == 3 and shrink > 1.5:
+            # shrinking by much would alias: average first, then warp the smaller image
+            small = (max(round(w / shrink), 1), max(round(h / shrink), 1))
+            image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            # the small image's pixel (u, v) is the source's ((u + 0.5) * f - 0.5)
+            f = np.array([w / small[0], h / small[1]])
+            offset = matrix[:, :2] @ (0.5 * f - 0.5) + matrix[:, 2]
+            matrix = np.column_stack([matrix[:, :2] * f, offset])
+        return cv2.warpAffine(image, matrix, side, flags=flags, borderValue=border)
+
+    def _colours(self, image: np.ndarray) -> np.ndarray:
+        factors = (self.brightness, self.contrast, self.saturation)
+        if factors == (1.0, 1.0, 1.0) and not self.grey:
+            return image
+        result: np.ndarray = image.astype(np.float32)
+        for step in self.colour_order:
+            factor = factors[step]
+            if step == 0:
+                result = result * factor
+            elif step == 1:
+                middle = float(_grey(result).mean())
+                result = result * factor + middle * (1.0 - factor)
+            else:
+                result = result * factor + _grey(result)[..., None] * (1.0 - factor)
+            result = np.clip(result, 0.0, 255.0)
+        if self.grey:
+            result = np.repeat(_grey(result)[..., None], 3, axis=2)
+        return np.round(result).astype(np.uint8)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """(H, W) float32 luma of RGB."""
+    return np.asarray(image @ np.array([0.299, 0.587, 0.114], np.float32))

@@ -1,0 +1,300 @@
+"""What every dataset gives: sequences of frames with instance labels.
+
+A frame is (H, W, 3) uint8 RGB; labels are (H, W) uint16 with 0 for background and the
+object's id elsewhere. A still image is a sequence of one frame.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from surgsam2.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+_LISTED = 10
+_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+
+
+class Skipped:
+    """Collects what had to be left out, and reports it with counts and file names."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, list[str]] = {}
+
+    def add(self, reason: str, file: Path | str) -> None:
+        """Note that `file` is left out."""
+        self._files.setdefault(reason, []).append(str(file))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of files left out, by reason."""
+        return {reason: len(files) for reason, files in self._files.items()}
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{reason}: {len(files)} ({', '.join(files[:_LISTED])}"
+            + (", ...)" if len(files) > _LISTED else ")")
+            for reason, files in self._files.items()
+        )
+
+    def report(self, where: Path | str) -> None:
+        """One warning in the log per reason, with every file name."""
+        for reason, files in self._files.items():
+            logger.warning("%s: skipped %d (%s): %s", where, len(files), reason, ", ".join(files))
+
+
+class Sequence(ABC):
+    """A video, or a still image, with labels for all or some of its frames."""
+
+    name: str
+    """Unique in its dataset."""
+    object_ids: tuple[int, ...]
+    """Ids that occur in the labels, ascending."""
+    object_names: dict[int, str]
+    """What the ids mean, where the dataset says so."""
+    annotated: tuple[int, ...]
+    """Indices of the frames that have labels, ascending; at least one."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    @abstractmethod
+    def read_frame(self, index: int) -> np.ndarray:
+        """Frame `index` (from 0), (H, W, 3) uint8 RGB."""
+
+    @abstractmethod
+    def read_labels(self, index: int) -> np.ndarray | None:
+        """Labels of frame `index`, (H, W) uint16; None when it is not annotated."""
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Frame and labels of `index`."""
+        return self.read_frame(index), self.read_labels(index)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        return (self.read(i) for i in range(len(self)))
+
+
+@dataclass(eq=False)
+class FileSequence(Sequence):
+    """A sequence of image files, each with an indexed PNG or without labels."""
+
+    name: str
+    frame_paths: tuple[Path, ...]
+    label_paths: tuple[Path | None, ...]
+    object_ids: tuple[int, ...] = ()
+    object_names: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.annotated = tuple(i for i, p in enumerate(self.label_paths) if p is not None)
+
+    def __len__(self) -> int:
+        return len(self.frame_paths)
+
+    def read_frame(self, index: int) -> np.ndarray:
+        return read_image(self.frame_paths[index])
+
+    def read_labels(self, index: int) -> np.ndarray | None:
+        path = self.label_paths[index]
+        return None if path is None else self.decode(path)
+
+    def decode(self, path: Path) -> np.ndarray:
+        """Labels of a label file; datasets with other encodings override this."""
+        return read_indexed(path)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.name!r}, {len(self)} frames, "
+            f"{len(self.annotated)} annotated, objects {self.object_ids})"
+        )
+
+
+def read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB; `DatasetError` when the file is not a readable image.
+
+    Colours are as stored: orientation tags are not applied, as they are not in labels.
+    """
+    data = _bytes(path)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(data, flags) if data.size else None
+    if image is None:
+        raise DatasetError(f"cannot read the image {path}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _bytes(path: Path) -> np.ndarray:
+    try:
+        return np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+
+
+def read_indexed(path: Path) -> np.ndarray:
+    """(H, W) uint16 ids of a palette, 8-bit, 16-bit or 1-bit PNG.
+
+    A colour PNG has no ids: `DatasetError`.
+    """
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            if mode not in ("P", "L", "1", "I", "I;16", "I;16B"):
+                raise DatasetError(
+                    f"{path} is a colour image ({mode}); labels must be indexed: a palette, "
+                    "8-bit or 16-bit PNG whose pixel values are object ids"
+                )
+            values = np.asarray(image).astype(np.int64)
+    except DatasetError:
+        raise
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
+        raise DatasetError(f"cannot read the labels {path}: {error}") from error
+    if values.ndim != 2 or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise DatasetError(f"{path} has values that are not object ids from 0 to 65535")
+    return values.astype(np.uint16)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image; `DatasetError` when it is damaged or cut off.
+
+    Only the header and the end of the file are read, unless the end looks wrong.
+    """
+    try:
+        with Image.open(path) as image:
+            mark = _END_MARKS.get(image.format or "")
+            if mark is not None and mark not in _tail(path):
+                image.load()
+            return image.size
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DatasetError(f"cannot read the image {path}: {error}") from error
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(file.tell() - 64, 0))
+        return file.read()
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder, in the order of their names (numbers as numbers)."""
+    if not folder.is_dir():
+        return []
+    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    return sorted(files, key=natural_key)
+
+
+def natural_key(path: Path | str) -> list[tuple[int, int, str]]:
+    """A sort key for names in which "frame10" comes after "frame9"."""
+    name = path.stem if isinstance(path, Path) else path
+    parts: list[tuple[int, int, str]] = []
+    text = ""
+    digits = ""
+    for character in [*name, ""]:
+        if character.isdigit() and character.isascii():
+            if text:
+                parts.append((1, 0, text))
+                text = ""
+            digits += character
+        else:
+            if digits:
+                parts.append((0, int(digits), ""))
+                digits = ""
+            text += character
+    if text:
+        parts.append((1, 0, text))
+    return parts
+
+
+class Dataset:
+    """A list of sequences, with a record of what was left out while opening it."""
+
+    def __init__(self, sequences: list[Sequence], skipped: Skipped, source: Path) -> None:
+        skipped.report(source)
+        self.skipped = skipped
+        """What was left out, and why."""
+        if not sequences:
+            why = f": {skipped}" if skipped.counts else ""
+            raise DatasetError(f"{source} has no usable sequence with an annotated object{why}")
+        self.sequences = tuple(sequences)
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def __getitem__(self, index: int) -> Sequence:
+        return self.sequences[index]
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return iter(self.sequences)
+
+
+def scan_pairs(
+    name: str,
+    frames: list[Path],
+    labels: list[Path],
+    skipped: Skipped,
+    make: Callable[..., FileSequence] = FileSequence,
+) -> FileSequence | None:
+    """A sequence of the frames and labels that can be used; None when no object is left.
+
+    Labels belong to the frame whose name has the same stem. Every label file is read
+    once (to learn its object ids); of frames only the header is.
+    """
+    by_stem: dict[str, Path] = {}
+    for label in labels:
+        by_stem[label.stem] = label
+    known = {frame.stem for frame in frames}
+    for stem, label in by_stem.items():
+        if stem not in known:
+            skipped.add("annotation without its frame", label)
+    sequence = make(name, (), ())
+    good: list[tuple[Path, Path | None]] = []
+    ids: set[int] = set()
+    for frame in frames:
+        try:
+            size = image_size(frame)
+        except DatasetError:
+            skipped.add("unreadable image", frame)
+            continue
+        annotation = by_stem.get(frame.stem)
+        if annotation is not None:
+            annotation = _checked(sequence, annotation, size, ids, skipped)
+        good.append((frame, annotation))
+    if not ids:
+        skipped.add("no object in the sequence", name)
+        return None
+    result = make(
+        name,
+        tuple(frame for frame, _ in good),
+        tuple(label for _, label in good),
+        tuple(sorted(ids)),
+    )
+    return result
+
+
+def _checked(
+    sequence: FileSequence, label: Path, size: tuple[int, int], ids: set[int], skipped: Skipped
+) -> Path | None:
+    """The label file when it can be used; its ids are added to `ids`."""
+    try:
+        values = sequence.decode(label)
+    except DatasetError as error:
+        colour = "colour image" in str(error)
+        reason = (
+            "colour PNG where an indexed one is expected" if colour else "unreadable annotation"
+        )
+        skipped.add(reason, label)
+        return None
+    if values.shape != (size[1], size[0]):
+        skipped.add("size differs from its frame's", label)
+        return None
+    ids.update(int(v) for v in np.unique(values) if v)
+    return label

@@ -1,0 +1,172 @@
+"""Synthetic clips: the public face of the generator."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from surgsam2.data.sequence import Sequence
+from surgsam2.data.synthetic.difficulty import Difficulty
+from surgsam2.data.synthetic.scene import VISIBLE_SHARE, Scene
+from surgsam2.errors import InputError
+
+MAX_OBJECTS = 16
+MIN_SIDE = 32
+
+
+@dataclass(frozen=True)
+class SyntheticObject:
+    """A labelled object of a clip."""
+
+    id: int
+    """Its value in the labels, from 1."""
+    name: str
+    """What it is, for example "gallbladder", "scissors" or "thing"."""
+    color: str
+    """A display colour, "#rrggbb"; not the colour it has in the frames."""
+
+
+class SyntheticClip(Sequence):
+    """A generated video with the true mask of every labelled object.
+
+    Frames are made when they are asked for and are not kept. Each depends on its index
+    alone, so iterating twice, or from the middle, gives the same frames. A clip is also a
+    `surgsam2.data.Sequence`, so samples can be drawn from it without writing files.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        frames: int,
+        size: tuple[int, int],
+        objects: int | None,
+        difficulty: str | float,
+        fps: float = 25.0,
+    ) -> None:
+        width, height = size
+        if min(width, height) < MIN_SIDE:
+            raise InputError(f"size must be at least {MIN_SIDE}x{MIN_SIDE}, got {width}x{height}")
+        if frames < 1:
+            raise InputError(f"frames must be at least 1, got {frames}")
+        if seed < 0:
+            raise InputError(f"seed must not be negative, got {seed}")
+        if objects is not None and not 1 <= objects <= MAX_OBJECTS:
+            raise InputError(f"objects must be from 1 to {MAX_OBJECTS}, got {objects}")
+        self.seed = seed
+        self.width = width
+        self.height = height
+        self.frame_count = frames
+        self.fps = fps
+        """Frames per second."""
+        self.difficulty = Difficulty.parse(difficulty).level
+        self._scene = Scene(seed, (width, height), frames, objects, Difficulty(self.difficulty))
+        names = self._scene.names
+        self.objects = tuple(SyntheticObject(i, names[i], _display_color(i)) for i in sorted(names))
+        """The labelled objects, in the order of their ids."""
+        self.name = f"synthetic-{seed}"
+        self.object_ids = tuple(sorted(names))
+        self.object_names = dict(names)
+        self.annotated = tuple(range(frames))
+        self._first: dict[int, int | None] = {}
+
+    def __len__(self) -> int:
+        return self.frame_count
+
+    def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Frame (H, W, 3) uint8 RGB and labels (H, W) uint16 at `index`, from 0.
+
+        A label is the id of the object that is seen at the pixel (covers at least half
+        of it) at the middle of the exposure; 0 is background and unlabelled objects.
+        Thin smoke and films of blood do not change labels; nor does motion blur.
+        """
+        if not 0 <= index < self.frame_count:
+            raise InputError(f"frame index must be from 0 to {self.frame_count - 1}, got {index}")
+        return self._scene.frame(index)
+
+    def read_frame(self, index: int) -> np.ndarray:
+        """The frame alone, see `frame`."""
+        return self.frame(index)[0]
+
+    def read_labels(self, index: int) -> np.ndarray:
+        """The labels alone, see `labels`."""
+        return self.labels(index)
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """See `frame`."""
+        return self.frame(index)
+
+    def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """(index, frame, labels) of all frames in order; see `frame`."""
+        for index in range(self.frame_count):
+            frame, labels = self._scene.frame(index)
+            yield index, frame, labels
+
+    def labels(self, index: int) -> np.ndarray:
+        """The labels of `frame`, without the cost of painting the frame."""
+        if not 0 <= index < self.frame_count:
+            raise InputError(f"frame index must be from 0 to {self.frame_count - 1}, got {index}")
+        return self._scene.labels(float(index))
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Video (T, H, W, 3) uint8 and labels (T, H, W) uint16: for clips that fit in memory."""
+        video = np.empty((self.frame_count, self.height, self.width, 3), np.uint8)
+        labels = np.empty((self.frame_count, self.height, self.width), np.uint16)
+        for index, frame, label in self.frames():
+            video[index], labels[index] = frame, label
+        return video, labels
+
+    def first_frame(self, object_id: int) -> int | None:
+        """The first frame in which the object can be seen well enough to be prompted.
+
+        That is with at least 1/500 of the frame's pixels; None if there is no such frame.
+        """
+        if object_id not in self._scene.names:
+            raise InputError(
+                f"object_id must be one of {sorted(self._scene.names)}, got {object_id}"
+            )
+        if object_id not in self._first:
+            needed = VISIBLE_SHARE * self.width * self.height
+            self._first[object_id] = next(
+                (
+                    index
+                    for index in range(self.frame_count)
+                    if np.count_nonzero(self._scene.labels(float(index)) == object_id) >= needed
+                ),
+                None,
+            )
+        return self._first[object_id]
+
+    def __repr__(self) -> str:
+        return (
+            f"SyntheticClip(seed={self.seed}, {self.width}x{self.height}, "
+            f"{self.frame_count} frames, {len(self.objects)} objects, "
+            f"difficulty={self.difficulty:g})"
+        )
+
+
+def generate_clip(
+    seed: int,
+    frames: int = 60,
+    size: tuple[int, int] = (512, 512),
+    objects: int | None = None,
+    difficulty: str | float = "normal",
+) -> SyntheticClip:
+    """A synthetic endoscopic clip.
+
+    `size` is (width, height) in pixels; `objects` the number of labelled objects (2 to 4
+    at random when None); `difficulty` is "easy", "normal", "hard" or a number from 0 to
+    1 and sets motion, deformation, occlusion, look-alikes, smoke, blood and blur.
+
+    The same arguments give the same bytes whatever the state of other random
+    generators, given the same versions of NumPy and OpenCV. `frames` is part of the
+    scene (events are spread over the clip): a longer clip is another clip.
+    """
+    return SyntheticClip(seed, frames, size, objects, difficulty)
+
+
+def _display_color(object_id: int) -> str:
+    hue = (object_id * 0.61803398875) % 1.0
+    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95))

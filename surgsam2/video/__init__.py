@@ -1,0 +1,87 @@
+"""Frames in: video files, folders of images, medical image sequences and arrays."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from surgsam2.errors import InputError, VideoError
+from surgsam2.video.base import DEFAULT_FPS, Video
+
+__all__ = ["Video", "open_video"]
+
+
+def open_video(
+    source: str | os.PathLike[str] | np.ndarray | Video, *, fps: float | None = None
+) -> Video:
+    """Open a video for lazy, exact reading by frame index.
+
+    `source` is one of
+
+    - a video file: mp4, mov, avi, mkv, webm and the like;
+    - a folder of images (jpg, png, bmp, tif, ...), one a frame, in natural order (2 before
+      10), or a dataset's sequence folder that has one inside (EndoVis ``left_frames``);
+    - a single image: a video of one frame;
+    - a DICOM multi-frame, MHA/MHD or NRRD file, (x, y, time), grey or RGB;
+    - a numpy array, ``(T, H, W, 3)`` RGB or ``(T, H, W)`` grey, uint8, used without a copy;
+    - an open `Video`, which is returned as it is.
+
+    `fps` is the frame rate of sources that carry none: images, arrays, MHA, NRRD, and
+    DICOM without frame time (default 25.0). Others keep their own.
+
+    Frames are uint8 RGB ``(H, W, 3)``; see `Video` for how to read them. Decoding is lazy,
+    but opening checks the source: a video file is read through once without decoding, in
+    a folder the header of every image is read.
+
+    Raises `VideoError` (an `OSError`) for a source that is missing or cannot be read, and
+    `InputError` (a `ValueError`) for an unusable array, type or `fps`.
+    """
+    if isinstance(source, Video):
+        return source
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps must be a positive number, got {fps}")
+    rate = DEFAULT_FPS if fps is None else float(fps)
+    if isinstance(source, np.ndarray):
+        from surgsam2.video.arrays import ArrayVideo
+
+        return ArrayVideo(source, fps=rate)
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(
+            "a video is a path (file or folder) or a numpy array (T, H, W, 3), "
+            f"got {type(source).__name__}"
+        )
+    path = Path(source)
+    try:
+        is_folder = path.is_dir()
+        size = None if is_folder else path.stat().st_size
+    except FileNotFoundError as error:
+        raise VideoError(f"{path}: no such file or folder; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoError(f"{path}: cannot be opened ({reason})") from error
+    if is_folder:
+        from surgsam2.video.images import ImageVideo, find_images
+
+        return ImageVideo(str(path), find_images(path), fps=rate)
+    if not path.is_file():
+        raise VideoError(f"{path}: neither a file nor a folder; give a video file")
+    if size == 0:
+        raise VideoError(f"{path}: the file is empty; copy it again")
+    return _open_file(path, rate)
+
+
+def _open_file(path: Path, rate: float) -> Video:
+    from surgsam2.video.images import IMAGE_SUFFIXES, ImageVideo
+    from surgsam2.video.itk import ITK_SUFFIXES, ItkVideo, is_dicom
+
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return ImageVideo(str(path), [path], fps=rate)
+    if suffix in ITK_SUFFIXES or is_dicom(path):
+        return ItkVideo(str(path), path, fps=rate)
+    from surgsam2.video.container import ContainerVideo
+
+    return ContainerVideo(str(path), path)

@@ -1,0 +1,153 @@
+"""Folders of images (one frame a file), and single images."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from surgsam2.errors import VideoError
+from surgsam2.video.arrays import as_rgb
+from surgsam2.video.base import Video, check_size
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+)
+# where the frames are when a dataset's sequence folder is given instead of its frame folder:
+# EndoVis 2017/2018 (left camera), and names in common use
+_FRAME_FOLDERS = ("left_frames", "JPEGImages", "images", "frames", "img")
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+
+
+class ImageVideo(Video):
+    """One image file per frame, decoded by PIL: JPEG pixels are exactly PIL's.
+
+    The pixels are those stored: an EXIF orientation is not applied, because masks are
+    drawn on stored pixels. Alpha is dropped, palettes are resolved, 16-bit grey is scaled
+    so that 65535 becomes 255 (the same for every frame). Images carry no timing: `fps` is
+    what the caller says.
+
+    Opening reads the header of every file (that is how a wrong size is found before the
+    work starts, not after).
+    """
+
+    def __init__(self, source: str, paths: list[Path], *, fps: float) -> None:
+        width, height = _header(paths[0])
+        for path in paths[1:]:
+            size = _header(path)
+            if size != (width, height):
+                raise VideoError(
+                    f"{path}: {size[0]}x{size[1]} pixels, but {paths[0].name} has "
+                    f"{width}x{height}; all images of a video must have one size"
+                )
+        super().__init__(source, width=width, height=height, fps=fps, frame_count=len(paths))
+        self._paths = paths
+
+    def _read(self, index: int) -> np.ndarray:
+        path = self._paths[index]
+        frame = _pixels(path)
+        if frame.shape != (self._height, self._width, 3):
+            raise VideoError(
+                f"{path}: its size changed to {frame.shape[1]}x{frame.shape[0]} since the video "
+                "was opened; open it again"
+            )
+        return frame
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The images of a folder in natural order (2 before 10); hidden files are left out.
+
+    A folder without images of its own may be a dataset's sequence folder: then the images
+    of its ``left_frames`` (EndoVis), ``JPEGImages``, ``images``, ``frames`` or ``img``.
+    """
+    try:
+        images = _images_in(folder)
+        for name in _FRAME_FOLDERS:
+            if images:
+                break
+            if (folder / name).is_dir():
+                images = _images_in(folder / name)
+        entries = sorted(folder.iterdir()) if not images else []
+    except OSError as error:
+        raise VideoError(f"{folder}: cannot list the folder ({error.strerror})") from error
+    if images:
+        return images
+    hint = "give the folder that holds the frames"
+    inner = next((e.name for e in entries if e.is_dir() and any(_images_in(e))), None)
+    if inner is not None:
+        hint = f"give the folder that holds the frames, such as {inner}"
+    elif any(e.suffix.lower() in (".dcm", ".mha", ".nrrd") for e in entries):
+        hint = "it holds medical images: give one multi-frame file"
+    elif any(e.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov", ".webm") for e in entries):
+        hint = "it holds video files: give one of them"
+    raise VideoError(f"{folder}: no images (jpg, png, bmp, tif, ...) in this folder; {hint}")
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which frame2 comes before frame10."""
+    parts = re.split(r"([0-9]+)", name.lower())
+    keyed = [(0, int(p), p) if p[:1].isdecimal() else (1, 0, p) for p in parts if p]
+    return [*keyed, (2, 0, name)]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    ]
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            # the size is checked below, with our own limits
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(path)
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> VideoError:
+    try:
+        empty = path.stat().st_size == 0
+    except OSError:
+        return VideoError(f"{path}: cannot be opened; is it there, and may you read it?")
+    if empty:
+        return VideoError(f"{path}: the file is empty; copy it again or remove it")
+    if isinstance(error, Image.UnidentifiedImageError):
+        return VideoError(f"{path}: not an image, whatever its name says; replace or remove it")
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return VideoError(f"{path}: damaged image ({reason}); replace or remove it")
+
+
+def _header(path: Path) -> tuple[int, int]:
+    with _open(path) as image:
+        check_size(str(path), *image.size)
+        return image.size
+
+
+def _pixels(path: Path) -> np.ndarray:
+    with _open(path) as image:
+        check_size(str(path), *image.size)
+        try:
+            # PIL opens 16-bit PNG as "I" before release 10.3
+            if image.mode in _SIXTEEN_BIT or (image.mode == "I" and image.format == "PNG"):
+                grey = np.asarray(image).astype(np.uint32)
+                return as_rgb(((grey * 255 + 32767) // 65535).astype(np.uint8))
+            if image.mode in ("I", "F"):
+                raise VideoError(
+                    f"{path}: pixels of PIL mode {image.mode} (32 bits a pixel) have no defined "
+                    "brightness; save it with 8 or 16 bits"
+                )
+            return np.array(image.convert("RGB"), order="C")
+        except VideoError:
+            raise
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise _unreadable(path, error) from error

@@ -1,0 +1,233 @@
+"""Medical image sequences through SimpleITK: DICOM multi-frame, MHA/MHD, NRRD."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgsam2.errors import MissingDependencyError, VideoError
+from surgsam2.video.arrays import as_rgb
+from surgsam2.video.base import Video, check_size
+
+ITK_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nrrd", ".nhdr"})
+MAX_WHOLE_BYTES = 16 * 2**30
+"""Largest sequence that is held in memory, for formats that cannot be read frame by frame."""
+
+_FRAME_TIME_MS = "0018|1063"
+_RATES = ("0018|0040", "0008|2144")  # cine rate, recommended display frame rate
+_WINDOW_CENTER, _WINDOW_WIDTH = "0028|1050", "0028|1051"
+_PHOTOMETRIC = "0028|0004"
+
+
+class ItkVideo(Video):
+    """A ``(x, y, t)`` image: the last axis is time, and a 2-D image is one frame.
+
+    Grey becomes RGB; RGBA loses its alpha. Samples that are not 8-bit unsigned are
+    mapped to 0..255 by one window for the whole sequence: the DICOM window (centre and
+    width) where the file has one, else the smallest to the largest finite value of all
+    frames (found at the first read, which then goes through the whole file once).
+    MONOCHROME1 is inverted, so that more is brighter.
+
+    Cost: uncompressed MHA/MHD is read frame by frame. Other formats can only be read
+    whole: that happens at the first read, and the sequence stays in memory until `close`.
+
+    `fps` comes from DICOM's frame time or rate; other files carry none.
+    """
+
+    def __init__(self, source: str, path: Path, *, fps: float) -> None:
+        self._path = path
+        self._reader = _reader(path)
+        try:
+            self._reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise _unreadable(path) from error
+        reader = self._reader
+        self._channels = reader.GetNumberOfComponents()
+        self._sizes = [int(n) for n in reader.GetSize()]
+        # a fourth axis is fine when one of the inner ones is empty: (x, y, 1, t)
+        self._time = next((a for a in range(len(self._sizes) - 1, 1, -1) if self._sizes[a] > 1), 2)
+        if len(self._sizes) < 2 or any(
+            n != 1 for axis, n in enumerate(self._sizes) if axis > 1 and axis != self._time
+        ):
+            raise VideoError(
+                f"{path}: an image of {_times(self._sizes)} is not a sequence of 2-D frames; "
+                "save it as (x, y, time)"
+            )
+        if self._channels not in (1, 3, 4):
+            raise VideoError(
+                f"{path}: {self._channels} values a pixel; a video has 1 (grey), 3 (RGB) or 4 "
+                "(RGBA), so save frames along the last axis"
+            )
+        width, height = self._sizes[:2]
+        count = self._sizes[self._time] if len(self._sizes) > 2 else 1
+        check_size(source, width, height)
+        fps = _dicom_fps(reader) or fps
+        super().__init__(source, width=width, height=height, fps=fps, frame_count=count)
+        self._eight_bit = "8-bit unsigned" in _pixel_name(reader)
+        if "complex" in _pixel_name(reader):
+            raise VideoError(f"{path}: complex numbers are not pixels; save their magnitude")
+        self._inverted = _tag(reader, _PHOTOMETRIC) == "MONOCHROME1"
+        self._lazy = _reads_regions(path)
+        self._window = None if self._eight_bit else _dicom_window(reader)
+        self._array: np.ndarray | None = None
+        if not self._lazy:
+            size = int(np.prod(self._sizes, dtype=np.int64)) * self._channels
+            if size > MAX_WHOLE_BYTES:
+                raise VideoError(
+                    f"{path}: {size / 2**30:.0f} GiB of samples, and this format can only be read "
+                    "whole; convert it to a video file or an uncompressed .mha"
+                )
+
+    def _read(self, index: int) -> np.ndarray:
+        with self._lock:
+            self._check_open()
+            return self._to_rgb(self._samples(index))
+
+    def _samples(self, index: int) -> np.ndarray:
+        """(H, W) or (H, W, channels) samples of one frame, as stored."""
+        if not self._lazy:
+            if self._array is None:
+                self._array = self._load(self._sizes, [0] * len(self._sizes))
+            frames = self._array
+        else:
+            sizes, at = list(self._sizes), [0] * len(self._sizes)
+            if len(sizes) > 2:
+                sizes[self._time], at[self._time] = 1, index
+            frames, index = self._load(sizes, at), 0
+        shape = (self._height, self._width) + ((self._channels,) if self._channels > 1 else ())
+        return frames.reshape(-1, *shape)[index]
+
+    def _load(self, sizes: list[int], at: list[int]) -> np.ndarray:
+        import SimpleITK
+
+        self._reader.SetExtractSize(sizes)
+        self._reader.SetExtractIndex(at)
+        try:
+            return SimpleITK.GetArrayFromImage(self._reader.Execute())
+        except RuntimeError as error:
+            raise _unreadable(self._path) from error
+
+    def _to_rgb(self, samples: np.ndarray) -> np.ndarray:
+        if samples.ndim == 3:
+            samples = samples[:, :, :3]
+        if not self._eight_bit:
+            if self._window is None:
+                self._window = self._extremes()
+            low, high = self._window
+            scale = 255.0 / (high - low) if high > low else 0.0
+            values = np.nan_to_num(samples.astype(np.float64), nan=low, posinf=high, neginf=low)
+            samples = np.clip(np.rint((values - low) * scale), 0, 255).astype(np.uint8)
+        if self._inverted:
+            samples = 255 - samples
+        return as_rgb(samples)
+
+    def _extremes(self) -> tuple[float, float]:
+        low, high = np.inf, -np.inf
+        for index in range(self._frame_count):
+            values = self._samples(index)
+            values = values[np.isfinite(values)]
+            if values.size:
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+        return (low, high) if low <= high else (0.0, 1.0)
+
+    def _release(self) -> None:
+        self._array = None
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file has DICOM's preamble, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _holds_video(path: Path) -> bool:
+    """Whether the file has one of DICOM's video transfer syntaxes (PS3.5 A.4.5 and following)."""
+    with path.open("rb") as file:
+        header = file.read(4096)
+    found = re.search(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.4\.10[0-8]", header, re.S)
+    return is_dicom(path) and found is not None
+
+
+def _reader(path: Path) -> Any:
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{path}: reading this format needs SimpleITK, which cannot be imported ({error}); "
+            "install it with: pip install SimpleITK"
+        ) from error
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    return reader
+
+
+def _reads_regions(path: Path) -> bool:
+    """Whether a part of the file can be read without the rest: uncompressed MHA/MHD."""
+    if path.suffix.lower() not in (".mha", ".mhd"):
+        return False
+    with path.open("rb") as file:
+        header = file.read(65536).split(b"ElementDataFile", 1)[0]
+    lines = header.lower().replace(b" ", b"").splitlines()
+    return b"compresseddata=true" not in lines
+
+
+def _unreadable(path: Path) -> VideoError:
+    suffix = path.suffix.lower()
+    kind = {".mha": "MetaImage", ".mhd": "MetaImage", ".nrrd": "NRRD", ".nhdr": "NRRD"}
+    advice = "the file is damaged, cut off or of another kind; export it again"
+    if _holds_video(path):
+        advice = (
+            "it holds MPEG or H.264/HEVC video, which SimpleITK does not decode; export its video "
+            "as an mp4 file and open that"
+        )
+    elif is_dicom(path):
+        advice = (
+            "it is damaged, not an image, or compressed in a way SimpleITK cannot decode; "
+            "export it again as uncompressed DICOM or as mp4"
+        )
+    return VideoError(f"{path}: cannot be read as {kind.get(suffix, 'DICOM')}: {advice}")
+
+
+def _pixel_name(reader: Any) -> str:
+    import SimpleITK
+
+    return SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+
+
+def _times(sizes: list[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _tag(reader: Any, key: str) -> str:
+    # several values are separated by a backslash; the first one counts
+    return reader.GetMetaData(key).split("\\")[0].strip() if reader.HasMetaDataKey(key) else ""
+
+
+def _number(reader: Any, key: str) -> float | None:
+    try:
+        value = float(_tag(reader, key))
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _dicom_fps(reader: Any) -> float | None:
+    milliseconds = _number(reader, _FRAME_TIME_MS)
+    if milliseconds is not None and milliseconds > 0:
+        return 1000.0 / milliseconds
+    rates = (_number(reader, key) for key in _RATES)
+    return next((rate for rate in rates if rate is not None and rate > 0), None)
+
+
+def _dicom_window(reader: Any) -> tuple[float, float] | None:
+    """Lowest and highest value of the window, as DICOM PS3.3 C.11.2.1.2.1 defines it."""
+    center, width = _number(reader, _WINDOW_CENTER), _number(reader, _WINDOW_WIDTH)
+    if center is None or width is None or width <= 1:
+        return None
+    return center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2

@@ -1,0 +1,154 @@
+"""DICOM multi-frame, MHA and NRRD sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+import surgsam2
+from surgsam2.errors import VideoError
+from surgsam2.video import itk
+from tests.video.helpers import number_in, numbers, picture
+
+COLOR = np.stack([picture(i) for i in range(10)])
+COLOR[:, 0, :, 0] = 255  # the top row is reddish, to see axis order and channel order
+DEEP = (np.arange(4 * 5 * 6).reshape(4, 5, 6) * 10).astype(np.uint16)  # 0 to 1190
+
+
+def save(path: Path, array: np.ndarray, *, compress: bool = False, **tags: str) -> Path:
+    image = SimpleITK.GetImageFromArray(array, isVector=array.shape[-1] in (3, 4))
+    for key, value in tags.items():
+        image.SetMetaData(key[1:5] + "|" + key[5:], value)
+    SimpleITK.WriteImage(image, str(path), compress)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "compress"),
+    [("a.dcm", False), ("a.mha", False), ("a.mha", True), ("a.nrrd", True), ("a.mhd", False)],
+)
+def test_colour_sequences(tmp_path: Path, name: str, compress: bool) -> None:
+    path = save(tmp_path / name, COLOR, compress=compress)
+    with surgsam2.open_video(path) as video:
+        assert (video.width, video.height, len(video), video.fps) == (64, 48, 10, 25.0)
+        assert number_in(video[7]) == 7
+        assert numbers(video) == list(range(10))
+        assert [i for i, _ in video.frames(reverse=True)] == list(range(9, -1, -1))
+        np.testing.assert_array_equal(video[3], COLOR[3])
+        frame = video[3]
+        frame[:] = 0
+        np.testing.assert_array_equal(video[3], COLOR[3])
+        assert video.warnings == []
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.mha", "a.nrrd"])
+def test_grey_becomes_rgb(tmp_path: Path, name: str) -> None:
+    with surgsam2.open_video(save(tmp_path / name, COLOR[..., 1].copy())) as video:
+        np.testing.assert_array_equal(video[5], np.repeat(COLOR[5, ..., 1:2], 3, axis=2))
+
+
+def test_uncompressed_mha_is_read_frame_by_frame(tmp_path: Path) -> None:
+    with surgsam2.open_video(save(tmp_path / "a.mha", COLOR)) as video:
+        video[4]
+        assert video._array is None
+    with surgsam2.open_video(save(tmp_path / "b.mha", COLOR, compress=True)) as video:
+        video[4]
+        assert video._array is not None
+        assert len(video._array) == 10
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.mha", "a.nrrd"])
+def test_deep_grey_is_spread_from_smallest_to_largest(tmp_path: Path, name: str) -> None:
+    with surgsam2.open_video(save(tmp_path / name, DEEP)) as video:
+        want = np.rint(DEEP[2] / 1190 * 255)
+        np.testing.assert_array_equal(video[2][..., 0], want)
+        assert video[0].min() == 0
+        assert video[3].max() == 255
+
+
+def test_a_dicom_window_is_used(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.dcm", DEEP, t00281050="500", t00281051="201")
+    with surgsam2.open_video(path) as video:
+        values = np.stack([f[..., 0] for f in video])
+    low, high = 500 - 0.5 - 100, 500 - 0.5 + 100
+    want = np.clip(np.rint((DEEP - low) / (high - low) * 255), 0, 255)
+    np.testing.assert_array_equal(values, want)
+
+
+def test_floats_with_holes(tmp_path: Path) -> None:
+    values = np.array([[[0.0, np.nan], [1.0, np.inf]], [[2.0, -np.inf], [0.5, 1.5]]], np.float32)
+    with surgsam2.open_video(save(tmp_path / "a.mha", values)) as video:
+        assert video[0][..., 0].tolist() == [[0, 0], [128, 255]]
+        assert video[1][..., 0].tolist() == [[255, 0], [64, 191]]
+
+
+def test_a_constant_sequence_is_black(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nrrd", np.full((2, 4, 5), 1000, np.int16))
+    assert surgsam2.open_video(path)[1].max() == 0
+
+
+def test_the_rate_of_a_dicom_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.dcm", COLOR, t00181063="40.0")
+    with surgsam2.open_video(path, fps=10) as video:
+        assert video.fps in (25.0, 10.0)  # a writer may leave the tag out
+    grey = save(tmp_path / "b.dcm", DEEP, t00181063="20")
+    assert surgsam2.open_video(grey, fps=10).fps == 50.0
+
+
+def test_a_dicom_file_of_any_name(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.dcm", COLOR).rename(tmp_path / "IM000001")
+    assert len(surgsam2.open_video(path)) == 10
+
+
+def test_a_flat_image_and_a_flat_axis(tmp_path: Path) -> None:
+    path = tmp_path / "flat.mha"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(COLOR[4], isVector=True), str(path))
+    with surgsam2.open_video(path) as video:
+        assert len(video) == 1
+        np.testing.assert_array_equal(video[0], COLOR[4])
+    path = tmp_path / "thick.nrrd"
+    thick = SimpleITK.GetImageFromArray(COLOR[:, None], isVector=True)
+    SimpleITK.WriteImage(thick, str(path))
+    with surgsam2.open_video(path) as video:
+        assert numbers(video) == list(range(10))
+
+
+def test_what_is_not_a_sequence_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = SimpleITK.GetImageFromArray(np.zeros((3, 4, 5, 6), np.uint8), isVector=False)
+    SimpleITK.WriteImage(image, str(tmp_path / "4d.nrrd"))
+    with pytest.raises(VideoError, match="6x5x4x3 is not a sequence of 2-D frames"):
+        surgsam2.open_video(tmp_path / "4d.nrrd")
+    two = SimpleITK.GetImageFromArray(np.zeros((3, 4, 5, 2), np.float32), isVector=True)
+    SimpleITK.WriteImage(two, str(tmp_path / "two.mha"))
+    with pytest.raises(VideoError, match="2 values a pixel"):
+        surgsam2.open_video(tmp_path / "two.mha")
+    for name, kind in (("a.nrrd", "NRRD"), ("a.dcm", "DICOM"), ("a.mha", "MetaImage")):
+        (tmp_path / name).write_text("nothing of the kind")
+        with pytest.raises(VideoError, match=f"cannot be read as {kind}: the file is damaged"):
+            surgsam2.open_video(tmp_path / name)
+    monkeypatch.setattr(itk, "MAX_WHOLE_BYTES", 1000)
+    with pytest.raises(VideoError, match="can only be read whole; convert it"):
+        surgsam2.open_video(save(tmp_path / "big.dcm", COLOR))
+
+
+def test_a_cut_file_is_refused_when_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nrrd", COLOR)
+    path.write_bytes(path.read_bytes()[:-20000])
+    with surgsam2.open_video(path) as video:
+        with pytest.raises(VideoError, match="cannot be read as NRRD"):
+            video[0]
+        with pytest.raises(VideoError, match="cannot be read as NRRD"):
+            list(video)
+
+
+def test_video_inside_dicom_is_refused_by_name(tmp_path: Path) -> None:
+    syntax = b"1.2.840.10008.1.2.4.102\0"
+    meta = b"\x02\x00\x10\x00UI" + len(syntax).to_bytes(2, "little") + syntax
+    size = b"\x02\x00\x00\x00UL\x04\x00" + len(meta).to_bytes(4, "little")
+    path = tmp_path / "endoscopy.dcm"
+    path.write_bytes(bytes(128) + b"DICM" + size + meta)
+    with pytest.raises(VideoError, match=r"it holds MPEG or H\.264/HEVC video.* export"):
+        surgsam2.open_video(path)
