@@ -1,0 +1,106 @@
+"""Label PNGs as they come: palette, grey, 16-bit, RGB by mistake, or broken.
+
+A label map is an (H, W) integer array whose values are object ids, 0 is background.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from surgsam2.data.sequence import natural_key
+from surgsam2.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """One label PNG as read: its map, or None, and what was unusual about it."""
+
+    labels: np.ndarray | None
+    problem: str = ""
+    """A kind of `problems.COUNTED`, or empty."""
+    message: str = ""
+
+
+def read_labels(path: Path) -> LabelFile:
+    """Read a label PNG without guessing: what cannot be ids for sure is no label map."""
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            values = np.asarray(image)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        return LabelFile(None, "unreadable", f"not a readable PNG ({type(error).__name__})")
+    if mode in ("P", "L", "1"):
+        return LabelFile(values.astype(np.uint8, copy=False))
+    if mode.startswith("I"):
+        return _wide_labels(values)
+    return _coloured_labels(values, mode)
+
+
+def _wide_labels(values: np.ndarray) -> LabelFile:
+    values = values.astype(np.int32)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        return LabelFile(None, "unreadable", "32-bit values outside 0..65535 are no object ids")
+    return LabelFile(values.astype(np.uint16), "sixteen-bit", "16-bit PNG where 8-bit is usual")
+
+
+def _coloured_labels(values: np.ndarray, mode: str) -> LabelFile:
+    """Equal channels are ids; a real colour could be anything, and is not guessed at."""
+    colours = values[..., :3] if mode in ("RGB", "RGBA") else values[..., :1]
+    if (colours == colours[..., :1]).all():
+        message = f"{mode} PNG where an indexed one is expected"
+        return LabelFile(colours[..., 0].copy(), "grey-rgb", message)
+    message = f"{mode} PNG in colours where an indexed one is expected: save palette or grey PNGs"
+    return LabelFile(None, "not-indexed", message)
+
+
+def label_ids(labels: np.ndarray) -> list[int]:
+    """The ids in a label map, without the background, in order."""
+    if labels.dtype.itemsize <= 2 and labels.dtype.kind in "ui":
+        return [int(v) for v in np.flatnonzero(np.bincount(labels.ravel())) if v]
+    return [int(v) for v in np.unique(labels) if v]
+
+
+def label_folders(root: Path) -> dict[str, Path]:
+    """Sequence name -> folder of PNGs under `root`.
+
+    `root` is a folder of PNGs itself (one sequence, named after the folder), a folder
+    of such folders, or a dataset with an ``Annotations`` folder (DAVIS' resolution
+    folder is looked through). A ``masks`` folder inside a sequence, as written by
+    ``surgsam2 segment``, is taken for it.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root} is not a folder")
+    for step in ("Annotations", "480p", "Full-Resolution"):
+        if (root / step).is_dir():
+            root = root / step
+    if _pngs(root):
+        return {root.name: root}
+    if _pngs(root / "masks"):
+        return {root.name: root / "masks"}
+    found = {}
+    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
+        if _pngs(folder):
+            found[folder.name] = folder
+        elif _pngs(folder / "masks"):
+            found[folder.name] = folder / "masks"
+    if not found:
+        raise DatasetError(
+            f"no label PNGs in {root}: expected SEQUENCE/FRAME.png, or FRAME.png for one sequence"
+        )
+    return found
+
+
+def label_files(folder: Path) -> dict[str, Path]:
+    """Frame name (without extension) -> PNG, in the order of names."""
+    return {path.stem: path for path in _pngs(folder)}
+
+
+def _pngs(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    files = [p for p in folder.iterdir() if p.suffix.lower() == ".png" and p.is_file()]
+    return sorted(files, key=natural_key)

@@ -1,0 +1,62 @@
+"""Prompts made from the truth, as the paper's settings ask for.
+
+Each object is prompted once, on the first annotated frame where it appears: with its
+full mask, or with 1 or 5 points inside it. Points are drawn at random; the draw
+depends only on the seed, the sequence's name and the object's id, so it is the same
+on every machine, for every model, and whatever else is evaluated; the 5 points
+begin with the 1 point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from surgsam2.errors import InputError
+
+PromptSetting = Literal["mask", "1pt", "5pt"]
+PROMPT_SETTINGS: tuple[PromptSetting, ...] = get_args(PromptSetting)
+POINTS: dict[str, int] = {"1pt": 1, "5pt": 5}
+TITLES: dict[str, str] = {"mask": "full mask", "1pt": "1 point", "5pt": "5 points"}
+
+
+def parse_settings(text: str) -> list[PromptSetting]:
+    """``"mask,1pt"`` as a list without repetition, in the order given."""
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in names if name not in PROMPT_SETTINGS]
+    if unknown or not names:
+        raise InputError(
+            f"prompts must be a comma-separated choice of {', '.join(PROMPT_SETTINGS)}, "
+            f"got {text!r}"
+        )
+    return [setting for setting in PROMPT_SETTINGS if setting in names]
+
+
+def sample_points(
+    mask: np.ndarray, count: int, *, seed: int, key: str = ""
+) -> list[tuple[float, float, int]]:
+    """`count` different points (x, y, 1) inside an (H, W) bool mask.
+
+    They are drawn uniformly from the pixels that do not touch the mask's outline (a
+    person clicks inside an object, not on its edge), or from all of them where the
+    object is too thin. An object of fewer pixels than `count` gives all its pixels.
+    """
+    if not mask.any():
+        raise InputError("points cannot be sampled from an empty mask")
+    inner = cv2.erode(
+        np.pad(mask, 1).view(np.uint8), np.ones((3, 3), np.uint8), borderValue=0
+    ).view(np.bool_)[1:-1, 1:-1]
+    pixels = np.argwhere(inner if np.count_nonzero(inner) >= count else mask)
+    chosen: list[int] = []
+    draw = 0
+    while len(chosen) < min(count, len(pixels)):
+        # a hash, not a random generator: numpy may change its streams between versions
+        digest = hashlib.sha256(f"{seed}/{key}/{draw}".encode()).hexdigest()
+        index = int(digest, 16) % len(pixels)
+        if index not in chosen:
+            chosen.append(index)
+        draw += 1
+    return [(float(pixels[i][1]), float(pixels[i][0]), 1) for i in chosen]

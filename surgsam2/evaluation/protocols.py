@@ -1,0 +1,136 @@
+"""What is evaluated and how it is counted: the protocols by name.
+
+* ``vos``: any dataset with DAVIS' folders; every sequence, objects by their ids.
+* ``endovis17``, ``endovis18``: the EndoVis instrument benchmarks with the published
+  splits, which are data files in ``splits/`` that name their sources.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from surgsam2.errors import DatasetError, InputError
+from surgsam2.evaluation.conventions import SCORES
+from surgsam2.evaluation.prompting import PROMPT_SETTINGS, PromptSetting
+
+ProtocolName = Literal["vos", "endovis17", "endovis18"]
+PROTOCOL_NAMES: tuple[ProtocolName, ...] = get_args(ProtocolName)
+
+COUNTING = (
+    "Each object is prompted once, on the first annotated frame where it appears. All "
+    "objects of a sequence are tracked together, forward to the end.",
+    "J, F and Dice count every object on every counted frame, also before it appears and "
+    "while it is hidden; a frame where neither truth nor prediction has it scores 1, as in "
+    "the DAVIS tool. Scores are averaged over the frames of an object, then over objects.",
+    "Challenge IoU: mean over frames of the mean IoU of what the truth shows. ISI IoU: the "
+    "same over what truth or prediction shows. Mean class IoU: mean over classes of the "
+    "mean over the frames where truth or prediction has the class. Frames where nothing "
+    "is to be averaged do not count.",
+    "A missing prediction counts as an empty mask.",
+)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a dataset is evaluated."""
+
+    name: ProtocolName
+    title: str
+    splits: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Split name -> sequence numbers. Empty: every sequence of the dataset."""
+    default_split: str | None = None
+    class_names: dict[int, str] = field(default_factory=dict)
+    """Class number -> name; empty where objects have no classes."""
+    prompts: tuple[PromptSetting, ...] = PROMPT_SETTINGS
+
+    def choose(self, names: Iterable[str], split: str | None) -> tuple[list[str], list[str]]:
+        """The sequences of a split: those among `names`, and descriptions of absent ones.
+
+        A split lists numbers; a name belongs to the last number in it (`seq_2`,
+        `instrument_dataset_2`). Names without a number are not part of any split.
+        Raises `InputError` for an unknown split, `DatasetError` when none is there.
+        """
+        names = list(names)
+        split = split or self.default_split
+        if not self.splits:
+            if split is not None:
+                raise InputError(f"protocol {self.name} has no splits, got {split!r}")
+            return names, []
+        if split not in self.splits:
+            raise InputError(
+                f"split must be one of {', '.join(self.splits)} for protocol {self.name}, "
+                f"got {split!r}"
+            )
+        wanted = self.splits[split]
+        found = {number: name for name in names if (number := sequence_number(name)) is not None}
+        chosen = [found[number] for number in wanted if number in found]
+        if not chosen:
+            raise DatasetError(
+                f"no sequence of split {split} ({', '.join(map(str, wanted))}) is in the data, "
+                f"which has {', '.join(names) or 'none'}"
+            )
+        return chosen, [f"sequence {number}" for number in wanted if number not in found]
+
+
+def sequence_number(name: str) -> int | None:
+    """The last number in a sequence's name."""
+    numbers = re.findall(r"\d+", name)
+    return int(numbers[-1]) if numbers else None
+
+
+def get_protocol(name: str) -> Protocol:
+    """A protocol by name; `InputError` for an unknown one."""
+    if name == "vos":
+        return Protocol("vos", "VOS (DAVIS)")
+    if name == "endovis17":
+        return _endovis("endovis17", "EndoVis 2017")
+    if name == "endovis18":
+        return _endovis("endovis18", "EndoVis 2018")
+    raise InputError(f"protocol must be one of {', '.join(PROTOCOL_NAMES)}, got {name!r}")
+
+
+@lru_cache(maxsize=4)
+def load_split_file(name: str) -> dict[str, Any]:
+    """One of the data files in ``splits/``, as it is."""
+    path = Path(__file__).parent / "splits" / f"{name}.json"
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+def published_results(protocol: str, split: str | None) -> list[dict[str, Any]]:
+    """Published numbers for a protocol and split. Only with document, table and page."""
+    entries = load_split_file("published")["entries"]
+    for entry in entries:
+        check_published(entry)
+    return [e for e in entries if e["protocol"] == protocol and e.get("split") == split]
+
+
+def check_published(entry: dict[str, Any]) -> None:
+    """`InputError` unless a published number says exactly where it was read."""
+    missing = [k for k in ("name", "source", "table", "page", "scores") if not entry.get(k)]
+    if missing:
+        raise InputError(f"published entry {entry.get('name')!r} lacks {', '.join(missing)}")
+    known = {*SCORES, "challenge_iou", "isi_iou", "mean_class_iou"}
+    wrong = [k for k, v in entry["scores"].items() if k not in known or not 0 <= v <= 1]
+    if wrong:
+        raise InputError(
+            f"published entry {entry['name']!r}: scores are fractions 0..1 named "
+            f"{', '.join(sorted(known))}; got {', '.join(wrong)}"
+        )
+
+
+def _endovis(name: Literal["endovis17", "endovis18"], title: str) -> Protocol:
+    data = load_split_file(name)
+    return Protocol(
+        name,
+        title,
+        splits={split: tuple(entry["sequences"]) for split, entry in data["splits"].items()},
+        default_split=data["default"],
+        class_names={int(number): text for number, text in data["classes"].items()},
+    )

@@ -1,0 +1,351 @@
+"""Models on datasets, end to end, in every layout and prompt setting."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from surgsam2.commands import evaluate as command
+from surgsam2.errors import DatasetError, InputError
+from surgsam2.evaluation import runner
+from surgsam2.evaluation.bundle import BundleEvaluation, check_overrides
+from surgsam2.evaluation.datasets import open_truth
+from surgsam2.evaluation.problems import Problems
+from surgsam2.evaluation.protocols import get_protocol
+from surgsam2.evaluation.report import write_report
+from surgsam2.evaluation.runner import (
+    ModelSpec,
+    evaluate,
+    evaluate_predictions,
+    prompts_for,
+    score_tracking,
+)
+from surgsam2.evaluation.truth import scan
+from surgsam2.results import FrameResult
+from tests.conftest import REPOSITORY
+
+from .conftest import FRAMES, moving_labels, save_indexed, write_vos_sequence
+
+CONFIG = REPOSITORY / "surgsam2" / "bundle" / "configs" / "evaluate.json"
+
+
+@pytest.fixture
+def a_spec(demo_checkpoint: Path, small_config: Path) -> ModelSpec:
+    """A small model with telling weights."""
+    return ModelSpec(str(demo_checkpoint), str(small_config), device="cpu")
+
+
+def check_end_to_end(results: dict, folder: Path, sequences: int) -> None:
+    assert results["dataset"]["sequences"] == sequences
+    models = [run for run in results["runs"] if run["kind"] == "model"]
+    assert [run["prompts"] for run in models] == ["mask", "1pt", "5pt"]
+    for run in models:
+        assert 0 <= run["overall"]["davis"]["J&F"] <= 1
+        assert run["overall"]["all"]["objects"] == 2 * sequences
+        assert run["speed"]["fps"] > 0
+        assert run["speed"]["peak_memory_mb"] > 0
+        assert run["estimates"]["presence"]["frames"] > 0
+        for entry in run["sequences"]:
+            for item in entry["objects"]:
+                assert item["frames"] == list(range(FRAMES))
+                assert item["prompt_frame"] == (0 if item["id"] == 1 else 2)
+                assert len(item["J"]) == len(item["presence"]) == FRAMES
+        # the prompted object is hidden before its prompt and nothing is predicted there
+        late = run["sequences"][0]["objects"][1]
+        assert late["J"][:2] == [1, 1]
+    assert models[0]["sequences"][0]["objects"][0]["J"][0] > 0.8, "the given mask comes back"
+    assert sum(run["kind"] == "baseline" for run in results["runs"]) == 2
+    json.dumps(results, default=lambda _: "jpeg", allow_nan=False)
+
+
+def test_vos_layout(a_vos_dataset, a_spec):
+    seen = []
+    results = evaluate(
+        a_vos_dataset,
+        models=[a_spec],
+        progress=lambda label, done, total: seen.append((done, total)),
+    )
+    check_end_to_end(results, a_vos_dataset, 1)
+    assert (FRAMES, FRAMES) in seen
+    run = results["runs"][0]
+    assert run["class_iou"]["over"] == "objects"
+    assert run["problems"] == []
+    assert [w["jpeg"][:2] for w in run["worst"]] == [b"\xff\xd8"] * 2
+    # a click is ambiguous, five are not: only there the network offers several masks
+    by_prompts = {r["prompts"]: r for r in results["runs"]}
+    assert by_prompts["1pt"]["oracle"]["prompts"] == 2
+    assert by_prompts["1pt"]["oracle"]["gap"] >= 0
+    assert by_prompts["mask"]["oracle"] is None
+
+
+def test_endovis17_release(an_endovis17_release, a_spec):
+    results = evaluate(an_endovis17_release, protocol="endovis17", split="fold0", models=[a_spec])
+    check_end_to_end(results, an_endovis17_release, 2)
+    run = results["runs"][0]
+    assert [(c["id"], c["name"]) for c in run["classes"]] == [(2, "Prograsp Forceps")]
+    assert run["classes"][0]["davis"]["objects"] == 4, "two of them in each sequence"
+    assert run["class_iou"]["mean_class_iou"] == pytest.approx(run["classes"][0]["IoU"])
+    assert results["protocol"]["split"] == "fold0"
+    chosen = ["instrument_dataset_3"]
+    results = evaluate(
+        an_endovis17_release, protocol="endovis17", sequences=chosen, models=[], baselines=["copy"]
+    )
+    assert results["protocol"]["split"] is None
+    assert [s["name"] for s in results["runs"][0]["sequences"]] == chosen
+
+
+def test_endovis18_release(an_endovis18_release, a_spec):
+    results = evaluate(an_endovis18_release, protocol="endovis18", models=[a_spec])
+    check_end_to_end(results, an_endovis18_release, 1)
+    run = results["runs"][0]
+    assert [c["name"] for c in run["classes"]] == ["instrument-shaft", "kidney-parenchyma"]
+    assert {p["sequence"] for p in run["problems"]} == {f"sequence {n}" for n in (5, 9, 15)}
+
+
+def test_endovis_in_vos_layout_has_instances(tmp_path, a_spec):
+    root = write_vos_sequence(tmp_path, "seq_2")
+    results = evaluate(root, protocol="endovis18", models=[a_spec], prompts=["mask"], baselines=[])
+    assert results["runs"][0]["classes"] == []
+    results = evaluate(
+        root, protocol="endovis18", values="classes", models=[a_spec], prompts=["mask"],
+        baselines=[],
+    )  # fmt: skip
+    assert [c["name"] for c in results["runs"][0]["classes"]] == [
+        "Bipolar Forceps",
+        "Prograsp Forceps",
+    ]
+
+
+def test_pruning_and_sizes_stand_side_by_side(a_vos_dataset, a_spec):
+    specs = [a_spec, ModelSpec(a_spec.model, a_spec.config, "off", "cpu")]
+    results = evaluate(a_vos_dataset, models=specs, prompts=["mask"], baselines=[])
+    assert [run["name"] for run in results["runs"]] == ["strong, 128, EFP", "strong, 128, EFP off"]
+    assert [run["efp"] for run in results["runs"]] == ["capped", "off"]
+    assert all(len(run["checkpoint_sha256"]) == 64 for run in results["runs"])
+
+
+@pytest.fixture
+def a_perfect_tracker(monkeypatch):
+    """`segment_video` that knows the truth, from the first prompt on."""
+
+    def segment(model, video, prompts, **options):
+        for index in range(prompts.frames[0], video.frame_count):
+            ids = tuple(p.id for p in prompts if p.prompts[0].frame <= index)
+            masks = np.stack([moving_labels(index) == i for i in ids])
+            known = masks.any(axis=(1, 2)).astype(np.float32)
+            yield FrameResult(index, ids, masks, np.ones(len(ids), np.float32), known, 10.0)
+
+    monkeypatch.setattr("surgsam2.tracking.segment.segment_video", segment)
+
+
+def test_a_perfect_tracker_scores_one(a_perfect_tracker, a_vos_dataset, a_spec):
+    results = evaluate(a_vos_dataset, models=[a_spec], prompts=["mask"])
+    run = results["runs"][0]
+    for convention in ("davis", "all"):
+        assert run["overall"][convention]["J&F"] == 1
+    assert run["speed"]["fps"] == pytest.approx(100)
+    assert run["estimates"]["presence"]["auroc"] == 1
+    assert run["estimates"]["predicted_iou"]["mean_absolute_error"] == 0
+
+
+def test_one_tracked_video_is_scored_for_a_report(a_perfect_tracker, a_vos_dataset, tmp_path):
+    from surgsam2.tracking.segment import segment_video
+
+    problems = Problems()
+    truth = open_truth(a_vos_dataset, get_protocol("vos"), problems).sequences[0]
+    prompts = prompts_for(scan(truth, problems), "mask", 0)
+    assert truth.open is not None
+    with truth.open() as video:
+        record = score_tracking("demo", truth, segment_video(None, video, prompts), model="demo")
+    assert record["overall"]["davis"]["J&F"] == 1
+    assert record["model"] == "demo"
+    page = write_report({"title": "Demo", "runs": [record]}, tmp_path)["html"].read_text()
+    assert "100.0" in page
+
+
+def test_a_wrong_model_is_found_before_anything_runs(a_perfect_tracker, a_vos_dataset, a_spec):
+    seen = []
+    with pytest.raises(InputError, match="nonsense"):
+        evaluate(
+            a_vos_dataset,
+            models=[a_spec, ModelSpec(a_spec.model, a_spec.config, "nonsense", "cpu")],
+            progress=lambda *call: seen.append(call),
+        )
+    assert seen == []
+
+
+def test_predictions_for_a_nested_release_may_use_the_last_name(an_endovis18_release, tmp_path):
+    shutil.move(an_endovis18_release / "seq_2", tmp_path / "r" / "miccai_release_1" / "seq_2")
+    for index in range(FRAMES):
+        labels = np.array([0, 1, 4], np.uint8)[moving_labels(index)]
+        save_indexed(labels, tmp_path / "p" / "seq_2" / f"frame{index:03d}.png")
+        save_indexed(labels, tmp_path / "p" / "seq_99" / f"frame{index:03d}.png")
+    results = evaluate_predictions([tmp_path / "p"], tmp_path / "r", protocol="endovis18")
+    run = results["runs"][0]
+    assert run["overall"]["all"]["J&F"] == 1
+    assert [p["sequence"] for p in run["problems"] if p["kind"] == "unexpected-sequence"] == [
+        "seq_99"
+    ]
+
+
+def test_frames_without_labels_are_tracked_and_not_scored(a_perfect_tracker, a_vos_dataset, a_spec):
+    for index in (1, 3):
+        (a_vos_dataset / "Annotations" / "clip" / f"{index:05d}.png").unlink()
+    results = evaluate(a_vos_dataset, models=[a_spec], prompts=["mask"], baselines=[])
+    assert results["runs"][0]["sequences"][0]["objects"][0]["frames"] == [0, 2, 4, 5]
+    assert results["runs"][0]["overall"]["davis"]["J&F"] == 1
+
+
+def test_unusable_truth_is_named(a_perfect_tracker, a_vos_dataset, a_spec):
+    colours = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)[moving_labels(3)]
+    Image.fromarray(colours).save(a_vos_dataset / "Annotations" / "clip" / "00003.png")
+    results = evaluate(a_vos_dataset, models=[a_spec], prompts=["mask"])
+    for run in results["runs"]:
+        (problem,) = run["problems"]
+        assert problem["kind"] == "truth-skipped"
+        assert "00003.png" in problem["message"]
+        assert str(a_vos_dataset) not in problem["message"]
+
+
+def test_raw_endovis17_frames_lose_their_black_border(tmp_path):
+    folder = tmp_path / "instrument_dataset_1"
+    labels = np.zeros((1080, 1920), np.uint8)
+    labels[28, 320] = labels[1051, 1599] = 10
+    for part in ("left_frames", "ground_truth/Left_Vessel_Sealer_labels"):
+        (folder / part).mkdir(parents=True)
+        Image.fromarray(labels).save(folder / part / "frame000.png")
+    truth = open_truth(tmp_path, get_protocol("endovis17"), Problems(), split="fold0")
+    (sequence,) = truth.sequences
+    file = sequence.read(0)
+    assert file is not None
+    assert file.labels is not None
+    assert file.labels.shape == (1024, 1280)
+    assert file.labels[0, 0] == file.labels[-1, -1] == 1
+    assert sequence.open is not None
+    assert (sequence.open().height, sequence.open().width) == (1024, 1280)
+
+
+def test_prompts_are_on_the_first_frame_of_each_object(a_vos_dataset):
+    problems = Problems()
+    truth = open_truth(a_vos_dataset, get_protocol("vos"), problems)
+    each = scan(truth.sequences[0], problems)
+    masks = prompts_for(each, "mask", 0)
+    assert [(p.id, p.prompts[0].frame) for p in masks] == [(1, 0), (2, 2)]
+    assert (masks.for_object(2).prompts[0].mask == (moving_labels(2) == 2)).all()
+    points = prompts_for(each, "5pt", 0).for_object(2).prompts[0]
+    assert len(points.points) == 5
+    assert all(moving_labels(2)[int(y), int(x)] == 2 for x, y in points.points)
+
+
+# --- command and bundle ------------------------------------------------------------
+
+
+def run_command(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["evaluate", *map(str, arguments)])
+    return int(args.run(args))
+
+
+def test_command_writes_results_and_prints_the_table(a_vos_dataset, a_spec, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run_command(
+        a_vos_dataset, "--model", a_spec.model, "--config", a_spec.config, "--prompts", "mask",
+        "--pruning", "capped,off", "--device", "cpu", "--output", out,
+    ) == 0  # fmt: skip
+    assert sorted(p.name for p in out.iterdir()) == ["report.html", "results.csv", "results.json"]
+    results = json.loads((out / "results.json").read_text())
+    assert [run["efp"] for run in results["runs"] if run["kind"] == "model"] == ["capped", "off"]
+    text = capsys.readouterr().out
+    assert "strong, 128, EFP off" in text
+    assert "first mask copied" in text
+
+
+def test_command_scores_predictions(a_truth, tmp_path, capsys):
+    other = Path(shutil.copytree(a_truth, tmp_path / "other"))
+    (other / "a" / "00001.png").unlink()
+    assert run_command(
+        "--predictions", a_truth, "--predictions", other, "--ground-truth", a_truth,
+        "--name", "good", "--name", "bad", "--output", tmp_path / "out",
+    ) == 0  # fmt: skip
+    text = capsys.readouterr().out
+    assert "good" in text
+    assert "missing-frame" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a DATASET"),
+        (["--predictions", "p"], "belong together"),
+        (["d", "--predictions", "p", "--ground-truth", "g"], "leave out DATASET"),
+        (["d", "--prompts", "2pt"], "2pt"),
+        (["d", "--baselines", "kalman"], "copy, flow"),
+        (["nowhere"], "not a folder"),
+        (["--predictions", ".", "--ground-truth", ".", "--baselines", "kalman"], "copy, flow"),
+    ],
+)
+def test_command_refuses_with_one_line(tmp_path, arguments, message):
+    with pytest.raises((InputError, DatasetError), match=message) as caught:
+        run_command(*arguments, "--output", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_bundle_configuration_lists_what_the_evaluation_takes():
+    config = json.loads(CONFIG.read_text())
+    names = set(config["evaluator"]) - {"_target_"}
+    assert all(config["evaluator"][name] == f"@{name}" for name in names)
+    assert names <= set(config)
+    defaults = {name: config[name] for name in names}
+    evaluation = BundleEvaluation(**{**defaults, "dataset_dir": "d", "output_dir": "o"})
+    same = BundleEvaluation("d", "o")
+    assert vars(evaluation) == vars(same), "configuration and code have the same defaults"
+    for name in ("dataset_dir", "output_dir"):
+        with pytest.raises(InputError, match=f"--{name}"):
+            BundleEvaluation(**{"dataset_dir": "d", "output_dir": "o", name: ""})
+
+
+def test_bundle_refuses_unknown_names():
+    check_overrides(CONFIG, ["run", "--prompts", "mask", "--evaluator::seed", "3", "--run_id=run"])
+    with pytest.raises(InputError, match="no option --promts; there are baselines"):
+        check_overrides(CONFIG, ["--promts", "mask"])
+    with pytest.raises(InputError, match="bundle_root"):
+        check_overrides(CONFIG.with_name("nothing.json"), [])
+
+
+def test_bundle_runs_under_monai(a_vos_dataset, a_spec, tmp_path, monkeypatch):
+    monai_bundle = pytest.importorskip("monai.bundle")
+    pytest.importorskip("ignite")
+    monkeypatch.chdir(tmp_path)
+    monai_bundle.run(
+        config_file=str(CONFIG),
+        bundle_root=str(CONFIG.parents[1]),
+        dataset_dir=str(a_vos_dataset),
+        output_dir=str(tmp_path / "out"),
+        model=a_spec.model,
+        config=a_spec.config,
+        prompts=("mask",),
+        device="cpu",
+    )
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["runs"][0]["prompts"] == "mask"
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_evaluation_imports_without_torch():
+    code = "import sys, surgsam2.evaluation, surgsam2.evaluation.runner, surgsam2.evaluation.report"
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
+
+
+def test_windows_and_mac_have_a_memory_figure(monkeypatch):
+    monkeypatch.setattr(runner.Path, "read_text", lambda *_, **__: "")
+    assert runner._resident_mb() > 1
