@@ -21,7 +21,7 @@ class Spool:
     def put(self, index: int, **arrays: np.ndarray) -> None:
         """Keep arrays under `index`, in place of what was there."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
         place = self._file.seek(0, io.SEEK_END)
         self._file.write(buffer.getbuffer())
         self._places[index] = (place, buffer.getbuffer().nbytes)

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from surgsam2.colors import default_color
 from surgsam2.errors import OutputError, PromptError
 from surgsam2.prompts import (
     Prompt,
     PromptedObject,
     PromptSet,
     VideoShape,
-    default_color,
     load_prompts,
     save_prompts,
 )

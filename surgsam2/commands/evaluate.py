@@ -83,12 +83,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print the main table."""
-    from surgsam2.evaluation.report import write_report
+    from surgsam2.evaluation.report import summary_text, write_report
 
-    with _ProgressBar() as progress:
+    with ProgressBar() as progress:
         results = _evaluate(args, progress)
     paths = write_report(results, Path(args.output))
-    print_summary(results, paths["html"])
+    print(summary_text(results))
+    print(f"report: {paths['html']}")
     return 0
 
 
@@ -133,39 +134,18 @@ def _evaluate(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
     )
 
 
-def print_summary(results: dict[str, Any], report: Path) -> None:
-    """The accuracy table as text, the kinds of problems, and where the report is."""
-    width = max(len(run["name"]) for run in results["runs"])
-    print(f"{'':{width}}  prompts   J&F     J     F  Dice    FPS")
-    for run in results["runs"]:
-        scores = run["overall"]["davis"]
-        numbers = " ".join(
-            "   - " if scores[key] is None else f"{100 * scores[key]:5.1f}"
-            for key in ("J&F", "J", "F", "Dice")
-        )
-        fps = (run.get("speed") or {}).get("fps")
-        print(
-            f"{run['name']:{width}}  {run.get('prompts') or '-':7} {numbers} "
-            f"{'' if fps is None else f'{fps:6.1f}'}"
-        )
-    kinds = sorted({p["kind"] for run in results["runs"] for p in run["problems"]})
-    if kinds:
-        print(f"problems in the data ({', '.join(kinds)}): see the report")
-    print(f"report: {report}")
-
-
 def _names(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-class _ProgressBar:
+class ProgressBar:
     """One bar on standard error, started anew for each sequence."""
 
     def __init__(self) -> None:
         self._bar = tqdm(unit="frame", disable=None, file=sys.stderr, leave=False)
         self._label = ""
 
-    def __enter__(self) -> _ProgressBar:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __call__(self, label: str, done: int, total: int) -> None:

@@ -6,7 +6,6 @@ NumPy and OpenCV only; nothing here imports torch.
 from surgsam2.data.augment import Augmentation, DrawnAugmentation
 from surgsam2.data.endovis import EndoVis17, EndoVis18
 from surgsam2.data.images import ImageDataset
-from surgsam2.data.palette import PALETTE
 from surgsam2.data.sample import Sample, draw_sample
 from surgsam2.data.sequence import Dataset, Sequence
 from surgsam2.data.synthetic import (
@@ -19,7 +18,6 @@ from surgsam2.data.synthetic import (
 from surgsam2.data.vos import VOSDataset
 
 __all__ = [
-    "PALETTE",
     "Augmentation",
     "Dataset",
     "DrawnAugmentation",

@@ -93,10 +93,9 @@ class BundleEvaluation:
 
     def run(self) -> dict[str, Any]:
         """Evaluate, write the three files, print where they are; the results."""
-        from surgsam2.commands.evaluate import print_summary
         from surgsam2.evaluation import runner
         from surgsam2.evaluation.prompting import parse_settings
-        from surgsam2.evaluation.report import write_report
+        from surgsam2.evaluation.report import summary_text, write_report
 
         results = runner.evaluate(
             self.dataset_dir,
@@ -108,7 +107,8 @@ class BundleEvaluation:
             **self._options,
         )
         paths = write_report(results, self.output_dir)
-        print_summary(results, paths["html"])
+        print(summary_text(results))
+        print(f"report: {paths['html']}")
         return results
 
 

@@ -99,6 +99,26 @@ class SurgSAM2Network(SAM2Base):
             point_inputs=point_inputs,
         )
 
+    def candidate_masks(
+        self, features: ImageFeatures, points: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """All the masks that an ambiguous prompt may mean; `decode_points` keeps the best.
+
+        Returns:
+            (M, S/4, S/4) float32 logits and (M,) predicted IoUs; None for a prompt that
+            SAM 2 answers with one mask.
+        """
+        point_inputs = {"point_coords": points, "point_labels": labels}
+        if not self._use_multimask(True, point_inputs):
+            return None
+        heads = self._forward_sam_heads(
+            backbone_features=self._without_memory(features),
+            point_inputs=point_inputs,
+            high_res_features=features.high_res_for(1),
+            multimask_output=True,
+        )
+        return heads[0][0].float(), heads[2][0].float()
+
     def decode_mask(self, features: ImageFeatures, mask: torch.Tensor) -> Decoded:
         """The memory of a mask that was given: (1, 1, S, S) float32 of 0 and 1."""
         if not self.use_mask_input_as_output_without_sam:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from surgsam2.atomic import write_bytes_atomically, writing
+from surgsam2.colors import VOC_PALETTE
 from surgsam2.outputs.base import OutputContext, OutputWriter
-from surgsam2.outputs.colors import label_palette
+from surgsam2.prompts import PromptedObject
 from surgsam2.results import FrameResult
 
 
@@ -29,7 +31,7 @@ class LabelPngWriter(OutputWriter):
         with writing(self._masks):
             self._masks.mkdir(exist_ok=True)
         largest = max((item.id for item in context.objects), default=0)
-        self._palette = label_palette(context.objects) if largest <= 255 else None
+        self._palette = _palette(context.objects) if largest <= 255 else None
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
         labels = np.zeros(
@@ -50,3 +52,16 @@ class LabelPngWriter(OutputWriter):
 
     def close(self) -> None:
         """Nothing to do: every image is complete once written."""
+
+
+def _palette(objects: Iterable[PromptedObject]) -> bytes:
+    """768 bytes (256 RGB colours) for 8-bit label images.
+
+    0 is black, each object's id has the object's own colour, and the remaining entries are
+    the PASCAL VOC / DAVIS colours. Objects with an id above 255 are left out.
+    """
+    palette = bytearray(VOC_PALETTE.tobytes())
+    for item in objects:
+        if item.id <= 255:
+            palette[3 * item.id : 3 * item.id + 3] = bytes(item.rgb)
+    return bytes(palette)

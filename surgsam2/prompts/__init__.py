@@ -13,7 +13,6 @@ object ids go from 1 to 65535. Every refusal is a `PromptError` of one line.
 from __future__ import annotations
 
 from surgsam2.prompts.checks import MAX_OBJECT_ID
-from surgsam2.prompts.colors import default_color
 from surgsam2.prompts.file import load_prompts, save_prompts
 from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
 from surgsam2.prompts.prompt_set import PromptSet
@@ -24,7 +23,6 @@ __all__ = [
     "PromptSet",
     "PromptedObject",
     "VideoShape",
-    "default_color",
     "load_prompts",
     "save_prompts",
 ]

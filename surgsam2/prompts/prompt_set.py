@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surgsam2.colors import default_color
 from surgsam2.errors import PromptError
 from surgsam2.prompts.checks import (
     MAX_FRAME,
@@ -20,7 +21,6 @@ from surgsam2.prompts.checks import (
     split_points,
     whole_number,
 )
-from surgsam2.prompts.colors import default_color
 from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
 
 

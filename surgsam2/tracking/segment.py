@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -138,7 +138,7 @@ def track(
     plan: TrackingPlan,
     options: MaskOptions,
     on_step: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[np.ndarray, FrameResult]]:
+) -> Generator[tuple[np.ndarray, FrameResult]]:
     """Carry out a plan: pairs of frame ((H, W, 3) uint8 RGB) and result.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surgsam2.data.palette import PALETTE
+from surgsam2.colors import VOC_PALETTE
 
 SHAPE = (24, 32)
 """Height and width of the frames."""
@@ -29,7 +29,7 @@ def save_labels(path: Path, labels: np.ndarray, mode: str = "P") -> Path:
         return path
     image = Image.fromarray(labels.astype(np.uint8))
     if mode == "P":
-        image.putpalette(PALETTE.ravel().tolist())
+        image.putpalette(VOC_PALETTE.ravel().tolist())
     image.save(path)
     return path
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surgsam2.data import PALETTE, ImageDataset, VOSDataset
+from surgsam2.colors import VOC_PALETTE
+from surgsam2.data import ImageDataset, VOSDataset
 from surgsam2.data.sequence import natural_key, read_indexed
 from surgsam2.errors import DatasetError
 
@@ -100,7 +101,7 @@ def test_colour_png_in_place_of_an_indexed_one(
     a_vos_folder: VOSFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = a_vos_folder({"a": {0: (1,), 1: (1,)}})
-    Image.fromarray(PALETTE[box_labels(1)]).save(root / "Annotations" / "a" / "00001.png")
+    Image.fromarray(VOC_PALETTE[box_labels(1)]).save(root / "Annotations" / "a" / "00001.png")
     reason = "colour PNG where an indexed one is expected"
     check_left_out(root, caplog, reason, "00001.png", 1)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from surgsam2.colors import default_color
 from surgsam2.data.sequence import Sequence
 from surgsam2.data.synthetic.difficulty import Difficulty
 from surgsam2.data.synthetic.scene import VISIBLE_SHARE, Scene
@@ -64,7 +64,7 @@ class SyntheticClip(Sequence):
         self.difficulty = Difficulty.parse(difficulty).level
         self._scene = Scene(seed, (width, height), frames, objects, Difficulty(self.difficulty))
         names = self._scene.names
-        self.objects = tuple(SyntheticObject(i, names[i], _display_color(i)) for i in sorted(names))
+        self.objects = tuple(SyntheticObject(i, names[i], default_color(i)) for i in sorted(names))
         """The labelled objects, in the order of their ids."""
         self.name = f"synthetic-{seed}"
         self.object_ids = tuple(sorted(names))
@@ -165,8 +165,3 @@ def generate_clip(
     scene (events are spread over the clip): a longer clip is another clip.
     """
     return SyntheticClip(seed, frames, size, objects, difficulty)
-
-
-def _display_color(object_id: int) -> str:
-    hue = (object_id * 0.61803398875) % 1.0
-    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95))

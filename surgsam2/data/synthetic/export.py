@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from surgsam2.data.palette import PALETTE
+from surgsam2.colors import VOC_PALETTE
 from surgsam2.data.synthetic.clip import SyntheticClip
 from surgsam2.errors import InputError, OutputError
 
@@ -39,7 +39,7 @@ def write_vos(
             )
             Image.fromarray(frame).save(images / f"{index:05d}.{image_format}", **options)
             indexed = Image.fromarray(labels.astype(np.uint8))
-            indexed.putpalette(PALETTE.ravel().tolist())
+            indexed.putpalette(VOC_PALETTE.ravel().tolist())
             indexed.save(annotations / f"{index:05d}.png")
     except OSError as error:
         raise OutputError(f"cannot write the sequence {sequence} to {folder}: {error}") from error

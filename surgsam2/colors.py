@@ -1,8 +1,10 @@
-"""The colours of objects that were not given one."""
+"""Colours: of objects that were not given one, and of label images."""
 
 from __future__ import annotations
 
 import colorsys
+
+import numpy as np
 
 # Okabe and Ito's and Paul Tol's colour-blind-safe sets, those that stand out from
 # tissue (reds, pinks, browns) first.
@@ -36,3 +38,17 @@ def default_color(object_id: int) -> str:
     value = (0.95, 0.7, 0.85, 0.6)[step % 4]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+
+
+def _voc_palette() -> np.ndarray:
+    """Colour i spreads i's bits over the high bits of red, green and blue."""
+    index = np.arange(256)
+    colours = np.zeros((256, 3), np.int64)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+    return colours.astype(np.uint8)
+
+
+VOC_PALETTE = _voc_palette()
+"""(256, 3) uint8 RGB; row i shows object i, row 0 (black) the background."""

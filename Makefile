@@ -1,0 +1,43 @@
+# Two commands for a fresh machine with Python 3.10 or later: `make demo` and `make test`.
+# Both make .venv first. To choose another torch build, give pip's options for it, such as
+#   make demo TORCH_ARGS='--index-url <the address that pytorch.org/get-started names>'
+
+PYTHON ?= python3
+TORCH_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := $(VENV)/ready
+
+.PHONY: demo test lint format clean
+
+demo: $(READY)
+	$(BIN)/surgsam2 demo --output demo-output
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo-output build dist *.egg-info
+
+# torch comes first, because sam2 is built with it; sam2 comes last and without its
+# dependencies, because it names torchvision, which nothing here uses
+$(READY): pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "surgsam2 needs Python 3.10 or later; try: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip setuptools wheel
+	$(PIP) install --quiet --constraint constraints.txt $(TORCH_ARGS) torch numpy
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	SAM2_BUILD_CUDA=0 $(PIP) install --quiet --constraint constraints.txt \
+		--no-build-isolation --no-deps sam2
+	@touch $@
