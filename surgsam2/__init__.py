@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from surgsam2.dependencies import missing_dependency
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.version import __version__
 
@@ -26,7 +27,7 @@ _LAZY = {
 }
 _SUBPACKAGES = ("data", "evaluation", "outputs", "video")
 
-__all__ = ["SurgSAM2Error", "__version__", *_LAZY]
+__all__ = ["SurgSAM2Error", "__version__", *_LAZY]  # noqa: PLE0604 - its keys are strings
 
 if TYPE_CHECKING:
     from surgsam2.model.build import load_model as load_model
@@ -40,12 +41,18 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        value = getattr(import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    if name in _SUBPACKAGES:
-        return import_module(f"surgsam2.{name}")
+    try:
+        if name in _LAZY:
+            value = getattr(import_module(_LAZY[name]), name)
+            globals()[name] = value
+            return value
+        if name in _SUBPACKAGES:
+            return import_module(f"surgsam2.{name}")
+    except (ImportError, OSError) as error:
+        missing = missing_dependency(error, f"surgsam2.{name}")
+        if missing is None:
+            raise
+        raise missing from error
     raise AttributeError(f"module 'surgsam2' has no attribute {name!r}")
 
 

@@ -11,6 +11,7 @@ import logging
 import sys
 
 from surgsam2.commands import demo, doctor, evaluate, models, segment
+from surgsam2.dependencies import missing_dependency
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.version import __version__
 
@@ -40,11 +41,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except SurgSAM2Error as error:
-        print(f"surgsam2: error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(error)
+    except ImportError as error:
+        missing = missing_dependency(error, "this command")
+        if missing is None:
+            raise
+        return _refuse(missing)
     except KeyboardInterrupt:
         print("surgsam2: stopped", file=sys.stderr)
         return 130
+
+
+def _refuse(error: SurgSAM2Error) -> int:
+    """Say why, on one line whatever the message."""
+    print(f"surgsam2: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -41,9 +41,7 @@ class FrameResult:
             )
         for name in ("iou_scores", "presence"):
             if getattr(self, name).shape != (n,):
-                raise ValueError(
-                    f"{name} must have shape ({n},), got {getattr(self, name).shape}"
-                )
+                raise ValueError(f"{name} must have shape ({n},), got {getattr(self, name).shape}")
 
     @cached_property
     def logits(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 INSTALL_SAM2 = "SAM2_BUILD_CUDA=0 pip install --no-build-isolation --no-deps sam2==1.1.0"
 
-# module, distribution, what to do when it is missing
+# module, distribution, what to do when it is missing or broken
 REQUIRED = (
     ("torch", "torch", "pip install torch (see https://pytorch.org/get-started for your GPU)"),
     ("sam2.modeling.sam2_base", "sam2", f"after torch: {INSTALL_SAM2}"),
@@ -27,10 +27,8 @@ REQUIRED = (
     ("safetensors", "safetensors", "pip install safetensors"),
     ("tqdm", "tqdm", "pip install tqdm"),
 )
-OPTIONAL = (
-    ("monai", "monai", "for the MONAI bundle: pip install 'monai[fire,ignite]'"),
-    ("matplotlib", "matplotlib", "for plots in reports: pip install matplotlib"),
-)
+# distribution, what it is for
+OPTIONAL = (("monai", "for the MONAI bundle: pip install 'monai[fire,ignite]'"),)
 
 
 @dataclass(frozen=True)
@@ -68,31 +66,42 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Finding]:
     """Look at Python, packages, devices, the built-in model and the cache, in this order."""
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
-    found = {}
+    working = set()
     for module, name, remedy in REQUIRED:
-        finding = _package(module, name, remedy, required=True)
-        found[name] = finding.status == "ok"
+        finding = _required(module, name, remedy)
+        if finding.status == "ok":
+            working.add(name)
         yield finding
-    for module, name, remedy in OPTIONAL:
-        yield _package(module, name, remedy, required=False)
+    for name, purpose in OPTIONAL:
+        yield _optional(name, purpose)
     yield _torchvision()
-    if found["torch"]:
+    if "torch" in working:
         yield from _devices()
-    if found["torch"] and found["sam2"] and found["hydra-core"]:
+    if len(working) == len(REQUIRED):
         yield from _models()
 
 
-def _package(module: str, name: str, remedy: str, *, required: bool) -> Finding:
+def _required(module: str, name: str, remedy: str) -> Finding:
     try:
         importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        absent = error.name == module.split(".", maxsplit=1)[0]
-        text = remedy if absent else f"needs {error.name}: pip install {error.name}"
-        return Finding("missing" if required else "note", name, text)
     except Exception as error:  # a broken binary package can raise anything on import
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        package = module.partition(".")[0]
+        if missing == package:
+            return Finding("missing", name, remedy)
+        if missing and missing.partition(".")[0] != package:
+            return Finding("missing", name, f"needs {missing}: pip install {missing}")
         text = f"{type(error).__name__}: {_first_line(error)}; reinstall it: {remedy}"
-        return Finding("broken" if required else "note", name, text)
-    return Finding("ok", name, _version(name))
+        return Finding("broken", name, text)
+    return Finding("ok", name, _version(name, module))
+
+
+def _optional(name: str, purpose: str) -> Finding:
+    """Not imported: MONAI takes seconds, and imports torchvision where there is one."""
+    try:
+        return Finding("ok", name, version(name))
+    except PackageNotFoundError:
+        return Finding("note", name, purpose)
 
 
 def _torchvision() -> Finding:
@@ -112,7 +121,7 @@ def _devices() -> Iterator[Finding]:
     for name in available_devices():
         try:
             value = float((torch.ones(2, 2, device=name) @ torch.ones(2, 2, device=name)).sum())
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # the latter: torch without CUDA
             yield Finding("broken", f"device {name}", f"{_first_line(error)}; update its driver")
             continue
         title = torch.cuda.get_device_name(name) if name.startswith("cuda") else "works"
@@ -137,11 +146,11 @@ def _models() -> Iterator[Finding]:
     yield Finding("ok", "downloaded models", f"{', '.join(here) or 'none'} in {cache_folder()}")
 
 
-def _version(name: str) -> str:
+def _version(name: str, module: str) -> str:
     try:
         return version(name)
-    except PackageNotFoundError:
-        return f"imported from {sys.modules[name].__file__}" if name in sys.modules else "imported"
+    except PackageNotFoundError:  # of another distribution, such as opencv-python
+        return f"imported from {getattr(sys.modules[module], '__file__', None) or 'memory'}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from surgsam2.errors import InputError
 
 EPILOG = """\
@@ -142,6 +140,8 @@ class ProgressBar:
     """One bar on standard error, started anew for each sequence."""
 
     def __init__(self) -> None:
+        from tqdm import tqdm
+
         self._bar = tqdm(unit="frame", disable=None, file=sys.stderr, leave=False)
         self._label = ""
 

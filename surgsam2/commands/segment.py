@@ -6,8 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from surgsam2.commands.options import add_model_options, load_chosen_model
 
 if TYPE_CHECKING:
@@ -73,6 +71,8 @@ class progress_bar:  # noqa: N801 - used as a context manager
     """A bar on standard error with frames per second and time left."""
 
     def __enter__(self) -> Progress:
+        from tqdm import tqdm
+
         self._bar = tqdm(unit="frame", disable=None, file=sys.stderr)
         return self._show
 

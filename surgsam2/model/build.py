@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 from surgsam2.errors import CheckpointError, InputError
@@ -110,7 +112,8 @@ def load_model(
     """
     target = resolve_device(device)
     number_format = resolve_dtype(dtype, target)
-    efp = pruning if isinstance(pruning, EFP) else EFP(form=pruning or "off")  # type: ignore[arg-type]
+    if not isinstance(pruning, EFP):
+        pruning = EFP(form="off" if pruning is None else pruning)  # type: ignore[arg-type]
     path, named_config = _locate(name_or_path)
     state = read_checkpoint(path) if path is not None else None
     config_name = config or named_config
@@ -118,11 +121,12 @@ def load_model(
         assert state is not None
         config_name = infer_config(state, name_or_path)
     resolved = load_config(config_name)
-    network = _build(resolved)
-    if efp.form != "off" and efp.prune > network.num_maskmem - 2:
+    network = _build(resolved, config_name)
+    bank = network.num_maskmem
+    if pruning.form != "off" and pruning.prune > bank - 2:
         raise InputError(
-            f"EFP prune must be at most {network.num_maskmem - 2} for a bank of "
-            f"{network.num_maskmem} memories (the first and the last always stay), got {efp.prune}"
+            f"EFP prune must be at most {bank - 2} for a bank of {bank} memories (the first and "
+            f"the last always stay), got {pruning.prune}"
         )
     if state is not None:
         load_state(network, state, path=path or "", config_name=config_name)
@@ -132,7 +136,7 @@ def load_model(
     if compile:
         network.image_encoder.compile(dynamic=False)
     return SurgSAM2Model(
-        config_name, network, resolved, target, number_format, efp, checkpoint=path
+        config_name, network, resolved, target, number_format, pruning, checkpoint=path
     )
 
 
@@ -152,17 +156,21 @@ def _locate(name_or_path: str | Path) -> tuple[Path | None, str | None]:
             raise CheckpointError(f"{known.path}: the weights of {name!r} are not here; {how}")
         return known.path, name if name in config_names() else known.config
     path = Path(name_or_path).expanduser()
-    if not path.exists() and not path.suffix:
+    if not name or not (path.suffix or path.exists()):
         names = ", ".join(["demo", *zoo.known_checkpoints()])
         raise InputError(f"model {name!r} is neither a file nor a known model ({names})")
     return path, None
 
 
-def _build(config: DictConfig) -> SurgSAM2Network:
+def _build(config: DictConfig, name: str) -> SurgSAM2Network:
     """A network with seeded random weights."""
     check_config(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = instantiate(config, _recursive_=True)
+        try:
+            network = instantiate(config, _recursive_=True)
+        except (InstantiationException, OmegaConfBaseException) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"config {name!r} does not describe a network: {reason}") from error
     assert isinstance(network, SurgSAM2Network)
     return network

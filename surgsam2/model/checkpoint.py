@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -28,6 +29,8 @@ _TRUNKS = {
 _PATCH = "image_encoder.trunk.patch_embed.proj.weight"
 _ONLY_IN_SAM21 = "obj_ptr_tpos_proj.weight"
 _ROPE = ".freqs_cis"
+# what torch's restricted unpickler says when a file asks for more than tensors
+_REFUSALS = ("unsupported global", "unsupported class", "can only create", "can only build")
 
 
 def read_checkpoint(path: str | Path) -> StateDict:
@@ -41,15 +44,22 @@ def read_checkpoint(path: str | Path) -> StateDict:
             tensors; a file without a state dict.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint file")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"{path}: the file is empty; copy or download it again")
+    try:
+        if path.is_dir():
+            raise CheckpointError(f"{path}: is a folder; give the checkpoint file in it")
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such checkpoint file")
+        if path.stat().st_size == 0:
+            raise CheckpointError(f"{path}: the file is empty; copy or download it again")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be opened ({error.strerror})") from error
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     state = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not state:
         raise CheckpointError(f"{path}: holds no state dict (a table of named tensors)")
-    wrong = [k for k, v in state.items() if not isinstance(v, torch.Tensor)]
+    wrong = [
+        k for k, v in state.items() if not isinstance(k, str) or not isinstance(v, torch.Tensor)
+    ]
     if wrong:
         raise CheckpointError(
             f"{path}: not a state dict of tensors; entry {wrong[0]!r} is a "
@@ -79,7 +89,7 @@ def describe(state: StateDict) -> str:
     kind = _kind(state)
     if kind is not None:
         return f"a {kind} network"
-    if _PATCH not in state:
+    if _PATCH not in state or not state[_PATCH].ndim:
         return f"{len(state)} tensors, no SAM 2 image encoder among them"
     return f"an image encoder of {len(state[_PATCH])} channels and {_blocks(state)} blocks"
 
@@ -118,32 +128,45 @@ def load_state(network: nn.Module, state: StateDict, *, path: str | Path, config
         raise CheckpointError(
             f"{path}: does not fit the config {config_name!r}; tensors: {'; '.join(problems)}"
         )
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:  # tensors without data, or not laid out as a plain array
+        raise CheckpointError(
+            f"{path}: some of its tensors cannot be copied; save plain CPU tensors"
+        ) from error
 
 
 def _read_safetensors(path: Path) -> StateDict:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    except Exception as error:  # a damaged file can raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: not a readable safetensors file ({reason})") from error
 
 
 def _read_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch raises the same error for code in a pickle and for a file that is no pickle
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old formats and of what a damaged file implies
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: cannot be opened ({error.strerror})") from error
+    except Exception as error:  # a damaged file can raise anything
+        if _is_foreign_pickle(path) or any(p in str(error).lower() for p in _REFUSALS):
             raise CheckpointError(
                 f"{path}: refused, because it holds more than tensors and loading it could run "
                 "code. Ask its author for a plain state dict or a safetensors file"
             ) from error
         raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
+
+
+def _is_foreign_pickle(path: Path) -> bool:
+    """A pickle of a newer protocol than torch writes: torch cannot even say what it wants."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    return head[:1] == pickle.PROTO and head[1:] > b"\x02"
 
 
 def _drop_rope_tables(
@@ -152,7 +175,7 @@ def _drop_rope_tables(
     """Leave out stored rotary tables: SAM 2 computes them. They do tell the resolution."""
     tables = {k: v for k, v in state.items() if k.endswith(_ROPE)}
     for name, table in tables.items():
-        stored = math.isqrt(table.shape[0]) * 16
+        stored = math.isqrt(len(table) if table.ndim else 0) * 16
         if image_size is not None and stored != image_size:
             raise CheckpointError(
                 f"{path}: its rotary position table {name} is for {stored}x{stored} pixels, but "
@@ -163,7 +186,7 @@ def _drop_rope_tables(
 
 
 def _kind(state: StateDict) -> str | None:
-    if _PATCH not in state:
+    if _PATCH not in state or not state[_PATCH].ndim:
         return None
     channels = len(state[_PATCH])
     if channels == 32 and _blocks(state) == 8:

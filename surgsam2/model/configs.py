@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from surgsam2.errors import InputError
@@ -55,7 +57,8 @@ def load_config(name: str) -> DictConfig:
 
     Args:
         name: one of `config_names`, or the path of a `.yaml` file with a `model` node, as
-            in the `sam2` package. Its `_target_` entries may only name classes of `sam2`.
+            in the `sam2` package. Its `_target_` entries may only name network classes that
+            `sam2.modeling` defines.
 
     Raises:
         InputError: unknown name (the message lists the nearest ones), or a file that is
@@ -108,16 +111,34 @@ def _read(path: Any) -> DictConfig:
 def _own_config(path: Path) -> DictConfig:
     try:
         config = OmegaConf.create(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise InputError(f"{path}: the config cannot be read ({error})") from error
+        OmegaConf.resolve(config)
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: the config cannot be read ({reason})") from error
     if not isinstance(config, DictConfig) or not isinstance(config.get("model"), DictConfig):
         raise InputError(f"{path}: a config needs a 'model' node, as in sam2's own YAML files")
     for target in _targets(OmegaConf.to_container(config.model)):
-        if not str(target).startswith("sam2."):
+        if not _is_network_class(target):
             raise InputError(
-                f"{path}: _target_ {target!r} is refused; a config may only name classes of sam2"
+                f"{path}: _target_ {target!r} is refused; a config may only name network classes "
+                "of sam2 (sam2.modeling...)"
             )
     return config.model
+
+
+def _is_network_class(target: Any) -> bool:
+    """Whether `target` names a class that `sam2.modeling` defines.
+
+    The prefix alone says nothing: ``sam2.build_sam.os.system`` begins with sam2, too.
+    """
+    module, _, name = str(target).rpartition(".")
+    if not module.startswith("sam2.modeling."):
+        return False
+    try:
+        found = getattr(import_module(module), name, None)
+    except (ImportError, ValueError):
+        return False
+    return isinstance(found, type) and found.__module__ == module
 
 
 def _targets(node: Any) -> Iterator[Any]:

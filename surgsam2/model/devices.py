@@ -26,7 +26,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
     have = ", ".join(available_devices())
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise DeviceError(f"device {str(name)!r} is not a device name; here: {have}") from error
     usable = {
         "cpu": True,

@@ -158,6 +158,8 @@ class SurgSAM2Network(SAM2Base):
         position = self._memory_position(features.size).flatten(2)  # (1, Cm, P)
         position = position[:, None] + time[..., None]
 
+        if torch.is_autocast_enabled(maps.device.type):
+            maps = maps.to(torch.get_autocast_dtype(maps.device.type))
         tokens = [_sequence_first(maps)]
         positions = [_sequence_first(position)]
         pointer_tokens = 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-import urllib.error
+import re
 import urllib.request
+import zipfile
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from tqdm import tqdm
@@ -35,7 +37,7 @@ class KnownCheckpoint:
 
 def cache_folder() -> Path:
     """``$SURGSAM2_CACHE``, else ``~/.cache/surgsam2``."""
-    return Path(os.environ.get("SURGSAM2_CACHE") or Path.home() / ".cache" / "surgsam2")
+    return Path(os.environ.get("SURGSAM2_CACHE") or "~/.cache/surgsam2").expanduser()
 
 
 def known_checkpoints() -> dict[str, KnownCheckpoint]:
@@ -65,7 +67,7 @@ def known_checkpoints() -> dict[str, KnownCheckpoint]:
 def find_known(name: str) -> KnownCheckpoint | None:
     """The checkpoint for a model name, with or without a resolution (`…-512`, `…-1024`)."""
     known = known_checkpoints()
-    return known.get(name) or known.get(name.removesuffix("-512").removesuffix("-1024"))
+    return known.get(name) or known.get(re.sub("-(512|1024)$", "", name))
 
 
 def download(name: str) -> Path:
@@ -91,11 +93,15 @@ def download(name: str) -> Path:
     part = entry.path.with_name(entry.filename + ".part")
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(entry.url, part)
-        part.replace(entry.path)
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
-        part.unlink(missing_ok=True)
-        reason = getattr(error, "reason", error)
+        try:
+            _fetch(entry.url, part)
+            if not zipfile.is_zipfile(part):  # a login page, for instance
+                raise OSError("what came is not a checkpoint")
+            part.replace(entry.path)
+        finally:  # also after Ctrl-C
+            part.unlink(missing_ok=True)
+    except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         raise DownloadError(
             f"could not download {entry.url} ({reason}); check the network, or fetch the file by "
             f"hand and put it at {entry.path}"

@@ -152,8 +152,10 @@ def batch_views(views: list[BankView]) -> MemoryBatch:
     """Stack the views of several objects; all must have the same `shape`."""
     device = views[0].maps[0].device
     pointers = [torch.stack(v.pointers) for v in views if v.pointers]
+    with torch.autocast(device.type, enabled=False):  # float16 autocast refuses to stack bfloat16
+        maps = torch.stack([torch.stack(v.maps) for v in views])
     return MemoryBatch(
-        maps=torch.stack([torch.stack(v.maps) for v in views]),
+        maps=maps,
         map_ages=torch.tensor([v.map_ages for v in views], device=device),
         pointers=torch.stack(pointers) if pointers else torch.empty(len(views), 0, 0),
         pointer_ages=torch.tensor([v.pointer_ages for v in views], device=device),

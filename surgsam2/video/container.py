@@ -375,4 +375,6 @@ def _missing_seconds(container: Any, table: PacketTable) -> float:
     missing = start + container.duration / av.time_base - table.end_time
     # some files do not say how long the last frame lasts
     last_frame = container.duration / av.time_base / max(len(table.stamps), 1)
-    return missing if missing > max(1.0, 2 * last_frame) else 0.0
+    # the duration is that of the longest stream; sound may well go on a little longer
+    other = 1.0 if len(container.streams) > 1 else 0.0
+    return missing if missing > max(other, 2 * last_frame) else 0.0

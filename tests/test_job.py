@@ -1,0 +1,256 @@
+"""The main job: a folder that is right, whatever happens on the way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import surgsam2
+from surgsam2 import PromptSet, open_video, segment_video
+from surgsam2.errors import InputError, OutputError, PromptError, VideoError
+from surgsam2.job import JobOptions, segment_to_folder
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.outputs import sha256_of
+from surgsam2.tracking.tracker import Tracker
+from tests.conftest import REPOSITORY, disc, moving_picture
+from tests.video.helpers import write_video
+
+WIDTH, HEIGHT, FRAMES = 160, 120, 10
+REAL = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def a_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mp4 of `moving_picture`."""
+    pictures = moving_picture(FRAMES)
+    return write_video(
+        tmp_path_factory.mktemp("job") / "clip.mp4",
+        FRAMES,
+        size=(WIDTH, HEIGHT),
+        frame=lambda i: av.VideoFrame.from_ndarray(pictures[i], format="rgb24"),
+    )
+
+
+@pytest.fixture
+def prompts() -> PromptSet:
+    """Object 1 on frame 0, object 300 on frame 4."""
+    both = PromptSet().add(
+        object_id=1, frame=0, mask=disc(WIDTH, HEIGHT, 60, 60, 20), name="gallbladder"
+    )
+    return both.add(object_id=300, frame=4, mask=disc(WIDTH, HEIGHT, 80, 60, 20))
+
+
+def run(model: SurgSAM2Model, file: Path, prompts: PromptSet, out: Path, **options: object) -> dict:
+    with open_video(file) as video:
+        return segment_to_folder(model, video, prompts, out, JobOptions(**options))
+
+
+def labels(out: Path, index: int) -> np.ndarray:
+    return np.array(Image.open(out / "masks" / f"{index:05d}.png"))
+
+
+def test_writes_what_the_tracker_found(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    report = run(a_model, a_file, prompts, tmp_path / "out")
+    assert report["status"] == "complete"
+    results = segment_video(a_model, a_file, prompts, non_overlap=True)
+    for result in results:
+        written = labels(tmp_path / "out", result.frame_index)
+        for object_id in result.object_ids:
+            assert np.array_equal(written == object_id, result.mask(object_id))
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"masks", "overlay.mp4", "annotations.coco.json", "frames.csv", "report.json"}
+    assert "INCOMPLETE" not in names
+
+
+def test_the_report_tells_how_it_was_done(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    returned = run(a_model, a_file, prompts, tmp_path / "out", direction="forward")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["status"] == returned["status"] == "complete"
+    assert report["model"]["checkpoint_sha256"] == sha256_of(a_model.checkpoint)
+    assert report["model"]["pruning"] == {"form": "capped", "prune": 2}
+    assert report["video"]["sha256"] == sha256_of(a_file)
+    assert report["video"]["name"] == "clip.mp4"
+    assert str(a_file.parent) not in json.dumps(report)
+    assert report["frame_range"] == [0, FRAMES]
+    assert report["timings"]["frames"] == FRAMES
+    assert report["versions"]["surgsam2"] == surgsam2.__version__
+    assert report["skipped"] == ["object 300: no masks before frame 4, its first prompt"]
+
+
+def test_two_runs_write_the_same_bytes(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        run(a_model, a_file, prompts, tmp_path / name, formats=("png", "coco", "overlay"))
+    files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
+    assert len(files) > FRAMES
+    for file in files:
+        if file.name != "report.json":  # it has timings
+            assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+def test_the_overlay_is_ascending_whatever_the_direction(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path, direction: str
+) -> None:
+    run(a_model, a_file, prompts, tmp_path / "out", direction=direction)
+    count = {"forward": 10, "backward": 5, "both": 10}[direction]
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == count
+    with av.open(tmp_path / "out" / "overlay.mp4") as overlay:
+        shown = [frame.to_ndarray(format="rgb24") for frame in overlay.decode(video=0)]
+    assert len(shown) == count
+    original = list(open_video(a_file))
+    # the corner that no mask or text covers tells which frame it is
+    for index, frame in enumerate(shown):
+        nearest = np.argmin([np.abs(frame[:20, :20].astype(int) - o[:20, :20]).mean()
+                             for o in original])  # fmt: skip
+        covered = (labels(tmp_path / "out", index)[:20, :20] > 0).any()
+        assert covered or nearest == index
+
+
+def test_a_backward_run_stores_masks_of_the_right_frames(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    run(a_model, a_file, prompts, tmp_path / "out", direction="backward")
+    for result in segment_video(a_model, a_file, prompts, None, None, "backward", non_overlap=True):
+        expected = np.zeros((HEIGHT, WIDTH), np.uint16)
+        for object_id in result.object_ids:
+            expected[result.mask(object_id)] = object_id
+        assert np.array_equal(labels(tmp_path / "out", result.frame_index), expected)
+
+
+def test_overlapping_masks_are_kept_when_allowed(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    areas = {}
+    for allowed in (False, True):
+        out = tmp_path / str(allowed)
+        run(a_model, a_file, prompts, out, allow_overlap=allowed, formats=("csv",))
+        with (out / "frames.csv").open(newline="") as file:
+            areas[allowed] = sum(int(row["area"]) for row in csv.DictReader(file))
+    assert areas[True] > areas[False]
+
+
+def test_stopping_leaves_valid_files(
+    a_model: SurgSAM2Model,
+    a_file: Path,
+    prompts: PromptSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    advance = Tracker.advance
+
+    def until_frame_6(self: Tracker, *arguments: object) -> object:
+        if self.frame_index == 6:
+            raise KeyboardInterrupt
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(Tracker, "advance", until_frame_6)
+    report = run(a_model, a_file, prompts, tmp_path / "out")
+    assert report["status"] == "interrupted"
+    assert "4 of 10 frames were not segmented" in report["skipped"]
+    assert (tmp_path / "out" / "INCOMPLETE").exists()
+    assert len(list((tmp_path / "out" / "masks").glob("*.png"))) == 6
+    assert len(json.loads((tmp_path / "out" / "annotations.coco.json").read_text())["images"]) == 6
+    with av.open(tmp_path / "out" / "overlay.mp4") as overlay:
+        assert sum(1 for _ in overlay.decode(video=0)) == 6
+
+
+def test_a_failure_on_the_way_is_reported_and_raised(
+    a_model: SurgSAM2Model,
+    a_file: Path,
+    prompts: PromptSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    advance = Tracker.advance
+
+    def until_frame_3(self: Tracker, *arguments: object) -> object:
+        if self.frame_index == 3:
+            raise VideoError("clip.mp4: the disk went away")
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(Tracker, "advance", until_frame_3)
+    before = set(threading.enumerate())
+    with pytest.raises(VideoError, match="the disk went away"):
+        run(a_model, a_file, prompts, tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["status"] == "failed: clip.mp4: the disk went away"
+    assert (tmp_path / "out" / "INCOMPLETE").exists()
+    assert len(list((tmp_path / "out" / "masks").glob("*.png"))) == 3
+    assert set(threading.enumerate()) == before
+
+
+def test_a_truncated_video_gives_what_decodes(
+    a_model: SurgSAM2Model, prompts: PromptSet, tmp_path: Path
+) -> None:
+    pictures = moving_picture(40)
+    whole = write_video(
+        tmp_path / "whole.mkv",
+        40,
+        size=(WIDTH, HEIGHT),
+        frame=lambda i: av.VideoFrame.from_ndarray(pictures[i], format="rgb24"),
+    )
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
+    report = run(a_model, cut, prompts, tmp_path / "out", formats=("png",))
+    written = len(list((tmp_path / "out" / "masks").glob("*.png")))
+    assert report["status"] == "complete"
+    assert 10 < written < 40
+    assert written == report["timings"]["frames"]
+    assert any("damaged" in note for note in report["skipped"])
+
+
+def test_a_folder_of_images_has_a_hash_too(
+    a_model: SurgSAM2Model, prompts: PromptSet, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    for index, frame in enumerate(moving_picture(5)):
+        Image.fromarray(frame).save(tmp_path / "images" / f"{index}.png")
+    first = run(a_model, tmp_path / "images", prompts, tmp_path / "a", formats=("png",))
+    Image.fromarray(frame[::-1]).save(tmp_path / "images" / "4.png")
+    second = run(a_model, tmp_path / "images", prompts, tmp_path / "b", formats=("png",))
+    assert len(first["video"]["sha256"]) == 64
+    assert first["video"]["sha256"] != second["video"]["sha256"]
+
+
+def test_refuses_before_it_touches_the_folder(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="png, overlay, coco, csv, got 'gif'"):
+        JobOptions(formats=("gif",))
+    with pytest.raises(InputError, match="fill_holes"):
+        run(a_model, a_file, prompts, tmp_path / "out", fill_holes=-2)
+    prompts.add(object_id=9, frame=FRAMES, points=[[1, 1, 1]])
+    with pytest.raises(PromptError, match="object 9"):
+        run(a_model, a_file, prompts, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_refuses_a_folder_that_holds_something_else(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="not empty"):
+        run(a_model, a_file, prompts, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real clip lies outside the project")
+def test_the_real_clip(a_model: SurgSAM2Model, tmp_path: Path) -> None:
+    prompts = surgsam2.load_prompts(REAL / "cholecystectomy_prompts.json")
+    report = run(a_model, REAL / "cholecystectomy_10s.mp4", prompts, tmp_path / "out", stop=12)
+    assert report["timings"]["frames"] == 12
+    assert labels(tmp_path / "out", 11).shape == (720, 1280)
