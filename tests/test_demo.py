@@ -1,0 +1,33 @@
+"""`surgsam2 demo`, short: everything it promises is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import surgsam2
+from surgsam2.cli import main
+from surgsam2.model.build import BUILT_IN
+
+
+def test_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "demo"
+    assert main(["demo", "--frames", "6", "--output", str(out), "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    for row in ("mask", "5pt", "1pt", "first mask copied", "first mask by optical flow", "FPS"):
+        assert row in printed
+    assert str(out / "segmentation" / "overlay.mp4") in printed
+    assert any("not trained" in r.message for r in caplog.records) == (not BUILT_IN.is_file())
+
+    made = {path.name for path in (out / "segmentation").iterdir()}
+    assert made >= {"masks", "overlay.mp4", "annotations.coco.json", "frames.csv", "report.json"}
+    assert json.loads((out / "segmentation" / "report.json").read_text())["status"] == "complete"
+    assert (out / "evaluation" / "report.html").is_file()
+    with surgsam2.open_video(out / "clip.mp4") as video:
+        prompts = surgsam2.load_prompts(out / "prompts.json")
+        prompts.validate(video.width, video.height, video.frame_count)
+        assert video.frame_count == 6
