@@ -17,12 +17,13 @@ class CopyFirstMask:
     """The first mask of each object, on every frame from there on."""
 
     name = "first mask copied"
+    needs_frames = False
 
     def __init__(self) -> None:
         self._masks: dict[int, np.ndarray] = {}
 
     def step(self, frame: np.ndarray, new: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """One RGB frame and the masks of the objects that start on it; all masks so far."""
+        """The masks of the objects that start on a frame, which is not looked at; all so far."""
         self._masks.update({object_id: mask.copy() for object_id, mask in new.items()})
         return dict(self._masks)
 
@@ -37,6 +38,7 @@ class FlowFirstMask:
     """
 
     name = "first mask by optical flow"
+    needs_frames = True
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)

@@ -45,6 +45,13 @@ CONVENTIONS = (DAVIS, ALL)
 SCORES = ("J&F", "J", "F", "Dice")
 """Keys of a summary, in the order of a table."""
 
+CLASS_SCORES = {
+    "challenge_iou": "Challenge IoU",
+    "isi_iou": "ISI IoU",
+    "mean_class_iou": "mean class IoU",
+}
+"""Keys and titles of the class IoUs, in the order of a table."""
+
 
 def summarize_object(scores: ObjectScores, convention: Convention) -> dict[str, Any]:
     """Means over the counted frames of one object; None where no frame counts."""

@@ -7,7 +7,7 @@ unusual is named in the record's `problems`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +15,13 @@ import cv2
 import numpy as np
 
 from surgsam2.evaluation.labels import label_files, label_folders, label_ids, read_labels
+from surgsam2.evaluation.parallel import parallel_map
 from surgsam2.evaluation.problems import Problems
-from surgsam2.evaluation.scores import FrameScores, SequenceScores, parallel_map, score_frame
-from surgsam2.evaluation.summary import run_record, thumbnail, worst_moments, worst_record
+from surgsam2.evaluation.record import run_record
+from surgsam2.evaluation.scores import FrameScores, ObjectScores, SequenceScores, score_frame
+from surgsam2.evaluation.scoring import Progress
 from surgsam2.evaluation.truth import Scan, TruthSequence
+from surgsam2.evaluation.worst import thumbnail, worst_records
 
 SizeMismatch = Literal["missing", "resize"]
 Found = list[tuple[str, str]]
@@ -32,9 +35,7 @@ def score_predictions(
     name: str = "predictions",
     class_names: Mapping[int, str] | None = None,
     size_mismatch: SizeMismatch = "missing",
-    problems: Problems | None = None,
-    workers: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The record of a run for a folder of predicted label PNGs.
 
@@ -43,10 +44,9 @@ def score_predictions(
     scans: the truth, from `truth.scan`.
     size_mismatch: whether a prediction of another size than the truth counts as
     missing (the reference tools refuse it) or is resized by nearest neighbour.
-    workers: threads; as many as there are cores when None.
     progress: called with (sequence, frames done, frames in all).
     """
-    problems = problems or Problems()
+    problems = Problems()
     folders = label_folders(predictions)
     if len(scans) == 1 and len(folders) == 1:
         # one sequence on each side: the folders need not have the same name
@@ -68,16 +68,14 @@ def score_predictions(
         files = label_files(folder) if folder else {}
         readers.append(_PredictedSequence(scan.sequence, files, size_mismatch))
     scored = [
-        _score_sequence(scan, reader, problems, workers, progress)
+        _score_sequence(scan, reader, problems, progress)
         for scan, reader in zip(scans, readers, strict=True)
     ]
     by_name = {reader.truth.name: reader for reader in readers}
-    worst = [
-        worst_record(
-            scores, i, by_name[scores.sequence].picture(scores.frames[i], scores.object_id)
-        )
-        for scores, i in worst_moments(scored)
-    ]
+
+    def picture(scores: ObjectScores, frame: int) -> bytes:
+        return by_name[scores.sequence].picture(frame, scores.object_id)
+
     return run_record(
         name,
         scored,
@@ -85,7 +83,7 @@ def score_predictions(
         class_names=class_names,
         prompts=None,
         speed=None,
-        worst=worst,
+        worst=worst_records(scored, picture),
         problems=problems.as_list(),
     )
 
@@ -116,9 +114,9 @@ class _PredictedSequence:
         resized = cv2.resize(labels, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST_EXACT)
         return np.asarray(resized), [*found, ("resized", sizes)]
 
-    def picture(self, index: int, object_id: int) -> bytes | None:
+    def picture(self, index: int, object_id: int) -> bytes:
         """A thumbnail of one object on one frame."""
-        truth = _labels(self.truth, index)
+        truth = self.truth.labels(index)
         pred, _ = self.read(index, truth.shape)
         mask = np.zeros(truth.shape, np.bool_) if pred is None else pred == object_id
         frame = None
@@ -132,8 +130,7 @@ def _score_sequence(
     scan: Scan,
     predicted: _PredictedSequence,
     problems: Problems,
-    workers: int | None,
-    progress: Callable[[str, int, int], None] | None,
+    progress: Progress | None,
 ) -> SequenceScores:
     sequence, known = scan.sequence, scan.first_frames
     scores = scan.new_scores()
@@ -144,7 +141,7 @@ def _score_sequence(
             problems.add("unexpected-frame", sequence.name, message, frame)
 
     def score(index: int) -> tuple[int, FrameScores, Found]:
-        truth = _labels(sequence, index)
+        truth = sequence.labels(index)
         pred, found = predicted.read(index, truth.shape)
         masks = {i: pred == i for i in label_ids(pred)} if pred is not None else {}
         extra = [i for i in masks if i not in known]
@@ -152,9 +149,7 @@ def _score_sequence(
             found.append(("extra-object", _extra_message(extra, known)))
         return index, score_frame(masks, truth, scan.classes), found
 
-    for done, (index, frame_scores, found) in enumerate(
-        parallel_map(score, scan.annotated, workers)
-    ):
+    for done, (index, frame_scores, found) in enumerate(parallel_map(score, scan.annotated)):
         for kind, message in found:
             if kind == "missing-frame" and not predicted.files:
                 continue  # the whole sequence is missing and already named
@@ -163,14 +158,6 @@ def _score_sequence(
         if progress is not None:
             progress(sequence.name, done + 1, len(scan.annotated))
     return scores
-
-
-def _labels(sequence: TruthSequence, index: int) -> np.ndarray:
-    """The truth of a frame that `scan` found readable."""
-    file = sequence.read(index)
-    assert file is not None
-    assert file.labels is not None
-    return file.labels
 
 
 def _extra_message(extra: list[int], known: Mapping[int, int]) -> str:

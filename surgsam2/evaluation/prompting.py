@@ -10,12 +10,16 @@ begin with the 1 point.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
 import numpy as np
 
 from surgsam2.errors import InputError
+
+if TYPE_CHECKING:
+    from surgsam2.evaluation.truth import Scan
+    from surgsam2.prompts import PromptSet
 
 PromptSetting = Literal["mask", "1pt", "5pt"]
 PROMPT_SETTINGS: tuple[PromptSetting, ...] = get_args(PromptSetting)
@@ -33,6 +37,23 @@ def parse_settings(text: str) -> list[PromptSetting]:
             f"got {text!r}"
         )
     return [setting for setting in PROMPT_SETTINGS if setting in names]
+
+
+def prompts_for(each: Scan, setting: PromptSetting, seed: int) -> PromptSet:
+    """The prompts of a sequence in one of the paper's settings."""
+    from surgsam2.prompts import PromptSet
+
+    prompts = PromptSet()
+    for object_id, frame in sorted(each.first_frames.items()):
+        mask = each.sequence.labels(frame) == object_id
+        name = each.sequence.names.get(object_id)
+        if setting == "mask":
+            prompts.add(object_id=object_id, frame=frame, mask=mask, name=name)
+        else:
+            key = f"{each.sequence.name}/{object_id}"
+            points = [list(p) for p in sample_points(mask, POINTS[setting], seed=seed, key=key)]
+            prompts.add(object_id=object_id, frame=frame, points=points, name=name)
+    return prompts
 
 
 def sample_points(

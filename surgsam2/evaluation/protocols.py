@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from surgsam2.errors import DatasetError, InputError
-from surgsam2.evaluation.conventions import SCORES
-from surgsam2.evaluation.prompting import PROMPT_SETTINGS, PromptSetting
+from surgsam2.evaluation.conventions import CLASS_SCORES, SCORES
 
 ProtocolName = Literal["vos", "endovis17", "endovis18"]
 PROTOCOL_NAMES: tuple[ProtocolName, ...] = get_args(ProtocolName)
@@ -47,7 +46,6 @@ class Protocol:
     default_split: str | None = None
     class_names: dict[int, str] = field(default_factory=dict)
     """Class number -> name; empty where objects have no classes."""
-    prompts: tuple[PromptSetting, ...] = PROMPT_SETTINGS
 
     def choose(self, names: Iterable[str], split: str | None) -> tuple[list[str], list[str]]:
         """The sequences of a split: those among `names`, and descriptions of absent ones.
@@ -116,7 +114,7 @@ def check_published(entry: dict[str, Any]) -> None:
     missing = [k for k in ("name", "source", "table", "page", "scores") if not entry.get(k)]
     if missing:
         raise InputError(f"published entry {entry.get('name')!r} lacks {', '.join(missing)}")
-    known = {*SCORES, "challenge_iou", "isi_iou", "mean_class_iou"}
+    known = {*SCORES, *CLASS_SCORES}
     wrong = [k for k, v in entry["scores"].items() if k not in known or not 0 <= v <= 1]
     if wrong:
         raise InputError(

@@ -6,19 +6,12 @@ and grows by a few bytes per frame and object.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
 from surgsam2.evaluation.metrics import ClassIoU, MaskScores, class_ious, score_mask
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -140,37 +133,3 @@ def _class_maps(
         if object_id < len(lookup):
             lookup[object_id] = class_id
     return pred_map, lookup[truth]
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
-
-
-def parallel_map(
-    function: Callable[[Item], Answer], items: Iterable[Item], workers: int | None = None
-) -> Iterator[Answer]:
-    """`map` on threads, in order, with few items under way so that memory stays flat.
-
-    Threads are enough: reading images, array arithmetic and OpenCV leave the
-    interpreter lock.
-    """
-    workers = workers or cores()
-    if workers == 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Answer]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from surgsam2.evaluation.labels import LabelFile, label_files, label_folders, label_ids, read_labels
+from surgsam2.evaluation.parallel import parallel_map
 from surgsam2.evaluation.problems import Problems
-from surgsam2.evaluation.scores import ObjectScores, SequenceScores, parallel_map
+from surgsam2.evaluation.scores import ObjectScores, SequenceScores
 
 if TYPE_CHECKING:
     from surgsam2.video import Video
@@ -34,6 +37,13 @@ class TruthSequence:
     """Object id -> name, where the dataset has names."""
     classes: Mapping[int, int] = field(default_factory=dict)
     """Object id -> class, where the dataset has classes."""
+
+    def labels(self, index: int) -> np.ndarray:
+        """The (H, W) label map of a frame whose label map `scan` could read."""
+        file = self.read(index)
+        assert file is not None
+        assert file.labels is not None
+        return file.labels
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class Scan:
         return SequenceScores(self.sequence.name, objects)
 
 
-def scan(sequence: TruthSequence, problems: Problems, workers: int | None = None) -> Scan:
+def scan(sequence: TruthSequence, problems: Problems) -> Scan:
     """Find the annotated frames and the objects; unreadable label maps are named.
 
     Needed before the first frame is scored: an object counts before it appears, too.
@@ -81,7 +91,7 @@ def scan(sequence: TruthSequence, problems: Problems, workers: int | None = None
 
     annotated = []
     first_frames: dict[int, int] = {}
-    for index, (file, ids) in enumerate(parallel_map(look, range(len(sequence.frames)), workers)):
+    for index, (file, ids) in enumerate(parallel_map(look, range(len(sequence.frames)))):
         if file is None:
             continue
         if file.labels is None:

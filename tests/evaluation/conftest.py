@@ -11,7 +11,9 @@ from PIL import Image
 
 from surgsam2.data.endovis import ENDOVIS18_CLASSES
 from surgsam2.evaluation.problems import Problems
+from surgsam2.evaluation.runner import ModelSpec
 from surgsam2.evaluation.truth import Scan, label_sequences, scan
+from surgsam2.results import FrameResult
 
 SHAPE = (90, 120)
 FRAMES = 6
@@ -108,3 +110,23 @@ def a_truth(tmp_path: Path) -> Path:
 
 def scans_of(truth: Path) -> list[Scan]:
     return [scan(sequence, Problems()) for sequence in label_sequences(truth).values()]
+
+
+@pytest.fixture
+def a_spec(demo_checkpoint: Path, small_config: Path) -> ModelSpec:
+    """A small model with telling weights."""
+    return ModelSpec(str(demo_checkpoint), str(small_config), device="cpu")
+
+
+@pytest.fixture
+def a_perfect_tracker(monkeypatch):
+    """`segment_video` that knows the truth, from the first prompt on."""
+
+    def segment(model, video, prompts, **options):
+        for index in range(prompts.frames[0], video.frame_count):
+            ids = tuple(p.id for p in prompts if p.prompts[0].frame <= index)
+            masks = np.stack([moving_labels(index) == i for i in ids])
+            known = masks.any(axis=(1, 2)).astype(np.float32)
+            yield FrameResult(index, ids, masks, np.ones(len(ids), np.float32), known, 10.0)
+
+    monkeypatch.setattr("surgsam2.tracking.segment.segment_video", segment)

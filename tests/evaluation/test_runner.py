@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from surgsam2.commands import evaluate as command
-from surgsam2.errors import DatasetError, InputError
-from surgsam2.evaluation import runner
-from surgsam2.evaluation.bundle import BundleEvaluation, check_overrides
+from surgsam2.errors import InputError
 from surgsam2.evaluation.datasets import open_truth
 from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.protocols import get_protocol
@@ -27,18 +25,8 @@ from surgsam2.evaluation.runner import (
     score_tracking,
 )
 from surgsam2.evaluation.truth import scan
-from surgsam2.results import FrameResult
-from tests.conftest import REPOSITORY
 
 from .conftest import FRAMES, moving_labels, save_indexed, write_vos_sequence
-
-CONFIG = REPOSITORY / "surgsam2" / "bundle" / "configs" / "evaluate.json"
-
-
-@pytest.fixture
-def a_spec(demo_checkpoint: Path, small_config: Path) -> ModelSpec:
-    """A small model with telling weights."""
-    return ModelSpec(str(demo_checkpoint), str(small_config), device="cpu")
 
 
 def check_end_to_end(results: dict, folder: Path, sequences: int) -> None:
@@ -128,20 +116,6 @@ def test_pruning_and_sizes_stand_side_by_side(a_vos_dataset, a_spec):
     assert [run["name"] for run in results["runs"]] == ["strong, 128, EFP", "strong, 128, EFP off"]
     assert [run["efp"] for run in results["runs"]] == ["capped", "off"]
     assert all(len(run["checkpoint_sha256"]) == 64 for run in results["runs"])
-
-
-@pytest.fixture
-def a_perfect_tracker(monkeypatch):
-    """`segment_video` that knows the truth, from the first prompt on."""
-
-    def segment(model, video, prompts, **options):
-        for index in range(prompts.frames[0], video.frame_count):
-            ids = tuple(p.id for p in prompts if p.prompts[0].frame <= index)
-            masks = np.stack([moving_labels(index) == i for i in ids])
-            known = masks.any(axis=(1, 2)).astype(np.float32)
-            yield FrameResult(index, ids, masks, np.ones(len(ids), np.float32), known, 10.0)
-
-    monkeypatch.setattr("surgsam2.tracking.segment.segment_video", segment)
 
 
 def test_a_perfect_tracker_scores_one(a_perfect_tracker, a_vos_dataset, a_spec):
@@ -243,109 +217,6 @@ def test_prompts_are_on_the_first_frame_of_each_object(a_vos_dataset):
     assert all(moving_labels(2)[int(y), int(x)] == 2 for x, y in points.points)
 
 
-# --- command and bundle ------------------------------------------------------------
-
-
-def run_command(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["evaluate", *map(str, arguments)])
-    return int(args.run(args))
-
-
-def test_command_writes_results_and_prints_the_table(a_vos_dataset, a_spec, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert run_command(
-        a_vos_dataset, "--model", a_spec.model, "--config", a_spec.config, "--prompts", "mask",
-        "--pruning", "capped,off", "--device", "cpu", "--output", out,
-    ) == 0  # fmt: skip
-    assert sorted(p.name for p in out.iterdir()) == ["report.html", "results.csv", "results.json"]
-    results = json.loads((out / "results.json").read_text())
-    assert [run["efp"] for run in results["runs"] if run["kind"] == "model"] == ["capped", "off"]
-    text = capsys.readouterr().out
-    assert "strong, 128, EFP off" in text
-    assert "first mask copied" in text
-
-
-def test_command_scores_predictions(a_truth, tmp_path, capsys):
-    other = Path(shutil.copytree(a_truth, tmp_path / "other"))
-    (other / "a" / "00001.png").unlink()
-    assert run_command(
-        "--predictions", a_truth, "--predictions", other, "--ground-truth", a_truth,
-        "--name", "good", "--name", "bad", "--output", tmp_path / "out",
-    ) == 0  # fmt: skip
-    text = capsys.readouterr().out
-    assert "good" in text
-    assert "missing-frame" in text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "give a DATASET"),
-        (["--predictions", "p"], "belong together"),
-        (["d", "--predictions", "p", "--ground-truth", "g"], "leave out DATASET"),
-        (["d", "--prompts", "2pt"], "2pt"),
-        (["d", "--baselines", "kalman"], "copy, flow"),
-        (["nowhere"], "not a folder"),
-        (["--predictions", ".", "--ground-truth", ".", "--baselines", "kalman"], "copy, flow"),
-    ],
-)
-def test_command_refuses_with_one_line(tmp_path, arguments, message):
-    with pytest.raises((InputError, DatasetError), match=message) as caught:
-        run_command(*arguments, "--output", tmp_path / "out")
-    assert "\n" not in str(caught.value)
-
-
-def test_bundle_configuration_lists_what_the_evaluation_takes():
-    config = json.loads(CONFIG.read_text())
-    names = set(config["evaluator"]) - {"_target_"}
-    assert all(config["evaluator"][name] == f"@{name}" for name in names)
-    assert names <= set(config)
-    defaults = {name: config[name] for name in names}
-    evaluation = BundleEvaluation(**{**defaults, "dataset_dir": "d", "output_dir": "o"})
-    same = BundleEvaluation("d", "o")
-    assert vars(evaluation) == vars(same), "configuration and code have the same defaults"
-    for name in ("dataset_dir", "output_dir"):
-        with pytest.raises(InputError, match=f"--{name}"):
-            BundleEvaluation(**{"dataset_dir": "d", "output_dir": "o", name: ""})
-
-
-def test_bundle_refuses_unknown_names():
-    check_overrides(CONFIG, ["run", "--prompts", "mask", "--evaluator::seed", "3", "--run_id=run"])
-    with pytest.raises(InputError, match="no option --promts; there are baselines"):
-        check_overrides(CONFIG, ["--promts", "mask"])
-    with pytest.raises(InputError, match="bundle_root"):
-        check_overrides(CONFIG.with_name("nothing.json"), [])
-
-
-def test_bundle_runs_under_monai(a_vos_dataset, a_spec, tmp_path, monkeypatch):
-    monai_bundle = pytest.importorskip("monai.bundle")
-    pytest.importorskip("ignite")
-    monkeypatch.chdir(tmp_path)
-    monai_bundle.run(
-        config_file=str(CONFIG),
-        bundle_root=str(CONFIG.parents[1]),
-        dataset_dir=str(a_vos_dataset),
-        output_dir=str(tmp_path / "out"),
-        model=a_spec.model,
-        config=a_spec.config,
-        prompts=("mask",),
-        device="cpu",
-    )
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["runs"][0]["prompts"] == "mask"
-    assert (tmp_path / "out" / "report.html").is_file()
-
-
 def test_evaluation_imports_without_torch():
     code = "import sys, surgsam2.evaluation, surgsam2.evaluation.runner, surgsam2.evaluation.report"
-    import subprocess
-    import sys
-
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
-
-
-def test_windows_and_mac_have_a_memory_figure(monkeypatch):
-    monkeypatch.setattr(runner.Path, "read_text", lambda *_, **__: "")
-    assert runner._resident_mb() > 1

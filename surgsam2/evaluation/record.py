@@ -10,16 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
-import numpy as np
-
 from surgsam2.evaluation.conventions import CONVENTIONS, summarize, summarize_object
 from surgsam2.evaluation.estimates import judge
 from surgsam2.evaluation.metrics import ClassIoU
 from surgsam2.evaluation.scores import ObjectScores, SequenceScores
 
-WORST_FRAMES = 8
-THUMBNAIL_WIDTH = 360
+Record = dict[str, Any]
+"""Plain data of a run, or of all runs of an evaluation."""
 
 
 def run_record(
@@ -72,65 +69,6 @@ def object_record(scores: ObjectScores) -> dict[str, Any]:
         "iou_score": _series(scores.iou_scores),
         "presence": _series(scores.presence),
     }
-
-
-def worst_moments(sequences: Sequence[SequenceScores]) -> list[tuple[ObjectScores, int]]:
-    """The worst frame of each object, worst first: (object, position in its lists).
-
-    Only frames after the prompt where truth or prediction has the object.
-    """
-    moments = []
-    for sequence in sequences:
-        for scores in sequence.objects.values():
-            positions = [i for i in range(len(scores.frames)) if is_candidate(scores, i)]
-            if positions:
-                moments.append((scores, min(positions, key=lambda i: scores.j[i])))
-    moments.sort(key=lambda moment: moment[0].j[moment[1]])
-    return moments[:WORST_FRAMES]
-
-
-def is_candidate(scores: ObjectScores, position: int) -> bool:
-    """Whether a frame may be shown as an object's worst."""
-    after_prompt = scores.prompt_frame is None or scores.frames[position] > scores.prompt_frame
-    return after_prompt and (scores.visible[position] or scores.predicted[position])
-
-
-def worst_record(scores: ObjectScores, position: int, jpeg: bytes | None) -> dict[str, Any]:
-    """Record of a worst frame; `jpeg` goes into the HTML report only."""
-    return {
-        "sequence": scores.sequence,
-        "frame": scores.frames[position],
-        "object": scores.object_id,
-        "name": scores.name,
-        "J": scores.j[position],
-        "F": scores.f[position],
-        "jpeg": jpeg,
-    }
-
-
-def thumbnail(frame: np.ndarray | None, pred: np.ndarray, truth: np.ndarray) -> bytes:
-    """A small JPEG: prediction filled in orange, outline of the truth in green.
-
-    frame: (H, W, 3) uint8 RGB, or None for a plain dark ground.
-    """
-    height, width = truth.shape
-    size = (THUMBNAIL_WIDTH, max(1, round(height * THUMBNAIL_WIDTH / width)))
-    if frame is None:
-        picture = np.full((size[1], size[0], 3), 42, np.uint8)
-    else:
-        picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    small_pred, small_truth = (
-        cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        for mask in (pred, truth)
-    )
-    inside = small_pred.astype(np.bool_)
-    picture[inside] = (picture[inside] * 0.45 + np.array((255, 140, 0)) * 0.55).astype(np.uint8)
-    outlines, _ = cv2.findContours(small_truth, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, (60, 230, 90), 1, cv2.LINE_AA)
-    done, buffer = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82]
-    )
-    return buffer.tobytes() if done else b""
 
 
 def _class_iou(classes: ClassIoU, over_classes: bool) -> dict[str, Any]:

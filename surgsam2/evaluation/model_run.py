@@ -1,0 +1,117 @@
+"""Run a model on the sequences of a dataset, in one prompt setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surgsam2.evaluation.datasets import Truth
+from surgsam2.evaluation.estimates import OracleGap
+from surgsam2.evaluation.memory import gpu_peak_mb, reset_gpu_peak
+from surgsam2.evaluation.prompting import PromptSetting, prompts_for
+from surgsam2.evaluation.record import run_record
+from surgsam2.evaluation.scoring import Progress, score_results
+from surgsam2.evaluation.stopwatch import Stopwatch
+from surgsam2.evaluation.truth import Scan
+from surgsam2.evaluation.worst import WorstPictures
+from surgsam2.outputs import sha256_of
+
+if TYPE_CHECKING:
+    from surgsam2.model.build import SurgSAM2Model
+    from surgsam2.prompts import PromptSet
+    from surgsam2.video import Video
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as `load_model` takes it."""
+
+    model: str = "demo"
+    config: str | None = None
+    pruning: str = "capped"
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def load(self) -> SurgSAM2Model:
+        """Load it. Raises what `load_model` raises."""
+        from surgsam2.model.build import load_model
+
+        return load_model(
+            self.model,
+            config=self.config,
+            device=self.device,
+            dtype=self.dtype,
+            pruning=self.pruning,
+        )
+
+    def title(self, image_size: int) -> str:
+        """A name for tables: model, input size, pruning."""
+        efp = {"off": "EFP off", "capped": "EFP"}.get(self.pruning, f"EFP {self.pruning}")
+        return f"{Path(self.model).stem}, {image_size}, {efp}"
+
+
+def run_model(
+    spec: ModelSpec,
+    model: SurgSAM2Model,
+    setting: PromptSetting,
+    scans: Sequence[Scan],
+    truth: Truth,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The record of a run. `model` is what `spec` loaded; every sequence has its frames."""
+    from surgsam2.tracking.segment import segment_video
+
+    watch, pictures, oracle = Stopwatch(), WorstPictures(), OracleGap()
+    scored = []
+    title = spec.title(model.image_size)
+    reset_gpu_peak(model)
+    for each in scans:
+        prompts = prompts_for(each, setting, seed)
+        assert each.sequence.open is not None
+        with each.sequence.open() as video:
+            if setting != "mask":
+                _choose_among_masks(model, video, each, prompts, oracle)
+            scored.append(
+                score_results(
+                    each,
+                    watch.sequence(segment_video(model, video, prompts, non_overlap=True)),
+                    label=f"{title}, {setting}, {each.sequence.name}",
+                    look=partial(pictures.offer, each, video),
+                    progress=progress,
+                )
+            )
+    return run_record(
+        title,
+        scored,
+        kind="model",
+        class_names=truth.class_names,
+        model=Path(spec.model).name,
+        config=model.name,
+        checkpoint_sha256=None if model.checkpoint is None else sha256_of(model.checkpoint),
+        image_size=model.image_size,
+        efp=spec.pruning,
+        prompts=setting,
+        speed=watch.record(gpu_peak_mb(model)),
+        oracle=oracle.result() if oracle.chosen else None,
+        worst=pictures.records(scored),
+        problems=[],
+    )
+
+
+def _choose_among_masks(
+    model: SurgSAM2Model, video: Video, each: Scan, prompts: PromptSet, oracle: OracleGap
+) -> None:
+    """Where the network answers a click with several masks, compare its choice to the best."""
+    from surgsam2.evaluation.multimask import all_masks
+
+    for prompted in prompts:
+        prompt = prompted.prompts[0]
+        answer = all_masks(model, video[prompt.frame], prompt)
+        if answer is not None:
+            masks, scores = answer
+            oracle.add(masks, scores, each.sequence.labels(prompt.frame) == prompted.id)
