@@ -7,6 +7,7 @@ stopped by Ctrl-C with everything so far valid.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 
@@ -37,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=args.log_level.upper(), format="surgsam2: %(levelname)s: %(message)s")
     try:
         return int(args.run(args))

@@ -6,19 +6,21 @@ that all of them write the same bytes.
 
 from __future__ import annotations
 
-import hashlib
+import os
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
+import torch
 
-from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.errors import DeviceError, InputError, OutputError
+from surgsam2.fingerprint import Fingerprints
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import (
     FORMATS,
@@ -27,7 +29,6 @@ from surgsam2.outputs import (
     collect_versions,
     finish_output,
     prepare_output,
-    sha256_of,
     write_report,
 )
 from surgsam2.prompts import PromptSet
@@ -36,6 +37,7 @@ from surgsam2.spool import Spool
 from surgsam2.tracking.postprocess import MaskOptions
 from surgsam2.tracking.segment import Direction, TrackingPlan, plan_tracking, track
 from surgsam2.video import Video
+from surgsam2.video.images import find_images
 
 Progress = Callable[[int, int, float], None]
 """Called after every tracked frame: frames done, frames in all, seconds since the start."""
@@ -71,14 +73,17 @@ class _Timings:
 
     tracker: array[float] = field(default_factory=lambda: array("f"))
     began: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+
+    def stop(self) -> None:
+        self.seconds = time.perf_counter() - self.began
 
     def summary(self) -> dict[str, Any]:
-        seconds = time.perf_counter() - self.began
         done = np.array(self.tracker if self.tracker else [np.nan])
         return {
             "frames": len(self.tracker),
-            "seconds": seconds,
-            "frames_per_second": len(self.tracker) / seconds,
+            "seconds": self.seconds,
+            "frames_per_second": len(self.tracker) / self.seconds if self.seconds else 0.0,
             "tracker_milliseconds": {
                 "median": float(np.median(done)),
                 "p95": float(np.percentile(done, 95)),
@@ -92,33 +97,36 @@ def segment_to_folder(
     prompts: PromptSet,
     folder: Path | str,
     options: JobOptions | None = None,
+    *,
     progress: Progress = lambda done, total, seconds: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Segment a video into a folder.
 
-    Everything is checked before the folder is touched. Files are written as frames
-    arrive; while the run goes on, and after one that failed or was stopped, the folder
-    has a file `INCOMPLETE`, and what was written before is valid.
+    What can be checked is checked before the folder is touched. Files are written as
+    frames arrive; while the run goes on, and after one that failed or was stopped, the
+    folder has a file `INCOMPLETE`, and what was written before is valid.
 
     Args:
         progress: called after every tracked frame.
+        should_stop: asked after every tracked frame; true ends the run as `interrupted`.
 
     Returns:
         The report, as in `report.json`. Its `status` is `complete`, or `interrupted`
-        after a KeyboardInterrupt (which is not raised again). It is written after a
-        failure too, with the reason.
+        after `should_stop` or a KeyboardInterrupt (which is not raised again). After a
+        failure the file is written too, with the reason.
 
     Raises:
         PromptError, InputError, VideoError: bad input.
+        DeviceError: out of memory.
         OutputError: the folder cannot be written.
     """
     options = options or JobOptions()
     plan = plan_tracking(video, prompts, options.start, options.stop, options.direction)
     masks = MaskOptions(not options.allow_overlap, options.fill_holes)
-    objects = prompts.objects
-    context = OutputContext(
-        video.width, video.height, video.fps, tuple(objects), Path(video.source).name
-    )
+    _keep_inputs(folder, video, prompts)
+    name = os.fsencode(Path(video.source).name).decode(errors="replace")
+    context = OutputContext(video.width, video.height, video.fps, prompts.objects, name)
     output = prepare_output(folder, overwrite=options.overwrite)
     timings = _Timings()
     steps = 0
@@ -127,28 +135,58 @@ def segment_to_folder(
         nonlocal steps
         steps += 1
         progress(steps, plan.steps, time.perf_counter() - timings.began)
+        if should_stop():
+            raise KeyboardInterrupt
 
-    failure: SurgSAM2Error | None = None
+    failure: BaseException | None = None
     status = "complete"
-    with ThreadPoolExecutor(max_workers=1) as background:
-        digest = background.submit(_video_hash, video)
-        results = track(model, video, prompts, plan, masks, on_step)
-        with closing(results), _Sink(output, options.formats, context, video, plan) as sink:
-            try:
-                for frame, result in results:
-                    sink.write(frame, result)
-                    timings.tracker.append(result.milliseconds)
-            except KeyboardInterrupt:
-                status = "interrupted"
-            except SurgSAM2Error as error:
-                status, failure = f"failed: {error}", error
-        report = _report(model, video, prompts, options, plan, timings, status, digest)
+    with Fingerprints(_inputs(video, model)) as fingerprints:
+        try:
+            results = track(model, video, prompts, plan, masks, on_step)
+            with closing(results), _Sink(output, options.formats, context, video, plan) as sink:
+                try:
+                    for frame, result in results:
+                        sink.write(frame, result)
+                        timings.tracker.append(result.milliseconds)
+                finally:
+                    timings.stop()
+        except KeyboardInterrupt:
+            status = "interrupted"
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            status = "failed: out of memory"
+            failure = DeviceError(
+                f"out of memory on {model.device} after {len(timings.tracker)} frames; use a "
+                "smaller model or a 512-pixel config, fewer objects at a time, or another device"
+            )
+            failure.__cause__ = error
+        except Exception as error:
+            status, failure = f"failed: {error}", error
+        hashes = fingerprints.results(wait=status == "complete")
+    report = _report(model, context, video, prompts, options, plan, timings, status, hashes)
     write_report(output, report)
     if failure is not None:
         raise failure
     if status == "complete":
         finish_output(output)
     return report
+
+
+def _keep_inputs(folder: Path | str, video: Video, prompts: PromptSet) -> None:
+    """Refuse an output folder whose files from an earlier run are this run's input."""
+    output = Path(folder).resolve()
+    for path in (Path(video.source), *prompts.mask_files):
+        if path.exists() and path.resolve().is_relative_to(output) and str(folder):
+            raise OutputError(
+                f"{path} is an input of this run and lies in the output folder {folder}, which is "
+                "emptied first; choose another output folder"
+            )
+
+
+def _inputs(video: Video, model: SurgSAM2Model) -> dict[str, list[Path]]:
+    """The files that the report identifies by their hashes."""
+    source = Path(video.source)
+    frames = [source] if source.is_file() else find_images(source) if source.is_dir() else []
+    return {"checkpoint": [model.checkpoint] if model.checkpoint else [], "video": frames}
 
 
 class _Sink:
@@ -196,21 +234,29 @@ class _Sink:
     def __enter__(self) -> _Sink:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         with closing(self._spool), self._now, self._last:
-            if kind is None:
+            if error is None or isinstance(error, KeyboardInterrupt):
                 self._write_late()
+            if error is not None:
+                raise error  # so that the writers know how it ended
 
 
 def _report(
     model: SurgSAM2Model,
+    context: OutputContext,
     video: Video,
     prompts: PromptSet,
     options: JobOptions,
     plan: TrackingPlan,
     timings: _Timings,
     status: str,
-    digest: Future[str | None],
+    hashes: dict[str, str | None],
 ) -> dict[str, Any]:
     return {
         "status": status,
@@ -218,15 +264,15 @@ def _report(
         "model": {
             "config": model.name,
             "checkpoint": model.checkpoint and model.checkpoint.name,
-            "checkpoint_sha256": model.checkpoint and sha256_of(model.checkpoint),
+            "checkpoint_sha256": hashes["checkpoint"],
             "trained": model.checkpoint is not None,
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "pruning": asdict(model.pruning),
         },
         "video": {
-            "name": Path(video.source).name,
-            "sha256": digest.result(),
+            "name": context.video_name,
+            "sha256": hashes["video"],
             "width": video.width,
             "height": video.height,
             "fps": video.fps,
@@ -260,16 +306,3 @@ def _skipped(
             yield f"object {obj.id}: last prompted on frame {last}, before the range"
         elif plan.direction == "backward" and last < plan.stop - 1:
             yield f"object {obj.id}: no masks after frame {last}, its last prompt"
-
-
-def _video_hash(video: Video) -> str | None:
-    """SHA-256 of the file, or of the names and contents of a folder's files; None for arrays."""
-    path = Path(video.source)
-    if path.is_file():
-        return sha256_of(path)
-    if not path.is_dir():
-        return None
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
-    return digest.hexdigest()

@@ -13,8 +13,9 @@ import numpy as np
 class FrameResult:
     """Masks and the model's own estimates for every object of one frame.
 
-    The N objects are in the order in which they were first prompted. N may be 0
-    (no object has been prompted yet, or all were removed).
+    The N objects are in the order of the prompt set (`segment_video`), or in which they
+    were first prompted (`Tracker`). N may be 0: no object has been prompted yet, or all
+    were removed.
     """
 
     frame_index: int

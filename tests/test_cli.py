@@ -23,6 +23,7 @@ import surgsam2
 from surgsam2 import cli
 from surgsam2.atomic import TEMPORARY_SUFFIX
 from surgsam2.model import zoo
+from surgsam2.model.build import UNTRAINED
 from surgsam2.outputs import INCOMPLETE
 from tests.conftest import REPOSITORY
 from tests.video.helpers import write_video
@@ -211,9 +212,7 @@ def test_an_untrained_model_is_named_as_such(
     monkeypatch.setattr("surgsam2.model.build.BUILT_IN", tmp_path / "none.pt")
     words = arguments({**a_job, "--model": "demo"})
     assert run(*words, "--stop", "3", "--formats", "csv")[0] == 0
-    assert [r.getMessage() for r in caplog.records if r.name.startswith("surgsam2")] == [
-        "the built-in model is not trained yet: its masks are meaningless beyond the prompted frame"
-    ]
+    assert [r.getMessage() for r in caplog.records if r.name.startswith("surgsam2")] == [UNTRAINED]
     report = report_of(tmp_path / "out")
     assert report["model"]["trained"] is False
     assert report["model"]["checkpoint"] is None

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import threading
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import surgsam2
 from surgsam2 import PromptSet, open_video, segment_video
-from surgsam2.errors import InputError, OutputError, PromptError, VideoError
+from surgsam2.errors import DeviceError, InputError, OutputError, PromptError, VideoError
+from surgsam2.fingerprint import sha256_of
 from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.outputs import sha256_of
+from surgsam2.outputs import LabelPngWriter, OverlayWriter
+from surgsam2.results import FrameResult
 from surgsam2.tracking.tracker import Tracker
 from tests.conftest import REPOSITORY, disc, moving_picture
 from tests.video.helpers import write_video
@@ -246,6 +250,122 @@ def test_refuses_a_folder_that_holds_something_else(
     with pytest.raises(OutputError, match="not empty"):
         run(a_model, a_file, prompts, tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_inputs_in_the_output_folder_are_never_removed(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(a_model, a_file, prompts, out)
+    overlay = (out / "overlay.mp4").read_bytes()
+    with pytest.raises(OutputError, match=r"overlay\.mp4 is an input of this run"):
+        run(a_model, out / "overlay.mp4", prompts, out)
+    assert (out / "overlay.mp4").read_bytes() == overlay
+
+    (tmp_path / "prompts.json").write_text(
+        '{"version": 1, "objects": [{"id": 1, "prompts": '
+        '[{"frame": 2, "mask": "out/masks/00002.png"}]}]}'
+    )
+    again = surgsam2.load_prompts(tmp_path / "prompts.json")
+    with pytest.raises(OutputError, match=r"00002\.png is an input of this run"):
+        run(a_model, a_file, again, out)
+    assert (out / "masks" / "00002.png").exists()
+
+
+def test_asked_to_stop(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    """Between frames, also in the first pass of `both`; nothing is cut in the middle."""
+    for direction, asked, masks in (("forward", 4, 4), ("backward", 3, 3), ("both", 2, 0)):
+        steps: list[int] = []
+        with open_video(a_file) as video:
+            report = segment_to_folder(
+                a_model,
+                video,
+                prompts,
+                tmp_path / direction,
+                JobOptions(direction=direction),
+                progress=lambda done, total, seconds, steps=steps: steps.append(done),
+                should_stop=lambda steps=steps, asked=asked: len(steps) >= asked,
+            )
+        out = tmp_path / direction
+        assert report["status"] == "interrupted"
+        assert (out / "INCOMPLETE").exists()
+        assert len(list((out / "masks").iterdir())) == masks
+        assert len(json.loads((out / "annotations.coco.json").read_text())["images"]) == masks
+        if masks:
+            with av.open(out / "overlay.mp4") as overlay:
+                assert sum(1 for _ in overlay.decode(video=0)) == masks
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_full_disk_ends_the_run_with_the_first_error(
+    a_model: SurgSAM2Model,
+    a_file: Path,
+    prompts: PromptSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    direction: str,
+) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        OverlayWriter, "_write", lambda self, frame, result: drawn.append(result.frame_index)
+    )
+    write = LabelPngWriter._write
+
+    def full(self: LabelPngWriter, frame: np.ndarray, result: FrameResult) -> None:
+        if result.frame_index == 3:
+            raise OutputError("cannot write 00003.png: No space left on device")
+        write(self, frame, result)
+
+    monkeypatch.setattr(LabelPngWriter, "_write", full)
+    with pytest.raises(OutputError, match="No space left"):
+        run(a_model, a_file, prompts, tmp_path / "out", direction=direction)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "No space left" in report["status"]
+    assert (drawn == []) == (direction == "backward")
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "text"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), DeviceError, "out of memory on cpu after 2"),
+        (RuntimeError("surprise"), RuntimeError, "surprise"),
+    ],
+)
+def test_any_failure_leaves_a_report(
+    a_model: SurgSAM2Model,
+    a_file: Path,
+    prompts: PromptSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    raised: type[Exception],
+    text: str,
+) -> None:
+    advance = Tracker.advance
+
+    def until_frame_2(self: Tracker, *arguments: object) -> object:
+        if self.frame_index == 2:
+            raise error
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(Tracker, "advance", until_frame_2)
+    with pytest.raises(raised, match=text):
+        run(a_model, a_file, prompts, tmp_path / "out")
+    assert "failed" in json.loads((tmp_path / "out" / "report.json").read_text())["status"]
+
+
+def test_a_file_name_that_is_no_text(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    try:
+        odd.write_bytes(a_file.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    run(a_model, odd, prompts, tmp_path / "out", stop=2)
+    assert "caf" in json.loads((tmp_path / "out" / "report.json").read_text())["video"]["name"]
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real clip lies outside the project")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import shutil
 
 from surgsam2.commands.evaluate import ProgressBar
+from surgsam2.commands.interrupt import stop_on_interrupt
 from surgsam2.commands.segment import progress_bar, summarise
 
 
@@ -31,14 +32,15 @@ def run(args: argparse.Namespace) -> int:
     from surgsam2.evaluation.runner import ModelSpec, evaluate
     from surgsam2.job import segment_to_folder
     from surgsam2.model.build import load_model
-    from surgsam2.outputs import prepare_output
+    from surgsam2.outputs import finish_output, prepare_output
     from surgsam2.prompts import PromptSet, save_prompts
     from surgsam2.video import open_video
 
-    folder = Path(args.output)
     clip = generate_clip(args.seed, frames=args.frames)
     model = load_model("demo", device=args.device)
-    segmentation = prepare_output(folder / "segmentation")
+    folder = prepare_output(args.output)
+    segmentation = folder / "segmentation"
+    shutil.rmtree(folder / "dataset", ignore_errors=True)  # an earlier clip may be longer
     write_video(clip, folder / "clip.mp4")
     write_vos(clip, folder / "dataset", clip.name)
     prompts = PromptSet()
@@ -49,8 +51,14 @@ def run(args: argparse.Namespace) -> int:
             prompts.add(object_id=obj.id, frame=first, mask=mask, name=obj.name, color=obj.color)
     save_prompts(prompts, folder / "prompts.json")
 
-    with open_video(folder / "clip.mp4") as video, progress_bar() as show:
-        report = segment_to_folder(model, video, prompts, segmentation, progress=show)
+    with (
+        open_video(folder / "clip.mp4") as video,
+        progress_bar() as show,
+        stop_on_interrupt() as should_stop,
+    ):
+        report = segment_to_folder(
+            model, video, prompts, segmentation, progress=show, should_stop=should_stop
+        )
     summarise(report, str(segmentation))
     if report["status"] != "complete":
         return 130
@@ -65,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         )
     paths = write_report(results, folder / "evaluation")
     print(summary_text(results))
+    finish_output(folder)
     print(
         f"\nLook at {segmentation / 'overlay.mp4'} and, in a browser, {paths['html']}.\n"
         f"The same by hand: surgsam2 segment {folder / 'clip.mp4'} "

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from surgsam2.commands.interrupt import stop_on_interrupt
 from surgsam2.commands.options import add_model_options, load_chosen_model
 
 if TYPE_CHECKING:
@@ -60,9 +61,12 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     prompts = load_prompts(args.prompts)
-    with open_video(args.video, fps=args.fps) as video, progress_bar() as show:
+    with open_video(args.video, fps=args.fps) as video:
         model = load_chosen_model(args)
-        report = segment_to_folder(model, video, prompts, args.output, options, show)
+        with progress_bar() as show, stop_on_interrupt() as should_stop:
+            report = segment_to_folder(
+                model, video, prompts, args.output, options, progress=show, should_stop=should_stop
+            )
     summarise(report, args.output)
     return 0 if report["status"] == "complete" else 130
 

@@ -17,7 +17,7 @@ from surgsam2.evaluation.scoring import Progress, score_results
 from surgsam2.evaluation.stopwatch import Stopwatch
 from surgsam2.evaluation.truth import Scan
 from surgsam2.evaluation.worst import WorstPictures
-from surgsam2.outputs import sha256_of
+from surgsam2.fingerprint import sha256_of
 
 if TYPE_CHECKING:
     from surgsam2.model.build import SurgSAM2Model

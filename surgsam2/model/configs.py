@@ -9,7 +9,7 @@ network of the built-in model. A network of one's own is a YAML file in the same
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -39,6 +39,13 @@ _INTERACTIVE = {
 }
 # settings that the streaming tracker does not have, with the value it stands for
 _FIXED = {"memory_temporal_stride_for_eval": 1, "non_overlap_masks_for_mem_enc": False}
+
+_RANGES: dict[str, tuple[Callable[[int], bool], str]] = {
+    "image_size": (lambda v: v > 0 and v % 32 == 0, "a multiple of 32"),
+    "num_maskmem": (lambda v: v >= 2, "2 or more"),
+    "max_obj_ptrs_in_encoder": (lambda v: v >= 2, "2 or more"),
+    "max_cond_frames_in_attn": (lambda v: v == -1 or v >= 2, "-1 (no limit), or 2 or more"),
+}
 
 
 def config_names() -> list[str]:
@@ -93,6 +100,14 @@ def check_config(config: DictConfig) -> None:
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
             raise InputError(f"config setting {key} must be {value}, got {config[key]!r}")
+    for key, (allowed, what) in _RANGES.items():
+        if key in config and not (isinstance(config[key], int) and allowed(config[key])):
+            raise InputError(f"config setting {key} must be {what}, got {config[key]!r}")
+    if "num_frame_to_prune" in config:
+        raise InputError(
+            "config setting num_frame_to_prune belongs to another program; remove it and give the "
+            "number to EFP (--prune)"
+        )
 
 
 def _finished(config: DictConfig) -> DictConfig:

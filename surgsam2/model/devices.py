@@ -29,7 +29,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
     except (RuntimeError, TypeError) as error:
         raise DeviceError(f"device {str(name)!r} is not a device name; here: {have}") from error
     usable = {
-        "cpu": True,
+        "cpu": not device.index,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }

@@ -20,7 +20,7 @@ from surgsam2.outputs.folder import INCOMPLETE, finish_output, is_ours, prepare_
 from surgsam2.outputs.label_png import LabelPngWriter
 from surgsam2.outputs.output_set import FORMATS, OutputSet
 from surgsam2.outputs.overlay import OverlayWriter
-from surgsam2.outputs.report import collect_versions, sha256_of, write_report
+from surgsam2.outputs.report import collect_versions, write_report
 from surgsam2.outputs.table import TableWriter
 
 __all__ = [
@@ -38,6 +38,5 @@ __all__ = [
     "finish_output",
     "is_ours",
     "prepare_output",
-    "sha256_of",
     "write_report",
 ]

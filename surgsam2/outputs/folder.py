@@ -32,17 +32,21 @@ _OURS = re.compile(rf"(?:{_names})(?:{_PART})?|\.(?:{_names})\.[0-9a-f]{{8}}{_PA
 _OURS_IN_MASKS = re.compile(rf"\d{{5,}}\.png|\.\d{{5,}}\.png\.[0-9a-f]{{8}}{_PART}")
 
 
-def prepare_output(folder: Path | str, overwrite: bool = False, keep: bool = False) -> Path:
+def prepare_output(folder: Path | str, overwrite: bool = False) -> Path:
     """Makes ``folder`` ready for a run and marks it ``INCOMPLETE``; returns its path.
 
     A missing folder is created (with parents). A folder of an earlier run is reused: the
-    files this program writes are removed from it, unless ``keep`` is true (to resume). A
-    folder that holds anything else is refused, unless ``overwrite`` is true; then, too, only
-    files with the names that this program writes are removed.
+    files this program writes are removed from it. A folder that holds anything else is
+    refused, unless ``overwrite`` is true; then, too, only files with the names that this
+    program writes are removed.
 
     Raises `OutputError` that names the folder when it is refused, not a folder or not writable.
     """
+    if not str(folder):
+        raise OutputError("the name of the output folder is empty; give a folder")
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"cannot write {folder}: it is a file; give a folder")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         occupied = any(folder.iterdir())
@@ -56,7 +60,7 @@ def prepare_output(folder: Path | str, overwrite: bool = False, keep: bool = Fal
         folder / INCOMPLETE, "The run that writes this folder is under way or was interrupted.\n"
     )
     write_text_atomically(folder / MARKER, "This folder is written by surgsam2.\n")
-    if occupied and not keep:
+    if occupied:
         _remove_products(folder)
     return folder
 

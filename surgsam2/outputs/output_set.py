@@ -46,11 +46,6 @@ class OutputSet:
             self._close_all()
             raise
 
-    @property
-    def needs_order(self) -> bool:
-        """Whether frames must come with ascending frame indices."""
-        return any(writer.needs_order for writer in self.writers.values())
-
     def write(self, frame: np.ndarray, result: FrameResult) -> None:
         """Passes an (H, W, 3) uint8 RGB frame and its result to every writer."""
         for writer in self.writers.values():

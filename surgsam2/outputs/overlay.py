@@ -111,7 +111,7 @@ class OverlayWriter(OutputWriter):
             self._discard()
             reason = error.strerror or str(error)
             raise OutputError(f"cannot write {self._path}: {reason}") from error
-        except BaseException:
+        except Exception:
             self._discard()
             raise
 

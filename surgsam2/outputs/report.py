@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from surgsam2.atomic import write_text_atomically
-from surgsam2.errors import InputError
 from surgsam2.outputs.folder import PROGRAM
 from surgsam2.version import __version__
 
@@ -51,18 +49,6 @@ def collect_versions() -> dict[str, str | None]:
     return versions
 
 
-def sha256_of(path: Path | str) -> str:
-    """SHA-256 of a file's content, 64 hexadecimal digits. `InputError` if it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with Path(path).open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return digest.hexdigest()
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -72,6 +58,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
+    if value is None or isinstance(value, int):
         return value
-    return str(value)
+    # names of files need not be text in any encoding
+    return str(value).encode(errors="replace").decode()

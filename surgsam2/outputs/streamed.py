@@ -26,7 +26,7 @@ class StreamedFile:
         try:
             with writing(self._path):
                 self._file.write(text)
-        except BaseException:
+        except Exception:
             self.discard()
             raise
 
@@ -38,7 +38,7 @@ class StreamedFile:
                 self._file.close()
             replace(self._part, self._path)
             self.closed = True
-        except BaseException:
+        except Exception:
             self.discard()
             raise
 

@@ -151,6 +151,7 @@ class _Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.mask_files: list[Path] = []
 
     def prompt_set(self, data: Any) -> PromptSet:
         self.check_keys(data, "", required=("version", "objects"), optional=("video",))
@@ -173,6 +174,7 @@ class _Reader:
                 )
             seen[object_id] = place
             self.object(result, object_id, record, place)
+        result.mask_files = tuple(self.mask_files)
         return result
 
     def video(self, data: Any) -> VideoShape | None:
@@ -268,6 +270,7 @@ class _Reader:
             refuse(place, f"must be the path of a PNG file, got {show(data)}")
         with _At(place):
             check_mask_path(data)
+            self.mask_files.append(self.folder / data)
             return read_mask(self.folder, data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -46,6 +47,8 @@ class PromptSet:
     def __init__(self, *, video: VideoShape | None = None) -> None:
         self.video = video
         """The video the prompts were made for, when that is recorded; `validate` checks it."""
+        self.mask_files: tuple[Path, ...] = ()
+        """Where `load_prompts` read masks from."""
         self._entries: dict[int, _Entry] = {}
 
     def add(  # one keyword per part of a prompt

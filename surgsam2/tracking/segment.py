@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 
-from surgsam2.errors import InputError
+from surgsam2.errors import InputError, VideoError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.results import FrameResult
@@ -65,11 +65,22 @@ def segment_video(
         PromptError, InputError: at once, before anything is computed.
         VideoError: where a frame cannot be decoded.
     """
-    video = open_video(video)
-    plan = plan_tracking(video, prompts, start, stop, direction)
     options = MaskOptions(non_overlap, fill_holes)
-    frames = track(model, video, prompts, plan, options)
-    return (result for _, result in frames)
+    opened = open_video(video)
+    with ExitStack() as mine:
+        if opened is not video:
+            mine.enter_context(opened)
+        plan = plan_tracking(opened, prompts, start, stop, direction)
+        frames = track(model, opened, prompts, plan, options)
+        return _results(frames, mine.pop_all())
+
+
+def _results(
+    frames: Generator[tuple[np.ndarray, FrameResult]], resources: ExitStack
+) -> Iterator[FrameResult]:
+    with resources, closing(frames):
+        for _, result in frames:
+            yield result
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,8 @@ def track(
     """Carry out a plan: pairs of frame ((H, W, 3) uint8 RGB) and result.
 
     Args:
-        on_step: called after each of the plan's `steps`.
+        on_step: called after each of the plan's `steps`; for a result, when the next one
+            is asked for.
     """
     size = (video.width, video.height)
     reverse = plan.direction == "backward"
@@ -154,11 +166,12 @@ def track(
         with closing(video.frames(plan.start, plan.stop, reverse=reverse)) as frames:
             for index, frame in frames:
                 began = time.perf_counter()
+                tracker.frame_index = index  # the end of a damaged video may be missing
                 outputs = _restore(earlier, index, model.device) | tracker.advance(frame)
                 ordered = {obj.id: outputs[obj.id] for obj in prompts if obj.id in outputs}
                 result = make_result(index, ordered, size, options)
-                on_step()
                 yield frame, replace(result, milliseconds=(time.perf_counter() - began) * 1000)
+                on_step()
 
 
 def _tracker(model: SurgSAM2Model, video: Video, first_frame: int, reverse: bool) -> Tracker:
@@ -172,10 +185,21 @@ def _tracker(model: SurgSAM2Model, video: Video, first_frame: int, reverse: bool
     )
 
 
-def _condition(tracker: Tracker, video: Video, prompts: PromptSet, only: int | None = None) -> None:
-    frames = prompts.frames if only is None else [p.frame for p in prompts.for_object(only).prompts]
-    for index in frames:
-        tracker.condition(video[index], index, prompts, only)
+def _condition(
+    tracker: Tracker, video: Video, prompts: PromptSet, only: Collection[int] | None = None
+) -> None:
+    """Look at the prompted frames, each once."""
+    chosen = [obj for obj in prompts if only is None or obj.id in only]
+    for index in sorted({prompt.frame for obj in chosen for prompt in obj.prompts}):
+        try:
+            frame = video[index]
+        except IndexError as error:
+            ids = ", ".join(map(str, prompts.on_frame(index)))
+            raise VideoError(
+                f"{video.source}: frame {index}, where object {ids} is prompted, cannot be "
+                f"decoded; only {video.frame_count} frames can. Prompt on one of those"
+            ) from error
+        tracker.condition(frame, index, prompts, only)
 
 
 def _track_before_first_prompts(
@@ -196,9 +220,10 @@ def _track_before_first_prompts(
     tracker = _tracker(model, video, top - 1, reverse=True)
     with closing(video.frames(plan.start, top, reverse=True)) as frames:
         for index, frame in frames:
-            for object_id in [i for i, first in waiting.items() if first > index]:
-                del waiting[object_id]
-                _condition(tracker, video, prompts, object_id)
+            if due := [i for i, first in waiting.items() if first > index]:
+                _condition(tracker, video, prompts, due)
+                waiting = {i: first for i, first in waiting.items() if i not in due}
+            tracker.frame_index = index
             outputs = tracker.advance(frame)
             if outputs:
                 _store(spool, index, outputs)

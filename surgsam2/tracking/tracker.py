@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
 
@@ -75,6 +76,7 @@ class Tracker:
         longest = model.network.max_obj_ptrs_in_encoder
         self._pointer_limit = min(frame_count or longest, longest) - 1
         self._banks: dict[int, MemoryBank] = {}
+        self._removed_at: dict[int, int] = {}
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -91,11 +93,14 @@ class Tracker:
     def remove_object(self, object_id: int) -> None:
         """Forget an object; the others are not affected.
 
+        Its prompts so far count no more, a later one begins it anew.
+
         Raises:
             InputError: it is not being tracked.
         """
         if self._banks.pop(object_id, None) is None:
             raise InputError(f"object {object_id} is not tracked; tracked: {self.object_ids}")
+        self._removed_at[object_id] = self.frame_index
 
     def step(self, frame: np.ndarray, prompts: PromptSet | None = None) -> FrameResult:
         """Segment the next frame.
@@ -136,7 +141,7 @@ class Tracker:
         frame: np.ndarray,
         frame_index: int,
         prompts: PromptSet,
-        only: int | None = None,
+        only: Collection[int] | None = None,
     ) -> None:
         """Learn the prompts of a frame before the tracker comes to it.
 
@@ -145,7 +150,7 @@ class Tracker:
 
         Args:
             frame: (H, W, 3) uint8 RGB, frame `frame_index` of the video.
-            only: one object's id, to leave out the others that are prompted there.
+            only: object ids, to leave out others that are prompted there.
 
         Raises:
             InputError: the frame has another size or type.
@@ -155,7 +160,7 @@ class Tracker:
         work = _FrameWork(self.model, frame)
         given = prompts.on_frame(frame_index)
         if only is not None:
-            given = {only: given[only]}
+            given = {i: prompt for i, prompt in given.items() if i in only}
         self._check_prompts(prompts, given)
         with self.model.autocast():
             for object_id, prompt in given.items():
@@ -172,8 +177,11 @@ class Tracker:
         for obj in prompts.objects:
             used = self._banks[obj.id].conditioning if obj.id in self._banks else {}
             for prompt in obj.prompts:
-                passed = prompt.frame > index if self.reverse else prompt.frame < index
-                if passed and prompt.frame not in used:
+                missed = self._is_before(prompt.frame, index) and prompt.frame not in used
+                removed_at = self._removed_at.get(obj.id)
+                if removed_at is not None and self._is_before(prompt.frame, removed_at):
+                    continue
+                if missed:
                     raise PromptError(
                         f"object {obj.id}: its prompt on frame {prompt.frame} comes too late, the "
                         f"tracker is at frame {index}; give it with its frame, or use this index"
@@ -182,6 +190,9 @@ class Tracker:
         self._check_prompts(prompts, given)
         return given
 
+    def _is_before(self, frame: int, index: int) -> bool:
+        return frame > index if self.reverse else frame < index
+
     def _check_prompts(self, prompts: PromptSet, given: dict[int, Prompt]) -> None:
         if given:
             prompts.validate(self.width, self.height)
@@ -189,7 +200,14 @@ class Tracker:
     def _condition(self, work: _FrameWork, index: int, object_id: int, prompt: Prompt) -> None:
         features = work.features
         if prompt.mask is not None:
-            decoded = self.model.network.decode_mask(features, self._square_mask(prompt.mask))
+            mask = self._square_mask(prompt.mask)
+            if not mask.any():
+                size = self.model.image_size
+                raise PromptError(
+                    f"object {object_id}, frame {index}: the mask vanishes in the network's "
+                    f"{size}x{size} input; prompt with a point or a box, or use a larger config"
+                )
+            decoded = self.model.network.decode_mask(features, mask)
         else:
             decoded = self.model.network.decode_points(features, *self._square_points(prompt))
         maps = self.model.network.encode_memory(features, decoded, prompted=True)

@@ -275,13 +275,29 @@ def test_the_models_own_target_is_replaced(tmp_path: Path, small_config: Path) -
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("memory_temporal_stride_for_eval", 2), ("non_overlap_masks_for_mem_enc", True)],
+    [
+        ("memory_temporal_stride_for_eval", 2),
+        ("non_overlap_masks_for_mem_enc", True),
+        ("image_size", 100),
+        ("image_size", 0),
+        ("num_maskmem", 1),
+        ("max_obj_ptrs_in_encoder", 0),
+        ("max_cond_frames_in_attn", 1),
+    ],
 )
 def test_settings_the_tracker_does_not_follow_are_refused(
     tmp_path: Path, small_config: Path, key: str, value: object
 ) -> None:
     path = changed(small_config, tmp_path, lambda m: m.update({key: value}))
     with pytest.raises(InputError, match=f"config setting {key} must be .*, got {value!r}"):
+        surgsam2.load_model("demo", config=str(path), device="cpu")
+
+
+def test_the_pruning_of_another_program_is_pointed_to_ours(
+    tmp_path: Path, small_config: Path
+) -> None:
+    path = changed(small_config, tmp_path, lambda m: m.update(num_frame_to_prune=2))
+    with pytest.raises(InputError, match=r"remove it and give the number to EFP \(--prune\)"):
         surgsam2.load_model("demo", config=str(path), device="cpu")
 
 

@@ -34,11 +34,12 @@ def test_a_folder_of_ours_loses_the_earlier_results_and_nothing_else(tmp_path):
     assert names_in(tmp_path) == {INCOMPLETE, ".surgsam2", *FOREIGN}
 
 
-def test_results_are_kept_to_resume(tmp_path):
-    prepare_output(tmp_path)
-    fill(tmp_path, PRODUCTS)
-    prepare_output(tmp_path, keep=True)
-    assert set(PRODUCTS) < names_in(tmp_path)
+def test_an_unusable_place_is_named(tmp_path):
+    with pytest.raises(OutputError, match="is empty; give a folder"):
+        prepare_output("")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="it is a file; give a folder"):
+        prepare_output(tmp_path / "file")
 
 
 def test_other_folders_are_refused_and_stay_as_they_are(tmp_path):

@@ -14,7 +14,6 @@ ALL = ("png", "overlay", "coco", "csv")
 def test_every_format_gets_every_frame(a_run, tmp_path):
     run = a_run()
     with OutputSet(tmp_path, FORMATS, run.context) as outputs:
-        assert outputs.needs_order
         for index in range(4):
             outputs.write(run.frame(index), run.result(index))
     check_complete(tmp_path, 4)
@@ -47,9 +46,8 @@ def test_stopping_in_the_middle_leaves_valid_files(a_run, tmp_path, stop):
     check_complete(tmp_path, 3)
 
 
-def test_order_is_needed_only_for_the_overlay(a_run, tmp_path):
+def test_a_format_named_twice_is_written_once(a_run, tmp_path):
     with OutputSet(tmp_path, ["png", "csv", "png"], a_run().context) as outputs:
-        assert not outputs.needs_order
         assert list(outputs.writers) == ["png", "csv"]
 
 

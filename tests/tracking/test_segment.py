@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import surgsam2
 from surgsam2 import PromptSet, Tracker, open_video, segment_video
-from surgsam2.errors import InputError, PromptError
+from surgsam2.errors import InputError, PromptError, VideoError
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.video.arrays import ArrayVideo
 from tests.conftest import disc
+from tests.video.helpers import blank, open_files, write_video, x264
 
 WIDTH, HEIGHT = 160, 120
 
@@ -144,3 +147,87 @@ def test_leaves_no_thread_behind(
             next(results)
             results.close()
     assert set(threading.enumerate()) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no list of open files here")
+def test_closes_the_file_it_opened(a_model: SurgSAM2Model, a_damaged_file: Path) -> None:
+    prompts = PromptSet().add(object_id=1, frame=3, points=[[30, 30, 1]])
+    for ending in ("exhausted", "dropped"):
+        results = segment_video(a_model, str(a_damaged_file), prompts)
+        next(results)
+        if ending == "exhausted":
+            list(results)
+        results.close()
+        assert open_files(a_damaged_file.parent) == []
+
+
+@pytest.fixture(scope="module")
+def a_damaged_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 frames by its header, of which the last part does not decode."""
+    path = write_video(
+        tmp_path_factory.mktemp("damaged") / "clip.mp4", 40, options=x264(10), size=(64, 48)
+    )
+    blank(path, range(24, 40))
+    return path
+
+
+@pytest.mark.parametrize("direction", ["backward", "both"])
+def test_frames_lost_at_the_end_shift_nothing(
+    a_model: SurgSAM2Model, a_damaged_file: Path, direction: str
+) -> None:
+    """Going backward the tracker starts at the end, which may turn out to be missing."""
+    prompts = PromptSet().add(object_id=1, frame=10, points=[[30, 30, 1]])
+    with open_video(a_damaged_file) as video:
+        whole = np.stack(list(video))
+    expected = {
+        result.frame_index: result.logits
+        for result in segment_video(a_model, whole, prompts, direction=direction)
+    }
+    stop = None if direction == "both" else 40
+    with open_video(a_damaged_file) as video:
+        stop = min(stop or len(video), len(video))
+        found = list(segment_video(a_model, video, prompts, 0, stop, direction))
+    assert len(found) >= 20
+    for result in found:
+        if result.frame_index <= 10:
+            assert result.object_ids == (1,)
+            # the length of the video is part of SAM 2's time encoding below 16 frames only
+            np.testing.assert_allclose(
+                result.logits, expected[result.frame_index], rtol=0, atol=1e-4
+            )
+
+
+def test_a_prompt_on_a_frame_that_does_not_decode_is_refused(
+    a_model: SurgSAM2Model, tmp_path: Path
+) -> None:
+    class Shrinking(ArrayVideo):
+        """As a damaged file: the end turns out to be missing when it is read."""
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            if index >= 5:
+                self._frame_count = 5
+                raise IndexError(index)
+            return super().__getitem__(index)
+
+    video = Shrinking(np.zeros((9, 48, 64, 3), np.uint8), fps=25)
+    prompts = PromptSet().add(object_id=7, frame=8, points=[[30, 30, 1]])
+    with pytest.raises(VideoError, match="frame 8, where object 7 is prompted, cannot be decoded"):
+        list(segment_video(a_model, video, prompts))
+
+
+def test_an_image_is_encoded_once_for_all_objects_prompted_on_it(
+    a_model: SurgSAM2Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = PromptSet()
+    for object_id in range(1, 6):
+        prompts.add(object_id=object_id, frame=3, points=[[20 * object_id, 60, 1]])
+    encoded = []
+    encode = type(a_model.network).encode_image
+    monkeypatch.setattr(
+        type(a_model.network),
+        "encode_image",
+        lambda self, images: encoded.append(1) or encode(self, images),
+    )
+    list(segment_video(a_model, np.zeros((6, 120, 160, 3), np.uint8), prompts, direction="both"))
+    # backward: frame 3 and frames 2, 1, 0; forward: frame 3 and frames 4, 5
+    assert len(encoded) == 4 + 3

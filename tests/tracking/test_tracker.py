@@ -121,6 +121,27 @@ def test_an_object_in_a_batch_is_what_it_is_alone(
                     )
 
 
+def test_the_same_set_may_go_on_after_an_object_was_removed(
+    a_model: SurgSAM2Model, a_clip: np.ndarray
+) -> None:
+    a_tracker, prompts = tracker(a_model), three_objects()
+    prompts.add(object_id=3, frame=5, box=[20, 20, 60, 60])
+    seen = []
+    for index, frame in enumerate(a_clip[:7]):
+        seen.append(a_tracker.step(frame, prompts).object_ids)
+        if index == 2:
+            a_tracker.remove_object(3)
+    assert seen == [(3, 1, 65535)] * 3 + [(1, 65535)] * 2 + [(1, 65535, 3)] * 2
+
+
+def test_refuses_a_mask_that_vanishes_in_the_network(a_model: SurgSAM2Model) -> None:
+    mask = np.zeros((1080, 1920), bool)
+    mask[500:503, 900:903] = True
+    prompts = PromptSet().add(object_id=5, frame=0, mask=mask)
+    with pytest.raises(PromptError, match="object 5, frame 0: the mask vanishes"):
+        Tracker(a_model, 1920, 1080).step(np.zeros((1080, 1920, 3), np.uint8), prompts)
+
+
 def test_overlaps_go_to_the_higher_logit(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
     prompts = PromptSet()
     for object_id, x in ((1, 70), (2, 90)):
@@ -205,7 +226,7 @@ def live_tensor_bytes() -> int:
     gc.collect()
     storages = {}
     for thing in gc.get_objects():
-        if isinstance(thing, torch.Tensor):
+        if type(thing) in (torch.Tensor, torch.nn.Parameter):  # not a compiler's stand-ins
             storage = thing.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
@@ -223,7 +244,8 @@ def test_memory_does_not_grow(a_model: SurgSAM2Model, a_clip: np.ndarray) -> Non
     before = live_tensor_bytes(), a_tracker.state_bytes, resident_megabytes()
     run(a_tracker, a_clip, 100, 2000)
     after = live_tensor_bytes(), a_tracker.state_bytes, resident_megabytes()
-    assert after[:2] == before[:2]
+    assert after[0] <= before[0]
+    assert after[1] == before[1]
     assert after[2] - before[2] < 30
 
 
