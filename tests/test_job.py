@@ -56,6 +56,18 @@ def run(model: SurgSAM2Model, file: Path, prompts: PromptSet, out: Path, **optio
         return segment_to_folder(model, video, prompts, out, JobOptions(**options))
 
 
+def fail_at(monkeypatch: pytest.MonkeyPatch, index: int, error: BaseException) -> None:
+    """Make the tracker raise `error` when it comes to frame `index`."""
+    advance = Tracker.advance
+
+    def until_then(self: Tracker, *arguments: object) -> object:
+        if self.frame_index == index:
+            raise error
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(Tracker, "advance", until_then)
+
+
 def labels(out: Path, index: int) -> np.ndarray:
     return np.array(Image.open(out / "masks" / f"{index:05d}.png"))
 
@@ -153,14 +165,7 @@ def test_stopping_leaves_valid_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    advance = Tracker.advance
-
-    def until_frame_6(self: Tracker, *arguments: object) -> object:
-        if self.frame_index == 6:
-            raise KeyboardInterrupt
-        return advance(self, *arguments)
-
-    monkeypatch.setattr(Tracker, "advance", until_frame_6)
+    fail_at(monkeypatch, 6, KeyboardInterrupt())
     report = run(a_model, a_file, prompts, tmp_path / "out")
     assert report["status"] == "interrupted"
     assert "4 of 10 frames were not segmented" in report["skipped"]
@@ -178,14 +183,7 @@ def test_a_failure_on_the_way_is_reported_and_raised(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    advance = Tracker.advance
-
-    def until_frame_3(self: Tracker, *arguments: object) -> object:
-        if self.frame_index == 3:
-            raise VideoError("clip.mp4: the disk went away")
-        return advance(self, *arguments)
-
-    monkeypatch.setattr(Tracker, "advance", until_frame_3)
+    fail_at(monkeypatch, 3, VideoError("clip.mp4: the disk went away"))
     before = set(threading.enumerate())
     with pytest.raises(VideoError, match="the disk went away"):
         run(a_model, a_file, prompts, tmp_path / "out")
@@ -343,14 +341,7 @@ def test_any_failure_leaves_a_report(
     raised: type[Exception],
     text: str,
 ) -> None:
-    advance = Tracker.advance
-
-    def until_frame_2(self: Tracker, *arguments: object) -> object:
-        if self.frame_index == 2:
-            raise error
-        return advance(self, *arguments)
-
-    monkeypatch.setattr(Tracker, "advance", until_frame_2)
+    fail_at(monkeypatch, 2, error)
     with pytest.raises(raised, match=text):
         run(a_model, a_file, prompts, tmp_path / "out")
     assert "failed" in json.loads((tmp_path / "out" / "report.json").read_text())["status"]
