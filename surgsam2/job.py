@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,16 +23,14 @@ from surgsam2.fingerprint import Fingerprints
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import (
     FORMATS,
+    OrderedOutputs,
     OutputContext,
-    OutputSet,
     collect_versions,
     finish_output,
     prepare_output,
     write_report,
 )
 from surgsam2.prompts import PromptSet
-from surgsam2.results import FrameResult
-from surgsam2.spool import Spool
 from surgsam2.tracking.postprocess import MaskOptions
 from surgsam2.tracking.segment import Direction, TrackingPlan, plan_tracking, track
 from surgsam2.video import Video
@@ -143,10 +140,13 @@ def segment_to_folder(
     with Fingerprints(_inputs(video, model)) as fingerprints:
         try:
             results = track(model, video, prompts, plan, masks, on_step)
-            with closing(results), _Sink(output, options.formats, context, video, plan) as sink:
+            outputs = OrderedOutputs(
+                output, options.formats, context, video, descending=plan.direction == "backward"
+            )
+            with closing(results), outputs:
                 try:
                     for frame, result in results:
-                        sink.write(frame, result)
+                        outputs.write(frame, result)
                         timings.tracker.append(result.milliseconds)
                 finally:
                     timings.stop()
@@ -187,64 +187,6 @@ def _inputs(video: Video, model: SurgSAM2Model) -> dict[str, list[Path]]:
     source = Path(video.source)
     frames = [source] if source.is_file() else find_images(source) if source.is_dir() else []
     return {"checkpoint": [model.checkpoint] if model.checkpoint else [], "video": frames}
-
-
-class _Sink:
-    """All writers. In a backward run those that need ascending frames are fed at the end."""
-
-    def __init__(
-        self,
-        folder: Path,
-        formats: Iterable[str],
-        context: OutputContext,
-        video: Video,
-        plan: TrackingPlan,
-    ) -> None:
-        self._late = plan.direction == "backward"
-        late = [name for name in formats if self._late and FORMATS[name].needs_order]
-        self._now = OutputSet(folder, [name for name in formats if name not in late], context)
-        self._last = OutputSet(folder, late, context)
-        self._video = video
-        self._spool = Spool()
-
-    def write(self, frame: np.ndarray, result: FrameResult) -> None:
-        self._now.write(frame, result)
-        if self._last.writers:
-            self._spool.put(
-                result.frame_index,
-                ids=np.array(result.object_ids, dtype=np.int64),
-                masks=np.packbits(result.masks, axis=-1),
-                scores=np.stack([result.iou_scores, result.presence]),
-            )
-
-    def _write_late(self) -> None:
-        indices = self._spool.indices()
-        if not indices:
-            return
-        with closing(self._video.frames(indices[0], indices[-1] + 1)) as frames:
-            for index, frame in frames:
-                self._last.write(frame, self._restore(index))
-
-    def _restore(self, index: int) -> FrameResult:
-        stored = self._spool.get(index)
-        masks = np.unpackbits(stored["masks"], axis=-1, count=self._video.width).astype(bool)
-        iou_scores, presence = stored["scores"]
-        return FrameResult(index, tuple(map(int, stored["ids"])), masks, iou_scores, presence)
-
-    def __enter__(self) -> _Sink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with closing(self._spool), self._now, self._last:
-            if error is None or isinstance(error, KeyboardInterrupt):
-                self._write_late()
-            if error is not None:
-                raise error  # so that the writers know how it ended
 
 
 def _report(

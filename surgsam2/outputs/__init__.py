@@ -18,6 +18,7 @@ from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.drawing import draw_overlay
 from surgsam2.outputs.folder import INCOMPLETE, finish_output, is_ours, prepare_output
 from surgsam2.outputs.label_png import LabelPngWriter
+from surgsam2.outputs.ordered import OrderedOutputs
 from surgsam2.outputs.output_set import FORMATS, OutputSet
 from surgsam2.outputs.overlay import OverlayWriter
 from surgsam2.outputs.report import collect_versions, write_report
@@ -28,6 +29,7 @@ __all__ = [
     "INCOMPLETE",
     "CocoWriter",
     "LabelPngWriter",
+    "OrderedOutputs",
     "OutputContext",
     "OutputSet",
     "OutputWriter",
