@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 
-from surgsam2.commands import demo, doctor, evaluate, models, segment
+from surgsam2.commands import demo, doctor, evaluate, models, segment, train
 from surgsam2.dependencies import missing_dependency
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.version import __version__
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--log-level", choices=LOG_LEVELS, default="warning", help="how much to log (%(default)s)"
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, segment, evaluate, models, doctor):
+    for command in (demo, segment, evaluate, train, models, doctor):
         command.add_parser(subparsers)
     return parser
 

@@ -27,7 +27,7 @@ def _list(args: argparse.Namespace) -> int:
     from surgsam2.model.build import BUILT_IN
     from surgsam2.model.zoo import known_checkpoints
 
-    state = "built in" if BUILT_IN.is_file() else "built in, untrained"
+    state = "built in" if BUILT_IN.is_file() else "weights missing"
     rows = [("demo", state, "the small model that comes with surgsam2")]
     for entry in known_checkpoints().values():
         rows.append(

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 BUILT_IN = Path(__file__).parents[1] / "bundle" / "models" / "model.pt"
 UNTRAINED = (
-    "the built-in model is not trained yet: its masks mean nothing, except where a mask prompt "
-    "is shown"
+    "the built-in model's weights are missing here: its masks mean nothing, except where a mask "
+    "prompt is shown"
 )
 # SAM 2's normalisation (that of ImageNet), RGB in 0..1
 _MEAN = (0.485, 0.456, 0.406)

@@ -1,0 +1,114 @@
+"""`surgsam2 train`: fine-tune on one's own videos, or make the built-in model."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+from surgsam2.errors import InputError
+
+EPILOG = """\
+examples:
+  surgsam2 train finetune --model sam2.1-hiera-small-512 --data endovis18=DATA --output OUT
+  surgsam2 train finetune --model demo --data vos=DATA --validate vos=HELD_OUT \\
+      --set image_size=256 --set epochs=5 --output OUT
+  torchrun --standalone --nproc_per_node=4 -m surgsam2 train my.yaml --output OUT
+The same command goes on with a run that was interrupted.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add `train`."""
+    parser = subparsers.add_parser(
+        "train",
+        help="fine-tune a model, or train one from nothing",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EPILOG,
+    )
+    parser.add_argument("recipe", help="finetune, builtin, or a YAML file (see docs/training.md)")
+    parser.add_argument("--output", required=True, help="folder of the run")
+    parser.add_argument("--model", help="weights to start from: known name or checkpoint file")
+    parser.add_argument("--config", help="configuration of the network, if not the model's own")
+    parser.add_argument(
+        "--data", action="append", metavar="KIND=PATH[,NAME=VALUE]",
+        help="train on this instead of the recipe's data; KIND is vos, endovis17, endovis18, "
+        "images or synthetic; settings such as batch=2,frames=4 may follow; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validate", action="append", metavar="KIND=PATH", help="choose the best weights on this"
+    )
+    parser.add_argument(
+        "--set", action="append", metavar="NAME=VALUE", default=[],
+        help="any setting of the recipe, for example optimizer.lr=1e-5; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (%(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads of the arithmetic")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; print where the model is."""
+    import torch
+
+    from surgsam2.training.trainer import train
+
+    if logging.getLogger().getEffectiveLevel() > logging.INFO:
+        logging.getLogger("surgsam2").setLevel(logging.INFO)  # hours of silence help nobody
+    if args.threads is not None:
+        if args.threads < 1:
+            raise InputError(f"--threads must be at least 1, got {args.threads}")
+        torch.set_num_threads(args.threads)
+    print(train(args.recipe, args.output, overrides=overrides(args), device=args.device))
+    return 0
+
+
+def overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line gives."""
+    settings: dict[str, Any] = {}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set takes NAME=VALUE, got {text!r}")
+        _put(settings, name.split("."), _value(value), text)
+    if args.model:
+        settings["model"] = args.model
+    if args.config:
+        settings["network"] = args.config
+    if args.data:
+        settings["data"] = [_source(text) for text in args.data]
+    if args.validate:
+        _put(settings, ["validation", "sources"], [_source(t) for t in args.validate], "--validate")
+    return settings
+
+
+def _put(settings: dict[str, Any], path: list[str], value: Any, text: str) -> None:
+    for part in path[:-1]:
+        settings = settings.setdefault(part, {})
+        if not isinstance(settings, dict):
+            raise InputError(f"--set {text}: {part} has a value of its own already")
+    settings[path[-1]] = value
+
+
+def _source(text: str) -> dict[str, Any]:
+    place, *options = text.split(",")
+    kind, equals, path = place.partition("=")
+    if not equals or not path:
+        raise InputError(f"data is given as KIND=PATH, for example vos=clips, got {text!r}")
+    source: dict[str, Any] = {"kind": kind, "path": path}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise InputError(f"after a path come settings such as batch=2, got {option!r}")
+        source[name] = _value(value)
+    return source
+
+
+def _value(text: str) -> Any:
+    """A number, a word or a list, as in the YAML of a recipe."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{text!r} is not a value: {' '.join(str(error).split())}") from error

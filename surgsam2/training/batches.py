@@ -1,0 +1,209 @@
+"""Batches of clips: each is decided by the seed and the number of its step alone.
+
+So a resumed run sees the batches that it would have seen, without any state kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from collections.abc import Sequence as Several
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from surgsam2.data import (
+    Augmentation,
+    EndoVis17,
+    EndoVis18,
+    ImageDataset,
+    Sample,
+    Sequence,
+    VOSDataset,
+    draw_sample,
+)
+from surgsam2.errors import DatasetError, InputError
+from surgsam2.model.build import _MEAN, _STD
+from surgsam2.training.clip_cache import build_cache
+from surgsam2.training.config import AugmentConfig, SourceConfig
+from surgsam2.training.rollout import ClipBatch
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 10
+"""Draws before a clip of too few objects is taken as it is, or bad data stops the run."""
+
+
+def open_source(config: SourceConfig) -> list[Sequence]:
+    """The sequences of a source; what cannot be used is left out and logged.
+
+    Raises:
+        DatasetError: nothing is left.
+        InputError: the source has no path.
+    """
+    if not config.path:
+        raise InputError(f"a data source of kind {config.kind} needs a path")
+    if config.kind == "synthetic":
+        return list(build_cache(config.path, config.synthetic))
+    if config.kind == "vos":
+        return list(VOSDataset(config.path, config.sequences))
+    kinds = {"endovis17": EndoVis17, "endovis18": EndoVis18, "images": ImageDataset}
+    return list(kinds[config.kind](config.path))
+
+
+class ClipBatches(TorchDataset[ClipBatch]):
+    """Item k is the batch of step k, counted from 0 over the whole run.
+
+    Args:
+        sources: with their sequences; they take turns by their `share`.
+        size: side of the network's square input.
+        rank, world: this process and their number; each has batches of its own.
+    """
+
+    def __init__(
+        self,
+        sources: Several[tuple[SourceConfig, Several[Sequence]]],
+        augment: AugmentConfig,
+        size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if not sources:
+            raise InputError("data is empty: name at least one source to train on")
+        self._sources = sources
+        self._turns = [k for k, (config, _) in enumerate(sources) for _ in range(config.share)]
+        self._augment = Augmentation(size=size, **asdict(augment))
+        self._seed = seed
+        self._rank, self._world = rank, world
+        self.unusable: set[str] = set()
+        """Sequences that could not be read when they were drawn."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that show every sequence of the first source once."""
+        config, sequences = self._sources[0]
+        rounds = -(-len(sequences) // (config.batch * self._world * config.share))
+        return rounds * len(self._turns)
+
+    def __getitem__(self, step: int) -> ClipBatch:
+        source = self._turns[step % len(self._turns)]
+        config, sequences = self._sources[source]
+        samples = []
+        for slot in range(config.batch):
+            place = self._place(step, source) * config.batch * self._world
+            place += self._rank * config.batch + slot
+            samples.append(self._draw(config, sequences, (self._seed, source, place)))
+        return collate(samples)
+
+    def _place(self, step: int, source: int) -> int:
+        """How many batches this source has given before."""
+        rounds, turn = divmod(step, len(self._turns))
+        return rounds * self._turns.count(source) + self._turns[:turn].count(source)
+
+    def _draw(
+        self, config: SourceConfig, sequences: Several[Sequence], key: tuple[int, int, int]
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+        spare = None
+        for attempt in range(_TRIES):
+            sequence = sequences[self._index(len(sequences), key, attempt)]
+            try:
+                sample = _sample(sequence, config, (*key, attempt))
+            except DatasetError as error:
+                self._note(sequence.name, error)
+                continue
+            drawn = self._augment.draw((*key, attempt, 1))
+            frames, labels = drawn.apply(sample.frames, sample.labels)
+            objects = _large_enough(labels[0], sample.object_ids, config.min_area)
+            if len(objects) >= config.min_objects:
+                return frames, labels, objects
+            if objects and (spare is None or len(objects) > len(spare[2])):
+                spare = frames, labels, objects
+        if spare is None:
+            raise DatasetError(
+                f"no usable clip in {_TRIES} draws; unreadable so far: "
+                f"{', '.join(sorted(self.unusable)) or 'none, but no object was large enough'}"
+            )
+        return spare
+
+    def _index(self, count: int, key: tuple[int, int, int], attempt: int) -> int:
+        seed, source, place = key
+        if attempt:
+            return int(np.random.default_rng((seed, source, place, attempt, 2)).integers(count))
+        epoch, index = divmod(place, count)
+        return int(np.random.default_rng((seed, source, epoch, 3)).permutation(count)[index])
+
+    def _note(self, name: str, error: DatasetError) -> None:
+        if name not in self.unusable:
+            self.unusable.add(name)
+            logger.warning("skipped (%d so far): %s", len(self.unusable), error)
+
+
+def batches_from(dataset: ClipBatches, first: int, last: int, workers: int) -> Iterator[ClipBatch]:
+    """The batches of steps `first` to `last` - 1, loaded ahead by `workers` processes."""
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        collate_fn=_as_is,
+        pin_memory=workers > 0 and torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+def collate(samples: Several[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]) -> ClipBatch:
+    """(frames, labels, object ids) of clips of one size and length."""
+    frames = torch.from_numpy(np.stack([s[0] for s in samples], axis=1))
+    masks = [labels[:, None] == _column(ids) for _, labels, ids in samples]
+    owners = [torch.full((len(ids),), row) for row, (_, _, ids) in enumerate(samples)]
+    return ClipBatch(
+        normalise(frames), torch.from_numpy(np.concatenate(masks, axis=1)), torch.cat(owners)
+    )
+
+
+def normalise(frames: torch.Tensor) -> torch.Tensor:
+    """(..., S, S, 3) uint8 RGB to (..., 3, S, S) float32, as SAM 2's images."""
+    mean, std = torch.tensor(_MEAN), torch.tensor(_STD)
+    return ((frames.float() / 255.0 - mean) / std).movedim(-1, -3).contiguous()
+
+
+def _sample(sequence: Sequence, config: SourceConfig, seed: tuple[int, ...]) -> Sample:
+    rng = np.random.default_rng((*seed, 4))
+    most = config.stride
+    if config.frames > 1:
+        most = min(most, max((len(sequence.annotated) - 1) // (config.frames - 1), 1))
+    sample = draw_sample(
+        sequence,
+        seed,
+        frames=1 if config.still else config.frames,
+        max_objects=config.max_objects,
+        reverse=config.reverse,
+        stride=int(rng.integers(1, most + 1)),
+    )
+    if not config.still:
+        return sample
+    return Sample(
+        sample.name,
+        sample.frame_indices * config.frames,
+        sample.object_ids,
+        np.repeat(sample.frames, config.frames, axis=0),
+        np.repeat(sample.labels, config.frames, axis=0),
+    )
+
+
+def _large_enough(labels: np.ndarray, ids: tuple[int, ...], share: float) -> tuple[int, ...]:
+    needed = max(share * labels.size, 1)
+    return tuple(i for i in ids if np.count_nonzero(labels == i) >= needed)
+
+
+def _column(ids: tuple[int, ...]) -> np.ndarray:
+    return np.array(ids, np.uint16)[None, :, None, None]
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,35 @@
+"""Which parts of the network are trained."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from surgsam2.errors import InputError
+from surgsam2.training.config import FreezeConfig
+
+_PARTS = {
+    "image_encoder": "image_encoder.",
+    "prompt_encoder": "sam_prompt_encoder.",
+    "mask_decoder": "sam_mask_decoder.",
+}
+
+
+def part_of(name: str) -> str:
+    """The part that a parameter belongs to: a field of `FreezeConfig`."""
+    return next((part for part, prefix in _PARTS.items() if name.startswith(prefix)), "memory")
+
+
+def apply_freezing(network: nn.Module, config: FreezeConfig) -> list[str]:
+    """Set which parameters have gradients; returns the names of those that do.
+
+    Raises:
+        InputError: everything is frozen.
+    """
+    trained = []
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not getattr(config, part_of(name)))
+        if parameter.requires_grad:
+            trained.append(name)
+    if not trained:
+        raise InputError("freeze leaves nothing to train; set one of its parts to false")
+    return trained

@@ -1,0 +1,110 @@
+"""What training minimises: the published SAM 2 losses, and cross entropy for a cold start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from surgsam2.training.config import LossConfig
+from surgsam2.training.rollout import Step
+
+_SMOOTH = 1.0
+
+
+def focal_loss(
+    logits: torch.Tensor, targets: torch.Tensor, alpha: float, gamma: float
+) -> torch.Tensor:
+    """Focal loss of (..., H, W) logits against 0 and 1, the mean over pixels: (...)."""
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    probability = logits.sigmoid()
+    wrong = probability * (1 - targets) + (1 - probability) * targets
+    weight = alpha * targets + (1 - alpha) * (1 - targets)
+    return (weight * wrong**gamma * entropy).mean(dim=(-2, -1))
+
+
+def cross_entropy_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of (..., H, W) logits against 0 and 1, the mean over pixels: (...)."""
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return entropy.mean(dim=(-2, -1))
+
+
+def dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """1 - Dice of the probabilities of (..., H, W) logits, both sums plus 1: (...)."""
+    probability = logits.sigmoid()
+    overlap = (probability * targets).sum(dim=(-2, -1))
+    total = probability.sum(dim=(-2, -1)) + targets.sum(dim=(-2, -1))
+    return 1 - (2 * overlap + _SMOOTH) / (total + _SMOOTH)
+
+
+def true_iou(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """IoU of the masks (logits above 0) of (..., H, W): (...); 0 when both are empty."""
+    predicted, truth = logits > 0, targets > 0
+    overlap = (predicted & truth).sum(dim=(-2, -1))
+    union = (predicted | truth).sum(dim=(-2, -1))
+    return overlap / union.clamp(min=1)
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Sums over the outputs of a clip, means over objects."""
+
+    total: torch.Tensor
+    """What is minimised."""
+    terms: dict[str, torch.Tensor]
+    """Each term before its weight, detached."""
+
+
+class SegmentationLoss:
+    """The loss of all outputs of a rollout.
+
+    Of the candidate masks only the best one, by the mask terms, is trained; the IoU
+    estimates of all of them are. Where the object is not visible only its presence
+    counts. Masks are compared at the network's input resolution, as decoded: before
+    they are blanked where the presence head sees nothing.
+    """
+
+    def __init__(self, config: LossConfig) -> None:
+        self.config = config
+
+    def __call__(self, steps: Iterable[Step], masks: torch.Tensor) -> LossTerms:
+        """`masks`: (T, O, S, S) bool truth of the clip's frames."""
+        sums: dict[str, torch.Tensor] = {}
+        for step in steps:
+            for name, value in self._of_step(step, masks[step.frame]).items():
+                sums[name] = sums[name] + value if name in sums else value
+        total = sum(
+            (getattr(self.config, name) * value for name, value in sums.items()),
+            start=masks.new_zeros((), dtype=torch.float32),
+        )
+        return LossTerms(total, {name: value.detach() for name, value in sums.items()})
+
+    def _of_step(self, step: Step, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+        config = self.config
+        size = truth.shape[-2:]
+        logits = F.interpolate(step.masks.float(), size=size, mode="bilinear", align_corners=False)
+        targets = truth[:, None].float().expand_as(logits)
+        present = truth.flatten(1).any(dim=1).float()
+        candidates = {"dice": dice_loss(logits, targets)}
+        if config.focal:
+            candidates["focal"] = focal_loss(
+                logits, targets, config.focal_alpha, config.focal_gamma
+            )
+        if config.cross_entropy:
+            candidates["cross_entropy"] = cross_entropy_loss(logits, targets)
+        with torch.no_grad():
+            weighted = sum(getattr(config, k) * v for k, v in candidates.items())
+            assert isinstance(weighted, torch.Tensor)
+            best = weighted.argmin(dim=1, keepdim=True)
+            iou = true_iou(logits, targets)
+        terms = {
+            name: (value.gather(1, best)[:, 0] * present).mean()
+            for name, value in candidates.items()
+        }
+        terms["iou"] = ((step.ious.float() - iou).abs().mean(dim=1) * present).mean()
+        terms["presence"] = F.binary_cross_entropy_with_logits(
+            step.presence_logits[:, 0].float(), present
+        )
+        return terms

@@ -1,0 +1,257 @@
+"""Clips through the network, frame after frame, with gradients through the memories.
+
+What the tracker does, for learning: every memory is attended (pruning is for inference),
+memories keep their precision, and all objects of all clips of a batch run together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from surgsam2.model.network import ImageFeatures, MemoryBatch, SurgSAM2Network
+from surgsam2.model.pruning import EFP
+from surgsam2.training.config import PromptConfig
+from surgsam2.training.prompting import Clicks, PromptPlan, corrections, first_clicks
+
+_EVERY_MEMORY = EFP(form="off")
+_LOGIT_LIMIT = 32.0
+"""SAM's own limit on a mask that is fed back as a prompt."""
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """B clips of T frames with O objects in all."""
+
+    images: torch.Tensor
+    """(T, B, 3, S, S) float32, normalised."""
+    masks: torch.Tensor
+    """(T, O, S, S) bool truth."""
+    clip_of: torch.Tensor
+    """(O,) int64: the clip that an object belongs to."""
+
+    @property
+    def frames(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> ClipBatch:
+        return ClipBatch(
+            self.images.to(device, non_blocking=True),
+            self.masks.to(device, non_blocking=True),
+            self.clip_of.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One output of the mask decoder for O objects; a corrected frame has several."""
+
+    frame: int
+    masks: torch.Tensor
+    """(O, M, S/4, S/4) logits of the candidate masks, whatever the presence head says."""
+    ious: torch.Tensor
+    """(O, M) estimated IoU of each."""
+    presence_logits: torch.Tensor
+    """(O, 1)."""
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What the rest of the network sees of a decoded frame: blank where nothing is present."""
+
+    low_res: torch.Tensor
+    high_res: torch.Tensor
+    pointers: torch.Tensor
+    presence_logits: torch.Tensor
+
+
+@dataclass
+class _Memories:
+    """Spatial memories and pointers of the frames so far, by frame index."""
+
+    prompted: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    tracked: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+    def seen_from(self, frame: int, network: SurgSAM2Network, pointer_limit: int) -> MemoryBatch:
+        """In SAM 2's order: prompted frames first, then the others from the oldest on."""
+        prompted = sorted(self.prompted.items())
+        ages = {frame - t: memory for t, memory in self.tracked.items() if t < frame}
+        recent = [a for a in sorted(ages, reverse=True) if a < network.num_maskmem]
+        maps = [m for _, (m, _) in prompted] + [ages[a][0] for a in recent]
+        map_ages = [0] * len(prompted) + recent
+        signed = network.use_signed_tpos_enc_to_obj_ptrs
+        pointers = [p for _, (_, p) in prompted]
+        pointer_ages = [float(frame - t if signed else abs(frame - t)) for t, _ in prompted]
+        for age in sorted(a for a in ages if a <= pointer_limit):
+            pointers.append(ages[age][1])
+            pointer_ages.append(float(age))
+        device, batch = maps[0].device, len(maps[0])
+        return MemoryBatch(
+            maps=torch.stack(maps, dim=1),
+            map_ages=torch.tensor(map_ages, device=device).expand(batch, -1),
+            pointers=torch.stack(pointers, dim=1),
+            pointer_ages=torch.tensor(pointer_ages, device=device).expand(batch, -1),
+        )
+
+
+class Rollout:
+    """The forward pass of training.
+
+    Args:
+        network: may be in training or evaluation mode.
+        prompts: how correction clicks and boxes are drawn.
+        pointer_span: see `RolloutConfig`.
+    """
+
+    def __init__(
+        self, network: SurgSAM2Network, prompts: PromptConfig, pointer_span: int | None = None
+    ) -> None:
+        self._network = network
+        self._prompts = prompts
+        self._pointer_span = pointer_span
+        self.memory_std: torch.Tensor | None = None
+        """Standard deviation of the last clips' spatial memories, to be watched: in tens,
+        memory attention is saturated and nothing is learned any more."""
+
+    def __call__(self, clips: ClipBatch, plan: PromptPlan, rng: np.random.Generator) -> list[Step]:
+        """All outputs that can be learned from.
+
+        Frames prompted with masks give none: the mask is the output. Prompted frames run
+        first and are remembered by every other one, as in SAM 2's training; then the rest
+        in order.
+        """
+        network = self._network
+        self.memory_std = None
+        features = _encode(network, clips)
+        memories, steps = _Memories(), []
+        longest = int(network.max_obj_ptrs_in_encoder)
+        pointer_limit = min(self._pointer_span or clips.frames, longest) - 1
+        others = [t for t in range(clips.frames) if t not in plan.prompted]
+        order = [*plan.prompted, *others]
+        for frame in order:
+            seen, truth = features[frame], clips.masks[frame]
+            if frame in plan.prompted and plan.kind == "mask":
+                output = self._given_mask(seen, truth)
+            else:
+                clicks = None
+                if frame in plan.prompted:
+                    conditioned = network._without_memory(seen)
+                    clicks = first_clicks(truth, plan, self._prompts, rng)
+                else:
+                    memory = memories.seen_from(frame, network, pointer_limit)
+                    conditioned = network.attend(seen, memory, _EVERY_MEMORY, pointer_limit)
+                output, step = self._decode(frame, seen, conditioned, clicks)
+                steps.append(step)
+                if frame in plan.corrected:
+                    output, more = self._correct(
+                        frame, seen, conditioned, clicks, output, truth, rng
+                    )
+                    steps += more
+            clicked = frame in plan.prompted or frame in plan.corrected
+            if frame != order[-1]:
+                memory_map = self._remember(seen, output, from_clicks=clicked)
+                kept = memories.prompted if clicked else memories.tracked
+                kept[frame] = (memory_map, output.pointers)
+                self.memory_std = memory_map.detach().float().std()
+        return steps
+
+    def _given_mask(self, features: ImageFeatures, truth: torch.Tensor) -> _Output:
+        network = self._network
+        raw = network._as_map(features.tokens, features.size)
+        given = truth[:, None].float()
+        _, _, _, low, high, pointers, presence = network._use_mask_as_output(
+            raw, features.high_res or None, given
+        )
+        return _Output(low, high, pointers, presence)
+
+    def _decode(
+        self,
+        frame: int,
+        features: ImageFeatures,
+        conditioned: torch.Tensor,
+        clicks: Clicks | None,
+        previous: torch.Tensor | None = None,
+    ) -> tuple[_Output, Step]:
+        network = self._network
+        points = None
+        if clicks is not None:
+            points = {"point_coords": clicks.points, "point_labels": clicks.labels}
+        with _decoder_output(network) as decoder:
+            heads = network._forward_sam_heads(
+                backbone_features=conditioned,
+                point_inputs=points,
+                mask_inputs=previous,
+                high_res_features=features.high_res or None,
+                multimask_output=network._use_multimask(clicks is not None, points),
+            )
+        masks, ious, _, presence = decoder[0]
+        _, _, _, low, high, pointers, _ = heads
+        return _Output(low, high, pointers, presence), Step(frame, masks, ious, presence)
+
+    def _correct(
+        self,
+        frame: int,
+        features: ImageFeatures,
+        conditioned: torch.Tensor,
+        clicks: Clicks | None,
+        output: _Output,
+        truth: torch.Tensor,
+        rng: np.random.Generator,
+    ) -> tuple[_Output, list[Step]]:
+        steps = []
+        for _ in range(self._prompts.corrections):
+            new = corrections(truth, output.high_res.detach()[:, 0] > 0, self._prompts, rng)
+            clicks = new if clicks is None else clicks.and_then(new)
+            # as a prompt, the last mask is an input: its own output was trained already
+            previous = output.low_res.detach().clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
+            output, step = self._decode(frame, features, conditioned, clicks, previous)
+            steps.append(step)
+        return output, steps
+
+    def _remember(
+        self, features: ImageFeatures, output: _Output, *, from_clicks: bool
+    ) -> torch.Tensor:
+        maps, _ = self._network._encode_new_memory(
+            [features.tokens],
+            [features.size],
+            output.high_res,
+            output.presence_logits,
+            is_mask_from_pts=from_clicks,
+        )
+        return maps
+
+
+def _encode(network: SurgSAM2Network, clips: ClipBatch) -> list[ImageFeatures]:
+    """Features of every frame, one row per object: (P, O, C) tokens and so on."""
+    frames, batch = clips.images.shape[:2]
+    whole = network.encode_image(clips.images.flatten(0, 1))
+    per_frame = []
+    for t in range(frames):
+        rows = clips.clip_of + t * batch
+        per_frame.append(
+            ImageFeatures(
+                whole.tokens[:, rows],
+                whole.position[:, rows],
+                [x[rows] for x in whole.high_res],
+                whole.size,
+            )
+        )
+    return per_frame
+
+
+@contextmanager
+def _decoder_output(network: SurgSAM2Network) -> Iterator[list[Any]]:
+    """What the mask decoder itself returned: sam2 blanks its masks right afterwards."""
+    outputs: list[Any] = []
+    hook = network.sam_mask_decoder.register_forward_hook(
+        lambda module, inputs, output: outputs.append(output)
+    )
+    try:
+        yield outputs
+    finally:
+        hook.remove()

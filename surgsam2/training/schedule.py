@@ -1,0 +1,26 @@
+"""The learning rate over the steps of a run."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from surgsam2.training.config import OptimizerConfig
+
+
+def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
+    """Factor on the learning rate at `step` of `steps`: a linear rise, then half a cosine."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    progress = min((step - config.warmup) / max(steps - config.warmup, 1), 1.0)
+    low = config.final_fraction
+    return low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, config: OptimizerConfig
+) -> LambdaLR:
+    """To be stepped after every step of the optimizer."""
+    return LambdaLR(optimizer, lambda step: rate_at(step, steps, config))

@@ -1,0 +1,86 @@
+"""The network that a run begins with."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from sam2.modeling.sam.transformer import RoPEAttention
+from torch import nn
+
+from surgsam2.errors import CheckpointError, InputError
+from surgsam2.model.build import _locate
+from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
+from surgsam2.model.configs import check_config, load_config
+from surgsam2.model.network import SurgSAM2Network
+from surgsam2.training.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+
+def start_network(
+    config: TrainConfig, weights: Path | None = None
+) -> tuple[SurgSAM2Network, DictConfig, str]:
+    """The network with its first weights, on the CPU.
+
+    Args:
+        weights: of the stage before; None starts as `config` says.
+
+    Returns:
+        The network, its resolved configuration and that configuration's name.
+    """
+    name, path = config.network, weights
+    if path is None and not config.from_scratch:
+        path, named = _locate(config.model)
+        if path is None:
+            raise CheckpointError("the built-in model has no weights yet to start from")
+        name = name or named
+    state = read_checkpoint(path) if path is not None else None
+    if name is None:
+        assert state is not None
+        name = infer_config(state, path or "")
+    resolved = load_config(name)
+    if config.image_size is not None:
+        _set_size(resolved, config.image_size)
+    check_config(resolved)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = instantiate(resolved, _recursive_=True)
+    assert isinstance(network, SurgSAM2Network)
+    if state is not None:
+        assert path is not None
+        load_state(network, state, path=path, config_name=name)
+    elif config.presence_bias is not None:
+        _raise_presence(network, config.presence_bias)
+    if config.rollout.dropout is not None:
+        set_dropout(network.memory_attention, config.rollout.dropout)
+    logger.info("%s from %s", name, path or "random weights")
+    return network, resolved, name
+
+
+def set_dropout(module: nn.Module, probability: float) -> None:
+    """Of every dropout layer and attention below `module`."""
+    for child in module.modules():
+        if isinstance(child, nn.Dropout):
+            child.p = probability
+        elif isinstance(child, RoPEAttention):
+            child.dropout_p = probability
+
+
+def _set_size(config: DictConfig, size: int) -> None:
+    if size < 32 or size % 32:
+        raise InputError(f"image_size must be a multiple of 32, got {size}")
+    config.image_size = size
+    feat = [size // 16, size // 16]
+    layer = config.memory_attention.layer
+    layer.self_attention.feat_sizes = layer.cross_attention.feat_sizes = feat
+
+
+@torch.no_grad()
+def _raise_presence(network: SurgSAM2Network, bias: float) -> None:
+    head = network.sam_mask_decoder.pred_obj_score_head
+    last = [m for m in head.modules() if isinstance(m, nn.Linear)][-1]
+    last.bias.add_(bias)

@@ -1,0 +1,265 @@
+"""Whole runs: what changes, what must not, and that a killed run loses nothing."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import surgsam2
+from surgsam2.commands import train as command
+from surgsam2.errors import CheckpointError, InputError, SurgSAM2Error
+from surgsam2.model.checkpoint import read_checkpoint
+from surgsam2.training.checkpoints import read_progress
+from surgsam2.training.trainer import BEST, LAST, PROGRESS, DivergedError, TrainingRun, train
+
+from .conftest import CACHE, SIZE, a_config, a_source, cpu
+
+FROZEN = ("image_encoder.", "sam_prompt_encoder.")
+
+
+def a_recipe(settings: dict[str, Any], folder: Path) -> str:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return str(path)
+
+
+def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_only_the_published_modules_change(
+    some_settings: dict[str, Any], demo_weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    TrainingRun(a_config(some_settings), tmp_path, cpu()).run()
+    after = read_checkpoint(tmp_path / LAST)
+    frozen = [name for name in demo_weights if name.startswith(FROZEN)]
+    assert len(frozen) > 100
+    assert all(torch.equal(after[name], demo_weights[name]) for name in frozen)
+    for name in (
+        "memory_attention.layers.0.linear1.weight",
+        "memory_encoder.out_proj.weight",
+        "sam_mask_decoder.iou_token.weight",
+        "obj_ptr_proj.layers.0.weight",
+    ):
+        assert not torch.equal(after[name], demo_weights[name]), name
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing catches it, nothing is cleaned up."""
+
+
+def test_a_killed_run_reaches_the_same_weights(
+    some_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in step 5 of 6, after the progress of step 4 was saved."""
+    some_settings["validation"] = {"sources": some_settings["data"], "clips": 1, "frames": 3}
+    config = a_config(some_settings)
+    whole = TrainingRun(config, tmp_path / "whole", cpu())
+    whole.run()
+
+    run = TrainingRun(config, tmp_path / "killed", cpu())
+    update = run._update
+
+    def killed_in_step_5(engine: Any, batch: Any) -> Any:
+        output = update(engine, batch)
+        if engine.state.iteration == 5:
+            raise Killed
+        return output
+
+    run.trainer._process_function = killed_in_step_5
+    with pytest.raises(Killed):
+        run.run()
+    assert read_progress(tmp_path / "killed" / PROGRESS)["step"] == 4
+    assert not (tmp_path / "killed" / LAST).exists()
+    torch.manual_seed(99)  # another process has another state
+    resumed = TrainingRun(config, tmp_path / "killed", cpu())
+    resumed.run()
+    assert same(
+        read_checkpoint(tmp_path / "killed" / LAST), read_checkpoint(tmp_path / "whole" / LAST)
+    )
+    assert not (tmp_path / "killed" / PROGRESS).exists()
+    assert resumed.evaluator is not None
+    assert whole.evaluator is not None
+    assert resumed.evaluator.state.best_metric == whole.evaluator.state.best_metric
+    assert same(
+        read_checkpoint(tmp_path / "killed" / BEST), read_checkpoint(tmp_path / "whole" / BEST)
+    )
+
+
+def test_steps_reduce_the_loss_of_a_fixed_clip(
+    some_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    some_settings |= {
+        "augment": {"flip": 0, "degrees": 0, "shear": 0, "grey": 0},
+        "prompts": {"points_or_box": 0, "prompted_frames": 1},
+        "optimizer": {"lr": 1e-3},
+        "epochs": 1,
+        "steps": 12,
+    }
+    some_settings["data"][0] |= {"still": True, "synthetic": {**CACHE, "clips": 1}}
+    some_settings["data"][0] |= {"max_objects": 16, "synthetic": {**CACHE, "clips": 1, "frames": 1}}
+    run = TrainingRun(a_config(some_settings), tmp_path, cpu())
+    losses = []
+    update = run._update
+
+    def note(engine: Any, batch: Any) -> Any:
+        output = update(engine, batch)
+        losses.append(output["loss"])
+        return output
+
+    run.trainer._process_function = note
+    run.run()
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+def test_stages_continue_from_each_other_and_the_model_loads(
+    some_settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = some_settings["data"][0]
+    settings = some_settings | {
+        "epochs": 1,
+        "steps": 1,
+        "validation": {"sources": [source], "clips": 2, "frames": 3, "prompts": ["mask", "1pt"]},
+        "stages": [{"name": "one"}, {"name": "two", "data": [source | {"frames": 1}]}],
+    }
+    recipe = a_recipe(settings, tmp_path)
+    with caplog.at_level(logging.INFO, "surgsam2.training"):
+        path = train(recipe, tmp_path / "out", device="cpu")
+    assert path == tmp_path / "out" / "model.pt"
+    assert {t.dtype for t in torch.load(path, weights_only=True).values()} == {torch.float16}
+    model = surgsam2.load_model(path, config="demo", device="cpu")
+    assert model.checkpoint == path
+    one = tmp_path / "out" / "one"
+    assert {p.name for p in one.iterdir()} == {BEST, LAST, "settings.yaml", "tensorboard"}
+    assert list((one / "tensorboard").iterdir())
+    assert "J&F" in caplog.text
+    assert f"demo from {one / LAST}" in caplog.text
+    assert yaml.safe_load((one / "settings.yaml").read_text())["image_size"] == SIZE
+
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*/*.pt")}
+    train(recipe, tmp_path / "out", device="cpu")  # finished stages are not run again
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*/*.pt")} == before
+
+
+def test_stages_of_one_name_are_refused(some_settings: dict[str, Any], tmp_path: Path) -> None:
+    settings = some_settings | {"stages": [{}, {}]}
+    with pytest.raises(InputError, match="stages need different names, got tiny, tiny"):
+        train(a_recipe(settings, tmp_path), tmp_path / "out")
+
+
+def test_gradients_that_are_not_finite_are_left_out(
+    some_settings: dict[str, Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("surgsam2.training.trainer._MOST_BAD_STEPS", 2)
+    run = TrainingRun(a_config(some_settings), tmp_path, cpu())
+    before = {k: v.clone() for k, v in run.network.state_dict().items()}
+    run.network.sam_mask_decoder.iou_token.weight.register_hook(lambda g: g * float("nan"))
+    with pytest.raises(DivergedError, match="no finite gradient in 2 steps"):
+        run.run()
+    assert "step 0: gradient is not finite, left out" in caplog.text
+    assert same(before, run.network.state_dict())
+
+
+def test_progress_of_another_network_is_refused(
+    some_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / PROGRESS).write_bytes(b"damaged")
+    run = TrainingRun(a_config(some_settings), tmp_path, cpu())
+    with pytest.raises(CheckpointError, match="cannot be resumed from"):
+        run.run()
+
+
+def test_two_processes(some_settings: dict[str, Any], tmp_path: Path) -> None:
+    """Both see clips of their own and end with the same weights."""
+    recipe = a_recipe(some_settings | {"epochs": 1, "steps": 1}, tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pathlib, torch\n"
+        "from surgsam2.training import load_recipe\n"
+        "from surgsam2.training.distributed import processes\n"
+        "from surgsam2.training.trainer import TrainingRun\n"
+        "with processes('cpu') as place:\n"
+        f"    (config,) = load_recipe({recipe!r})\n"
+        f"    run = TrainingRun(config, pathlib.Path({str(tmp_path)!r}), place)\n"
+        "    torch.save(run._batches[0].images, f'{run.folder}/images{place.rank}')\n"
+        "    run.run()\n"
+        "    torch.save(run.network.state_dict(), f'{run.folder}/weights{place.rank}')\n"
+    )
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *command], check=True, env=environment, timeout=300)
+    images = [torch.load(tmp_path / f"images{rank}") for rank in range(2)]
+    assert not torch.equal(*images)
+    weights = [torch.load(tmp_path / f"weights{rank}") for rank in range(2)]
+    assert same(*weights)
+    assert same(read_checkpoint(tmp_path / LAST), weights[0])
+
+
+def test_from_scratch(some_settings: dict[str, Any], tmp_path: Path) -> None:
+    """All parts are trained, and the presence head begins by seeing everything."""
+    some_settings |= {
+        "from_scratch": True,
+        "presence_bias": 4.0,
+        "freeze": {"image_encoder": False, "prompt_encoder": False},
+        "epochs": 1,
+        "steps": 1,
+    }
+    run = TrainingRun(a_config(some_settings), tmp_path, cpu())
+    assert all(p.requires_grad for p in run.network.parameters())
+    bias = run.network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
+    assert bias.item() == pytest.approx(4.0, abs=0.5)
+    run.run()
+    assert (tmp_path / LAST).is_file()
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers(required=True))
+    return parser.parse_args(arguments)
+
+
+def test_the_command(
+    a_cache: Path, some_settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = some_settings | {"data": [a_source(a_cache)], "epochs": 1, "steps": 1}
+    args = parsed([
+        "train", a_recipe(settings, tmp_path), "--output", str(tmp_path / "out"),
+        "--device", "cpu", "--set", "optimizer.lr=1e-6", "--set", "prompts.box=0",
+    ])  # fmt: skip
+    assert args.run(args) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "model.pt")
+    saved = yaml.safe_load((tmp_path / "out" / "tiny" / "settings.yaml").read_text())
+    assert (saved["optimizer"]["lr"], saved["prompts"]["box"]) == (1e-6, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finetune", "--set", "epochs"], "--set takes NAME=VALUE, got 'epochs'"),
+        (["finetune", "--data", "clips"], "data is given as KIND=PATH"),
+        (["finetune", "--data", "vos=clips,4"], "settings such as batch=2, got '4'"),
+        (["finetune", "--data", "vos=clips,batches=4"], "did you mean batch"),
+        (["finetune", "--data", "film=clips"], "must be one of vos, endovis17"),
+        (["finetune", "--model", "demo"], "data is empty"),
+        (["nothing"], "neither a .yaml file nor one of"),
+        (["finetune", "--threads", "0"], "--threads must be at least 1"),
+        (["finetune", "--model", "demo", "--data", "vos=none"], "none has no folder JPEGImages"),
+    ],
+)
+def test_refusals(arguments: list[str], message: str, tmp_path: Path) -> None:
+    args = parsed(["train", *arguments, "--output", str(tmp_path / "out")])
+    with pytest.raises(SurgSAM2Error, match=message):
+        args.run(args)
+    assert not (tmp_path / "out").exists()
