@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--sequences", help="names, comma-separated, instead of a split")
     parser.add_argument(
         "--baselines", default="copy,flow", help="copy, flow, both or none (%(default)s)"
+    )
+    parser.add_argument(
+        "--name", action="append", help="name in the tables for each --model or --predictions"
     )
     parser.add_argument(
         "--values", default="objects", choices=("objects", "classes"),
@@ -70,9 +74,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     existing.add_argument("--ground-truth", metavar="DIR", help="folder of true label PNGs")
     existing.add_argument(
-        "--name", action="append", help="name for each --predictions in the tables"
-    )
-    existing.add_argument(
         "--resize", action="store_true",
         help="resize predictions of another size instead of counting them as missing",
     )  # fmt: skip
@@ -81,11 +82,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print the main table."""
-    from surgsam2.evaluation.report import summary_text, write_report
+    from surgsam2.evaluation.report import report_folder, summary_text, write_report
 
-    with ProgressBar() as progress:
+    folder = Path(args.output)
+    with report_folder(folder), ProgressBar() as progress:
         results = _evaluate(args, progress)
-    paths = write_report(results, Path(args.output))
+    paths = write_report(results, folder)
     print(summary_text(results))
     print(f"report: {paths['html']}")
     return 0
@@ -117,9 +119,12 @@ def _evaluate(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
         )
     if not args.dataset:
         raise InputError("give a DATASET folder, or --predictions and --ground-truth")
+    models, names = args.model or ["demo"], args.name or []
+    if len(names) > len(models):
+        raise InputError(f"there are {len(names)} --name for {len(models)} models")
     specs = [
-        runner.ModelSpec(model, config, pruning, args.device, args.dtype)
-        for model in args.model or ["demo"]
+        runner.ModelSpec(model, config, pruning, args.device, args.dtype, name)
+        for model, name in zip_longest(models, names)
         for config in args.config or [None]
         for pruning in _names(args.pruning) or ["capped"]
     ]

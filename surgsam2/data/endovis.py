@@ -27,14 +27,17 @@ import numpy as np
 from PIL import Image
 
 from surgsam2.data.sequence import (
+    UNREADABLE,
     Dataset,
     FileSequence,
     Sequence,
     Skipped,
+    has_wide_channels,
     image_files,
     image_size,
     natural_key,
     read_image,
+    read_wide_channels,
     scan_pairs,
 )
 from surgsam2.data.vos import VOSDataset
@@ -209,9 +212,12 @@ class _MaskFolders(FileSequence):
 def read_instrument_mask(path: Path) -> np.ndarray:
     """(H, W) bool: the non-zero pixels of a mask of any bit depth, grey, palette or RGB."""
     try:
-        with Image.open(path) as image:
-            values = np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:
+        if has_wide_channels(path):
+            values = read_wide_channels(path)
+        else:
+            with Image.open(path) as image:
+                values = np.asarray(image)
+    except UNREADABLE as error:
         raise DatasetError(f"cannot read the mask {path}: {error}") from error
     if values.ndim == 3:
         values = values[..., :3].max(axis=2)
@@ -340,6 +346,8 @@ class _ColourSequence(FileSequence):
     wanted: frozenset[int] = frozenset()
 
     def decode(self, path: Path) -> np.ndarray:
+        if has_wide_channels(path):
+            raise DatasetError(f"{path} has 16 bits per channel; its colours are of 8 bits")
         image = read_image(path)
         red, green, blue = (c.astype(np.int32) for c in cv2.split(image))
         packed = (red << 16) | (green << 8) | blue

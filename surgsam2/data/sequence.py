@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _LISTED = 10
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises for a file that it cannot read, or will not: a damaged header may
+promise a picture of any size."""
+
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 
@@ -124,12 +128,38 @@ def read_image(path: Path) -> np.ndarray:
 
     Colours are as stored: orientation tags are not applied, as they are not in labels.
     """
-    data = _bytes(path)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(data, flags) if data.size else None
+    return cv2.cvtColor(_decoded(path, flags), cv2.COLOR_BGR2RGB)
+
+
+def has_wide_channels(path: Path) -> bool:
+    """Whether a file is a PNG with several channels of 16 bits each.
+
+    Pillow keeps the upper half of such channels only, so that small ids become 0.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(26)  # signature, then IHDR: width, height, depth, colour type
+    except OSError:
+        return False  # for the reader to complain about
+    grey_alpha, rgb, rgba = b"\x10\x04", b"\x10\x02", b"\x10\x06"
+    return header[:8] == b"\x89PNG\r\n\x1a\n" and header[24:] in (grey_alpha, rgb, rgba)
+
+
+def read_wide_channels(path: Path) -> np.ndarray:
+    """(H, W, 3) uint16 RGB of a PNG that `has_wide_channels`."""
+    return np.asarray(_decoded(path, cv2.IMREAD_UNCHANGED)[..., 2::-1])
+
+
+def _decoded(path: Path, flags: int) -> np.ndarray:
+    data = _bytes(path)
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:  # a header that promises too large a picture
+        image = None
     if image is None:
         raise DatasetError(f"cannot read the image {path}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(image)
 
 
 def _bytes(path: Path) -> np.ndarray:
@@ -155,7 +185,7 @@ def read_indexed(path: Path) -> np.ndarray:
             values = np.asarray(image).astype(np.int64)
     except DatasetError:
         raise
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three
+    except UNREADABLE as error:
         raise DatasetError(f"cannot read the labels {path}: {error}") from error
     if values.ndim != 2 or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
         raise DatasetError(f"{path} has values that are not object ids from 0 to 65535")
@@ -173,7 +203,7 @@ def image_size(path: Path) -> tuple[int, int]:
             if mark is not None and mark not in _tail(path):
                 image.load()
             return image.size
-    except (OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise DatasetError(f"cannot read the image {path}: {error}") from error
 
 

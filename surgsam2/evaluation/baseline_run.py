@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surgsam2.errors import DatasetError
 from surgsam2.evaluation.baselines import BASELINES
 from surgsam2.evaluation.datasets import Truth
 from surgsam2.evaluation.record import run_record
@@ -67,16 +66,10 @@ def _results(name: str, each: Scan, video: Video | None) -> Iterator[FrameResult
         began = time.perf_counter()
         masks = tracker.step(frame, new)
         milliseconds = 1000 * (time.perf_counter() - began)
-        yield _as_result(each.sequence.name, index, masks, milliseconds)
+        yield _as_result(index, masks, milliseconds)
 
 
-def _as_result(
-    sequence: str, index: int, masks: dict[int, np.ndarray], milliseconds: float
-) -> FrameResult:
-    sizes = {mask.shape for mask in masks.values()}
-    if len(sizes) > 1:
-        listed = " and ".join(f"{width}x{height}" for height, width in sorted(sizes))
-        raise DatasetError(f"the truth of {sequence} has frames of different sizes: {listed}")
+def _as_result(index: int, masks: dict[int, np.ndarray], milliseconds: float) -> FrameResult:
     stacked = np.stack([*masks.values()]) if masks else np.zeros((0, 1, 1), np.bool_)
     unknown = np.full(len(masks), np.nan, np.float32)
     return FrameResult(index, tuple(masks), stacked, unknown, unknown, milliseconds)

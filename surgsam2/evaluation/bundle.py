@@ -95,17 +95,18 @@ class BundleEvaluation:
         """Evaluate, write the three files, print where they are; the results."""
         from surgsam2.evaluation import runner
         from surgsam2.evaluation.prompting import parse_settings
-        from surgsam2.evaluation.report import summary_text, write_report
+        from surgsam2.evaluation.report import report_folder, summary_text, write_report
 
-        results = runner.evaluate(
-            self.dataset_dir,
-            prompts=parse_settings(self._prompts),
-            models=[
-                runner.ModelSpec(name, config, pruning, self._device, self._dtype)
-                for name, config, pruning in self._models
-            ],
-            **self._options,
-        )
+        with report_folder(self.output_dir):
+            results = runner.evaluate(
+                self.dataset_dir,
+                prompts=parse_settings(self._prompts),
+                models=[
+                    runner.ModelSpec(name, config, pruning, self._device, self._dtype)
+                    for name, config, pruning in self._models
+                ],
+                **self._options,
+            )
         paths = write_report(results, self.output_dir)
         print(summary_text(results))
         print(f"report: {paths['html']}")

@@ -1,20 +1,24 @@
 """Which frames of a sequence count, and how scores are averaged.
 
-Two conventions are always reported side by side:
+Three conventions are always computed, side by side:
 
-* ``davis``: the first and the last annotated frame do not count, as in the DAVIS
-  semi-supervised benchmark and the SurgSAM2 release (the first is given to the
-  tracker, the last is left out by tradition).
+* ``davis``: the first and the last annotated frame of a sequence do not count, as in
+  the DAVIS semi-supervised benchmark (the first is given to the tracker, the last is
+  left out by tradition). Objects count before they appear, too, which is easy, and on
+  their prompt where that is not the first frame.
+* ``surgsam2``: as the SurgSAM2 release counts. It writes an object's masks from its
+  first frame on and drops the first and the last of that object's own list: an object
+  does not count before it appears, nor where it is prompted, nor on the last frame.
 * ``all``: every annotated frame counts, prompted frames too.
 
-In both, every object counts on every counted frame of its sequence, also before it
-appears and while it is hidden: a frame where neither truth nor prediction has the
-object scores 1, as the DAVIS tool counts it.
+In all of them an object counts while it is hidden: a frame where neither truth nor
+prediction has the object scores 1, as the DAVIS tool counts it.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,18 +33,33 @@ class Convention:
     name: str
     title: str
     skip_first: int
-    """Annotated frames left out at the start of each sequence."""
+    """Annotated frames left out at the start."""
     skip_last: int
-    """Annotated frames left out at the end of each sequence."""
+    """Annotated frames left out at the end."""
+    from_prompt: bool = False
+    """Whether the start is the object's prompt, not the sequence's first frame."""
 
-    def counted(self, frames: Sequence[int]) -> range:
-        """Positions in `frames` (the annotated frames of a sequence, in order) that count."""
-        return range(self.skip_first, max(len(frames) - self.skip_last, self.skip_first))
+    def counted(self, frames: Sequence[int], prompt_frame: int | None = None) -> range:
+        """Positions in `frames` (the annotated frames of a sequence, in order) that count.
+
+        prompt_frame: the object's; one without a prompt starts with its sequence.
+        """
+        start = self.skip_first
+        if self.from_prompt and prompt_frame is not None:
+            start += bisect_left(frames, prompt_frame)
+        return range(start, max(len(frames) - self.skip_last, start))
 
 
 DAVIS = Convention("davis", "first and last frame skipped", skip_first=1, skip_last=1)
+SURGSAM2 = Convention(
+    "surgsam2",
+    "from each object's prompt on, its first and last frame skipped",
+    skip_first=1,
+    skip_last=1,
+    from_prompt=True,
+)
 ALL = Convention("all", "no frame skipped", skip_first=0, skip_last=0)
-CONVENTIONS = (DAVIS, ALL)
+CONVENTIONS = (DAVIS, SURGSAM2, ALL)
 
 SCORES = ("J&F", "J", "F", "Dice")
 """Keys of a summary, in the order of a table."""
@@ -55,7 +74,7 @@ CLASS_SCORES = {
 
 def summarize_object(scores: ObjectScores, convention: Convention) -> dict[str, Any]:
     """Means over the counted frames of one object; None where no frame counts."""
-    kept = convention.counted(scores.frames)
+    kept = convention.counted(scores.frames, scores.prompt_frame)
     if not kept:
         return {**dict.fromkeys(SCORES), "frames": 0}
     j, f, d = (

@@ -9,15 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from surgsam2.data import EndoVis17, EndoVis18, VOSDataset
+from surgsam2.data import EndoVis17, EndoVis18
 from surgsam2.data.endovis import instrument_type
-from surgsam2.data.sequence import Dataset, Sequence
+from surgsam2.data.sequence import Sequence
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.evaluation.frames import FramesVideo
 from surgsam2.evaluation.labels import LabelFile
 from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.protocols import Protocol
-from surgsam2.evaluation.truth import TruthSequence, label_sequences
+from surgsam2.evaluation.truth import TruthSequence, label_sequences, usable_images
 
 Values = Literal["objects", "classes"]
 """What the pixel values of label PNGs are."""
@@ -56,7 +56,8 @@ def open_truth(
         split: of the protocol; its default when None.
         only: names of sequences, instead of a split.
         values: in DAVIS' layout, whether pixel values are objects or the protocol's classes.
-        labels_only: accept folders of label PNGs without frames.
+        labels_only: accept folders of label PNGs without frames. What has frames is read
+            in the same way with and without.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder")
@@ -64,18 +65,24 @@ def open_truth(
         raise InputError(f"protocol {protocol.name} has no classes, so values cannot be classes")
     raw = _is_raw(folder, protocol)
     class_names: Mapping[int, str] = protocol.class_names if values == "classes" or raw else {}
-    if labels_only and not raw:
-        known = label_sequences(folder, class_names)
+    if not raw:
+        if not labels_only:
+            _check_layout(folder, protocol)
+        known = label_sequences(folder, class_names, problems)
         names = _choose(list(known), protocol, problems, split, only, folder)
+        if not labels_only:
+            names = _with_frames(names, known, problems)
         return Truth([known[name] for name in names], class_names)
-    dataset = _open_dataset(folder, protocol)
+    dataset = EndoVis17(folder) if protocol.name == "endovis17" else EndoVis18(folder)
     if dataset.skipped.counts:
         message = str(dataset.skipped).replace(f"{folder}/", "")
         problems.add("truth-skipped", folder.absolute().name, message)
     by_name = {sequence.name: sequence for sequence in dataset}
     names = _choose(list(by_name), protocol, problems, split, only, folder)
-    if raw and protocol.name == "endovis18":
-        class_names = {i: n for name in names for i, n in by_name[name].object_names.items()}
+    if protocol.name == "endovis18":
+        # all classes of the release's own table, also those that are not in these sequences
+        tables = [getattr(by_name[name], "table", {}) for name in names]
+        class_names = {i: row[0] for table in tables for i, row in table.items() if i}
     return Truth([_as_truth(by_name[name], protocol, class_names) for name in names], class_names)
 
 
@@ -87,12 +94,28 @@ def _is_raw(folder: Path, protocol: Protocol) -> bool:
     return any(next(folder.glob(pattern), None) for pattern in patterns)
 
 
-def _open_dataset(folder: Path, protocol: Protocol) -> Dataset:
-    if protocol.name == "endovis17":
-        return EndoVis17(folder)
-    if protocol.name == "endovis18":
-        return EndoVis18(folder)
-    return VOSDataset(folder)
+def _check_layout(folder: Path, protocol: Protocol) -> None:
+    """`DatasetError` unless a folder is in DAVIS' layout."""
+    for part in ("JPEGImages", "Annotations"):
+        if not (folder / part).is_dir():
+            raw = "" if protocol.name == "vos" else " It is no raw release either: no left_frames."
+            raise DatasetError(
+                f"{folder} has no folder {part}; expected JPEGImages/<sequence>/00000.jpg and "
+                f"Annotations/<sequence>/00000.png.{raw}"
+            )
+
+
+def _with_frames(
+    names: list[str], known: Mapping[str, TruthSequence], problems: Problems
+) -> list[str]:
+    """The sequences that a model can see; the others are named."""
+    for name in names:
+        if known[name].open is None:
+            problems.add("truth-skipped", name, "annotated sequence without frames")
+    names = [name for name in names if known[name].open is not None]
+    if not names:
+        raise DatasetError("no annotated sequence has its frames in JPEGImages")
+    return names
 
 
 def _choose(
@@ -109,7 +132,7 @@ def _choose(
             raise InputError(
                 f"sequence {', '.join(absent)} is not in {folder} (it has {', '.join(known)})"
             )
-        return only
+        return list(dict.fromkeys(only))
     chosen, absent = protocol.choose(known, split)
     for name in absent:
         problems.add("absent-sequence", name, f"not in the dataset folder {folder.name}")
@@ -119,32 +142,34 @@ def _choose(
 def _as_truth(
     sequence: Sequence, protocol: Protocol, class_names: Mapping[int, str]
 ) -> TruthSequence:
+    """A sequence of a raw release."""
     part = _picture(sequence, protocol)
-    stems = [path.stem for path in getattr(sequence, "frame_paths", ())]
-    frames = tuple(stems or [f"{i:05d}" for i in range(len(sequence))])
-    names = sequence.object_names or class_names
-    classes = {}
-    if class_names:
-        typed = protocol.name == "endovis17" and sequence.object_names
-        for i in sequence.object_ids:
-            classes[i] = instrument_type(sequence.object_names[i]) if typed else i
+    paths = {path.stem: path for path in getattr(sequence, "frame_paths", ())}
+    left_out: list[tuple[str, str]] = []
+    usable, _ = usable_images(paths, left_out)
+    positions = [i for i, frame in enumerate(paths) if frame in usable]
+    if protocol.name == "endovis17":
+        classes = {i: instrument_type(name) for i, name in sequence.object_names.items()}
+    else:
+        classes = {i: i for i in class_names}
 
     def read(index: int) -> LabelFile | None:
         try:
-            labels = sequence.read_labels(index)
+            labels = sequence.read_labels(positions[index])
         except DatasetError as error:
             return LabelFile(None, "truth-unreadable", str(error))
         return None if labels is None else LabelFile(labels[part])
 
     return TruthSequence(
         sequence.name,
-        frames,
+        tuple(usable),
         read,
         lambda: FramesVideo(
-            sequence.name, len(sequence), lambda index: sequence.read_frame(index)[part]
+            sequence.name, len(usable), lambda index: sequence.read_frame(positions[index])[part]
         ),
-        names={i: names[i] for i in sequence.object_ids if i in names},
+        names=sequence.object_names,
         classes=classes,
+        left_out=tuple(left_out),
     )
 
 
@@ -152,5 +177,5 @@ def _picture(sequence: Sequence, protocol: Protocol) -> tuple[slice, slice]:
     whole = (slice(None), slice(None))
     if protocol.name != "endovis17":
         return whole
-    shape: tuple[int, ...] = np.shape(sequence.read_frame(0))
+    shape: tuple[int, ...] = np.shape(sequence.read_frame(0))  # unreadable ones are left out
     return ENDOVIS17_PICTURE if shape[:2] == ENDOVIS17_FRAME else whole

@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from surgsam2.data.sequence import natural_key
+from surgsam2.data.sequence import (
+    UNREADABLE,
+    has_wide_channels,
+    natural_key,
+    read_wide_channels,
+)
 from surgsam2.errors import DatasetError
+from surgsam2.evaluation.problems import Problems
+
+RESOLUTIONS = ("480p", "Full-Resolution")
+"""DAVIS' folders between ``Annotations`` and the sequences."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,12 @@ class LabelFile:
 def read_labels(path: Path) -> LabelFile:
     """Read a label PNG without guessing: what cannot be ids for sure is no label map."""
     try:
+        if has_wide_channels(path):
+            return _coloured_labels(read_wide_channels(path), "16-bit RGB")
         with Image.open(path) as image:
             mode = image.mode
             values = np.asarray(image)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except (*UNREADABLE, DatasetError) as error:
         return LabelFile(None, "unreadable", f"not a readable PNG ({type(error).__name__})")
     if mode in ("P", "L", "1"):
         return LabelFile(values.astype(np.uint8, copy=False))
@@ -49,7 +60,7 @@ def _wide_labels(values: np.ndarray) -> LabelFile:
 
 def _coloured_labels(values: np.ndarray, mode: str) -> LabelFile:
     """Equal channels are ids; a real colour could be anything, and is not guessed at."""
-    colours = values[..., :3] if mode in ("RGB", "RGBA") else values[..., :1]
+    colours = values[..., :3] if "RGB" in mode else values[..., :1]
     if (colours == colours[..., :1]).all():
         message = f"{mode} PNG where an indexed one is expected"
         return LabelFile(colours[..., 0].copy(), "grey-rgb", message)
@@ -64,34 +75,55 @@ def label_ids(labels: np.ndarray) -> list[int]:
     return [int(v) for v in np.unique(labels) if v]
 
 
-def label_folders(root: Path) -> dict[str, Path]:
-    """Sequence name -> folder of PNGs under `root`.
+@dataclass(frozen=True)
+class LabelFolders:
+    """The sequences found under a folder."""
 
-    `root` is a folder of PNGs itself (one sequence, named after the folder), a folder
-    of such folders, or a dataset with an ``Annotations`` folder (DAVIS' resolution
+    folders: dict[str, Path]
+    """Sequence name -> folder of its PNGs."""
+    flat: bool = False
+    """Whether the folder itself is the only sequence, so that its name says little."""
+    stray: tuple[Path, ...] = ()
+    """PNGs beside the sequences' folders, which belong to none of them."""
+
+
+def label_folders(root: Path) -> LabelFolders:
+    """The folders of PNGs under `root`.
+
+    `root` is a folder of such folders, a folder of PNGs itself (one sequence, named
+    after the folder), or a dataset with an ``Annotations`` folder (DAVIS' resolution
     folder is looked through). A ``masks`` folder inside a sequence, as written by
     ``surgsam2 segment``, is taken for it.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder")
-    for step in ("Annotations", "480p", "Full-Resolution"):
+    for step in ("Annotations", *RESOLUTIONS):
         if (root / step).is_dir():
             root = root / step
-    if _pngs(root):
-        return {root.name: root}
+    own = root.absolute()
+    while own.name in ("Annotations", *RESOLUTIONS):
+        own = own.parent
     if _pngs(root / "masks"):
-        return {root.name: root / "masks"}
+        return LabelFolders({own.name: root / "masks"}, flat=True, stray=tuple(_pngs(root)))
     found = {}
     for folder in sorted(p for p in root.iterdir() if p.is_dir()):
         if _pngs(folder):
             found[folder.name] = folder
         elif _pngs(folder / "masks"):
             found[folder.name] = folder / "masks"
+    if not found and _pngs(root):
+        return LabelFolders({own.name: root}, flat=True)
     if not found:
         raise DatasetError(
             f"no label PNGs in {root}: expected SEQUENCE/FRAME.png, or FRAME.png for one sequence"
         )
-    return found
+    return LabelFolders(found, stray=tuple(_pngs(root)))
+
+
+def name_stray_files(labels: LabelFolders, problems: Problems, where: str) -> None:
+    """Name the PNGs that belong to no sequence."""
+    for path in labels.stray:
+        problems.add("stray-file", where, "PNG beside the folders of the sequences", path.stem)
 
 
 def label_files(folder: Path) -> dict[str, Path]:

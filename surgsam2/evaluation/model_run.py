@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from surgsam2.evaluation.datasets import Truth
 from surgsam2.evaluation.estimates import OracleGap
 from surgsam2.evaluation.memory import gpu_peak_mb, reset_gpu_peak
+from surgsam2.evaluation.names import model_names, path_names
 from surgsam2.evaluation.prompting import PromptSetting, prompts_for
 from surgsam2.evaluation.record import run_record
 from surgsam2.evaluation.scoring import Progress, score_results
@@ -25,6 +26,26 @@ if TYPE_CHECKING:
     from surgsam2.video import Video
 
 
+OVERLAPS = (
+    "Each pixel of a model's answer is given to one object at most, that with the highest "
+    "logit, before anything is scored. The SurgSAM2 release scores each object's own mask, "
+    "which may overlap others: where objects touch, J, F and Dice can differ from its numbers."
+)
+"""How overlapping masks are counted, for the report."""
+
+
+class LoadedFacts(NamedTuple):
+    """What is known of a model only once it is loaded."""
+
+    config: str
+    image_size: int
+
+    @classmethod
+    def of(cls, model: SurgSAM2Model) -> LoadedFacts:
+        """The facts of a model, which need not be kept for them."""
+        return cls(model.name, model.image_size)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model as `load_model` takes it."""
@@ -34,6 +55,8 @@ class ModelSpec:
     pruning: str = "capped"
     device: str = "auto"
     dtype: str = "auto"
+    name: str | None = None
+    """For tables, instead of the name of the file."""
 
     def load(self) -> SurgSAM2Model:
         """Load it. Raises what `load_model` raises."""
@@ -47,10 +70,19 @@ class ModelSpec:
             pruning=self.pruning,
         )
 
-    def title(self, image_size: int) -> str:
-        """A name for tables: model, input size, pruning."""
-        efp = {"off": "EFP off", "capped": "EFP"}.get(self.pruning, f"EFP {self.pruning}")
-        return f"{Path(self.model).stem}, {image_size}, {efp}"
+
+def titles(specs: Sequence[ModelSpec], models: Sequence[LoadedFacts]) -> list[str]:
+    """A name per spec, all different: model, input size, pruning. `models`: what they loaded."""
+    labels = path_names([spec.model for spec in specs])
+    configs = path_names(
+        [spec.config or model.config for spec, model in zip(specs, models, strict=True)]
+    )
+    return model_names(
+        [spec.name or label for spec, label in zip(specs, labels, strict=True)],
+        configs,
+        [model.image_size for model in models],
+        [spec.pruning for spec in specs],
+    )
 
 
 def run_model(
@@ -60,15 +92,18 @@ def run_model(
     scans: Sequence[Scan],
     truth: Truth,
     *,
+    title: str,
     seed: int,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """The record of a run. `model` is what `spec` loaded; every sequence has its frames."""
+    """The record of a run. `model` is what `spec` loaded; every sequence has its frames.
+
+    title: names the run; no other run of the evaluation has it.
+    """
     from surgsam2.tracking.segment import segment_video
 
     watch, pictures, oracle = Stopwatch(), WorstPictures(), OracleGap()
     scored = []
-    title = spec.title(model.image_size)
     reset_gpu_peak(model)
     for each in scans:
         prompts = prompts_for(each, setting, seed)

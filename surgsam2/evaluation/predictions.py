@@ -14,7 +14,13 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from surgsam2.evaluation.labels import label_files, label_folders, label_ids, read_labels
+from surgsam2.evaluation.labels import (
+    label_files,
+    label_folders,
+    label_ids,
+    name_stray_files,
+    read_labels,
+)
 from surgsam2.evaluation.parallel import parallel_map
 from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.record import run_record
@@ -47,10 +53,12 @@ def score_predictions(
     progress: called with (sequence, frames done, frames in all).
     """
     problems = Problems()
-    folders = label_folders(predictions)
-    if len(scans) == 1 and len(folders) == 1:
-        # one sequence on each side: the folders need not have the same name
+    labels = label_folders(predictions)
+    folders = dict(labels.folders)
+    if len(scans) == 1 and labels.flat:
+        # PNGs without a folder of their own for one sequence: there is no name to compare
         folders = dict.fromkeys([scans[0].sequence.name], next(iter(folders.values())))
+    name_stray_files(labels, problems, predictions.absolute().name)
     # a raw release nests its sequences; predictions may be by the last folder's name alone
     found = {}
     for scan in scans:
@@ -147,7 +155,7 @@ def _score_sequence(
         extra = [i for i in masks if i not in known]
         if extra:
             found.append(("extra-object", _extra_message(extra, known)))
-        return index, score_frame(masks, truth, scan.classes), found
+        return index, score_frame(masks, truth, scan.classes, sequence.classes), found
 
     for done, (index, frame_scores, found) in enumerate(parallel_map(score, scan.annotated)):
         for kind, message in found:

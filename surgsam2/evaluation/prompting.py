@@ -62,22 +62,26 @@ def sample_points(
     """`count` different points (x, y, 1) inside an (H, W) bool mask.
 
     They are drawn uniformly from the pixels that do not touch the mask's outline (a
-    person clicks inside an object, not on its edge), or from all of them where the
-    object is too thin. An object of fewer pixels than `count` gives all its pixels.
+    person clicks inside an object, not on its edge), and from the others once those are
+    used up. An object of fewer pixels than `count` gives all its pixels. Fewer points
+    are the beginning of more.
     """
     if not mask.any():
         raise InputError("points cannot be sampled from an empty mask")
     inner = cv2.erode(
         np.pad(mask, 1).view(np.uint8), np.ones((3, 3), np.uint8), borderValue=0
     ).view(np.bool_)[1:-1, 1:-1]
-    pixels = np.argwhere(inner if np.count_nonzero(inner) >= count else mask)
-    chosen: list[int] = []
+    points: list[tuple[float, float, int]] = []
     draw = 0
-    while len(chosen) < min(count, len(pixels)):
-        # a hash, not a random generator: numpy may change its streams between versions
-        digest = hashlib.sha256(f"{seed}/{key}/{draw}".encode()).hexdigest()
-        index = int(digest, 16) % len(pixels)
-        if index not in chosen:
-            chosen.append(index)
-        draw += 1
-    return [(float(pixels[i][1]), float(pixels[i][0]), 1) for i in chosen]
+    for pool in (inner, mask & ~inner):
+        pixels = np.argwhere(pool)
+        wanted = min(count, len(points) + len(pixels))
+        while len(points) < wanted:
+            # a hash, not a random generator: numpy may change its streams between versions
+            digest = hashlib.sha256(f"{seed}/{key}/{draw}".encode()).hexdigest()
+            y, x = pixels[int(digest, 16) % len(pixels)]
+            point = (float(x), float(y), 1)
+            if point not in points:
+                points.append(point)
+            draw += 1
+    return points

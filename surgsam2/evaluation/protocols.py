@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from surgsam2.errors import DatasetError, InputError
-from surgsam2.evaluation.conventions import CLASS_SCORES, SCORES
+from surgsam2.evaluation.conventions import CLASS_SCORES, DAVIS, SCORES, SURGSAM2
 
 ProtocolName = Literal["vos", "endovis17", "endovis18"]
 PROTOCOL_NAMES: tuple[ProtocolName, ...] = get_args(ProtocolName)
@@ -24,9 +24,12 @@ PROTOCOL_NAMES: tuple[ProtocolName, ...] = get_args(ProtocolName)
 COUNTING = (
     "Each object is prompted once, on the first annotated frame where it appears. All "
     "objects of a sequence are tracked together, forward to the end.",
-    "J, F and Dice count every object on every counted frame, also before it appears and "
-    "while it is hidden; a frame where neither truth nor prediction has it scores 1, as in "
-    "the DAVIS tool. Scores are averaged over the frames of an object, then over objects.",
+    "J, F and Dice are averaged over the counted frames of an object, then over objects. A "
+    "frame where neither truth nor prediction has the object scores 1, as in the DAVIS tool.",
+    "Three conventions say which annotated frames count. davis: all of the sequence but its "
+    "first and last, also before the object appears. surgsam2: from the object's prompt on, "
+    "without the first (the prompt) and the last, as the SurgSAM2 release counts. all: all. "
+    "An object without a counted frame is left out of the average.",
     "Challenge IoU: mean over frames of the mean IoU of what the truth shows. ISI IoU: the "
     "same over what truth or prediction shows. Mean class IoU: mean over classes of the "
     "mean over the frames where truth or prediction has the class. Frames where nothing "
@@ -46,13 +49,17 @@ class Protocol:
     default_split: str | None = None
     class_names: dict[int, str] = field(default_factory=dict)
     """Class number -> name; empty where objects have no classes."""
+    convention: str = DAVIS.name
+    """Name of the convention in `conventions.CONVENTIONS` whose numbers stand first."""
 
     def choose(self, names: Iterable[str], split: str | None) -> tuple[list[str], list[str]]:
         """The sequences of a split: those among `names`, and descriptions of absent ones.
 
         A split lists numbers; a name belongs to the last number in it (`seq_2`,
         `instrument_dataset_2`). Names without a number are not part of any split.
-        Raises `InputError` for an unknown split, `DatasetError` when none is there.
+        Raises `InputError` for an unknown split, `DatasetError` when none is there or
+        when two sequences have a number of the split (the training and the test part of
+        EndoVis 2017 in one folder): published splits mean one of them.
         """
         names = list(names)
         split = split or self.default_split
@@ -66,7 +73,16 @@ class Protocol:
                 f"got {split!r}"
             )
         wanted = self.splits[split]
-        found = {number: name for name in names if (number := sequence_number(name)) is not None}
+        found: dict[int, str] = {}
+        for name in names:
+            number = sequence_number(name)
+            if number in wanted and number in found:
+                raise DatasetError(
+                    f"sequences {found[number]} and {name} are both number {number} of split "
+                    f"{split}: give the folder of one part of the data, or name the sequences"
+                )
+            if number is not None:
+                found[number] = name
         chosen = [found[number] for number in wanted if number in found]
         if not chosen:
             raise DatasetError(
@@ -131,4 +147,5 @@ def _endovis(name: Literal["endovis17", "endovis18"], title: str) -> Protocol:
         splits={split: tuple(entry["sequences"]) for split, entry in data["splits"].items()},
         default_split=data["default"],
         class_names={int(number): text for number, text in data["classes"].items()},
+        convention=SURGSAM2.name,
     )

@@ -10,13 +10,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from surgsam2.evaluation.conventions import CONVENTIONS, summarize, summarize_object
+from surgsam2.evaluation.conventions import CONVENTIONS, Convention, summarize, summarize_object
 from surgsam2.evaluation.estimates import judge
 from surgsam2.evaluation.metrics import ClassIoU
-from surgsam2.evaluation.scores import ObjectScores, SequenceScores
+from surgsam2.evaluation.scores import UNKNOWN_CLASS, ObjectScores, SequenceScores
 
 Record = dict[str, Any]
 """Plain data of a run, or of all runs of an evaluation."""
+
+
+def conventions_of(results: Record) -> list[Convention]:
+    """The conventions that results hold, the headline one first (`davis` unless they say)."""
+    headline = results.get("convention", "davis")
+    scored = [run for run in results["runs"] if "overall" in run]
+    held = [c for c in CONVENTIONS if all(c.name in run["overall"] for run in scored)]
+    return sorted(held, key=lambda convention: convention.name != headline)
 
 
 def run_record(
@@ -91,11 +99,12 @@ def _classes(
     ious = classes.per_class
     present = {scores.class_id for scores in objects} | set(ious)
     for class_id in sorted(c for c in present if c is not None):
+        unnamed = "no known class" if class_id == UNKNOWN_CLASS else f"class {class_id}"
         members = [scores for scores in objects if scores.class_id == class_id]
         table.append(
             {
                 "id": class_id,
-                "name": names.get(class_id, f"class {class_id}"),
+                "name": names.get(class_id, unnamed),
                 "IoU": ious.get(class_id),
                 **{c.name: summarize(members, c) for c in CONVENTIONS},
             }

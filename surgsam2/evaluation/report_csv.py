@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import io
 
-from surgsam2.evaluation.conventions import CLASS_SCORES, CONVENTIONS, SCORES
-from surgsam2.evaluation.record import Record
+from surgsam2.evaluation.conventions import CLASS_SCORES, SCORES
+from surgsam2.evaluation.record import Record, conventions_of
 
 COLUMNS = (
     *("run", "kind", "model", "config", "image_size", "efp", "prompts", "level", "sequence"),
     *("object", "class", "name", "convention", *SCORES),
-    *(*CLASS_SCORES, "frames", "fps", "peak_memory_mb"),
+    *(*CLASS_SCORES, "class_iou", "frames", "fps", "peak_memory_mb"),
 )
 
 
 def render_csv(results: Record) -> str:
     """One line per run and convention, and per sequence, class and object of it.
 
-    `level` says which; scores are in 0..1, an empty cell is not defined.
+    `level` says which; scores are in 0..1, an empty cell is not defined. The headline
+    convention comes first; the class IoUs (`class_iou`: that of the line's class) are
+    over every annotated frame and the same in all conventions.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -31,14 +33,14 @@ def render_csv(results: Record) -> str:
             "run": run["name"],
             **{k: run.get(k) for k in ("kind", "model", "config", "image_size", "efp", "prompts")},
         }
-        for convention in (c.name for c in CONVENTIONS):
+        for convention in (c.name for c in conventions_of(results)):
             line = {**base, "convention": convention}
             writer.writerow(
                 _cells(line, "overall", run["overall"][convention], run["class_iou"])
                 | {"fps": speed.get("fps"), "peak_memory_mb": speed.get("peak_memory_mb")}
             )
             for row in run.get("classes") or []:
-                facts = {"class": row["id"], "name": row["name"]}
+                facts = {"class": row["id"], "name": row["name"], "class_iou": row["IoU"]}
                 writer.writerow(_cells(line, "class", row[convention]) | facts)
             for sequence in run["sequences"]:
                 facts = {"sequence": sequence["name"]}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from surgsam2.evaluation.record import Record
+from surgsam2.evaluation.record import Record, conventions_of
 
 
 def summary_text(results: Record) -> str:
-    """The accuracy table (in percent, DAVIS counting) and the kinds of problems, as text."""
+    """The accuracy table (in percent, headline convention) and the kinds of problems, as text."""
     width = max(len(run["name"]) for run in results["runs"])
-    lines = [f"{'':{width}}  prompts   J&F     J     F  Dice    FPS"]
+    convention = conventions_of(results)[0]
+    lines = [f"in percent; {convention.title}"]
+    lines += [f"{'':{width}}  prompts   J&F     J     F  Dice    FPS"]
     for run in results["runs"]:
-        scores = run["overall"]["davis"]
+        scores = run["overall"][convention.name]
         numbers = " ".join(
             "   - " if scores[key] is None else f"{100 * scores[key]:5.1f}"
             for key in ("J&F", "J", "F", "Dice")

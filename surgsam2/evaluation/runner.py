@@ -17,7 +17,8 @@ from surgsam2.evaluation.baseline_run import run_baseline
 from surgsam2.evaluation.baselines import BASELINES
 from surgsam2.evaluation.datasets import Truth, Values, open_truth
 from surgsam2.evaluation.environment import environment
-from surgsam2.evaluation.model_run import ModelSpec, run_model
+from surgsam2.evaluation.model_run import OVERLAPS, LoadedFacts, ModelSpec, run_model, titles
+from surgsam2.evaluation.names import numbered, path_names
 from surgsam2.evaluation.predictions import SizeMismatch, score_predictions
 from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.prompting import PROMPT_SETTINGS, PromptSetting, prompts_for
@@ -64,16 +65,20 @@ def evaluate(
     truth = open_truth(dataset, chosen, problems, split=split, only=sequences, values=values)
     scans = _scan_all(truth, problems, dataset)
     faults = problems.as_list()
-    if len(models) > 1:
-        for spec in models:
-            spec.load()  # a wrong name is found now, not after hours
+    # a wrong name is found now, not after hours
+    facts = [LoadedFacts.of(spec.load()) for spec in models] if len(models) > 1 else []
     runs = []
     device = None
-    for spec in models:
+    for i, spec in enumerate(models):
         model = spec.load()
         device = str(model.device)
+        title = titles(models, facts or [LoadedFacts.of(model)])[i]
         for setting in prompts:
-            runs.append(run_model(spec, model, setting, scans, truth, seed=seed, progress=progress))
+            runs.append(
+                run_model(
+                    spec, model, setting, scans, truth, title=title, seed=seed, progress=progress
+                )
+            )
         del model
     runs += [run_baseline(name, scans, truth, progress=progress) for name in baselines]
     return _results(
@@ -109,6 +114,10 @@ def evaluate_predictions(
     The optical-flow baseline is left out where the truth has no images.
     """
     ground_truth = Path(ground_truth)
+    if len(names) > len(predictions):
+        raise InputError(
+            f"there are {len(predictions)} folders of predictions for {len(names)} names"
+        )
     chosen = get_protocol(protocol)
     _check_baselines(baselines)
     problems = Problems()
@@ -124,11 +133,12 @@ def evaluate_predictions(
     scans = _scan_all(truth, problems, ground_truth)
     faults = problems.as_list()
     runs = []
-    for i, folder in enumerate(map(Path, predictions)):
-        name = names[i] if i < len(names) else folder.name or "predictions"
+    folder_names = path_names([str(folder) for folder in predictions])
+    titles_of_folders = numbered([*names, *folder_names[len(names) :]])
+    for folder, name in zip(predictions, titles_of_folders, strict=True):
         runs.append(
             score_predictions(
-                folder,
+                Path(folder),
                 scans,
                 name=name,
                 class_names=truth.class_names,
@@ -136,9 +146,11 @@ def evaluate_predictions(
                 progress=progress,
             )
         )
-    with_images = all(each.sequence.open is not None for each in scans)
+    without_images = [each.sequence.name for each in scans if each.sequence.open is None]
     for name in baselines:
-        if with_images or not BASELINES[name].needs_frames:
+        if without_images and BASELINES[name].needs_frames:
+            faults.append(_left_out(BASELINES[name].name, without_images))
+        else:
             runs.append(run_baseline(name, scans, truth, progress=progress))
     return _results(
         ground_truth,
@@ -153,6 +165,17 @@ def evaluate_predictions(
             else "resized by nearest neighbour",
         },
     )
+
+
+def _left_out(baseline: str, sequences: Sequence[str]) -> dict[str, Any]:
+    """The problem of a baseline that would need images, in the form of `Problems.as_list`."""
+    return {
+        "kind": "baseline-left-out",
+        "sequence": "",
+        "message": f"baseline left out: no images of {', '.join(sequences)}",
+        "counted": f'the report has no "{baseline}"',
+        "frames": [],
+    }
 
 
 def _check_baselines(names: Sequence[str]) -> None:
@@ -181,6 +204,7 @@ def _results(
     device: str | None = None,
 ) -> dict[str, Any]:
     """Runs with their circumstances. faults: of the truth, which are in every run."""
+    prompted = any(run["kind"] == "model" for run in runs)
     for run in runs:
         run["problems"] = faults + run["problems"]
     sequences = ", ".join(each.sequence.name for each in scans)
@@ -188,12 +212,14 @@ def _results(
     return {
         "version": 1,
         "title": f"Evaluation on {name}",
+        "convention": protocol.convention,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "protocol": {
             "name": protocol.name,
             "title": protocol.title + (f", split {split}" if split else ""),
             "split": split,
-            "counting": list(COUNTING),
+            # the first line is about prompts
+            "counting": [*COUNTING, OVERLAPS] if prompted else list(COUNTING[1:]),
         },
         "dataset": {
             "name": name,

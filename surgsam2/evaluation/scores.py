@@ -13,6 +13,10 @@ import numpy as np
 
 from surgsam2.evaluation.metrics import ClassIoU, MaskScores, class_ious, score_mask
 
+UNKNOWN_CLASS = 65536
+"""Stands for predicted ids without a class, where objects have classes. Above every
+value of a label PNG, so that an id is never taken for the class of the same number."""
+
 
 @dataclass
 class ObjectScores:
@@ -101,13 +105,16 @@ def score_frame(
     pred: Mapping[int, np.ndarray],
     truth: np.ndarray,
     objects: Mapping[int, int],
+    classes: Mapping[int, int] | None = None,
 ) -> FrameScores:
     """Score all objects of one frame.
 
     pred: object id -> (H, W) bool mask; an object that is missing is an empty mask.
-    Ids that are not among `objects` count in the class IoUs, as a class of their own.
+    Ids that are not among `objects` count in the class IoUs only.
     truth: (H, W) integer map of object ids, 0 is background.
     objects: id -> class of the objects to be scored (class 0: none).
+    classes: id -> class of other ids that a prediction may have. What has none counts as
+    `UNKNOWN_CLASS`; without any classes, each id is a class of its own.
     """
     empty = np.zeros(truth.shape, dtype=np.bool_)
     scored: dict[int, tuple[MaskScores, bool, bool]] = {}
@@ -118,16 +125,20 @@ def score_frame(
             bool(true_mask.any()),
             bool(mask.any()),
         )
-    return FrameScores(scored, class_ious(*_class_maps(pred, truth, objects)))
+    return FrameScores(scored, class_ious(*_class_maps(pred, truth, objects, classes or {})))
 
 
 def _class_maps(
-    pred: Mapping[int, np.ndarray], truth: np.ndarray, objects: Mapping[int, int]
+    pred: Mapping[int, np.ndarray],
+    truth: np.ndarray,
+    objects: Mapping[int, int],
+    classes: Mapping[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Masks and id map as (H, W) maps of classes; where masks overlap the later id wins."""
     pred_map = np.zeros(truth.shape, dtype=np.int32)
     for object_id, mask in pred.items():
-        pred_map[mask] = objects.get(object_id, object_id)
+        other = classes.get(object_id, UNKNOWN_CLASS if classes else object_id)
+        pred_map[mask] = objects.get(object_id, other)
     lookup = np.arange(int(truth.max(initial=0)) + 1, dtype=np.int32)
     for object_id, class_id in objects.items():
         if object_id < len(lookup):

@@ -39,7 +39,8 @@ def score_results(
 
     def score(result: FrameResult) -> FrameScores:
         masks = dict(zip(result.object_ids, result.masks, strict=True))
-        return score_frame(masks, each.sequence.labels(result.frame_index), each.classes)
+        truth = each.sequence.labels(result.frame_index)
+        return score_frame(masks, truth, each.classes, each.sequence.classes)
 
     def flush() -> None:
         for result, frame_scores in zip(waiting, parallel_map(score, waiting), strict=True):

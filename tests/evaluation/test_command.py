@@ -11,7 +11,8 @@ import pytest
 
 from surgsam2 import atomic, cli
 from surgsam2.commands import evaluate as command
-from surgsam2.errors import DatasetError, InputError
+from surgsam2.errors import DatasetError, InputError, OutputError
+from surgsam2.evaluation.bundle import BundleEvaluation
 from surgsam2.tracking import segment
 
 
@@ -57,6 +58,7 @@ def test_command_scores_predictions(a_truth, tmp_path, capsys):
         (["d", "--prompts", "2pt"], "2pt"),
         (["d", "--baselines", "kalman"], "copy, flow"),
         (["nowhere"], "not a folder"),
+        (["d", "--name", "x", "--name", "y"], "2 --name for 1 models"),
         (["--predictions", ".", "--ground-truth", ".", "--baselines", "kalman"], "copy, flow"),
     ],
 )
@@ -64,6 +66,18 @@ def test_command_refuses_with_one_line(tmp_path, arguments, message):
     with pytest.raises((InputError, DatasetError), match=message) as caught:
         run_command(*arguments, "--output", tmp_path / "out")
     assert "\n" not in str(caught.value)
+
+
+def test_unwritable_output_is_found_before_a_model_is_loaded(
+    a_vos_dataset, a_spec, tmp_path, monkeypatch, capfd
+):
+    out = tmp_path / "file"
+    out.write_text("")
+    monkeypatch.setattr(type(a_spec), "load", lambda spec: pytest.fail("a model was loaded"))
+    assert evaluate_by_command(a_vos_dataset, a_spec, out) == 2
+    assert "cannot write" in capfd.readouterr().err
+    with pytest.raises(OutputError, match="cannot write"):
+        BundleEvaluation(str(a_vos_dataset), str(out / "sub"), model=a_spec.model).run()
 
 
 @pytest.fixture

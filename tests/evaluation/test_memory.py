@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from surgsam2.evaluation import memory
+from surgsam2.evaluation.stopwatch import Stopwatch
 
 
-def test_windows_and_mac_have_a_memory_figure(monkeypatch):
-    monkeypatch.setattr(memory.Path, "read_text", lambda *_, **__: "")
-    assert memory.resident_mb() > 1
+@pytest.fixture
+def where_the_peak_is_known():
+    if memory.ProcessPeak().peak_mb() is None:
+        pytest.skip("this system does not tell a process its peak")
+
+
+def test_a_peak_between_two_frames_counts_in_its_run_only(where_the_peak_is_known):
+    first = memory.ProcessPeak()
+    gone = np.ones(64 * 2**20, np.uint8)
+    del gone
+    peak, growth = first.peak_mb(), first.growth_mb()
+    assert peak is not None
+    assert growth is not None
+    assert growth > 40
+    second = memory.ProcessPeak().peak_mb()
+    assert second is not None
+    assert second < peak - 40
+
+
+def test_nothing_is_claimed_where_no_peak_can_be_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "CLEAR_REFS", tmp_path)
+    record = Stopwatch().record()
+    assert record["peak_memory_mb"] is record["memory_growth_mb"] is record["memory_of"] is None
+    assert Stopwatch().record(gpu_mb=5.0)["memory_of"] == "GPU"

@@ -9,10 +9,11 @@ from surgsam2.data.endovis import ENDOVIS17_TYPES
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.evaluation import protocols
 from surgsam2.evaluation.baselines import CopyFirstMask, FlowFirstMask
-from surgsam2.evaluation.conventions import ALL, DAVIS
+from surgsam2.evaluation.conventions import ALL, DAVIS, SURGSAM2, summarize_object
 from surgsam2.evaluation.metrics import region_similarity
 from surgsam2.evaluation.prompting import parse_settings, sample_points
 from surgsam2.evaluation.protocols import check_published, get_protocol, load_split_file
+from surgsam2.evaluation.scores import ObjectScores
 
 # --- prompts ---------------------------------------------------------------------
 
@@ -49,6 +50,16 @@ def test_thin_and_tiny_objects_give_what_they_have():
     assert sorted(points) == [(2.0, 4.0, 1), (3.0, 4.0, 1), (4.0, 4.0, 1)]
     with pytest.raises(InputError, match="empty mask"):
         sample_points(np.zeros((4, 4), bool), 1, seed=0)
+
+
+def test_few_points_are_the_beginning_of_more_in_thin_objects_too():
+    mask = np.zeros((40, 40), bool)
+    mask[10:13, 10:15] = True  # three pixels off the outline
+    for seed in range(20):
+        five = sample_points(mask, 5, seed=seed, key="a/1")
+        assert five[:1] == sample_points(mask, 1, seed=seed, key="a/1")
+        assert {(11, 11), (12, 11), (13, 11)} == {(x, y) for x, y, _ in five[:3]}
+        assert len(set(five)) == 5
 
 
 def test_points_reach_objects_at_the_image_border():
@@ -113,6 +124,20 @@ def test_conventions():
     assert list(DAVIS.counted([0, 1, 2, 3])) == [1, 2]
     assert list(DAVIS.counted([0])) == []
     assert list(ALL.counted([5, 7])) == [0, 1]
+    assert [get_protocol(n).convention for n in protocols.PROTOCOL_NAMES] == [
+        *("davis", "surgsam2", "surgsam2")
+    ]
+
+
+def test_an_object_counts_from_its_prompt_on_as_in_the_release():
+    frames = [0, 5, 10, 15, 20, 25]
+    assert list(SURGSAM2.counted(frames, 0)) == list(DAVIS.counted(frames)) == [1, 2, 3, 4]
+    assert list(SURGSAM2.counted(frames, 10)) == [3, 4]
+    assert list(SURGSAM2.counted(frames, 20)) == list(SURGSAM2.counted(frames, 25)) == []
+    late = ObjectScores("s", 1, prompt_frame=10, frames=frames)
+    late.j = late.f = late.dice = [1, 1, 1, 0.5, 0.25, 0]  # perfect before and on its prompt
+    assert summarize_object(late, SURGSAM2)["J"] == 0.375
+    assert summarize_object(late, DAVIS)["J"] == 0.6875
 
 
 def test_the_published_splits():
@@ -139,6 +164,14 @@ def test_sequences_are_found_by_number(style):
     chosen, absent = get_protocol("endovis18").choose(names, None)
     assert chosen == [style.format(2), style.format(15)]
     assert absent == ["sequence 5", "sequence 9"]
+
+
+def test_two_sequences_of_one_number_are_refused():
+    names = ["training/instrument_dataset_1", "test/instrument_dataset_1", "x/seq_9", "y/seq_9"]
+    with pytest.raises(DatasetError, match=r"training/\S+ and test/\S+ are both number 1"):
+        get_protocol("endovis17").choose(names, "fold0")
+    names = ["training/seq_1", "x/seq_9", "y/seq_9"]
+    assert get_protocol("endovis17").choose(names, "fold0")[0] == ["training/seq_1"]
 
 
 def test_wrong_splits_are_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -16,7 +17,16 @@ import pytest
 
 from surgsam2.errors import OutputError
 from surgsam2.evaluation import charts
-from surgsam2.evaluation.report import render_csv, render_html, tracking_record, write_report
+from surgsam2.evaluation.conventions import CONVENTIONS
+from surgsam2.evaluation.page.runs import css_of
+from surgsam2.evaluation.report import (
+    render_csv,
+    render_html,
+    report_folder,
+    summary_text,
+    tracking_record,
+    write_report,
+)
 from surgsam2.evaluation.runner import evaluate_predictions
 from surgsam2.results import FrameResult
 
@@ -161,3 +171,78 @@ def test_gaps_break_a_line():
     svg = charts.course([charts.Line("a", "run-0", range(5), [1, None, 0.5, 0.4, None])])
     assert svg.count("<polyline") == 2
     assert charts.course([]).startswith("<svg")
+
+
+def test_a_name_that_is_not_utf8_is_written_with_replacement_characters(results, tmp_path):
+    results["runs"][0]["sequences"][0]["name"] = "clip\udcff"
+    for path in write_report(results, tmp_path / "out").values():
+        assert "clip\ufffd" in path.read_text(encoding="utf-8")
+
+
+def test_csv_has_the_iou_of_each_class(a_vos_dataset):
+    results = evaluate_predictions(
+        [a_vos_dataset / "Annotations"], a_vos_dataset, protocol="endovis18", sequences=["clip"],
+        values="classes", baselines=["copy"],
+    )  # fmt: skip
+    rows = [
+        row
+        for row in csv.DictReader(io.StringIO(render_csv(results)))
+        if row["level"] == "class" and row["kind"] == "predictions"
+    ]
+    assert {row["class"]: float(row["class_iou"]) for row in rows} == {"1": 1.0, "2": 1.0}
+
+
+def test_the_headline_convention_comes_first_everywhere(results):
+    names = [c.name for c in CONVENTIONS]
+    for headline in names:
+        results["convention"] = headline
+        title = next(c.title for c in CONVENTIONS if c.name == headline)
+        assert summary_text(results).splitlines()[0] == f"in percent; {title}"
+        page = render_html(results)
+        check_page(page)
+        assert f"mean over objects; {html.escape(title)}." in page
+        assert page.count("The same with") == len(names) - 1
+        rows = list(csv.DictReader(io.StringIO(render_csv(results))))
+        assert rows[0]["convention"] == headline
+        assert {row["convention"] for row in rows} == set(names)
+
+
+def test_a_tie_with_the_baselines_is_no_loss(results):
+    model, *_, baseline = results["runs"]
+    for run, value in ((model, 0.50001), (baseline, 0.50004)):
+        run["overall"]["davis"]["J&F"] = value
+    page = render_html({**results, "runs": [model, baseline]})
+    assert ">0.0 equal<" in page
+    assert "0.0 below" not in page
+
+
+def test_predictions_are_not_said_to_be_prompted(results):
+    page = render_html(results)
+    for text in ("prompted", "Dotted line"):
+        assert text not in page
+
+
+def test_runs_of_one_name_have_their_own_colours(results):
+    first, second, *_ = results["runs"]
+    second["name"] = first["name"]
+    assert [css_of(results["runs"], run) for run in (first, second)] == ["run-0", "run-1"]
+
+
+def test_memory_says_whose_it_is(results):
+    run = results["runs"][0]
+    run["speed"] = {"fps": 1.0, "median_ms": 2.0, "peak_memory_mb": 900.4, "memory_growth_mb": 30.2}
+    run["speed"]["memory_of"] = "process"
+    page = render_html(results)
+    assert "900 MB (+30)" in page
+    assert "peak of the whole process" in page
+
+
+def test_report_folder_is_tried_and_leaves_nothing_after_a_failure(tmp_path):
+    with pytest.raises(ZeroDivisionError), report_folder(tmp_path / "new" / "out"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with report_folder(tmp_path / "new" / "out"):
+        assert list((tmp_path / "new" / "out").iterdir()) == []
+    (tmp_path / "new" / "out" / "results.csv").mkdir()
+    with pytest.raises(OutputError, match="it is a folder"), report_folder(tmp_path / "new/out"):
+        pass

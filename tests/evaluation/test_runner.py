@@ -118,6 +118,49 @@ def test_pruning_and_sizes_stand_side_by_side(a_vos_dataset, a_spec):
     assert all(len(run["checkpoint_sha256"]) == 64 for run in results["runs"])
 
 
+def test_runs_have_different_names(a_perfect_tracker, a_vos_dataset, a_spec, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copy(a_spec.model, tmp_path / name / "best.pt")
+    specs = [
+        ModelSpec(str(tmp_path / name / "best.pt"), a_spec.config, device="cpu")
+        for name in ("one", "two")
+    ]
+    named = ModelSpec(a_spec.model, a_spec.config, device="cpu", name="mine")
+    results = evaluate(a_vos_dataset, models=[*specs, named], prompts=["mask"], baselines=["copy"])
+    assert [run["name"] for run in results["runs"]] == [
+        *("one/best, 128, EFP", "two/best, 128, EFP", "mine, 128, EFP", "first mask copied")
+    ]
+
+
+def test_predictions_of_one_name_are_told_apart(a_truth, tmp_path):
+    folders = [shutil.copytree(a_truth, tmp_path / name / "masks") for name in ("one", "two")]
+    results = evaluate_predictions(folders, a_truth, baselines=[])
+    assert [run["name"] for run in results["runs"]] == ["one/masks", "two/masks"]
+    results = evaluate_predictions(folders, a_truth, names=["x", "x"], baselines=[])
+    assert [run["name"] for run in results["runs"]] == ["x", "x (2)"]
+    with pytest.raises(InputError, match="2 folders of predictions for 3 names"):
+        evaluate_predictions(folders, a_truth, names=["x", "y", "z"])
+
+
+def test_predictions_without_images_name_the_baseline_that_is_left_out(a_truth):
+    results = evaluate_predictions([a_truth], a_truth)
+    assert [run["name"] for run in results["runs"]] == ["truth", "first mask copied"]
+    (problem,) = results["runs"][0]["problems"]
+    assert problem["kind"] == "baseline-left-out"
+    assert problem["message"] == "baseline left out: no images of a, b"
+    assert not any("prompted" in line for line in results["protocol"]["counting"])
+
+
+def test_protocol_names_the_headline_convention(a_vos_dataset):
+    predictions = [a_vos_dataset / "Annotations"]
+    for protocol in ("vos", "endovis18"):
+        results = evaluate_predictions(
+            predictions, a_vos_dataset, protocol=protocol, sequences=["clip"], baselines=[]
+        )
+        assert results["convention"] == get_protocol(protocol).convention
+
+
 def test_a_perfect_tracker_scores_one(a_perfect_tracker, a_vos_dataset, a_spec):
     results = evaluate(a_vos_dataset, models=[a_spec], prompts=["mask"])
     run = results["runs"][0]
@@ -182,8 +225,8 @@ def test_unusable_truth_is_named(a_perfect_tracker, a_vos_dataset, a_spec):
     results = evaluate(a_vos_dataset, models=[a_spec], prompts=["mask"])
     for run in results["runs"]:
         (problem,) = run["problems"]
-        assert problem["kind"] == "truth-skipped"
-        assert "00003.png" in problem["message"]
+        assert problem["kind"] == "truth-unreadable"
+        assert problem["frames"] == ["00003"]
         assert str(a_vos_dataset) not in problem["message"]
 
 

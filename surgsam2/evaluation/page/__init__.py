@@ -19,7 +19,7 @@ from surgsam2.evaluation.page.problems import problems_section
 from surgsam2.evaluation.page.runs import COLOURS
 from surgsam2.evaluation.page.speed import speed_section
 from surgsam2.evaluation.page.worst import worst_section
-from surgsam2.evaluation.record import Record
+from surgsam2.evaluation.record import Record, conventions_of
 
 __all__ = ["render_html"]
 
@@ -28,14 +28,15 @@ def render_html(results: Record) -> str:
     """The page as text."""
     runs = results["runs"]
     scored = [run for run in runs if "overall" in run]
-    parts = [head(results, scored)]
+    convention = conventions_of(results)[0]
+    parts = [head(results, scored, convention)]
     if scored:
         parts += [
             accuracy_section(results, scored),
             problems_section(scored),
-            speed_section(scored),
-            sequences_section(scored),
-            classes_section(scored),
+            speed_section(scored, convention),
+            sequences_section(scored, convention),
+            classes_section(scored, convention),
         ]
     else:
         parts.append(problems_section(runs))

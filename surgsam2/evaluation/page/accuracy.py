@@ -5,27 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from surgsam2.evaluation.conventions import CLASS_SCORES, CONVENTIONS, SCORES
+from surgsam2.evaluation.conventions import CLASS_SCORES, SCORES
 from surgsam2.evaluation.page.parts import percent, table, tag
 from surgsam2.evaluation.page.runs import group_of, group_order, key_of, row_css, value_of
-from surgsam2.evaluation.record import Record
+from surgsam2.evaluation.record import Record, conventions_of
 
 
 def accuracy_section(results: Record, scored: Sequence[Record]) -> str:
-    """Both conventions, the second one folded away."""
-    first, second = CONVENTIONS
+    """Every convention, all but the headline one folded away."""
+    first, *others = conventions_of(results)
     over = "classes" if any(r["class_iou"]["over"] == "classes" for r in scored) else "objects"
     return (
         "<section><h2>Accuracy</h2>"
         f"{_accuracy_table(results, scored, first.name)}"
-        f'<p class="note">J&amp;F, J, F and Dice in percent, mean over objects; {first.title}. '
-        f"Challenge and ISI IoU over the {over} of each frame, no frame skipped. "
+        '<p class="note">J&amp;F, J, F and Dice in percent, mean over objects; '
+        f"{escape(first.title)}. Challenge and ISI IoU over the {over} of each frame, no frame "
+        "skipped. "
         '"vs baseline" is J&amp;F against the better of the trivial baselines; a tracker below '
-        "them is not worth its cost. Memory is the peak of the GPU where there is one, otherwise "
-        "of the whole process.</p>"
-        f"<details><summary>The same with {second.title}</summary>"
-        f"{_accuracy_table(results, scored, second.name)}</details></section>"
+        f"them is not worth its cost.{_memory_note(scored)}</p>"
+        + "".join(
+            f"<details><summary>The same with {escape(other.title)}</summary>"
+            f"{_accuracy_table(results, scored, other.name)}</details>"
+            for other in others
+        )
+        + "</section>"
     )
+
+
+def _memory_note(scored: Sequence[Record]) -> str:
+    kinds = {(run.get("speed") or {}).get("memory_of") for run in scored}
+    notes = {
+        "GPU": " Memory of a model on a GPU is the most that was allocated there during the run.",
+        "process": " Memory without a GPU is the peak of the whole process during the run, with "
+        "everything that is loaded or that earlier runs left; in brackets, by how much it "
+        "exceeds what was in use when the run began, the model being loaded.",
+    }
+    return "".join(text for kind, text in notes.items() if kind in kinds)
 
 
 def _accuracy_table(results: Record, scored: Sequence[Record], convention: str) -> str:
@@ -87,7 +102,9 @@ def _against(run: Record, convention: str, floor: float | None) -> str:
     value = run["overall"][convention]["J&F"]
     if run["kind"] == "baseline" or value is None or floor is None:
         return ""
-    gain = 100 * (value - floor)
+    gain = round(100 * (value - floor), 1)  # as it is shown
+    if gain == 0:
+        return "0.0 equal"
     css, note = ("up", "") if gain > 0 else ("down", " below")
     return f'<span class="{css}">{gain:+.1f}{note}</span>'
 
@@ -95,9 +112,10 @@ def _against(run: Record, convention: str, floor: float | None) -> str:
 def _speed_cells(speed: Record | None) -> list[str]:
     if not speed:
         return ["<td></td>"] * 3
-    memory = speed.get("peak_memory_mb")
+    memory, growth = speed.get("peak_memory_mb"), speed.get("memory_growth_mb")
+    grown = "" if growth is None else f" (+{growth:,.0f})"
     return [
         f"<td>{speed['fps']:.1f}</td>" if speed.get("fps") else "<td></td>",
         f"<td>{speed['median_ms']:.0f}</td>" if speed.get("median_ms") else "<td></td>",
-        f"<td>{memory:,.0f} MB</td>" if memory else "<td></td>",
+        f"<td>{memory:,.0f} MB{grown}</td>" if memory else "<td></td>",
     ]

@@ -27,10 +27,12 @@ def courses_section(runs: Sequence[Record]) -> str:
     if not blocks:
         return ""
     what = "IoU (J) and presence" if any("overall" in r for r in runs) else "Presence and quality"
+    prompt = " Dotted line: its prompt." if _prompted(runs) else ""
     return (
         f"<section><h2>{what} over time</h2>{legend(runs, runs)}"
-        '<p class="note">Shaded: the object is not visible in the truth. Dotted line: its '
-        "prompt.</p>" + "".join(blocks) + "</section>"
+        f'<p class="note">Shaded: the object is not visible in the truth.{prompt}</p>'
+        + "".join(blocks)
+        + "</section>"
     )
 
 
@@ -46,7 +48,7 @@ def _object_courses(runs: Sequence[Record], sequence: str, object_id: int) -> st
     first = found[0][1]
     title = f"object {object_id}" + (f": {first['name']}" if first.get("name") else "")
     hidden = _hidden(first)
-    prompt = first.get("prompt_frame")
+    prompt = first.get("prompt_frame") if _prompted(runs) else None
     marks = [] if prompt is None else [prompt]
     rows = (
         ("J", "J: overlap with the truth, percent"),
@@ -77,6 +79,11 @@ def _object_courses(runs: Sequence[Record], sequence: str, object_id: int) -> st
             )
         )
     return "".join(parts)
+
+
+def _prompted(runs: Sequence[Record]) -> bool:
+    """Whether any run was prompted; masks that existed already were not, as far as we know."""
+    return any(run["kind"] == "model" for run in runs)
 
 
 def _hidden(item: Record) -> list[tuple[int, int]]:

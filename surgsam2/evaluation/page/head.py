@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from surgsam2.evaluation.conventions import Convention
 from surgsam2.evaluation.page.parts import percent
 from surgsam2.evaluation.page.problems import merged_problems
 from surgsam2.evaluation.page.runs import fps_of, long_name, value_of
 from surgsam2.evaluation.record import Record
 
 
-def head(results: Record, scored: Sequence[Record]) -> str:
+def head(results: Record, scored: Sequence[Record], convention: Convention) -> str:
     """Title, date, and tiles with the few numbers that matter most."""
     protocol, dataset = results.get("protocol") or {}, results.get("dataset") or {}
     facts = [protocol.get("title"), dataset.get("name"), results.get("created")]
     tiles = []
     models = [run for run in scored if run["kind"] != "baseline"]
-    best = max(models, key=lambda r: value_of(r, "davis", "J&F"), default=None)
-    if best is not None and best["overall"]["davis"]["J&F"] is not None:
+    best = max(models, key=lambda r: value_of(r, convention.name, "J&F"), default=None)
+    if best is not None and best["overall"][convention.name]["J&F"] is not None:
         title = ("J&F: " if len(models) == 1 else "best J&F: ") + long_name(best)
-        tiles.append((percent(best["overall"]["davis"]["J&F"]), title))
+        tiles.append((percent(best["overall"][convention.name]["J&F"]), title))
     fast = [run for run in models if fps_of(run)]
     if fast:
         quick = max(fast, key=lambda r: r["speed"]["fps"])

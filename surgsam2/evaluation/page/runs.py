@@ -49,9 +49,8 @@ def css_of(runs: Sequence[Record], run: Record) -> str:
     """CSS classes of a run: its colour is its place among the models of `runs`."""
     if run["kind"] == "baseline":
         return "baseline flow" if "flow" in run["name"] else "baseline"
-    index = [r["name"] + str(r.get("prompts")) for r in runs if r["kind"] != "baseline"].index(
-        run["name"] + str(run.get("prompts"))
-    )
+    models = [other for other in runs if other["kind"] != "baseline"]
+    index = next(i for i, other in enumerate(models) if other is run)
     return f"run-{index % COLOURS}" + (" second" if index >= COLOURS else "")
 
 

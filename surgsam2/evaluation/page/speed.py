@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from surgsam2.evaluation import charts
+from surgsam2.evaluation.conventions import Convention
 from surgsam2.evaluation.page.runs import css_of, fps_of, legend, long_name
 from surgsam2.evaluation.record import Record
 
 
-def speed_section(scored: Sequence[Record]) -> str:
+def speed_section(scored: Sequence[Record], convention: Convention) -> str:
     """A chart; empty with fewer than two runs of known speed."""
     points = [
         (
             long_name(run),
             css_of(scored, run),
             run["speed"]["fps"],
-            run["overall"]["davis"]["J&F"],
+            run["overall"][convention.name]["J&F"],
         )
         for run in scored
-        if fps_of(run) and run["overall"]["davis"]["J&F"] is not None
+        if fps_of(run) and run["overall"][convention.name]["J&F"] is not None
     ]
     if len(points) < 2:
         return ""
