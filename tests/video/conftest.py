@@ -13,11 +13,17 @@ from tests.video.helpers import open_files, prefetch_threads, write_video, x264
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_open(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    # fixtures of other rooms may hold files of their own
+    before = set(open_files(tmp_path_factory.getbasetemp()))
+
+    def left_open() -> set[str]:
+        return set(open_files(tmp_path_factory.getbasetemp())) - before
+
     yield
-    if prefetch_threads() or open_files(tmp_path_factory.getbasetemp()):
+    if prefetch_threads() or left_open():
         gc.collect()  # slow where many packages are loaded; what a cycle holds may end here
     assert prefetch_threads() == []
-    assert open_files(tmp_path_factory.getbasetemp()) == []
+    assert left_open() == set()
 
 
 @pytest.fixture
