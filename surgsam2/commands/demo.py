@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     summarise(report, str(segmentation))
     if report["status"] != "complete":
         return 130
-    print("\nAccuracy in percent, by the prompt on each object's first frame:")
+    print("\nAccuracy, by the prompt on each object's first frame:")
     with ProgressBar() as progress:
         results = evaluate(
             folder / "dataset",
