@@ -6,6 +6,7 @@ import contextlib
 import io
 import tempfile
 from array import array
+from typing import IO
 
 import numpy as np
 
@@ -25,8 +26,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._where = f"a temporary file in {tempfile.gettempdir()} (TMPDIR chooses another place)"
-        with writing(self._where):
-            self._file = tempfile.TemporaryFile(prefix="surgsam2-")  # noqa: SIM115 - see close
+        self._file: IO[bytes] | None = None  # made when first needed: most runs never do
         self._places = array("q")  # where the arrays of each index begin, or -1
 
     def put(self, index: int, **arrays: np.ndarray) -> None:
@@ -34,6 +34,8 @@ class Spool:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         with writing(self._where):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="surgsam2-")  # noqa: SIM115 - see close
             place = self._file.seek(0, io.SEEK_END)
             self._file.write(buffer.getbuffer().nbytes.to_bytes(8, "little"))
             self._file.write(buffer.getbuffer())
@@ -42,7 +44,7 @@ class Spool:
 
     def get(self, index: int) -> dict[str, np.ndarray]:
         """The arrays under `index`; `KeyError` when there are none."""
-        if index not in self:
+        if index not in self or self._file is None:
             raise KeyError(index)
         with writing(self._where):  # reading writes out what is still buffered
             self._file.seek(self._places[index])
@@ -60,5 +62,6 @@ class Spool:
 
     def close(self) -> None:
         """Delete the file; safe to call twice."""
-        with contextlib.suppress(OSError):  # nothing of it is needed any more
-            self._file.close()
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # nothing of it is needed any more
+                self._file.close()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from surgsam2.atomic import replace, temporary_beside, writing
 from surgsam2.errors import CheckpointError
 
 
@@ -26,13 +26,18 @@ def flat_state(state: dict[str, torch.Tensor], *, half: bool) -> dict[str, torch
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """Written beside and renamed: a killed process leaves the old file or the new one."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        torch.save(content, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Written beside and renamed: a killed process leaves the old file or the new one.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    unfinished = temporary_beside(path)
+    with writing(path):
+        try:
+            torch.save(content, unfinished)
+            replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def read_progress(path: Path) -> dict[str, Any]:

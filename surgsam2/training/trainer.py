@@ -29,7 +29,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 from surgsam2.training.batches import ClipBatches, batches_from, open_source
-from surgsam2.training.checkpoints import read_progress, save_atomically, save_weights
+from surgsam2.training.checkpoints import flat_state, read_progress, save_atomically, save_weights
 from surgsam2.training.config import TrainConfig, load_recipe
 from surgsam2.training.distributed import Place, processes
 from surgsam2.training.freezing import apply_freezing
@@ -87,8 +87,7 @@ def train(
         assert chosen is not None
         if place.first:
             state = torch.load(chosen, map_location="cpu", weights_only=True)
-            half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-            save_atomically(half, root / MODEL)
+            save_atomically(flat_state(state, half=True), root / MODEL)
     return root / MODEL
 
 

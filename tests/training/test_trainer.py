@@ -200,9 +200,9 @@ def test_two_processes(some_settings: dict[str, Any], tmp_path: Path) -> None:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, *command], check=True, env=environment, timeout=300)
-    images = [torch.load(tmp_path / f"images{rank}") for rank in range(2)]
+    images = [torch.load(tmp_path / f"images{rank}", weights_only=True) for rank in range(2)]
     assert not torch.equal(*images)
-    weights = [torch.load(tmp_path / f"weights{rank}") for rank in range(2)]
+    weights = [torch.load(tmp_path / f"weights{rank}", weights_only=True) for rank in range(2)]
     assert same(*weights)
     assert same(read_checkpoint(tmp_path / LAST), weights[0])
 
