@@ -1,0 +1,7 @@
+"""The network as ONNX graphs, one per step of a video frame, for use without PyTorch."""
+
+from __future__ import annotations
+
+from surgsam2.export.write import export_onnx
+
+__all__ = ["export_onnx"]

@@ -1,0 +1,138 @@
+"""The steps of a video frame as modules of plain tensors, which is what a graph is made of.
+
+Each calls the function of `SurgSAM2Network` that tracking calls; none has arithmetic of its
+own beyond its inputs' form.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from surgsam2.model.build import MEAN, STD
+from surgsam2.model.network import Decoded, ImageFeatures, MemoryBatch, SurgSAM2Network
+from surgsam2.model.pruning import EFP
+
+Answer = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+"""low_res (B, 1, S/4, S/4), pointer (B, C), presence (B, 1) and iou (B,); see `Decoded`."""
+
+_CERTAIN = 1e4
+"""A logit whose sigmoid is exactly 0 or 1 in float32."""
+
+
+class Step(nn.Module):
+    """Base of the steps.
+
+    Args:
+        network: on the CPU; not changed.
+        position: (P, 1, C) position encoding of the image features; the same for every image.
+    """
+
+    position: torch.Tensor
+
+    def __init__(self, network: SurgSAM2Network, position: torch.Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("position", position, persistent=False)
+        self.eval()
+
+    def image_features(self, features: torch.Tensor, *high_res: torch.Tensor) -> ImageFeatures:
+        """What the network's functions take, from (1, C, h, w) and the finer maps."""
+        size = (features.shape[2], features.shape[3])
+        tokens = features.flatten(2).permute(2, 0, 1)
+        return ImageFeatures(tokens, self.position, list(high_res), size)
+
+
+class ImageEncoder(Step):
+    """(1, S, S, 3) uint8 RGB to (1, C, h, w) features and two finer maps."""
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        normal = (image.float() / 255.0 - torch.tensor(MEAN)) / torch.tensor(STD)
+        encoded = self.network.encode_image(normal.permute(0, 3, 1, 2))
+        high_res_0, high_res_1 = encoded.high_res
+        return encoded.tokens.permute(1, 2, 0).unflatten(2, encoded.size), high_res_0, high_res_1
+
+
+class PointDecoder(Step):
+    """Clicks or a box to the mask of one object."""
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        high_res_0: torch.Tensor,
+        high_res_1: torch.Tensor,
+        points: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> Answer:
+        image = self.image_features(features, high_res_0, high_res_1)
+        return _answer(self.network.decode_points(image, points, labels))
+
+
+class MaskPromptDecoder(Step):
+    """A given mask to what the memory needs of it."""
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        high_res_0: torch.Tensor,
+        high_res_1: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> Answer:
+        image = self.image_features(features, high_res_0, high_res_1)
+        return _answer(self.network.decode_mask(image, mask))
+
+
+class MemoryAttention(Step):
+    """The frame's features, conditioned on each object's memories."""
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        memory_maps: torch.Tensor,
+        map_ages: torch.Tensor,
+        pointers: torch.Tensor,
+        pointer_times: torch.Tensor,
+    ) -> torch.Tensor:
+        memory = MemoryBatch(memory_maps, map_ages, pointers, pointer_times)
+        # the caller prunes, so that the number of memories is one axis of the graph
+        return self.network.attend(
+            self.image_features(features), memory, EFP("off"), max_pointer_age=1
+        )
+
+
+class MaskDecoder(Step):
+    """Conditioned features to the masks of tracked objects."""
+
+    def forward(
+        self, conditioned: torch.Tensor, high_res_0: torch.Tensor, high_res_1: torch.Tensor
+    ) -> Answer:
+        # of the image, only the finer maps are read
+        image = self.image_features(conditioned[:1], high_res_0, high_res_1)
+        return _answer(self.network.decode_tracked(image, conditioned))
+
+
+class MemoryEncoder(Step):
+    """Masks to spatial memories; prompted and tracked objects may share a batch."""
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        low_res: torch.Tensor,
+        presence: torch.Tensor,
+        prompted: torch.Tensor,
+    ) -> torch.Tensor:
+        side = self.network.image_size
+        logits = F.interpolate(low_res, size=(side, side), mode="bilinear", align_corners=False)
+        if self.network.binarize_mask_from_pts_for_mem_enc:
+            # SAM 2 remembers a prompted mask as black and white: logits that leave no doubt
+            certain = torch.where(logits > 0, _CERTAIN, -_CERTAIN)
+            logits = torch.where(prompted[:, None, None, None], certain, logits)
+        # the memory depends neither on pointers nor on ious
+        decoded = Decoded(low_res, logits, low_res, presence, presence)
+        image = self.image_features(features)
+        return self.network.encode_memory(image, decoded, prompted=False).float()
+
+
+def _answer(decoded: Decoded) -> Answer:
+    return decoded.low_res, decoded.pointers, decoded.presence_logits, decoded.ious

@@ -1,0 +1,135 @@
+"""`export_onnx`: a model to a folder of checked graphs and their description."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from surgsam2.atomic import write_bytes_atomically, write_text_atomically, writing
+from surgsam2.errors import InputError, OutputError
+from surgsam2.export.check import compare
+from surgsam2.export.convert import to_onnx
+from surgsam2.export.graphs import Graph, describe_graphs
+from surgsam2.export.rotary import without_complex_numbers
+from surgsam2.export.tensors import Tensor
+from surgsam2.fingerprint import sha256_of
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.outputs.report import collect_versions
+
+DESCRIPTION = "export.json"
+DEFAULT_OPSET = 20
+OPSETS = range(18, 24)
+
+
+def export_onnx(model: SurgSAM2Model, folder: str | Path, opset: int = DEFAULT_OPSET) -> Path:
+    """Write the model's graphs, each compared with PyTorch, and ``export.json``.
+
+    Nothing is written before all graphs have passed; ``export.json`` comes last.
+
+    Args:
+        model: on any device; the graphs compute in float32.
+        folder: new or empty.
+        opset: version of ONNX's operators, 18 to 23.
+
+    Returns:
+        The path of ``export.json``, which says what goes into each graph and what comes out.
+
+    Raises:
+        InputError: `opset` is out of range, or the network has no high-resolution features.
+        OutputError: the folder is not empty or not writable, or a graph differs from PyTorch.
+    """
+    folder = Path(folder)
+    _check_request(model, folder, opset)
+    files, descriptions = {}, []
+    for graph, content, difference in _checked_graphs(model, opset):
+        file = f"{graph.name}.onnx"
+        files[file] = content
+        descriptions.append(_describe(graph, file, difference))
+    description = {**_describe_model(model), "opset": opset, "graphs": descriptions}
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        write_bytes_atomically(folder / file, content)
+    write_text_atomically(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+    return folder / DESCRIPTION
+
+
+def _check_request(model: SurgSAM2Model, folder: Path, opset: int) -> None:
+    if opset not in OPSETS:
+        raise InputError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
+    if not model.network.use_high_res_features_in_sam:
+        raise InputError(
+            f"config {model.name!r} cannot be exported: use_high_res_features_in_sam is off"
+        )
+    with writing(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(f"cannot write {folder}: it is not an empty folder; choose another")
+
+
+@torch.no_grad()
+def _checked_graphs(model: SurgSAM2Model, opset: int) -> Iterator[tuple[Graph, bytes, float]]:
+    """Each graph, its file and its largest difference from PyTorch."""
+    reference = copy.deepcopy(model.network).cpu()
+    exportable = copy.deepcopy(reference)
+    exportable.memory_attention = without_complex_numbers(
+        reference.memory_attention, reference.sam_image_embedding_size
+    )
+    size = reference.image_size
+    image = reference.encode_image(torch.zeros(1, 3, size, size))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for graph in describe_graphs(reference):
+            content = to_onnx(graph, graph.step(exportable, image.position), opset)
+            difference = compare(graph, content, graph.step(reference, image.position))
+            yield graph, content, difference
+
+
+def _describe_model(model: SurgSAM2Model) -> dict[str, Any]:
+    network, size = model.network, model.image_size
+    return {
+        "program": "surgsam2",
+        "model": {
+            "config": model.name,
+            "checkpoint": model.checkpoint.name if model.checkpoint else None,
+            "sha256": sha256_of(model.checkpoint) if model.checkpoint else None,
+        },
+        "versions": collect_versions()
+        | {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")},
+        "preprocessing": {
+            "resize": [size, size],
+            "filter": "bicubic, antialiased, aspect ratio not kept (Pillow: resize((w, h)))",
+            "colors": "RGB, 0 to 255; the graph normalises them",
+        },
+        "memory": {
+            "num_maskmem": network.num_maskmem,
+            "max_prompted_frames": network.max_cond_frames_in_attn,
+            "max_pointers": network.max_obj_ptrs_in_encoder,
+            "pointer_time_unit": network.max_obj_ptrs_in_encoder - 1,
+            "pruning": {"form": model.pruning.form, "prune": model.pruning.prune},
+        },
+    }
+
+
+def _describe(graph: Graph, file: str, difference: float) -> dict[str, Any]:
+    return {
+        "file": file,
+        "for": graph.purpose,
+        "inputs": [_describe_tensor(tensor) for tensor in graph.inputs],
+        "outputs": [_describe_tensor(tensor) for tensor in graph.outputs],
+        "largest_difference": difference,
+    }
+
+
+def _describe_tensor(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "meaning": tensor.meaning,
+    }
