@@ -1,0 +1,31 @@
+"""The test host as pytest fixtures; a `conftest.py` imports them by name."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+
+from .host import SlicerHost
+
+_MISSING = [name for name in ("slicer", "PySide6") if importlib.util.find_spec(name) is None]
+
+
+@pytest.fixture(scope="session")
+def slicer_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlicerHost]:
+    """One for the whole run: Qt's application and Slicer's scene are unique in a process."""
+    if _MISSING:
+        pytest.skip(f"{' and '.join(_MISSING)} not installed: pip install -e '.[dev]'")
+    host = SlicerHost(tmp_path_factory.mktemp("slicer"))
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def slicer_app(slicer_host: SlicerHost) -> Iterator[SlicerHost]:
+    """The host with an empty scene. Errors in slots and observers fail the test."""
+    slicer_host.reset()
+    yield slicer_host
+    slicer_host.process_events()
+    assert not slicer_host.slot_errors, "\n".join(slicer_host.slot_errors)

@@ -1,0 +1,87 @@
+"""`slicer.app.layoutManager()`: slice views as real slice logics, without windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+import vtk
+from PySide6.QtCore import Signal
+
+_VIEWS = ("Red", "Yellow", "Green")
+
+
+class qMRMLSliceWidget(qt.QWidget):
+    """One slice view. It computes its picture (`sliceLogic()`), but draws none."""
+
+    def __init__(self, logic: Any) -> None:
+        super().__init__()
+        self._logic = logic
+
+    def sliceLogic(self) -> Any:
+        return self._logic
+
+    def mrmlSliceNode(self) -> Any:
+        return self._logic.GetSliceNode()
+
+    def mrmlSliceCompositeNode(self) -> Any:
+        return self._logic.GetSliceCompositeNode()
+
+    def fitSliceToBackground(self) -> None:
+        self._logic.FitSliceToBackground()
+
+
+class qSlicerLayoutManager(qt.QObject):
+    layoutChanged = Signal(int)
+
+    threeDViewCount = 0
+    tableViewCount = 0
+    plotViewCount = 0
+
+    def __init__(self, scene: Any, application_logic: Any) -> None:
+        super().__init__()
+        self._scene = scene
+        self._logics = vtk.vtkCollection()
+        self._widgets = {name: self._make_view(name, application_logic) for name in _VIEWS}
+        application_logic.SetSliceLogics(self._logics)
+        self._layout_logic = slicer.vtkMRMLLayoutLogic()
+        self._layout_logic.SetMRMLScene(scene)
+
+    def _make_view(self, name: str, application_logic: Any) -> qMRMLSliceWidget:
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLApplicationLogic(application_logic)
+        logic.SetMRMLScene(self._scene)
+        logic.AddSliceNode(name)
+        self._logics.AddItem(logic)
+        return qMRMLSliceWidget(logic)
+
+    def mrmlScene(self) -> Any:
+        return self._scene
+
+    def layoutLogic(self) -> Any:
+        return self._layout_logic
+
+    def mrmlSliceLogics(self) -> Any:
+        return self._logics
+
+    def sliceViewNames(self) -> tuple[str, ...]:
+        return tuple(self._widgets)
+
+    def sliceWidget(self, name: str) -> qMRMLSliceWidget | None:
+        return self._widgets.get(name)
+
+    def setLayout(self, layout: int) -> None:
+        self._layout_logic.GetLayoutNode().SetViewArrangement(layout)
+        self.layoutChanged.emit(layout)
+
+    @property
+    def layout(self) -> int:
+        return self._layout_logic.GetLayoutNode().GetViewArrangement()
+
+    def resetSliceViews(self) -> None:
+        for widget in self._widgets.values():
+            widget.fitSliceToBackground()
+
+    def resetThreeDViews(self) -> None:
+        """There are none."""
