@@ -27,7 +27,7 @@ from surgsam2.data import (
     draw_sample,
 )
 from surgsam2.errors import DatasetError, InputError
-from surgsam2.model.build import _MEAN, _STD
+from surgsam2.model.build import MEAN, STD
 from surgsam2.training.clip_cache import build_cache
 from surgsam2.training.config import AugmentConfig, SourceConfig
 from surgsam2.training.rollout import ClipBatch
@@ -168,7 +168,7 @@ def collate(samples: Several[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]) ->
 
 def normalise(frames: torch.Tensor) -> torch.Tensor:
     """(..., S, S, 3) uint8 RGB to (..., 3, S, S) float32, as SAM 2's images."""
-    mean, std = torch.tensor(_MEAN), torch.tensor(_STD)
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
     return ((frames.float() / 255.0 - mean) / std).movedim(-1, -3).contiguous()
 
 

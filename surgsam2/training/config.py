@@ -6,17 +6,16 @@ it does differently. Unknown names and wrong types are refused with the path to 
 
 from __future__ import annotations
 
-import difflib
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import yaml
 
 from surgsam2.errors import InputError
+from surgsam2.settings import parse
 from surgsam2.training.clip_cache import CacheConfig
 
 SourceKind = Literal["vos", "endovis17", "endovis18", "images", "synthetic"]
@@ -48,6 +47,13 @@ class SourceConfig:
     reverse: float = 0.5
     """Probability that time runs backwards."""
     synthetic: CacheConfig = field(default_factory=CacheConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("share", "batch", "frames", "stride"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} of a source must be at least 1, got {getattr(self, name)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,10 @@ class OptimizerConfig:
     """Factor per block on the rate of the image encoder's trunk, from the last one down."""
     clip: float = 0.1
     """Largest norm of the gradient."""
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise InputError(f"optimizer.lr must be above 0, got {self.lr}")
 
 
 @dataclass(frozen=True)
@@ -219,7 +229,7 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> list[T
     if not isinstance(stages, list) or not all(isinstance(s, dict) for s in stages):
         raise InputError(f"{name}: stages must be a list of settings")
     return [
-        parse(TrainConfig, _merge(_merge(content, stage), overrides or {}), "") for stage in stages
+        parse(TrainConfig, merge(merge(content, stage), overrides or {}), "") for stage in stages
     ]
 
 
@@ -248,51 +258,11 @@ def _read(name: str) -> dict[str, Any]:
     return content
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of which those of `over` win, table by table."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
     return merged
-
-
-def parse(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the type `kind`: a dataclass, a container of types, or a plain type."""
-    if is_dataclass(kind):
-        return _parse_dataclass(kind, value, where)
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in inner:
-            return None
-        return parse(next(t for t in inner if t is not type(None)), value, where)
-    if origin is Literal and value not in inner:
-        raise InputError(f"{where} must be one of {', '.join(inner)}, got {value!r}")
-    if origin in (list, tuple) and isinstance(value, list | tuple):
-        return origin(parse(inner[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:  # YAML reads 1e-4 as text
-            return float(value)
-        except ValueError:
-            pass
-    if origin is Literal or (isinstance(kind, type) and type(value) is kind):
-        return value
-    raise InputError(f"{where} must be {getattr(kind, '__name__', kind)}, got {value!r}")
-
-
-def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where or 'a recipe'} must be a table of settings, got {value!r}")
-    known = {f.name: f for f in fields(kind)}
-    hints = get_type_hints(kind)
-    for key in value:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=3) or sorted(known)
-            path = f"{where}.{key}" if where else key
-            raise InputError(f"unknown setting {path!r}; did you mean {', '.join(near)}?")
-    given = {
-        k: parse(hints[k], v, f"{where}.{k}" if where else k)
-        for k, v in value.items()
-        if v is not None or known[k].default is None or known[k].default is MISSING
-    }
-    return kind(**given)

@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from sam2.modeling.sam.transformer import RoPEAttention
 from torch import nn
 
-from surgsam2.errors import CheckpointError, InputError
-from surgsam2.model.build import _locate
+from surgsam2.errors import CheckpointError
+from surgsam2.model.build import locate
 from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
 from surgsam2.model.configs import check_config, load_config
 from surgsam2.model.network import SurgSAM2Network
@@ -32,19 +32,18 @@ def start_network(
     Returns:
         The network, its resolved configuration and that configuration's name.
     """
-    name, path = config.network, weights
+    name, path, size = config.network, weights, config.image_size
     if path is None and not config.from_scratch:
-        path, named = _locate(config.model)
+        path, named, own_size = locate(config.model)
         if path is None:
             raise CheckpointError("the built-in model has no weights yet to start from")
-        name = name or named
+        if name is None:
+            name, size = named, own_size if size is None else size
     state = read_checkpoint(path) if path is not None else None
     if name is None:
         assert state is not None
         name = infer_config(state, path or "")
-    resolved = load_config(name)
-    if config.image_size is not None:
-        _set_size(resolved, config.image_size)
+    resolved = load_config(name, size)
     check_config(resolved)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -68,15 +67,6 @@ def set_dropout(module: nn.Module, probability: float) -> None:
             child.p = probability
         elif isinstance(child, RoPEAttention):
             child.dropout_p = probability
-
-
-def _set_size(config: DictConfig, size: int) -> None:
-    if size < 32 or size % 32:
-        raise InputError(f"image_size must be a multiple of 32, got {size}")
-    config.image_size = size
-    feat = [size // 16, size // 16]
-    layer = config.memory_attention.layer
-    layer.self_attention.feat_sizes = layer.cross_attention.feat_sizes = feat
 
 
 @torch.no_grad()

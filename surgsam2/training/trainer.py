@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ from monai.handlers import (
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from surgsam2.atomic import writing
+from surgsam2.bundle_files import write_bundle
 from surgsam2.data import Sequence
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.checkpoint import infer_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 from surgsam2.training.batches import ClipBatches, batches_from, open_source
@@ -43,6 +46,7 @@ from surgsam2.training.validation import score_sequence
 logger = logging.getLogger(__name__)
 
 PROGRESS, BEST, LAST, MODEL = "progress.pt", "best.pt", "last.pt", "model.pt"
+SETTINGS, BUNDLE = "settings.yaml", "bundle"
 _MOST_BAD_STEPS = 20
 
 
@@ -67,7 +71,8 @@ def train(
 
     Returns:
         The trained model, `output`/model.pt: the weights of the last stage with the best
-        J&F (without validation, the last ones) in half precision.
+        J&F (without validation, the last ones) in half precision. `output`/bundle is the
+        same model as a MONAI bundle.
     """
     stages = load_recipe(recipe, overrides)
     names = [stage.name for stage in stages]
@@ -87,7 +92,11 @@ def train(
         assert chosen is not None
         if place.first:
             state = torch.load(chosen, map_location="cpu", weights_only=True)
-            save_atomically(flat_state(state, half=True), root / MODEL)
+            state = flat_state(state, half=True)
+            save_atomically(state, root / MODEL)
+            settings = yaml.safe_load((chosen.with_name(SETTINGS)).read_text(encoding="utf-8"))
+            network = settings["network"] or infer_config(state, chosen)
+            write_bundle(root / BUNDLE, state, network, settings["image_size"])
     return root / MODEL
 
 
@@ -113,6 +122,7 @@ class TrainingRun:
             raise InputError("data is empty: name at least one source to train on")
         sources = [(source, open_source(source)) for source in config.data]
         network, resolved, name = start_network(config, weights)
+        self._settings = replace(config, network=name, image_size=int(resolved.image_size))
         self.network: SurgSAM2Network = network.to(place.device)
         trained = apply_freezing(self.network, config.freeze)
         size = int(self.network.image_size)
@@ -154,9 +164,10 @@ class TrainingRun:
         """Train to the end, from the progress in the folder if there is some."""
         progress = self.folder / PROGRESS
         if self._place.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            settings = yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False)
-            (self.folder / "settings.yaml").write_text(settings, encoding="utf-8")
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            settings = yaml.safe_dump(_plain(asdict(self._settings)), sort_keys=False)
+            (self.folder / SETTINGS).write_text(settings, encoding="utf-8")
         if progress.is_file():
             self._resume(progress)
         if self.trainer.state.iteration < self.steps:

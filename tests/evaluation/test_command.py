@@ -12,8 +12,8 @@ import pytest
 from surgsam2 import atomic, cli
 from surgsam2.commands import evaluate as command
 from surgsam2.errors import DatasetError, InputError, OutputError
-from surgsam2.evaluation.bundle import BundleEvaluation
 from surgsam2.tracking import segment
+from surgsam2.workflows.evaluation import BundleEvaluation
 
 
 def run_command(*arguments: object) -> int:

@@ -1,48 +1,13 @@
-"""What the MONAI bundle's `evaluate.json` instantiates: the same evaluation, same report."""
+"""`surgsam2 evaluate` for `evaluate.json`: the same evaluation, the same report."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from surgsam2.errors import InputError
-
-MONAI_OPTIONS = frozenset(
-    (
-        *("run_id", "init_id", "final_id", "meta_file"),
-        *("config_file", "logging_file", "tracking", "args_file"),
-    )
-)
-"""Options of ``python -m monai.bundle run`` itself."""
-
-
-def check_overrides(config_file: str | Path, arguments: Sequence[str] | None = None) -> None:
-    """Refuse ``--name value`` on the command line where the configuration has no such name.
-
-    MONAI takes any name, so that a misspelt option would silently keep its default.
-    arguments: the command line; that of this process when None and it is MONAI's.
-    Raises `InputError`.
-    """
-    if arguments is None:
-        started_by_monai = Path(sys.argv[0]).parts[-3:-1] == ("monai", "bundle")
-        arguments = sys.argv[1:] if started_by_monai else []
-    config_file = Path(config_file)
-    try:
-        known = set(json.loads(config_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{config_file} cannot be read ({error}): is --bundle_root the bundle's folder?"
-        ) from error
-    for argument in arguments:
-        if not argument.startswith("--"):
-            continue
-        name = argument[2:].split("=")[0].replace("#", "::").split("::")[0].replace("-", "_")
-        if name not in known | MONAI_OPTIONS:
-            names = sorted(n for n in known if not n.startswith("_"))
-            raise InputError(f"no option --{name}; there are {', '.join(names)}")
+from surgsam2.evaluation.datasets import Values
+from surgsam2.settings import parse
 
 
 class BundleEvaluation:
@@ -78,9 +43,9 @@ class BundleEvaluation:
             "protocol": protocol,
             "split": str(split) or None,
             "sequences": _as_list(sequences) or None,
-            "values": values,
+            "values": parse(Values, values, "values"),
             "baselines": [name for name in _as_list(baselines) if name != "none"],
-            "seed": int(seed),
+            "seed": parse(int, seed, "seed"),
         }
         self._prompts = ",".join(_as_list(prompts))
         self._models = [

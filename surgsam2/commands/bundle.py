@@ -1,0 +1,59 @@
+"""`surgsam2 bundle`: a model as a MONAI bundle, folder or zip file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from surgsam2.version import __version__
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add `bundle`."""
+    parser = subparsers.add_parser("bundle", help="pack a model as a MONAI bundle")
+    parser.add_argument(
+        "--output", default=f"surgsam2_bundle_v{__version__}.zip",
+        help="zip file, or a folder to be made (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", default="demo", help="known name, checkpoint file or bundle folder (%(default)s)"
+    )
+    parser.add_argument("--config", help="configuration name, if not the model's own")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the bundle; print where it is."""
+    from surgsam2.bundle_files import copy_bundle, zip_bundle
+
+    output = Path(args.output)
+    with TemporaryDirectory() as temporary:
+        source = _bundle_of(args.model, args.config, Path(temporary) / "bundle")
+        if output.suffix == ".zip":
+            zip_bundle(source, output)
+        else:
+            copy_bundle(source, output)
+    print(output)
+    return 0
+
+
+def _bundle_of(name: str, config: str | None, made: Path) -> Path:
+    """The bundle that the model is in already, else one made of it at `made`."""
+    from surgsam2.bundle_files import write_bundle
+    from surgsam2.errors import CheckpointError
+    from surgsam2.model.build import build_network, locate
+    from surgsam2.model.bundle import OWN
+    from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
+    from surgsam2.model.configs import load_config
+
+    weights, own_config, _ = locate(name)
+    if weights is None:
+        raise CheckpointError("the built-in model's weights are missing here")
+    if config is None and (name == "demo" or Path(name).is_dir()):
+        return OWN if name == "demo" else Path(name)
+    state = read_checkpoint(weights)
+    chosen = config or own_config or infer_config(state, weights)
+    load_state(build_network(load_config(chosen), chosen), state, path=weights, config_name=chosen)
+    write_bundle(made, state, chosen)
+    return made

@@ -1,0 +1,79 @@
+"""A MONAI bundle as a model: which weights it holds, and which network they belong to.
+
+Only data is read. A bundle's ``$`` expressions are its author's code; they are never run
+here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from surgsam2.errors import CheckpointError
+
+OWN = Path(__file__).parents[1] / "bundle"
+"""The bundle that comes with this package."""
+CONFIGURATION = Path("configs", "inference.json")
+WEIGHTS = Path("models", "model.pt")
+NETWORK = "surgsam2.workflows.network.frame_network"
+"""What `network_def` of a SurgSAM2 bundle instantiates."""
+
+
+class BundleModel(NamedTuple):
+    """What a bundle says of its model."""
+
+    weights: Path
+    config: str
+    """Name of a network configuration, or the path of the bundle's own YAML file."""
+    image_size: int | None
+    """Side of the network's square input in pixels; None for the configuration's own."""
+
+
+def read_bundle(folder: Path) -> BundleModel:
+    """The model of a bundle folder.
+
+    Raises:
+        CheckpointError: not a bundle, the bundle of another network, or one without weights.
+    """
+    path = folder / CONFIGURATION
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: is a folder, but not a bundle (it has no {CONFIGURATION.as_posix()}); "
+            "give a bundle's folder, or the checkpoint file in it"
+        )
+    try:
+        network = json.loads(path.read_text(encoding="utf-8"))["network_def"]
+        target, config, size = network["_target_"], network["config"], network["image_size"]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: has no network_def of a SurgSAM2 model ({type(error).__name__}: {error}); "
+            "give the checkpoint file and its config instead"
+        ) from error
+    if target != NETWORK:
+        raise CheckpointError(f"{path}: network_def is {target!r}, should be {NETWORK!r}")
+    if not isinstance(config, str) or not config or config[0] in "$@%":
+        raise CheckpointError(
+            f"{path}: the config of network_def must be a plain name, got {config!r}; "
+            "expressions of a bundle are not run"
+        )
+    if size is not None and type(size) is not int:
+        raise CheckpointError(f"{path}: image_size of network_def must be a number, got {size!r}")
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise CheckpointError(f"{weights}: the bundle's weights are missing; copy them there")
+    return BundleModel(weights, config_in(folder, config), size)
+
+
+def config_in(folder: str | Path, config: str) -> str:
+    """A configuration's name as it is; a YAML file of the bundle as a path.
+
+    Raises:
+        CheckpointError: the file lies outside the bundle.
+    """
+    if Path(config).suffix not in (".yaml", ".yml"):
+        return config
+    path = Path(folder) / config
+    if not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise CheckpointError(f"{folder}: its config {config!r} lies outside the bundle")
+    return str(path)

@@ -1,0 +1,115 @@
+"""``python -m monai.bundle run`` made strict: no misspelt option, one line for an error.
+
+MONAI takes any ``--name value``, so a misspelt option would silently keep its default, and
+it reports every error as a traceback. `check_command` stands first in a configuration's
+`initialize` and changes both, for that command only: in Python nothing is changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from surgsam2.errors import InputError, SurgSAM2Error
+
+MONAI_OPTIONS = frozenset(
+    (
+        *("run_id", "init_id", "final_id", "meta_file"),
+        *("config_file", "logging_file", "tracking", "args_file"),
+    )
+)
+"""Options of ``python -m monai.bundle run`` itself."""
+
+
+def check_command(arguments: Sequence[str] | None = None) -> None:
+    """Refuse options that no configuration file of the command has.
+
+    A nested name (``inferer::start``) has to exist too, except below an empty table, which
+    is there to be filled.
+
+    Args:
+        arguments: the command line; None for that of this process, if it is MONAI's
+            command. Then errors are from now on reported in one line, with exit code 2.
+
+    Raises:
+        InputError: naming the option, and those that it may be meant to be.
+    """
+    if arguments is None:
+        if Path(sys.argv[0]).parts[-3:-1] != ("monai", "bundle"):
+            return
+        sys.excepthook = _report
+        arguments = sys.argv[1:]
+    given = dict(_options(arguments))
+    if "args_file" in given:
+        given = {**ConfigParser.load_config_file(given["args_file"]), **given}
+    content = ConfigParser.load_config_files(given.get("config_file", []))
+    for name in sorted(set(given) - MONAI_OPTIONS):
+        _check_name(name, content)
+
+
+def join_processes() -> None:
+    """Under `torchrun`: let only the first process log what is merely of interest.
+
+    Raises:
+        InputError: the process was not started by `torchrun`.
+    """
+    if "RANK" not in os.environ:
+        raise InputError(
+            "multi_gpu_train.json is for several processes: start it with torchrun, or leave it out"
+        )
+    if os.environ["RANK"] != "0":
+        logging.disable(logging.INFO)
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Name and value of every option, as MONAI's command line (Fire) tells them apart."""
+    from fire.parser import DefaultParseValue
+
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        if not re.match(r"--|-[a-zA-Z]", argument):
+            continue
+        name, equals, value = argument.lstrip("-").partition("=")
+        if not equals:
+            value = "".join(arguments[position + 1 : position + 2])
+        yield name.replace("-", "_"), DefaultParseValue(value)
+
+
+def _check_name(name: str, content: Any) -> None:
+    """Whether an option is in the configuration's content; `InputError` if not."""
+    for key in name.lstrip("+").replace("#", "::").split("::"):
+        if content == {} or key.startswith("_"):  # to be filled, or MONAI's own
+            return
+        if isinstance(content, dict) and key in content:
+            content = content[key]
+        elif isinstance(content, list) and key.isdigit() and int(key) < len(content):
+            content = content[int(key)]
+        else:
+            names = [n for n in content if n[0] != "_"] if isinstance(content, dict) else []
+            near = difflib.get_close_matches(key, names, n=3) or sorted(names)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise InputError(f"unknown option --{name}{hint}")
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """As the `surgsam2` command reports errors; others keep their traceback."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, SurgSAM2Error | KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, SurgSAM2Error):
+        print(f"surgsam2: error: {' '.join(str(cause).split())}", file=sys.stderr)
+        raise SystemExit(2)
+    if isinstance(cause, KeyboardInterrupt):
+        print("surgsam2: stopped", file=sys.stderr)
+        raise SystemExit(130)
+    sys.__excepthook__(kind, error, trace)

@@ -1,0 +1,67 @@
+"""The network as MONAI's tools know networks: a picture in, channels out.
+
+Video goes through `surgsam2.tracking`. This is for what takes one picture and has no
+prompts: the checks of the bundle tools, and single frames in MONAI Label.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from surgsam2.model.build import MEAN, STD, build_network
+from surgsam2.model.bundle import config_in
+from surgsam2.model.configs import load_config
+from surgsam2.model.network import SurgSAM2Network
+
+
+class FrameNetwork(SurgSAM2Network):
+    """Segments what lies in the middle of a picture.
+
+    The same network, with the same state dict, as SAM 2's; the prompt is one positive click
+    on the centre.
+    """
+
+    @torch.no_grad()
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits of background and object.
+
+        Args:
+            image: (B, 3, H, W) RGB of 0 to 1, of any size.
+
+        Returns:
+            (B, 2, H, W) float32; channel 0 is 0 everywhere, the object is where channel 1
+            is positive, so that softmax gives the probabilities.
+        """
+        image = image.as_subclass(torch.Tensor)  # MONAI's own kind cannot do all that this can
+        mean, std = (image.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+        side = self.image_size
+        square = F.interpolate(image, size=(side, side), mode="bicubic", antialias=True)
+        normalised = (square.clamp(0, 1) - mean) / std
+        centre = image.new_full((1, 1, 2), side / 2)
+        positive = torch.ones(1, 1, dtype=torch.int32, device=image.device)
+        masks = [
+            self.decode_points(self.encode_image(one[None]), centre, positive).low_res
+            for one in normalised
+        ]
+        logits = F.interpolate(torch.cat(masks).float(), size=image.shape[-2:], mode="bilinear")
+        return torch.cat([torch.zeros_like(logits), logits], dim=1)
+
+
+def frame_network(config: str, image_size: int | None = None, folder: str = ".") -> FrameNetwork:
+    """A `FrameNetwork` in evaluation mode, on the CPU, without trained weights.
+
+    Args:
+        config: name of a network configuration, or a YAML file of one's own in `folder`.
+        image_size: side of the network's square input in pixels; None for the
+            configuration's own.
+        folder: the bundle, where `config` is a file in it.
+
+    Raises:
+        InputError, CheckpointError: as `load_config`, or a file outside of `folder`.
+    """
+    resolved = load_config(config_in(folder, config), image_size)
+    resolved._target_ = f"{__name__}.{FrameNetwork.__name__}"
+    network = build_network(resolved, config)
+    assert isinstance(network, FrameNetwork)
+    return network.eval()
