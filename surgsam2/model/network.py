@@ -8,6 +8,7 @@ of objects as a batch, each with memories of its own.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,11 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
+from surgsam2.model import fast
+from surgsam2.model.fast import image as fast_image
+from surgsam2.model.fast import memory_attention as fast_attention
+from surgsam2.model.fast import memory_encoder as fast_memory
+from surgsam2.model.fast.products import FastLinear
 from surgsam2.model.pruning import EFP
 
 
@@ -74,6 +80,17 @@ class SurgSAM2Network(SAM2Base):
 
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:
         """(1, 3, S, S) float32 normalised image to features."""
+        encoder = self.image_encoder
+        if (
+            len(images) == 1
+            and fast.usable(images)
+            and fast_image.supports(encoder, self.image_size)
+        ):
+            maps = fast_image.encode(encoder, self.sam_mask_decoder, images)
+            position = encoder.neck.position_encoding(maps.coarse)
+            height, width = maps.coarse.shape[2:]
+            tokens, position = (x.flatten(2).permute(2, 0, 1) for x in (maps.coarse, position))
+            return ImageFeatures(tokens, position, maps.finer, (height, width))
         _, tokens, positions, sizes = self._prepare_backbone_features(self.forward_image(images))
         high_res = [
             x.permute(1, 2, 0).view(x.size(1), x.size(2), *size)
@@ -82,14 +99,19 @@ class SurgSAM2Network(SAM2Base):
         return ImageFeatures(tokens[-1], positions[-1], high_res, sizes[-1])
 
     def decode_points(
-        self, features: ImageFeatures, points: torch.Tensor, labels: torch.Tensor
+        self,
+        features: ImageFeatures,
+        points: torch.Tensor,
+        labels: torch.Tensor,
+        previous: torch.Tensor | None = None,
     ) -> Decoded:
-        """A first mask from clicks or a box, without memory.
+        """A mask from clicks or a box, without memory.
 
         Args:
             points: (1, P, 2) float32 in the network's square input, x before y.
             labels: (1, P) int32: 1 and 0 for positive and negative clicks, 2 and 3
                 for the top left and bottom right corner of a box.
+            previous: (1, 1, S/4, S/4) float32 logits of the mask that the clicks correct.
         """
         point_inputs = {"point_coords": points, "point_labels": labels}
         return self._decode(
@@ -97,6 +119,7 @@ class SurgSAM2Network(SAM2Base):
             self._without_memory(features),
             self._use_multimask(True, point_inputs),
             point_inputs=point_inputs,
+            mask_inputs=previous,
         )
 
     def candidate_masks(
@@ -170,13 +193,24 @@ class SurgSAM2Network(SAM2Base):
             tokens.append(pointers)
             positions.append(encoded.repeat_interleave(split, dim=1).transpose(0, 1))
             pointer_tokens = pointers.shape[0]
-        conditioned = self.memory_attention(
-            curr=[features.tokens_for(batch)],
-            curr_pos=[features.position.expand(-1, batch, -1)],
-            memory=torch.cat(tokens),
-            memory_pos=torch.cat(positions),
-            num_obj_ptr_tokens=pointer_tokens,
-        )
+        memories, encodings = torch.cat(tokens), torch.cat(positions)
+        if _one_frame(features) and fast_attention.supports(self.memory_attention):
+            conditioned = fast_attention.attend(
+                self.memory_attention,
+                features.tokens[:, 0],
+                features.position[:, 0],
+                memories.transpose(0, 1),
+                encodings.transpose(0, 1),
+                pointer_tokens,
+            ).transpose(0, 1)
+        else:
+            conditioned = self.memory_attention(
+                curr=[features.tokens_for(batch)],
+                curr_pos=[features.position.expand(-1, batch, -1)],
+                memory=memories,
+                memory_pos=encodings,
+                num_obj_ptr_tokens=pointer_tokens,
+            )
         return self._as_map(conditioned, features.size)
 
     def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:
@@ -190,14 +224,31 @@ class SurgSAM2Network(SAM2Base):
         high_res = decoded.high_res
         if prompted:  # SAM 2 encodes what the user saw: the low-resolution mask, enlarged
             high_res = F.interpolate(decoded.low_res, size=high_res.shape[-2:], mode="bilinear")
-        maps, _ = self._encode_new_memory(
-            [features.tokens_for(len(high_res))],
-            [features.size],
-            high_res,
-            decoded.presence_logits,
-            is_mask_from_pts=prompted,
-        )
+        if _one_frame(features) and fast_memory.supports(self.memory_encoder):
+            maps = fast_memory.encode(
+                self.memory_encoder,
+                features.tokens[:, 0],
+                features.size,
+                self._mask_for_memory(high_res, prompted),
+            )
+            if self.no_obj_embed_spatial is not None:
+                absent = (decoded.presence_logits <= 0)[..., None, None]
+                maps = torch.where(absent, maps + self.no_obj_embed_spatial[..., None, None], maps)
+        else:
+            maps, _ = self._encode_new_memory(
+                [features.tokens_for(high_res.shape[0])],
+                [features.size],
+                high_res,
+                decoded.presence_logits,
+                is_mask_from_pts=prompted,
+            )
         return maps.to(torch.bfloat16)
+
+    def _mask_for_memory(self, high_res: torch.Tensor, prompted: bool) -> torch.Tensor:
+        """Mask logits as the memory encoder wants them."""
+        binary = prompted and self.binarize_mask_from_pts_for_mem_enc
+        mask = (high_res > 0).float() if binary else high_res.sigmoid()
+        return mask * self.sigmoid_scale_for_mem_enc + self.sigmoid_bias_for_mem_enc
 
     def _decode(
         self,
@@ -206,12 +257,13 @@ class SurgSAM2Network(SAM2Base):
         multimask: bool,
         **prompts: Any,
     ) -> Decoded:
-        heads = self._forward_sam_heads(
-            backbone_features=conditioned,
-            high_res_features=features.high_res_for(len(conditioned)),
-            multimask_output=multimask,
-            **prompts,
-        )
+        with FastLinear() if fast.usable(conditioned) else nullcontext():
+            heads = self._forward_sam_heads(
+                backbone_features=conditioned,
+                high_res_features=features.high_res_for(conditioned.shape[0]),
+                multimask_output=multimask,
+                **prompts,
+            )
         return self._decoded(heads, multimask)
 
     @staticmethod
@@ -244,6 +296,11 @@ class SurgSAM2Network(SAM2Base):
             return ages.new_zeros(*ages.shape, self.mem_dim)
         dim = self.hidden_dim if self.proj_tpos_enc_in_obj_ptrs else self.mem_dim
         return self.obj_ptr_tpos_proj(get_1d_sine_pe(ages / max_pointer_age, dim=dim))
+
+
+def _one_frame(features: ImageFeatures) -> bool:
+    """Whether the fast functions may take them; a training batch has a frame per object."""
+    return features.tokens.shape[1] == 1 and fast.usable(features.tokens)
 
 
 def _sequence_first(maps: torch.Tensor) -> torch.Tensor:

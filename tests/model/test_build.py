@@ -107,7 +107,7 @@ def test_known_weights_are_found_and_their_config_is_the_names(
     """Without building the large network: only where file and configuration come from."""
     monkeypatch.setenv("SURGSAM2_CACHE", str(tmp_path))
     (tmp_path / "sam2.1_hiera_large.pt").touch()
-    path, config = build._locate(f"sam2.1-hiera-large{suffix}")
+    path, config, _ = build.locate(f"sam2.1-hiera-large{suffix}")
     assert path == tmp_path / "sam2.1_hiera_large.pt"
     assert config == f"sam2.1-hiera-large{suffix or '-512'}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import socket
 import threading
@@ -14,7 +15,8 @@ import pytest
 import torch
 
 from surgsam2.errors import DownloadError, InputError
-from surgsam2.model import zoo
+from surgsam2.lock import exclusive
+from surgsam2.model import transfer, zoo
 from surgsam2.model.configs import config_names
 
 NAME = "sam2.1-hiera-tiny"
@@ -46,8 +48,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/garbled":
             self.wfile.write(b"this is not HTTP\r\n\r\n")
             return
+        if self.path == "/unsafe":
+            self.send_response(302)
+            self.send_header("Location", "ftp://127.0.0.1/x.pt")
+            self.end_headers()
+            return
         body = b"<html>please log in</html>" if self.path == "/login" else CHECKPOINT
-        self.send_response(200)
+        asked = self.headers.get("Range")
+        if asked and self.path in ("/good", "/swapped"):
+            begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if begin >= len(body):
+                self.send_error(416)
+                return
+            body = body[begin:] if self.path == "/good" else b"x" * (len(body) - begin)
+            self.send_response(206)
+        else:
+            self.send_response(200)
         if self.path == "/chunked":
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
@@ -82,6 +98,7 @@ def server(requests: list[str]) -> Iterator[str]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "a" / "cache"
     monkeypatch.setenv("SURGSAM2_CACHE", str(folder))
+    monkeypatch.setattr(transfer, "_SCHEMES", ("https", "http"))  # of the server stand-in
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     return folder
@@ -91,9 +108,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def served_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Puts another address into the list of known checkpoints."""
     known = zoo.known_checkpoints()
+    sha256 = hashlib.sha256(CHECKPOINT).hexdigest()
 
     def put(url: str) -> None:
-        changed = known | {NAME: replace(known[NAME], url=url)}
+        changed = known | {NAME: replace(known[NAME], url=url, sha256=sha256)}
         monkeypatch.setattr(zoo, "known_checkpoints", lambda: changed)
 
     return put
@@ -107,8 +125,12 @@ def refusal(cache: Path, url: str) -> str:
     assert message.startswith(f"could not download {url} (")
     assert message.endswith(f"fetch the file by hand and put it at {cache / FILENAME}")
     assert isinstance(caught.value, OSError)
-    assert not cache.exists() or not list(cache.iterdir())
+    assert not (cache / FILENAME).exists()
     return message
+
+
+def files_in(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.name != "download.lock")
 
 
 def test_the_list() -> None:
@@ -119,6 +141,9 @@ def test_the_list() -> None:
     assert len({entry.filename for entry in known.values()}) == len(known)
     urls = [entry.url for entry in known.values() if entry.url is not None]
     assert len(urls) == len(set(urls)) == 8
+    sums = {entry.sha256 for entry in known.values() if entry.url is not None}
+    assert len(sums) == 8
+    assert all(len(bytes.fromhex(text or "")) == 32 for text in sums)
     for url in urls:
         assert url.startswith("https://dl.fbaipublicfiles.com/segment_anything_2/")
     assert known["sam2-hiera-base-plus"].url == f"{zoo._PUBLIC}/072824/sam2_hiera_base_plus.pt"
@@ -163,7 +188,7 @@ def test_a_complete_file(
     path = zoo.download(f"{NAME}-1024")
     assert path == cache / FILENAME
     assert path.read_bytes() == CHECKPOINT
-    assert list(cache.iterdir()) == [path]
+    assert files_in(cache) == [FILENAME]
     count = len(requests)
     assert zoo.download(NAME) == path
     assert len(requests) == count, "fetched again although it was there"
@@ -176,7 +201,8 @@ def test_a_complete_file(
         ("short", f"got {len(CHECKPOINT) // 2} of {len(CHECKPOINT)} bytes"),
         ("chunked", "IncompleteRead"),
         ("garbled", "this is not HTTP"),
-        ("login", "what came is not a checkpoint"),
+        ("login", "what came is not the published file: its SHA-256 differs"),
+        ("unsafe", "ftp://127.0.0.1/x.pt is not an https address"),
     ],
 )
 def test_transfers_that_fail(
@@ -197,25 +223,81 @@ def test_nobody_answers(cache: Path, served_at: Callable[[str], None]) -> None:
 def test_silence_ends(
     cache: Path, served_at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zoo, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(transfer, "_TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.pt"
         served_at(url)
         assert "timed out" in refusal(cache, url)
 
 
-def test_ctrl_c_leaves_nothing_behind(
+@pytest.mark.parametrize("kept", [1, 1000, len(CHECKPOINT) - 1])
+def test_an_interrupted_transfer_is_continued(
+    kept: int, server: str, cache: Path, served_at: Callable[[str], None]
+) -> None:
+    cache.mkdir(parents=True)
+    (cache / f"{FILENAME}.part").write_bytes(CHECKPOINT[:kept])
+    served_at(f"{server}/good")
+    assert zoo.download(NAME).read_bytes() == CHECKPOINT
+    assert files_in(cache) == [FILENAME]
+
+
+def test_a_failed_transfer_keeps_what_came(
+    server: str, cache: Path, served_at: Callable[[str], None]
+) -> None:
+    served_at(f"{server}/short")
+    refusal(cache, f"{server}/short")
+    assert (cache / f"{FILENAME}.part").read_bytes() == CHECKPOINT[: len(CHECKPOINT) // 2]
+    served_at(f"{server}/good")
+    assert zoo.download(NAME).read_bytes() == CHECKPOINT
+
+
+@pytest.mark.parametrize("page", ["unsized", "good"])
+def test_servers_that_do_not_continue(
+    page: str, server: str, cache: Path, served_at: Callable[[str], None]
+) -> None:
+    """One sends everything again, one says that there is nothing after the end."""
+    cache.mkdir(parents=True)
+    (cache / f"{FILENAME}.part").write_bytes(b"x" * len(CHECKPOINT))
+    served_at(f"{server}/{page}")
+    assert zoo.download(NAME).read_bytes() == CHECKPOINT
+
+
+def test_a_file_that_changed_in_between_does_not_verify(
+    server: str, cache: Path, served_at: Callable[[str], None]
+) -> None:
+    cache.mkdir(parents=True)
+    (cache / f"{FILENAME}.part").write_bytes(CHECKPOINT[:100])
+    served_at(f"{server}/swapped")
+    assert "its SHA-256 differs" in refusal(cache, f"{server}/swapped")
+    assert files_in(cache) == [], "what is wrong would be continued for ever"
+
+
+def test_only_https(
+    cache: Path, served_at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_SCHEMES", ("https",))
+    for url in ("http://127.0.0.1/x.pt", "file:///etc/passwd"):
+        served_at(url)
+        assert "is not an https address" in refusal(cache, url)
+
+
+def test_a_stream_without_end(
     server: str, cache: Path, served_at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(url: str, target: Path) -> None:
-        target.write_bytes(b"half")
-        raise KeyboardInterrupt
-
+    monkeypatch.setattr(transfer, "MAX_BYTES", 1000)
     served_at(f"{server}/good")
-    monkeypatch.setattr(zoo, "_fetch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    assert "more than 1000 bytes came" in refusal(cache, f"{server}/good")
+
+
+def test_two_downloads_at_once(server: str, cache: Path, served_at: Callable[[str], None]) -> None:
+    served_at(f"{server}/good")
+    cache.mkdir(parents=True)
+    with (
+        exclusive(cache / "download.lock"),
+        pytest.raises(DownloadError, match=r"another download into .* is under way"),
+    ):
         zoo.download(NAME)
-    assert not list(cache.iterdir())
+    assert zoo.download(NAME).is_file()
 
 
 def test_a_cache_that_cannot_be_written(

@@ -1,0 +1,1 @@
+"""How fast the engine is, against `sam2` and against what the machine's arithmetic allows."""

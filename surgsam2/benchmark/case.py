@@ -1,0 +1,69 @@
+"""One thing to be timed: a subject on a clip with a number of objects."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from surgsam2.errors import InputError
+
+OURS = "surgsam2"
+BASELINES = {
+    "sam2": "sam2's own video predictor: the same weights, frames and pruning",
+    "per-object": "the same, each object in a run of its own, as the authors' evaluation does",
+}
+"""What the engine is compared with."""
+
+STAGES = (
+    "decode",
+    "preprocessing",
+    "encoder",
+    "memory attention",
+    "decoder",
+    "memory encoder",
+    "postprocessing",
+    "writing",
+)
+"""In the order in which a frame passes them."""
+
+WARM_UP = 7
+"""Frames at the start that do not count: from the next one on, the bank of 7 memories is full."""
+MAX_OBJECTS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What one process runs.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    subject: str
+    """`OURS`, or one of `BASELINES`."""
+    config: str
+    checkpoint: str | None
+    """File or known name; None takes untrained weights, which are as fast."""
+    pruning: str
+    objects: int
+    frames: int
+    video: str
+    """File that holds the frames."""
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    """Threads of the arithmetic; 0 leaves it to PyTorch."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.objects <= MAX_OBJECTS:
+            raise InputError(f"objects must be 1 to {MAX_OBJECTS}, got {self.objects}")
+        if self.frames <= WARM_UP:
+            raise InputError(
+                f"frames must be more than {WARM_UP}, which are the warm-up; got {self.frames}"
+            )
+        if self.threads < 0:
+            raise InputError(f"threads must be 0 (PyTorch's choice) or more, got {self.threads}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; ``Case(**data)`` is the case again."""
+        return asdict(self)

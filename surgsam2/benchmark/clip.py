@@ -1,0 +1,52 @@
+"""The frames and prompts that are timed, the same for every subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from surgsam2.atomic import writing
+from surgsam2.data import generate_clip
+from surgsam2.prompts import PromptSet
+
+DISTINCT = 16
+"""Generated frames; longer clips play them forward and backward over and over."""
+_GRID = 4
+
+
+def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
+    """Write an H.264 clip of `frames` frames; `size` is (width, height), both even.
+
+    Raises:
+        InputError: a size that the generator refuses.
+        OutputError: the file cannot be written.
+    """
+    clip = generate_clip(1, frames=min(frames, DISTINCT), size=size)
+    pictures = [picture for _, picture, _ in clip.frames()]
+    pictures += pictures[-2:0:-1]
+    with writing(path), av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "18", "preset": "veryfast"}
+        for index in range(frames):
+            picture = pictures[index % len(pictures)]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def make_prompts(objects: int, size: tuple[int, int]) -> PromptSet:
+    """Discs on a grid, shown as masks on frame 0. `objects`: 1 to 16."""
+    width, height = size
+    radius = max(2, min(size) // (3 * _GRID))
+    prompts = PromptSet()
+    for number in range(objects):
+        row, column = divmod(number, _GRID)
+        centre = (width * (2 * column + 1) // (2 * _GRID), height * (2 * row + 1) // (2 * _GRID))
+        mask = np.zeros((height, width), np.uint8)
+        cv2.circle(mask, centre, radius, 1, -1)
+        prompts.add(object_id=number + 1, frame=0, mask=mask.astype(bool))
+    return prompts

@@ -1,0 +1,247 @@
+"""The whole benchmark: every case with every subject, taking turns, as one record.
+
+Other work on the machine and its changing clock hit all subjects alike when they take
+turns, so ratios within one run can be trusted where single times cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+
+from surgsam2.benchmark.agreement import compare_masks
+from surgsam2.benchmark.case import BASELINES, OURS, WARM_UP, Case
+from surgsam2.benchmark.clip import write_clip
+from surgsam2.benchmark.first_mask import seconds_to_first_mask
+from surgsam2.benchmark.machine import describe_machine
+from surgsam2.errors import DeviceError, InputError
+from surgsam2.model.configs import load_config
+
+Record = dict[str, Any]
+Progress = Callable[[str], None]
+Measure = Callable[[Case, bool, Path | None], Record]
+"""Case, whether by stages, folder that keeps the masks -> figures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is measured.
+
+    Raises:
+        InputError: an empty list, or a number out of range.
+    """
+
+    configs: Sequence[str] = ("surgsam2-hiera-small-512",)
+    checkpoint: str | None = None
+    """Weights for every config; None takes untrained ones, which are as fast."""
+    prunings: Sequence[str] = ("capped",)
+    objects: Sequence[int] = (1, 2, 4, 8, 16)
+    baselines: Mapping[str, Sequence[int]] = field(
+        default_factory=lambda: {"sam2": (1, 4, 8), "per-object": (4,)}
+    )
+    """Baseline -> the numbers of objects it runs with too; with many it takes long."""
+    frames: int = 24
+    repeats: int = 3
+    lengths: Sequence[int] = ()
+    """Numbers of frames for the growth of memory, with the built-in model and one object."""
+    size: tuple[int, int] = (1280, 720)
+    """Width and height of the clip in pixels."""
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("configs", "prunings", "objects"):
+            if not getattr(self, name):
+                raise InputError(f"{name} must not be empty")
+        if self.repeats < 1:
+            raise InputError(f"repeats must be at least 1, got {self.repeats}")
+        unknown = [name for name in self.baselines if name not in BASELINES]
+        if unknown:
+            raise InputError(f"baseline must be {' or '.join(BASELINES)}, got {unknown[0]!r}")
+        for name, numbers in self.baselines.items():
+            if missing := set(numbers) - set(self.objects):
+                raise InputError(
+                    f"baseline {name} is to run with {min(missing)} objects, which the engine does "
+                    f"not; add it to objects ({', '.join(map(str, self.objects))})"
+                )
+        for side in self.size:
+            if side < 32 or side % 2:
+                raise InputError(f"size must be even and at least 32x32 pixels, got {self.size}")
+
+    def cases(self, video: str) -> Iterator[list[Case]]:
+        """The cases that take turns: the engine first, then its baselines."""
+        for config, pruning, objects in product(self.configs, self.prunings, self.objects):
+            ours = self._case(config, video, self.frames, pruning, objects)
+            others = [name for name, numbers in self.baselines.items() if objects in numbers]
+            yield [ours, *(replace(ours, subject=name) for name in others)]
+
+    def length_cases(self, videos: dict[int, str]) -> Iterator[Case]:
+        """The engine alone on clips of growing length."""
+        for length in self.lengths:
+            case = self._case("demo", videos[length], length, self.prunings[0], 1)
+            yield replace(case, checkpoint="demo")
+
+    def _case(self, config: str, video: str, frames: int, pruning: str, objects: int) -> Case:
+        return Case(
+            subject=OURS,
+            config=config,
+            checkpoint=self.checkpoint,
+            pruning=pruning,
+            objects=objects,
+            frames=frames,
+            video=video,
+            device=self.device,
+            dtype=self.dtype,
+            threads=self.threads,
+        )
+
+
+def run_plan(
+    plan: Plan,
+    folder: Path,
+    progress: Progress = lambda text: None,
+    measure: Measure | None = None,
+) -> Record:
+    """Carry out a plan. `folder` (it exists) takes clips, untrained weights and masks meanwhile.
+
+    Args:
+        measure: how a case is measured; None measures each in a process of its own.
+
+    Raises:
+        InputError, CheckpointError, DeviceError: what the plan asks for cannot be run.
+    """
+    clip = folder / "clip.mp4"
+    videos = {length: str(folder / f"clip-{length}.mp4") for length in plan.lengths}
+    measure = measure or measure_in_process
+    groups = list(plan.cases(str(clip)))  # every number is checked before anything is run
+    lengths = list(plan.length_cases(videos))
+    configs = {name: load_config(name) for name in plan.configs}
+    write_clip(clip, plan.frames, plan.size)
+    weights = {}
+    if plan.checkpoint is None:
+        for number, (name, config) in enumerate(configs.items()):
+            weights[name] = str(_untrained(config, folder / f"untrained-{number}.pt"))
+
+    def measured(case: Case, *, stages: bool = False, masks: Path | None = None) -> Record:
+        progress(f"{case.subject}, {case.config}, {case.objects} objects, {case.frames} frames")
+        ready = replace(case, checkpoint=case.checkpoint or weights[case.config])
+        return measure(ready, stages, masks)
+
+    runs, stages, agreement = [], [], []
+    for group in groups:
+        runs += _take_turns(group, plan.repeats, measured)
+        in_stages = [case for case in group if case.subject in (OURS, "sam2")]
+        masks = [folder / f"masks-{case.subject}" for case in in_stages]
+        for case, kept in zip(in_stages, masks, strict=True):
+            stages.append({**_facts(case), **measured(case, stages=True, masks=kept)})
+        if len(in_stages) > 1:
+            compared = compare_masks(*(kept / "masks" for kept in masks))
+            agreement.append({**_facts(in_stages[1]), **compared})
+    growth = []
+    for case in lengths:
+        write_clip(Path(case.video), case.frames, plan.size)
+        growth.append({**_facts(case), **_summary([measured(case)])})
+        Path(case.video).unlink()
+    progress("first mask of surgsam2 segment")
+    first = seconds_to_first_mask(clip, folder / "first", plan.device)
+    device = stages[0]["device"]
+    return {
+        "kind": "surgsam2 benchmark",
+        "machine": {**describe_machine(device), "threads": stages[0]["threads"]},
+        "dtype": stages[0]["dtype"],
+        "weights": "untrained" if plan.checkpoint is None else Path(plan.checkpoint).name,
+        "size": list(plan.size),
+        "frames": plan.frames,
+        "warm_up_frames": WARM_UP,
+        "repeats": plan.repeats,
+        "rates": _best_rates(stages),
+        "runs": runs,
+        "stages": stages,
+        "agreement": agreement,
+        "lengths": growth,
+        "first_mask_seconds": first,
+    }
+
+
+def _take_turns(
+    group: Sequence[Case], repeats: int, measured: Callable[[Case], Record]
+) -> list[Record]:
+    taken: list[list[Record]] = [[] for _ in group]
+    for _ in range(repeats):
+        for case, results in zip(group, taken, strict=True):
+            results.append(measured(case))
+    return [
+        {**_facts(case), **_summary(results)} for case, results in zip(group, taken, strict=True)
+    ]
+
+
+def _facts(case: Case) -> Record:
+    keys = ("subject", "pruning", "objects", "frames")
+    return {**{key: getattr(case, key) for key in keys}, "config": Path(case.config).name}
+
+
+def _summary(results: Sequence[Record]) -> Record:
+    """Over all frames of all repetitions; FPS is that of the median repetition."""
+    wall = np.concatenate([result["wall_ms"] for result in results])
+    cpu = np.concatenate([result["cpu_ms"] for result in results])
+    p50, p95, p99 = np.percentile(wall, (50, 95, 99))
+    return {
+        "fps": float(np.median([1000 / np.mean(result["wall_ms"]) for result in results])),
+        "p50_ms": float(p50),
+        "p95_ms": float(p95),
+        "p99_ms": float(p99),
+        "cpu_ms": float(np.median(cpu)),
+        "peak_mb": _most(result["peak_mb"] for result in results),
+        "gpu_peak_mb": _most(result["gpu_peak_mb"] for result in results),
+    }
+
+
+def _most(values: Iterator[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _best_rates(stages: Sequence[Record]) -> dict[str, float]:
+    """The fastest that each kind of matrix product was seen to be in the whole run."""
+    kinds = {kind for each in stages for kind in each["rates"]}
+    return {kind: max(each["rates"].get(kind, 0.0) for each in stages) for kind in sorted(kinds)}
+
+
+def _untrained(config: Any, path: Path) -> Path:
+    torch.manual_seed(0)
+    torch.save({"model": instantiate(config).state_dict()}, path)
+    return path
+
+
+def measure_in_process(case: Case, stages: bool, masks: Path | None) -> Record:
+    """`child.measure` in a new process. `masks`: folder that keeps the label PNGs.
+
+    Raises:
+        DeviceError: the process failed; its own words say why.
+    """
+    request = {**case.to_json(), "stages": stages, "masks": None if masks is None else str(masks)}
+    done = subprocess.run(
+        [sys.executable, "-m", "surgsam2.benchmark.child"],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise DeviceError(
+            f"{case.subject} with {case.config}, {case.objects} objects, could not be measured: "
+            f"{lines[-1]}"
+        )
+    answer: Record = json.loads(done.stdout)
+    return answer

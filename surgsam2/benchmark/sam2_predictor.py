@@ -1,0 +1,82 @@
+"""The baseline: `sam2`'s own video predictor, with the engine's weights and pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from sam2.sam2_video_predictor import SAM2VideoPredictor
+
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.pruning import EFP
+from surgsam2.prompts import PromptSet
+from surgsam2.video import Video
+
+
+def make_predictor(model: SurgSAM2Model) -> SAM2VideoPredictor:
+    """`sam2`'s predictor with the model's configuration, weights, device and pruning."""
+    config = OmegaConf.create(model.config)
+    config["_target_"] = "sam2.sam2_video_predictor.SAM2VideoPredictor"
+    predictor = instantiate(config, _recursive_=True).eval()
+    predictor.load_state_dict(model.network.state_dict())
+    if model.pruning.form != "off":
+        _prune(predictor, model.pruning)
+    return predictor.to(model.device)
+
+
+def open_session(
+    predictor: SAM2VideoPredictor, model: SurgSAM2Model, video: Video, frames: int
+) -> Any:
+    """Its session, with the first `frames` frames loaded in advance as it does itself.
+
+    It reads folders of JPEGs; the frames of a video file reach it decoded and preprocessed
+    by us, which is the same work.
+    """
+    images = torch.cat([model.preprocess(frame) for _, frame in video.frames(0, frames)])
+    loaded = (images, video.height, video.width)
+    with mock.patch("sam2.sam2_video_predictor.load_video_frames", return_value=loaded):
+        return predictor.init_state(video.source)
+
+
+def propagate(
+    predictor: SAM2VideoPredictor, session: Any, prompts: PromptSet
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Show the prompts (masks on frame 0), then track: frame index, (N, H, W) logits."""
+    predictor.reset_state(session)
+    for obj in prompts:
+        for prompt in obj.prompts:
+            predictor.add_new_mask(session, prompt.frame, obj.id, prompt.mask)
+    for index, _, logits in predictor.propagate_in_video(session):
+        yield index, logits[:, 0]
+
+
+def _prune(predictor: SAM2VideoPredictor, pruning: EFP) -> None:
+    """Efficient Frame Pruning on the memories that `sam2` gathered, before it attends."""
+    attention = predictor.memory_attention
+    attend = attention.forward
+
+    def forward(
+        *, curr: Any, curr_pos: Any, memory: Any, memory_pos: Any, num_obj_ptr_tokens: int
+    ) -> torch.Tensor:
+        positions = curr[0].shape[0]
+        spatial = memory.shape[0] - num_obj_ptr_tokens
+        maps = memory[:spatial, 0].unflatten(0, (-1, positions))
+        kept = pruning.select(maps.transpose(1, 2)[None], predictor.num_maskmem)[0]
+
+        def chosen(tokens: torch.Tensor) -> torch.Tensor:
+            frames = tokens[:spatial].unflatten(0, (-1, positions))[kept]
+            return torch.cat([frames.flatten(0, 1), tokens[spatial:]])
+
+        return attend(
+            curr=curr,
+            curr_pos=curr_pos,
+            memory=chosen(memory),
+            memory_pos=chosen(memory_pos),
+            num_obj_ptr_tokens=num_obj_ptr_tokens,
+        )
+
+    attention.forward = forward

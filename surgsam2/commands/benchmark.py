@@ -1,0 +1,118 @@
+"""`surgsam2 benchmark`: speed and memory, against `sam2` and the machine's own limit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from surgsam2.errors import InputError
+
+EPILOG = """\
+examples:
+  surgsam2 benchmark --output OUT
+  surgsam2 benchmark --output OUT --config demo --model demo --lengths 500,10000
+  surgsam2 benchmark --record OUT/benchmark.json --output docs
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add `benchmark`."""
+    parser = subparsers.add_parser(
+        "benchmark",
+        help="speed and memory, compared with sam2's own predictor",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EPILOG,
+    )
+    parser.add_argument(
+        "--output", required=True, help="folder for benchmark.json, performance.md and plots"
+    )
+    parser.add_argument("--record", help="write the page of this benchmark.json; nothing is run")
+    parser.add_argument("--model", help="weights for every config (untrained: as fast)")
+    parser.add_argument(
+        "--config", default="surgsam2-hiera-small-512", help="comma-separated (%(default)s)"
+    )
+    parser.add_argument(
+        "--pruning", default="capped", help="capped, full-bank, off, comma-separated (%(default)s)"
+    )
+    parser.add_argument("--objects", default="1,2,4,8,16", help="numbers of objects (%(default)s)")
+    parser.add_argument(
+        "--baseline", action="append", metavar="NAME=NUMBERS",
+        help="sam2 or per-object, and the numbers of objects it runs with too; may be repeated "
+        "(sam2=1,4,8 per-object=4); none",
+    )  # fmt: skip
+    parser.add_argument("--frames", type=int, default=24, help="length of the clip (%(default)s)")
+    parser.add_argument("--size", default="1280x720", help="of the clip, in pixels (%(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="turns that every subject takes (%(default)s)"
+    )
+    parser.add_argument(
+        "--lengths", default="", help="numbers of frames for the growth of memory, e.g. 500,10000"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (%(default)s)")
+    parser.add_argument(
+        "--dtype", default="auto", help="auto, float32, bfloat16, float16 (%(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of the arithmetic; 0: PyTorch's choice"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure (or read a record), write the files, print the page."""
+    from surgsam2.benchmark.files import RECORD, read_record, write_benchmark
+    from surgsam2.benchmark.runner import Plan, run_plan
+    from surgsam2.evaluation.report import report_folder
+
+    folder = Path(args.output)
+    if args.record:
+        record = read_record(Path(args.record))
+    else:
+        plan = Plan(
+            configs=_names(args.config),
+            checkpoint=args.model,
+            prunings=_names(args.pruning),
+            objects=_numbers("objects", args.objects),
+            baselines=_baselines(args.baseline or ["sam2=1,4,8", "per-object=4"]),
+            frames=args.frames,
+            repeats=args.repeats,
+            lengths=_numbers("lengths", args.lengths),
+            size=_size(args.size),
+            device=args.device,
+            dtype=args.dtype,
+            threads=args.threads,
+        )
+        with report_folder(folder), tempfile.TemporaryDirectory() as scratch:
+            record = run_plan(plan, Path(scratch), lambda text: print(text, file=sys.stderr))
+    page = write_benchmark(record, folder)
+    print(page.read_text(encoding="utf-8"))
+    print(f"written: {page}, {folder / RECORD}")
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _baselines(options: list[str]) -> dict[str, list[int]]:
+    if options == ["none"]:
+        return {}
+    pairs = [option.partition("=") for option in options]
+    return {name.strip(): _numbers("baseline", numbers) for name, _, numbers in pairs}
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in _names(text)]
+    except ValueError as error:
+        raise InputError(f"--{option} takes whole numbers like 1,2,4, got {text!r}") from error
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise InputError(f"--size takes WIDTHxHEIGHT like 1280x720, got {text!r}") from error
+    return width, height

@@ -1,0 +1,108 @@
+"""The image encoder's trunk, Hiera, without computing its padding."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from sam2.modeling.backbones.hieradet import Hiera, MultiScaleAttention, MultiScaleBlock
+from torch import Tensor
+
+from surgsam2.model.fast.constants import remembered
+from surgsam2.model.fast.products import attention, through
+from surgsam2.model.fast.windows import Group, Windows, back, change, order
+
+
+def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
+    """What ``trunk(images)`` gives, channels last.
+
+    Args:
+        images: (1, 3, S, S) float32.
+
+    Returns:
+        A map (H, W, C) at the end of each stage.
+    """
+    embedded = trunk.patch_embed(images)[0]
+    height, width = embedded.shape[:2]
+    position = remembered(
+        trunk,
+        f"position {height}x{width}",
+        (trunk.pos_embed, trunk.pos_embed_window),
+        lambda: trunk._get_pos_embed((height, width))[0],
+    )
+    windows = Windows(height, width, trunk.window_spec[0])
+    tokens = (embedded + position).flatten(0, 1)[order(windows)]
+    maps = []
+    for index, block in enumerate(trunk.blocks):
+        if block.window_size not in (0, windows.size):
+            wanted = Windows(windows.height, windows.width, block.window_size)
+            tokens, windows = tokens[change(windows, wanted)], wanted
+        tokens = _block(block, tokens, windows)
+        if block.q_stride:
+            windows = windows.halved()
+        if index in trunk.stage_ends:
+            maps.append(tokens[back(windows)].unflatten(0, (windows.height, windows.width)))
+    return maps
+
+
+def _block(block: MultiScaleBlock, tokens: Tensor, windows: Windows) -> Tensor:
+    normed = block.norm1(tokens)
+    shortcut = tokens
+    if block.dim != block.dim_out:
+        shortcut = through(block.proj, normed)
+        if block.q_stride:
+            shortcut = torch.cat([_pool(shortcut[g.tokens], g) for g in windows.groups()])
+    tokens = shortcut + _attend(block.attn, normed, windows, everywhere=block.window_size == 0)
+    first, second = block.mlp.layers
+    return tokens + through(second, through(first, block.norm2(tokens), "gelu"))
+
+
+def _attend(
+    attn: MultiScaleAttention, tokens: Tensor, windows: Windows, *, everywhere: bool
+) -> Tensor:
+    joint = through(attn.qkv, tokens)
+    query, key, value = joint.view(len(tokens), 3, attn.num_heads, -1).unbind(1)
+    if everywhere:
+        if attn.q_pool:
+            query = torch.cat([_pool(query[g.tokens], g) for g in windows.groups()])
+        heads = range(attn.num_heads)
+        mixed = torch.cat([attention(query[:, h], key[:, h], value[:, h]) for h in heads], dim=-1)
+        return through(attn.proj, mixed)
+    parts = []
+    for group in windows.groups():
+        q, k, v = (x[group.tokens] for x in (query, key, value))
+        if attn.q_pool:
+            q = _pool(q, group)
+        parts.append(_attend_in_windows(attn, q, k, v, group, windows.size))
+    return through(attn.proj, torch.cat(parts))
+
+
+def _attend_in_windows(
+    attn: MultiScaleAttention, q: Tensor, k: Tensor, v: Tensor, group: Group, size: int
+) -> Tensor:
+    """(tokens, heads, D) of a group to (tokens, heads * D)."""
+    q, k, v = (x.unflatten(0, (group.windows, -1)).transpose(1, 2) for x in (q, k, v))
+    padding = size * size - group.rows * group.columns
+    mask = None
+    if padding:
+        # sam2 pads with zeros after the norm: every padded token has the bias as its key and
+        # value. One such key, its score raised by log(padding), weighs as much as all of them
+        _, key, value = attn.qkv.bias.view(3, attn.num_heads, 1, -1)
+        k, v = (
+            torch.cat([x, extra.expand(len(x), -1, -1, -1)], dim=2)
+            for x, extra in ((k, key), (v, value))
+        )
+        mask = k.new_zeros(1, 1, 1, k.shape[2])
+        mask[..., -1] = math.log(padding)
+        mask = mask.expand(-1, -1, q.shape[2], -1)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _pool(tokens: Tensor, group: Group) -> Tensor:
+    """Largest of each 2x2 tokens of a group's windows."""
+    split = tokens.unflatten(0, (group.windows, group.rows // 2, 2, group.columns // 2, 2))
+    upper, lower = split.unbind(2)
+    left, right = torch.maximum(upper, lower).unbind(3)
+    return torch.maximum(left, right).flatten(0, 2)

@@ -1,0 +1,77 @@
+"""The image encoder: trunk and neck, and the decoder's share of the finer maps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.sam.mask_decoder import MaskDecoder
+from torch import Tensor, nn
+
+from surgsam2.model.fast import hiera
+from surgsam2.model.fast.constants import remembered
+from surgsam2.model.fast.products import linear, matrix, pixelwise
+from surgsam2.model.fast.windows import Windows
+
+_COARSE = 2
+"""Level of the map that memory attention works on; coarser ones only add to it."""
+
+
+def supports(encoder: ImageEncoder, size: int) -> bool:
+    """Whether `encode` can stand in for an encoder: built as in SAM 2, windows pool evenly."""
+    trunk, neck = encoder.trunk, encoder.neck
+    if not isinstance(trunk, Hiera) or not isinstance(neck, FpnNeck):
+        return False
+    if encoder._compiled_call_impl is not None:
+        return False  # `torch.compile` was asked for
+    side, even = size // 4, True
+    for block in trunk.blocks:
+        if block.q_stride:
+            even &= tuple(block.q_stride) == (2, 2)
+            even &= Windows(side, side, block.window_size or 2).even
+            side //= 2
+    return (
+        even
+        and encoder.scalp == 1
+        and len(neck.convs) == _COARSE + 2
+        and neck.fpn_top_down_levels == [_COARSE, _COARSE + 1]
+        and neck.fpn_interp_model == "nearest"
+        and neck.fuse_type == "sum"
+        and all(conv.conv.kernel_size == (1, 1) for conv in neck.convs)
+    )
+
+
+class Maps(NamedTuple):
+    """The features of one image."""
+
+    coarse: Tensor
+    """(1, C, h, w), channels last in memory."""
+    finer: list[Tensor]
+    """(1, C0, 4h, 4w) and (1, C1, 2h, 2w) as the mask decoder wants them; none for one that
+    does not use them."""
+
+
+def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
+    """The features of (1, 3, S, S) float32 images; the decoder's 1x1 convolutions included."""
+    maps = hiera.encode(encoder.trunk, images)
+    laterals = [conv.conv for conv in reversed(encoder.neck.convs)]
+    coarse = pixelwise(laterals[_COARSE], maps[_COARSE])
+    coarsest = pixelwise(laterals[_COARSE + 1], maps[_COARSE + 1])
+    squares = coarse.unflatten(1, (-1, 2)).unflatten(0, (-1, 2))
+    squares += coarsest[:, None, :, None]
+    finer = []
+    if decoder.use_high_res_features:
+        for level, conv in enumerate((decoder.conv_s0, decoder.conv_s1)):
+            image = _two_pixelwise(laterals[level], conv, maps[level])
+            # the decoder adds its own maps, channels first: mixed layouts are slow
+            finer.append(image.permute(2, 0, 1)[None].contiguous())
+    return Maps(coarse.permute(2, 0, 1)[None], finer)
+
+
+def _two_pixelwise(first: nn.Conv2d, second: nn.Conv2d, image: Tensor) -> Tensor:
+    """Two 1x1 convolutions, one after the other, as the one that they amount to."""
+    (a, c), (b, d) = matrix(first), matrix(second)
+    weight = remembered(second, "folded weight", (a, c, b, d), lambda: b @ a)
+    bias = remembered(second, "folded bias", (a, c, b, d), lambda: b @ c + d)
+    return linear(image, weight, bias)

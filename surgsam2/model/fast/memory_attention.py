@@ -1,0 +1,113 @@
+"""Memory attention for many objects of one frame, with less arithmetic.
+
+- Before the first cross-attention nothing depends on the object: it is computed once.
+- Cross-attention has one head, so softmax(S) (M W_v) = (softmax(S) M) W_v: the product is
+  taken on the memories' own 64 channels, not on 256, and the two projections that follow
+  are one matrix.
+"""
+
+from __future__ import annotations
+
+import torch
+from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
+from sam2.modeling.sam.transformer import RoPEAttention
+from torch import Tensor
+
+from surgsam2.model.fast.constants import remembered
+from surgsam2.model.fast.products import attention, linear, through
+
+
+def supports(module: MemoryAttention) -> bool:
+    """Whether `attend` can stand in for a module: built as in SAM 2."""
+    return (
+        module.batch_first
+        and all(
+            isinstance(attn, RoPEAttention) and attn.num_heads == 1
+            for layer in module.layers
+            for attn in (layer.self_attn, layer.cross_attn_image)
+        )
+        and all(
+            (layer.pos_enc_at_attn, layer.pos_enc_at_cross_attn_queries) == (False, False)
+            and layer.pos_enc_at_cross_attn_keys
+            and layer.activation_str == "relu"
+            for layer in module.layers
+        )
+    )
+
+
+def attend(
+    module: MemoryAttention,
+    tokens: Tensor,
+    position: Tensor,
+    memories: Tensor,
+    memory_positions: Tensor,
+    pointer_tokens: int,
+) -> Tensor:
+    """What the module gives for B objects of one frame.
+
+    Args:
+        tokens, position: (P, C) features of the frame and their position encoding.
+        memories, memory_positions: (B, N, Cm) tokens of each object's memories, the
+            last `pointer_tokens` of them from object pointers, and their encodings.
+
+    Returns:
+        (B, P, C).
+    """
+    if module.pos_enc_at_input:
+        tokens = tokens + 0.1 * position
+    keys = memories + memory_positions
+    first, *others = module.layers
+    tokens = _self_attention(first, tokens)
+    query = _query(first, tokens)
+    objects = []
+    for key, memory in zip(keys, memories, strict=True):
+        x = tokens + _cross_attention(first, query, key, memory, pointer_tokens)
+        x = _feed_forward(first, x)
+        for layer in others:
+            x = _self_attention(layer, x)
+            x = x + _cross_attention(layer, _query(layer, x), key, memory, pointer_tokens)
+            x = _feed_forward(layer, x)
+        objects.append(module.norm(x))
+    return torch.stack(objects)
+
+
+def _self_attention(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
+    attn, normed = layer.self_attn, layer.norm1(x)
+    query, key = (_rotate(attn, through(p, normed)) for p in (attn.q_proj, attn.k_proj))
+    mixed = attention(query, key, through(attn.v_proj, normed))
+    return x + through(attn.out_proj, mixed)
+
+
+def _query(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
+    attn = layer.cross_attn_image
+    return _rotate(attn, through(attn.q_proj, layer.norm2(x)))
+
+
+def _cross_attention(
+    layer: MemoryAttentionLayer, query: Tensor, key: Tensor, memory: Tensor, pointer_tokens: int
+) -> Tensor:
+    attn = layer.cross_attn_image
+    projected = through(attn.k_proj, key)
+    spatial = len(projected) - pointer_tokens
+    maps = projected[:spatial].view(-1, *query.shape)
+    keys = torch.cat([_rotate(attn, maps).flatten(0, 1), projected[spatial:]])
+    v, out = attn.v_proj, attn.out_proj
+    weights = (v.weight, v.bias, out.weight, out.bias)
+    weight = remembered(attn, "value weight", weights, lambda: out.weight @ v.weight)
+    bias = remembered(attn, "value bias", weights, lambda: out.weight @ v.bias + out.bias)
+    return linear(attention(query, keys, memory), weight, bias)
+
+
+def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
+    hidden = through(layer.linear1, layer.norm3(x), "relu")
+    return x + through(layer.linear2, hidden)
+
+
+def _rotate(attn: RoPEAttention, x: Tensor) -> Tensor:
+    """Rotary position encoding of (..., P, C) maps of P positions."""
+    positions = x.shape[-2]
+    if len(attn.freqs_cis) != positions:  # as sam2 does it, for another image size
+        side = positions**0.5
+        attn.freqs_cis = attn.compute_cis(end_x=side, end_y=side)
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * attn.freqs_cis).flatten(-2)

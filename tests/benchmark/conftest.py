@@ -1,0 +1,40 @@
+"""A small benchmark, run once for all tests of the room and in their own process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surgsam2.benchmark.case import Case
+from surgsam2.benchmark.child import measure
+from surgsam2.benchmark.runner import Plan, run_plan
+
+SIZE = (160, 120)
+
+
+@pytest.fixture(scope="session")
+def a_record(
+    tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path, small_config: Path
+) -> dict[str, Any]:
+    """One and two objects of the small model, against both baselines."""
+    plan = Plan(
+        configs=(str(small_config),),
+        checkpoint=str(demo_checkpoint),
+        objects=(1, 2),
+        baselines={"sam2": (2,), "per-object": (2,)},
+        frames=9,
+        repeats=1,
+        lengths=(8,),
+        size=SIZE,
+        device="cpu",
+        threads=1,
+    )
+
+    def measure_here(case: Case, stages: bool, masks: Path | None) -> dict[str, Any]:
+        folder = masks or tmp_path_factory.mktemp("run") / "out"
+        return json.loads(json.dumps(measure(case, folder, stages=stages)))
+
+    return run_plan(plan, tmp_path_factory.mktemp("benchmark"), measure=measure_here)

@@ -1,0 +1,119 @@
+"""The whole benchmark, small."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surgsam2.benchmark.case import STAGES, WARM_UP, Case
+from surgsam2.benchmark.clip import write_clip
+from surgsam2.benchmark.runner import Plan, measure_in_process, run_plan
+from surgsam2.errors import DeviceError, InputError
+from tests.benchmark.conftest import SIZE
+
+
+def test_every_case_has_its_figures(a_record: dict[str, Any]) -> None:
+    runs = [(run["subject"], run["objects"]) for run in a_record["runs"]]
+    assert runs == [("surgsam2", 1), ("surgsam2", 2), ("sam2", 2), ("per-object", 2)]
+    for run in a_record["runs"]:
+        assert run["frames"] == 9
+        assert run["fps"] > 0
+        assert 0 < run["p50_ms"] <= run["p95_ms"] <= run["p99_ms"]
+        assert run["cpu_ms"] > 0
+        assert math.isclose(run["fps"], 1000 / run["p50_ms"], rel_tol=0.9)
+
+
+def test_stages_are_all_there(a_record: dict[str, Any]) -> None:
+    stages = {(each["subject"], each["objects"]): each for each in a_record["stages"]}
+    assert list(stages) == [("surgsam2", 1), ("surgsam2", 2), ("sam2", 2)]
+    for each in stages.values():
+        assert tuple(each["stages_ms"]) == STAGES
+        assert all(each["stages_ms"][name] > 0 for name in STAGES)
+        assert min(each["rates"].values()) > 1e8
+
+
+def test_arithmetic_is_counted(a_record: dict[str, Any]) -> None:
+    one, two, sam2 = (each["flops"] for each in a_record["stages"])
+    assert one < two < 2 * one, "the image encoder's share is not repeated"
+    assert two < 1.05 * sam2
+    assert two > 0.5 * sam2
+
+
+def test_masks_are_compared(a_record: dict[str, Any]) -> None:
+    (agreement,) = a_record["agreement"]
+    assert agreement["subject"] == "sam2"
+    assert agreement["masks"] > 0
+    assert agreement["lowest_iou"] > 0.9
+    assert agreement["mean_iou"] > 0.99
+
+
+def test_waiting_and_memory(a_record: dict[str, Any]) -> None:
+    assert [each["frames"] for each in a_record["lengths"]] == [8]
+    assert a_record["lengths"][0]["config"] == "demo"
+    assert a_record["first_mask_seconds"] > 0
+
+
+def test_the_machine_is_described_without_paths(a_record: dict[str, Any], tmp_path: Path) -> None:
+    assert a_record["machine"]["processor"]
+    assert a_record["machine"]["threads"] == 1
+    assert a_record["machine"]["device"] == "cpu"
+    assert a_record["weights"] == "strong.pt"
+    assert str(tmp_path.parent) not in str({**a_record, "runs": []})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"objects": ()}, "objects must not be empty"),
+        ({"objects": (17,), "baselines": {}}, "objects must be 1 to 16, got 17"),
+        ({"frames": WARM_UP}, f"frames must be more than {WARM_UP}"),
+        ({"lengths": (3,)}, "got 3"),
+        ({"repeats": 0}, "repeats must be at least 1, got 0"),
+        ({"size": (33, 64)}, "size must be even"),
+        ({"threads": -1}, "threads must be 0"),
+        ({"baselines": {"other": (1,)}}, "baseline must be sam2 or per-object, got 'other'"),
+        ({"baselines": {"sam2": (1, 3)}}, "baseline sam2 is to run with 3 objects"),
+        ({"configs": ("sam3",)}, "unknown config 'sam3'"),
+    ],
+)
+def test_refusals(given: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        run_plan(Plan(**given), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_measures_the_same_things(
+    small_config: Path, demo_checkpoint: Path, tmp_path: Path
+) -> None:
+    write_clip(tmp_path / "clip.mp4", 9, SIZE)
+    case = Case(
+        subject="surgsam2",
+        config=str(small_config),
+        checkpoint=str(demo_checkpoint),
+        pruning="off",
+        objects=1,
+        frames=9,
+        video=str(tmp_path / "clip.mp4"),
+        device="cpu",
+        threads=1,
+    )
+    figures = measure_in_process(case, False, tmp_path / "out")
+    assert len(figures["wall_ms"]) == len(figures["cpu_ms"]) == 9 - WARM_UP
+    assert min(figures["wall_ms"] + figures["cpu_ms"]) > 0
+    assert len(list((tmp_path / "out" / "masks").glob("*.png"))) == 9
+
+
+def test_what_a_process_cannot_do_is_said(tmp_path: Path) -> None:
+    plan = Plan(
+        configs=("demo",),
+        checkpoint=str(tmp_path / "none.pt"),
+        objects=(1,),
+        baselines={},
+        frames=9,
+        size=(64, 64),
+    )
+    with pytest.raises(DeviceError, match=r"surgsam2 with demo, 1 objects.*none\.pt"):
+        run_plan(plan, tmp_path)

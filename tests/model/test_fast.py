@@ -1,0 +1,219 @@
+"""The fast arithmetic against sam2's own modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from surgsam2 import EFP
+from surgsam2.model import fast
+from surgsam2.model.configs import load_config
+from surgsam2.model.fast import image, products
+from surgsam2.model.fast.constants import remembered
+from surgsam2.model.fast.windows import Windows, back, change, order
+from surgsam2.model.network import Decoded, ImageFeatures, MemoryBatch, SurgSAM2Network
+
+pytestmark = pytest.mark.skipif(
+    not products.available(), reason="the fast arithmetic needs an x86 processor with AVX2"
+)
+CLOSE = 1e-4
+"""Largest difference, on features of about 4."""
+
+
+def padded(config: DictConfig) -> DictConfig:
+    """Windows that do not divide the feature maps, as in SAM 2 at 512 and 1024 pixels."""
+    trunk = config.image_encoder.trunk
+    trunk.window_spec = [8, 4, 14, 6]
+    trunk.window_pos_embed_bkg_spatial_size = [7, 7]
+    return config
+
+
+def unchanged(config: DictConfig) -> DictConfig:
+    return config
+
+
+@pytest.fixture(scope="module", params=[unchanged, padded])
+def network(request: pytest.FixtureRequest) -> SurgSAM2Network:
+    change_config: Callable[[DictConfig], DictConfig] = request.param
+    return a_network(change_config)
+
+
+def a_network(change_config: Callable[[DictConfig], DictConfig] = unchanged) -> SurgSAM2Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = instantiate(change_config(load_config("demo"))).eval()
+        for parameter in network.parameters():
+            if parameter.ndim == 1:  # biases and scales that are not all alike
+                parameter.data += 0.1 * torch.randn_like(parameter)
+    return network.requires_grad_(False)
+
+
+def a_memory(network: SurgSAM2Network, objects: int) -> MemoryBatch:
+    generator = torch.Generator().manual_seed(5)
+    side = network.image_size // 16
+    maps = torch.randn(objects, 7, network.mem_dim, side, side, generator=generator)
+    return MemoryBatch(
+        maps=maps.bfloat16(),
+        map_ages=torch.tensor([[0, 6, 5, 4, 3, 2, 1]] * objects),
+        pointers=torch.randn(objects, 5, network.hidden_dim, generator=generator),
+        pointer_ages=torch.arange(1.0, 6.0).expand(objects, -1),
+    )
+
+
+def a_frame(
+    network: SurgSAM2Network, objects: int = 2
+) -> tuple[ImageFeatures, torch.Tensor, Decoded, torch.Tensor]:
+    """Every step of one frame."""
+    picture = torch.randn(
+        1, 3, network.image_size, network.image_size, generator=torch.Generator().manual_seed(1)
+    )
+    with torch.no_grad():
+        features = network.encode_image(picture)
+        conditioned = network.attend(features, a_memory(network, objects), EFP(), 15)
+        decoded = network.decode_tracked(features, conditioned)
+        memory = network.encode_memory(features, decoded, prompted=False)
+    return features, conditioned, decoded, memory
+
+
+def assert_close(a: torch.Tensor, b: torch.Tensor, atol: float = CLOSE) -> None:
+    torch.testing.assert_close(a, b, rtol=0, atol=atol)
+
+
+def test_every_step_gives_what_sam2_gives(network: SurgSAM2Network) -> None:
+    with fast.plain():
+        expected = a_frame(network)
+    features, conditioned, decoded, memory = a_frame(network)
+    assert features.size == expected[0].size
+    assert_close(features.tokens, expected[0].tokens)
+    assert_close(features.position, expected[0].position)
+    for ours, theirs in zip(features.high_res, expected[0].high_res, strict=True):
+        assert_close(ours, theirs)
+    assert_close(conditioned, expected[1])
+    assert_close(decoded.low_res, expected[2].low_res)
+    assert_close(decoded.pointers, expected[2].pointers)
+    # memories are rounded to bfloat16: a different last digit may round the other way
+    assert_close(memory.float(), expected[3].float(), atol=0.02)
+
+
+def test_it_is_really_used(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the comparison above would compare sam2 with itself."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("sam2's own module was called")
+
+    modules = (network.image_encoder, network.memory_attention, network.memory_encoder)
+    for module in modules:
+        monkeypatch.setattr(module, "forward", refuse)
+    a_frame(network)
+    for module in modules:
+        with fast.plain(), pytest.raises(AssertionError, match="own module"), torch.no_grad():
+            module()
+
+
+def test_objects_do_not_touch_each_other(network: SurgSAM2Network) -> None:
+    _, together, _, _ = a_frame(network, objects=3)
+    _, alone, _, _ = a_frame(network, objects=1)
+    memory = a_memory(network, 3)
+    with torch.no_grad():
+        features, *_ = a_frame(network, 1)
+        last = MemoryBatch(*(x[2:] for x in vars(memory).values()))
+        third = network.attend(features, last, EFP(), 15)
+    assert together.shape[0] == 3
+    assert alone.shape[0] == 1
+    assert_close(together[2:], third)
+
+
+def test_gradients_and_low_precision_take_the_modules_themselves() -> None:
+    x = torch.zeros(1)
+    assert not fast.usable(x), "gradients are on"
+    with torch.no_grad():
+        assert fast.usable(x)
+        assert not fast.usable(x.half())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert not fast.usable(x)
+        with fast.plain():
+            assert not fast.usable(x)
+
+
+def test_an_encoder_of_another_build_runs_itself() -> None:
+    network = a_network()
+    network.image_encoder.neck.fuse_type = "avg"
+    assert not image.supports(network.image_encoder, network.image_size)
+    with fast.plain():
+        expected = a_frame(network)[0]
+    assert_close(a_frame(network)[0].tokens, expected.tokens)
+
+
+def test_changed_weights_are_seen() -> None:
+    network = a_network()
+    before = a_frame(network)
+    with torch.no_grad():
+        network.sam_mask_decoder.conv_s0.weight.mul_(2)
+        network.image_encoder.trunk.pos_embed.add_(1)
+        network.memory_attention.layers[0].cross_attn_image.v_proj.weight.mul_(2)
+    after = a_frame(network)
+    with fast.plain():
+        expected = a_frame(network)
+    assert (before[1] - after[1]).abs().max() > 100 * CLOSE
+    assert_close(after[0].high_res[0], expected[0].high_res[0])
+    assert_close(after[1], expected[1])
+
+
+def test_what_depends_on_weights_is_computed_once() -> None:
+    layer = torch.nn.Linear(2, 2)
+    calls = []
+
+    def compute() -> torch.Tensor:
+        calls.append(1)
+        return layer.weight * 2
+
+    for _ in range(3):
+        remembered(layer, "twice", (layer.weight,), compute)
+    assert len(calls) == 1
+    with torch.no_grad():
+        layer.weight.add_(1)
+    assert torch.equal(remembered(layer, "twice", (layer.weight,), compute), layer.weight * 2)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(8, 8, 4), (32, 32, 14), (5, 7, 3), (3, 3, 8)]
+)
+def test_the_order_of_windows(height: int, width: int, size: int) -> None:
+    windows = Windows(height, width, size)
+    positions = order(windows)
+    assert sorted(positions.tolist()) == list(range(height * width))
+    assert torch.equal(positions[back(windows)], torch.arange(height * width))
+    for group in windows.groups():
+        assert group.rows <= size
+        assert group.columns <= size
+        for window in positions[group.tokens].view(group.windows, group.rows, group.columns):
+            rows, columns = window // width, window % width
+            assert len(set((rows // size).flatten().tolist())) == 1
+            assert len(set((columns // size).flatten().tolist())) == 1
+            assert (rows == rows[:, :1]).all()
+            assert (columns == columns[:1]).all()
+
+
+def test_changing_the_order() -> None:
+    old, new = Windows(12, 12, 2), Windows(12, 12, 5)
+    values = torch.randn(144)
+    assert torch.equal(values[order(old)][change(old, new)], values[order(new)])
+
+
+def test_attention_in_parts_is_attention() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(700, 16, generator=generator), torch.randn(90, 16, generator=generator)
+    value = torch.randn(90, 8, generator=generator)
+    expected = (query @ key.t() / 4).softmax(-1) @ value
+    assert_close(products.attention(query, key, value), expected)
+
+
+def test_matrices_of_any_layout() -> None:
+    """oneDNN itself takes contiguous ones only."""
+    x, weight = torch.randn(40, 3, 8)[:, 1], torch.randn(8, 24).t()[::2]
+    assert_close(products.linear(x, weight), x @ weight.t())
