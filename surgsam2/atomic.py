@@ -31,10 +31,14 @@ def writing(path: Path | str) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {reason}") from error
 
 
-def write_bytes_atomically(path: Path | str, data: bytes | memoryview) -> None:
+def write_bytes_atomically(
+    path: Path | str, data: bytes | memoryview, *, durable: bool = False
+) -> None:
     """Writes ``data`` to ``path``, replacing what is there only once all of it is written.
 
-    The folder must exist. The file gets the permissions of an ordinary new file.
+    The folder must exist. The file gets the permissions of an ordinary new file. With
+    ``durable`` it is on the disk itself before it gets its name, which also a power failure
+    cannot undo; that costs some milliseconds.
     Raises `OutputError`; the previous file, if any, is then still intact.
     """
     path = Path(path)
@@ -43,6 +47,9 @@ def write_bytes_atomically(path: Path | str, data: bytes | memoryview) -> None:
         try:
             with temporary.open("xb") as file:
                 file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, path)  # noqa: PTH105  (one name to replace in tests)
         except BaseException:
             with contextlib.suppress(OSError):

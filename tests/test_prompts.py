@@ -381,7 +381,7 @@ class TestFile:
         Image.new("L", (4, 4)).save(tmp_path / "empty.png")
         with pytest.raises(PromptError, match="the mask is empty"):
             load_prompts(a_file(with_prompt(mask="empty.png")))
-        monkeypatch.setattr("surgsam2.prompts.mask_file.MAX_MASK_PIXELS", 10)
+        monkeypatch.setenv("SURGSAM2_MAX_FRAME_PIXELS", "10")
         with pytest.raises(PromptError, match="80 x 60 pixels, too many"):
             load_prompts(a_file(with_prompt(mask="m.png")))
 

@@ -28,7 +28,13 @@ REQUIRED = (
     ("tqdm", "tqdm", "pip install tqdm"),
 )
 # distribution, what it is for
-OPTIONAL = (("monai", "for the MONAI bundle: pip install 'monai[fire,ignite]'"),)
+_EXPORT = "for surgsam2 export: pip install onnx onnxscript onnxruntime"
+OPTIONAL = (
+    ("monai", "for the MONAI bundle: pip install 'monai[fire,ignite]'"),
+    ("onnx", _EXPORT),
+    ("onnxscript", _EXPORT),
+    ("onnxruntime", _EXPORT),
+)
 
 
 @dataclass(frozen=True)

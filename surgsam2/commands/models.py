@@ -48,10 +48,17 @@ def _download(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from surgsam2.fingerprint import sha256_of
     from surgsam2.model.build import load_model
+    from surgsam2.model.zoo import find_known
 
     model = load_model(args.name, config=args.config, device="cpu")
     parameters = sum(p.numel() for p in model.network.parameters())
     print(f"{args.name}: fits {model.name}, {parameters / 1e6:.1f} M parameters")
     if model.checkpoint is not None:
-        print(f"sha256 {sha256_of(model.checkpoint)}  {model.checkpoint}")
+        digest = sha256_of(model.checkpoint)
+        print(f"sha256 {digest}  {model.checkpoint}")
+        known = find_known(args.name)
+        if known is not None and known.sha256 is not None:
+            print(
+                "this is the published file" if digest == known.sha256 else "NOT the published file"
+            )
     return 0

@@ -29,8 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--start", type=int, help="first frame, from 0")
     parser.add_argument("--stop", type=int, help="frame to stop before")
     parser.add_argument(
-        "--formats", default="png,overlay,coco,csv", help="comma-separated (%(default)s)"
-    )
+        "--formats", default="png,overlay,coco,csv",
+        help="comma-separated (%(default)s); also: scene, for 3D Slicer",
+    )  # fmt: skip
     parser.add_argument(
         "--allow-overlap", action="store_true", help="let masks of different objects overlap"
     )
@@ -42,6 +43,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="write into a folder that holds other files"
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run that was interrupted in --output"
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=100, metavar="N",
+        help="save after every N frames what --resume needs (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep-names", action="store_true",
+        help="write the video's file name into the results; it may name a patient",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -59,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
         allow_overlap=args.allow_overlap,
         fill_holes=args.fill_holes,
         overwrite=args.overwrite,
+        resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
+        keep_names=args.keep_names,
     )
     prompts = load_prompts(args.prompts)
     with open_video(args.video, fps=args.fps) as video:
@@ -68,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
                 model, video, prompts, args.output, options, progress=show, should_stop=should_stop
             )
     summarise(report, args.output)
+    if report["status"] != "complete":
+        print("the same command with --resume goes on from here")
     return 0 if report["status"] == "complete" else 130
 
 
@@ -90,6 +107,9 @@ class progress_bar:  # noqa: N801 - used as a context manager
 
 def summarise(report: dict[str, Any], output: str) -> None:
     """What was done, in a few lines."""
+    if "already_complete" in report:
+        print(f"complete already, nothing to resume: {output}")
+        return
     timings, model = report["timings"], report["model"]
     print(
         f"{report['status']}: {timings['frames']} frames, "

@@ -6,6 +6,7 @@ import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from PIL import Image
 
 from surgsam2.errors import CheckpointError, InputError
 from surgsam2.model import zoo
+from surgsam2.model.bundle import OWN, WEIGHTS, read_bundle
 from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
 from surgsam2.model.configs import check_config, config_names, load_config
 from surgsam2.model.devices import resolve_device, resolve_dtype
@@ -25,14 +27,14 @@ from surgsam2.model.pruning import EFP
 
 logger = logging.getLogger(__name__)
 
-BUILT_IN = Path(__file__).parents[1] / "bundle" / "models" / "model.pt"
+BUILT_IN = OWN / WEIGHTS
 UNTRAINED = (
     "the built-in model's weights are missing here: its masks mean nothing, except where a mask "
     "prompt is shown"
 )
 # SAM 2's normalisation (that of ImageNet), RGB in 0..1
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 
 @dataclass
@@ -54,7 +56,7 @@ class SurgSAM2Model:
     _normalisation: tuple[torch.Tensor, torch.Tensor] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (_MEAN, _STD))
+        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, STD))
         self._normalisation = (mean, std)
 
     @property
@@ -95,10 +97,12 @@ def load_model(
 
     Args:
         name_or_path: `demo` (the built-in model), a configuration name (its published
-            checkpoint, see `surgsam2 models list`), or a checkpoint file: `.pt`/`.pth`
-            with `{"model": state_dict}` or a bare state dict, or `.safetensors`.
+            checkpoint, see `surgsam2 models list`), a checkpoint file (`.pt`/`.pth`
+            with `{"model": state_dict}` or a bare state dict, or `.safetensors`), or the
+            folder of a SurgSAM2 bundle, whose weights and configuration are read; none of
+            its code is run.
         config: configuration name, or a YAML file of one's own; None takes the one that
-            belongs to the checkpoint, at 512 pixels.
+            belongs to the model; for a checkpoint file, at 512 pixels.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:0`, `mps`.
         dtype: `auto` (bfloat16 autocast on CUDA, float32 elsewhere), `float32`,
             `bfloat16`, `float16`.
@@ -108,21 +112,24 @@ def load_model(
 
     Raises:
         InputError: unknown model, configuration, dtype or pruning form.
-        CheckpointError: unreadable file, or weights of another network.
+        CheckpointError: unreadable file or bundle, or weights of another network.
         DeviceError: the device does not exist here.
     """
     target = resolve_device(device)
     number_format = resolve_dtype(dtype, target)
     if not isinstance(pruning, EFP):
         pruning = EFP(form="off" if pruning is None else pruning)  # type: ignore[arg-type]
-    path, named_config = _locate(name_or_path)
+    path, named_config, image_size = locate(name_or_path)
     state = read_checkpoint(path) if path is not None else None
     config_name = config or named_config
     if config_name is None:
         assert state is not None
         config_name = infer_config(state, name_or_path)
     resolved = load_config(config_name)
-    network = _build(resolved, config_name)
+    if config is None and image_size not in (None, resolved.image_size):
+        resolved = load_config(config_name, image_size)
+        config_name = f"{config_name} at {image_size}"
+    network = build_network(resolved, config_name)
     bank = network.num_maskmem
     if pruning.form != "off" and pruning.prune > bank - 2:
         raise InputError(
@@ -141,11 +148,25 @@ def load_model(
     )
 
 
-def _locate(name_or_path: str | Path) -> tuple[Path | None, str | None]:
-    """(checkpoint file, configuration it is named with); no file for an untrained `demo`."""
+class Located(NamedTuple):
+    """Where a model's weights are, and what is known of its network from its name."""
+
+    weights: Path | None
+    """None for an untrained `demo`."""
+    config: str | None
+    image_size: int | None = None
+    """In pixels; None for the configuration's own."""
+
+
+def locate(name_or_path: str | Path) -> Located:
+    """Find a model as `load_model` takes it; nothing is loaded.
+
+    Raises:
+        InputError, CheckpointError: as `load_model`.
+    """
     name = str(name_or_path)
     if name == "demo":
-        return (BUILT_IN if BUILT_IN.is_file() else None), "demo"
+        return Located(BUILT_IN if BUILT_IN.is_file() else None, "demo")
     known = zoo.find_known(name)
     if known is not None:
         if not known.path.is_file():
@@ -155,16 +176,20 @@ def _locate(name_or_path: str | Path) -> tuple[Path | None, str | None]:
                 else f"get it from {known.source} and put it there"
             )
             raise CheckpointError(f"{known.path}: the weights of {name!r} are not here; {how}")
-        return known.path, name if name in config_names() else known.config
+        return Located(known.path, name if name in config_names() else known.config)
     path = Path(name_or_path).expanduser()
     if not name or not (path.suffix or path.exists()):
         names = ", ".join(["demo", *zoo.known_checkpoints()])
         raise InputError(f"model {name!r} is neither a file nor a known model ({names})")
-    return path, None
+    return Located(*read_bundle(path)) if path.is_dir() else Located(path, None)
 
 
-def _build(config: DictConfig, name: str) -> SurgSAM2Network:
-    """A network with seeded random weights."""
+def build_network(config: DictConfig, name: str) -> SurgSAM2Network:
+    """A network with seeded random weights, of the class that `config` names.
+
+    Raises:
+        InputError: `config`, whose name is `name`, does not describe a network.
+    """
     check_config(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

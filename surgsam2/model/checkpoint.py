@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
@@ -147,6 +148,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_torch(path: Path) -> object:
+    _refuse_zip_bomb(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old formats and of what a damaged file implies
@@ -162,10 +164,33 @@ def _read_torch(path: Path) -> object:
         raise CheckpointError(f"{path}: not a PyTorch checkpoint, or a damaged one") from error
 
 
+def _refuse_zip_bomb(path: Path) -> None:
+    """torch stores tensors as they are, so what an archive unpacks to fits into the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(item.file_size for item in archive.infolist())
+    except Exception:  # not an archive, or a damaged one: torch says what it is
+        return
+    size = path.stat().st_size
+    if unpacked > size:
+        raise CheckpointError(
+            f"{path}: refused, because it unpacks to {unpacked} bytes from {size}, which no "
+            "PyTorch checkpoint does"
+        )
+
+
 def _is_foreign_pickle(path: Path) -> bool:
     """A pickle of a newer protocol than torch writes: torch cannot even say what it wants."""
-    with path.open("rb") as file:
-        head = file.read(2)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                inner = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+                head = archive.read(inner)[:2]
+        else:
+            with path.open("rb") as file:
+                head = file.read(2)
+    except Exception:  # a damaged archive
+        return False
     return head[:1] == pickle.PROTO and head[1:] > b"\x02"
 
 

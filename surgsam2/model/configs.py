@@ -15,9 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import AliasEvent, YAMLError
 
 from surgsam2.errors import InputError
 
@@ -59,36 +60,47 @@ def config_names() -> list[str]:
     return ["demo", "surgsam2-hiera-small-512", *sam2]
 
 
-def load_config(name: str) -> DictConfig:
+def load_config(name: str, image_size: int | None = None) -> DictConfig:
     """The resolved configuration, as `hydra.utils.instantiate` takes it.
 
     Args:
         name: one of `config_names`, or the path of a `.yaml` file with a `model` node, as
             in the `sam2` package. Its `_target_` entries may only name network classes that
             `sam2.modeling` defines.
+        image_size: side of the network's square input in pixels; None for its own.
 
     Raises:
-        InputError: unknown name (the message lists the nearest ones), or a file that is
-            missing, unreadable or names other code.
+        InputError: unknown name (the message lists the nearest ones), a file that is
+            missing, unreadable or names other code, or a size that is no multiple of 32.
     """
+    config = _config(name)
+    if image_size is not None:
+        try:
+            _set_resolution(config, image_size)
+        except OmegaConfBaseException as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"config {name!r} does not describe a network: {reason}") from error
+    return _finished(config)
+
+
+def _config(name: str) -> DictConfig:
     if Path(name).suffix in (".yaml", ".yml"):
-        return _finished(_own_config(Path(name)))
+        return _own_config(Path(name))
     if name not in config_names():
         near = difflib.get_close_matches(name, config_names(), n=3) or config_names()
         raise InputError(f"unknown config {name!r}; did you mean {', '.join(near)}?")
     if name == "demo":
-        config = _read(files("surgsam2.model") / "demo.yaml")
-    else:
-        # the published setting is the network of SAM 2.1 small at 512; what makes it
-        # SurgSAM2 are its weights and pruning
-        base = name.replace("surgsam2-hiera", "sam2.1-hiera")
-        family, _, rest = base.partition("-hiera-")
-        size, _, resolution = rest.rpartition("-")
-        config = _read(
-            files("sam2") / "configs" / FAMILIES[family] / f"{family}_hiera_{SIZES[size]}.yaml"
-        )
-        _set_resolution(config, int(resolution))
-    return _finished(config)
+        return _read(files("surgsam2.model") / "demo.yaml")
+    # the published setting is the network of SAM 2.1 small at 512; what makes it
+    # SurgSAM2 are its weights and pruning
+    base = name.replace("surgsam2-hiera", "sam2.1-hiera")
+    family, _, rest = base.partition("-hiera-")
+    size, _, resolution = rest.rpartition("-")
+    config = _read(
+        files("sam2") / "configs" / FAMILIES[family] / f"{family}_hiera_{SIZES[size]}.yaml"
+    )
+    _set_resolution(config, int(resolution))
+    return config
 
 
 def check_config(config: DictConfig) -> None:
@@ -125,10 +137,17 @@ def _read(path: Any) -> DictConfig:
 
 def _own_config(path: Path) -> DictConfig:
     try:
-        config = OmegaConf.create(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("YAML aliases are not accepted: they can grow without bound")
+        config = OmegaConf.create(text)
         OmegaConf.resolve(config)
-    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
+    except (
+        # AssertionError is what OmegaConf says to a file that holds a single number
+        *(OSError, ValueError, RecursionError, AssertionError),
+        *(YAMLError, OmegaConfBaseException),
+    ) as error:
+        reason = " ".join(str(error).split()) or "it is not a table of settings"
         raise InputError(f"{path}: the config cannot be read ({reason})") from error
     if not isinstance(config, DictConfig) or not isinstance(config.get("model"), DictConfig):
         raise InputError(f"{path}: a config needs a 'model' node, as in sam2's own YAML files")
@@ -167,6 +186,8 @@ def _targets(node: Any) -> Iterator[Any]:
 
 
 def _set_resolution(config: DictConfig, resolution: int) -> None:
+    if resolution < 32 or resolution % 32:
+        raise InputError(f"image_size must be a multiple of 32, got {resolution}")
     config.image_size = resolution
     feat = resolution // 16  # the backbone's stride
     layer = config.memory_attention.layer

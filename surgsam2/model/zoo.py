@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-import urllib.request
-import zipfile
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from tqdm import tqdm
-
 from surgsam2.errors import DownloadError, InputError
+from surgsam2.fingerprint import sha256_of
+from surgsam2.lock import exclusive
+from surgsam2.model.transfer import fetch
 
 _PUBLIC = "https://dl.fbaipublicfiles.com/segment_anything_2"
 _AUTHORS = "https://github.com/jinlab-imvr/Surgical-SAM-2"
-_TIMEOUT_SECONDS = 30
+_SHA256 = {
+    "sam2.1-hiera-tiny": "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    "sam2.1-hiera-small": "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+    "sam2.1-hiera-base-plus": "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    "sam2.1-hiera-large": "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+    "sam2-hiera-tiny": "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
+    "sam2-hiera-small": "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
+    "sam2-hiera-base-plus": "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
+    "sam2-hiera-large": "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class KnownCheckpoint:
     filename: str
     source: str
     url: str | None = None
+    sha256: str | None = None
+    """Of the published file, 64 hexadecimal digits; None where none is known."""
 
     @property
     def path(self) -> Path:
@@ -49,6 +59,7 @@ def known_checkpoints() -> dict[str, KnownCheckpoint]:
             filename=f"{family}_hiera_{size.replace('-', '_')}.pt",
             source="Meta, Apache-2.0, https://github.com/facebookresearch/sam2",
             url=f"{_PUBLIC}/{date}/{family}_hiera_{size.replace('-', '_')}.pt",
+            sha256=_SHA256[f"{family}-hiera-{size}"],
         )
         for family, date in (("sam2.1", "092824"), ("sam2", "072824"))
         for size in ("tiny", "small", "base-plus", "large")
@@ -73,12 +84,16 @@ def find_known(name: str) -> KnownCheckpoint | None:
 def download(name: str) -> Path:
     """Fetch a known checkpoint into the cache folder, unless it is there.
 
+    Over https only, also after redirection. What an interrupted transfer left is continued.
+    The file gets its name once its SHA-256 is the published one.
+
     Returns:
         Path of the complete file.
 
     Raises:
         InputError: no checkpoint of that name.
-        DownloadError: no automatic source, no network, or an incomplete transfer.
+        DownloadError: no automatic source, no network, an incomplete transfer, another file
+            than the published one, or a second download at the same time.
     """
     entry = find_known(name)
     if entry is None:
@@ -90,16 +105,19 @@ def download(name: str) -> Path:
             f"{entry.name} has no direct download: get it from {entry.source}, then put it at "
             f"{entry.path}"
         )
-    part = entry.path.with_name(entry.filename + ".part")
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _fetch(entry.url, part)
-            if not zipfile.is_zipfile(part):  # a login page, for instance
-                raise OSError("what came is not a checkpoint")
+        with exclusive(entry.path.parent / "download.lock"):
+            part = entry.path.with_name(entry.filename + ".part")
+            fetch(entry.url, part)
+            if sha256_of(part) != entry.sha256:
+                part.unlink()
+                raise OSError("what came is not the published file: its SHA-256 differs")
             part.replace(entry.path)
-        finally:  # also after Ctrl-C
-            part.unlink(missing_ok=True)
+    except BlockingIOError as error:
+        raise DownloadError(
+            f"another download into {entry.path.parent} is under way; wait until it has finished"
+        ) from error
     except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise DownloadError(
@@ -107,18 +125,3 @@ def download(name: str) -> Path:
             f"hand and put it at {entry.path}"
         ) from error
     return entry.path
-
-
-def _fetch(url: str, target: Path) -> None:
-    with (
-        urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
-        target.open("wb") as file,
-    ):
-        total = int(response.headers.get("Content-Length") or 0)
-        done = 0
-        with tqdm(total=total or None, unit="B", unit_scale=True, desc=target.stem) as bar:
-            while block := response.read(1 << 20):
-                done += file.write(block)
-                bar.update(len(block))
-    if total and done != total:
-        raise OSError(f"got {done} of {total} bytes")

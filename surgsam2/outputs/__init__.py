@@ -16,17 +16,28 @@ from __future__ import annotations
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.drawing import draw_overlay
-from surgsam2.outputs.folder import INCOMPLETE, finish_output, is_ours, prepare_output
+from surgsam2.outputs.folder import (
+    INCOMPLETE,
+    RESUME,
+    begin_output,
+    finish_output,
+    hold_output,
+    is_ours,
+    prepare_output,
+)
 from surgsam2.outputs.label_png import LabelPngWriter
 from surgsam2.outputs.ordered import OrderedOutputs
-from surgsam2.outputs.output_set import FORMATS, OutputSet
+from surgsam2.outputs.output_set import DEFAULT_FORMATS, FORMATS, OutputSet
 from surgsam2.outputs.overlay import OverlayWriter
 from surgsam2.outputs.report import collect_versions, write_report
+from surgsam2.outputs.scene import SceneWriter
 from surgsam2.outputs.table import TableWriter
 
 __all__ = [
+    "DEFAULT_FORMATS",
     "FORMATS",
     "INCOMPLETE",
+    "RESUME",
     "CocoWriter",
     "LabelPngWriter",
     "OrderedOutputs",
@@ -34,10 +45,13 @@ __all__ = [
     "OutputSet",
     "OutputWriter",
     "OverlayWriter",
+    "SceneWriter",
     "TableWriter",
+    "begin_output",
     "collect_versions",
     "draw_overlay",
     "finish_output",
+    "hold_output",
     "is_ours",
     "prepare_output",
     "write_report",

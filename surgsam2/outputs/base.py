@@ -30,6 +30,8 @@ class OutputContext:
     """Every object that results may contain, in the prompt set's order."""
     video_name: str = ""
     """Name of the video for people, not a path."""
+    frame_count: int | None = None
+    """Most frames that the run will give; None when not known."""
 
     @cached_property
     def order(self) -> dict[int, int]:
@@ -80,6 +82,13 @@ class OutputWriter(ABC):
         """``folder`` exists (`prepare_output`)."""
         self.folder = Path(folder)
         self.context = context
+
+    @classmethod  # noqa: B027 - most formats have nothing to refuse
+    def check_run(cls, folder: Path, context: OutputContext) -> None:
+        """Raises `InputError` when the run cannot be written in this format.
+
+        Called before ``folder`` is made or anything in it is removed.
+        """
 
     def write(self, frame: np.ndarray, result: FrameResult) -> None:
         """Adds one frame, (H, W, 3) uint8 RGB (not modified), and its result."""

@@ -2,21 +2,28 @@
 
 `prepare_output` puts two small files into the folder: ``.surgsam2`` says that the folder is
 ours, ``INCOMPLETE`` that a run is under way. `finish_output` removes the latter; a folder
-in which it is still there belongs to a run that goes on, was stopped or crashed.
+in which it is still there belongs to a run that goes on, was stopped or crashed. Whoever
+writes for longer holds the folder by a lock on ``.surgsam2`` (`hold_output`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from surgsam2.atomic import TEMPORARY_SUFFIX, write_text_atomically, writing
 from surgsam2.errors import OutputError
+from surgsam2.lock import exclusive
 
 PROGRAM = "surgsam2"
 MARKER = ".surgsam2"
 INCOMPLETE = "INCOMPLETE"
+RESUME = ".resume"
+"""Folder inside the output folder with what an unfinished run needs to go on."""
 
 _PRODUCTS = (
     "overlay.mp4",
@@ -40,29 +47,74 @@ def prepare_output(folder: Path | str, overwrite: bool = False) -> Path:
     refused, unless ``overwrite`` is true; then, too, only files with the names that this
     program writes are removed.
 
-    Raises `OutputError` that names the folder when it is refused, not a folder or not writable.
+    Raises `OutputError` that names the folder when it is refused, not a folder or not writable,
+    or when another run is writing it.
     """
-    if not str(folder):
-        raise OutputError("the name of the output folder is empty; give a folder")
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"cannot write {folder}: it is a file; give a folder")
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
-    if occupied and not overwrite and not is_ours(folder):
+    with hold_output(folder, overwrite=overwrite) as path:
+        begin_output(path)
+        return path
+
+
+@contextlib.contextmanager
+def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
+    """Nobody else can hold, begin or prepare the folder while the block runs; gives its path.
+
+    The folder is created or refused as in `prepare_output`; nothing is removed from it. The
+    operating system ends the hold when the process ends, also when it is killed.
+
+    Raises `OutputError` as `prepare_output`.
+    """
+    path = _usable(folder, overwrite)
+    with contextlib.ExitStack() as hold:
+        marker = path / MARKER
+        with writing(marker):
+            try:
+                hold.enter_context(exclusive(marker))
+            except BlockingIOError:
+                raise OutputError(
+                    f"cannot write {folder}: another run is writing into this folder; wait until "
+                    "it has finished, or choose another folder"
+                ) from None
+            if not marker.stat().st_size:
+                marker.write_text("This folder is written by surgsam2.\n", encoding="utf-8")
+        yield path
+
+
+def begin_output(folder: Path, *, keep: bool = False) -> None:
+    """Marks a folder that is held as ``INCOMPLETE``.
+
+    The files of an earlier run are removed. With ``keep`` only those are that it did not
+    finish, and the run that begins replaces the others one by one. Raises `OutputError`.
+    """
+    if (folder / "masks").is_symlink():
         raise OutputError(
-            f"cannot write {folder}: the folder is not empty and not of an earlier run; "
-            f"choose an empty or new folder, or allow overwriting"
+            f"cannot write {folder / 'masks'}: it is a link to another folder; remove it first"
         )
     # written first: from here on the folder does not look complete
     write_text_atomically(
         folder / INCOMPLETE, "The run that writes this folder is under way or was interrupted.\n"
     )
-    write_text_atomically(folder / MARKER, "This folder is written by surgsam2.\n")
-    if occupied:
-        _remove_products(folder)
-    return folder
+    _remove_products(folder, only_unfinished=keep)
+    if not keep:
+        with writing(folder):
+            _remove_resume(folder)
+
+
+def _usable(folder: Path | str, overwrite: bool) -> Path:
+    if not str(folder):
+        raise OutputError("the name of the output folder is empty; give a folder")
+    path = Path(folder)
+    with writing(path):
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"cannot write {folder}: it is a file; give a folder")
+        path.mkdir(parents=True, exist_ok=True)
+        occupied = any(path.iterdir())
+    if occupied and not overwrite and not is_ours(path):
+        raise OutputError(
+            f"cannot write {folder}: the folder is not empty and not of an earlier run; "
+            f"choose an empty or new folder, or allow overwriting"
+        )
+    return path
 
 
 def finish_output(folder: Path | str) -> None:
@@ -70,6 +122,8 @@ def finish_output(folder: Path | str) -> None:
     path = Path(folder) / INCOMPLETE
     with writing(path):
         path.unlink(missing_ok=True)
+        # after the marker: a process killed in between leaves a complete folder
+        _remove_resume(Path(folder))
 
 
 def is_ours(folder: Path | str) -> bool:
@@ -84,19 +138,24 @@ def is_ours(folder: Path | str) -> bool:
     return isinstance(report, dict) and report.get("program") == PROGRAM
 
 
-def _remove_products(folder: Path) -> None:
+def _remove_products(folder: Path, *, only_unfinished: bool) -> None:
     masks = folder / "masks"
-    with writing(folder):
-        if masks.is_symlink():
-            raise OutputError(
-                f"cannot write {masks}: it is a link to another folder; remove the link first"
-            )
-        for path in list(folder.iterdir()):
-            if _OURS.fullmatch(path.name) and path.name not in (MARKER, INCOMPLETE):
+
+    def remove_from(place: Path, ours: re.Pattern[str], kept: tuple[str, ...] = ()) -> None:
+        for path in list(place.iterdir()):
+            due = path.name.endswith(TEMPORARY_SUFFIX) or not only_unfinished
+            if due and ours.fullmatch(path.name) and path.name not in kept:
                 path.unlink()
+
+    with writing(folder):
+        remove_from(folder, _OURS, kept=(MARKER, INCOMPLETE))
         if masks.is_dir():
-            for path in list(masks.iterdir()):
-                if _OURS_IN_MASKS.fullmatch(path.name):
-                    path.unlink()
+            remove_from(masks, _OURS_IN_MASKS)
             if not any(masks.iterdir()):
                 masks.rmdir()
+
+
+def _remove_resume(folder: Path) -> None:
+    path = folder / RESUME
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,10 @@ from PIL import Image
 from surgsam2.atomic import write_bytes_atomically, writing
 from surgsam2.colors import VOC_PALETTE
 from surgsam2.outputs.base import OutputContext, OutputWriter
-from surgsam2.prompts import PromptedObject
 from surgsam2.results import FrameResult
+
+LABELS = "masks"
+"""Folder with the label images, inside the output folder."""
 
 
 class LabelPngWriter(OutputWriter):
@@ -27,11 +29,10 @@ class LabelPngWriter(OutputWriter):
 
     def __init__(self, folder: Path, context: OutputContext) -> None:
         super().__init__(folder, context)
-        self._masks = self.folder / "masks"
+        self._masks = self.folder / LABELS
         with writing(self._masks):
             self._masks.mkdir(exist_ok=True)
-        largest = max((item.id for item in context.objects), default=0)
-        self._palette = _palette(context.objects) if largest <= 255 else None
+        self._palette = label_palette({item.id: item.rgb for item in context.objects})
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
         labels = np.zeros(
@@ -40,28 +41,49 @@ class LabelPngWriter(OutputWriter):
         )
         for i in self.context.drawing_order(result):
             np.copyto(labels, result.object_ids[i], where=result.masks[i], casting="unsafe")
-        image = Image.fromarray(labels)
-        if self._palette is not None:
-            image.putpalette(self._palette)
-        buffer = io.BytesIO()
-        # run-length coding: label images are long runs, and it is several times
-        # faster than looking for matches
-        image.save(buffer, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
-        path = self._masks / f"{result.frame_index:05d}.png"
-        write_bytes_atomically(path, buffer.getbuffer())
+        write_labels(self._masks / label_name(result.frame_index), labels, self._palette)
 
     def close(self) -> None:
         """Nothing to do: every image is complete once written."""
 
 
-def _palette(objects: Iterable[PromptedObject]) -> bytes:
-    """768 bytes (256 RGB colours) for 8-bit label images.
+def label_name(frame_index: int) -> str:
+    """The file name of a frame's label image."""
+    return f"{frame_index:05d}.png"
+
+
+def write_labels(path: Path, labels: np.ndarray, palette: bytes | None) -> None:
+    """Write one label image, atomically.
+
+    Args:
+        labels: (H, W) object ids, uint8 with a palette, uint16 without.
+        palette: of `label_palette`.
+
+    Raises:
+        OutputError: it cannot be written; the file that was there is intact.
+    """
+    image = Image.fromarray(labels)
+    if palette is not None:
+        image.putpalette(palette)
+    buffer = io.BytesIO()
+    # run-length coding: label images are long runs, and it is several times
+    # faster than looking for matches
+    image.save(buffer, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    write_bytes_atomically(path, buffer.getbuffer())
+
+
+def label_palette(colors: Mapping[int, tuple[int, int, int]]) -> bytes | None:
+    """768 bytes (256 RGB colours) for 8-bit label images; None when an id is above 255.
 
     0 is black, each object's id has the object's own colour, and the remaining entries are
-    the PASCAL VOC / DAVIS colours. Objects with an id above 255 are left out.
+    the PASCAL VOC / DAVIS colours.
+
+    Args:
+        colors: object id -> red, green, blue, each 0 to 255.
     """
+    if max(colors, default=0) > 255:
+        return None
     palette = bytearray(VOC_PALETTE.tobytes())
-    for item in objects:
-        if item.id <= 255:
-            palette[3 * item.id : 3 * item.id + 3] = bytes(item.rgb)
+    for object_id, rgb in colors.items():
+        palette[3 * object_id : 3 * object_id + 3] = bytes(rgb)
     return bytes(palette)

@@ -13,6 +13,7 @@ from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.label_png import LabelPngWriter
 from surgsam2.outputs.overlay import OverlayWriter
+from surgsam2.outputs.scene import SceneWriter
 from surgsam2.outputs.table import TableWriter
 from surgsam2.results import FrameResult
 
@@ -21,8 +22,11 @@ FORMATS: dict[str, type[OutputWriter]] = {
     "overlay": OverlayWriter,
     "coco": CocoWriter,
     "csv": TableWriter,
+    "scene": SceneWriter,
 }
 """The writer of each format."""
+DEFAULT_FORMATS = tuple(name for name in FORMATS if name != "scene")
+"""What is written when nothing is chosen: what needs no further package."""
 
 
 class OutputSet:

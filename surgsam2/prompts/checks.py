@@ -15,6 +15,8 @@ MAX_OBJECT_ID = 65535
 """Largest object id: what a 16-bit label image can hold."""
 MAX_FRAME = 2**31 - 1
 MAX_NAME_LENGTH = 200
+NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories: control characters, halves of characters, and line ends."""
 
 
 Points: TypeAlias = "Sequence[Sequence[float]] | np.ndarray"
@@ -52,7 +54,7 @@ def checked_name(value: Any, place: str = "") -> None:
             place,
             f"the name must be text of 1 to {MAX_NAME_LENGTH} characters, got {show(value)}",
         )
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+    if any(unicodedata.category(character) in NOT_IN_NAMES for character in value):
         refuse(place, f"the name must be one line of plain text, got {show(value)}")
 
 

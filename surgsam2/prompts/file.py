@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from surgsam2.atomic import write_bytes_atomically, write_text_atomically
 from surgsam2.errors import PromptError
+from surgsam2.limits import MASK_PIXELS
 from surgsam2.prompts.checks import (
     MAX_FRAME,
     checked_color,
@@ -68,6 +69,20 @@ def save_prompts(
     `PromptSet.video` is. Raises `OutputError` when a file cannot be written.
     """
     path = Path(path)
+    text, masks = prompts_as_text(prompt_set, path.stem, video)
+    for name, mask in masks.items():
+        write_bytes_atomically(path.with_name(name), mask_png(mask))
+    write_text_atomically(path, text)
+
+
+def prompts_as_text(
+    prompt_set: PromptSet, stem: str, video: VideoShape | _Video | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
+    """The text of a prompt file of this name (without folder and suffix), and its masks.
+
+    Returns:
+        The JSON text, and per mask file that it names the (H, W) bool mask.
+    """
     if video is None:
         shape = prompt_set.video
     elif isinstance(video, VideoShape):
@@ -85,22 +100,27 @@ def save_prompts(
             if len(prompt.points):
                 record["points"] = prompt_rows(prompt)
             if prompt.mask is not None:
-                record["mask"] = f"{path.stem}_object{item.id}_frame{prompt.frame}.png"
+                record["mask"] = f"{stem}_object{item.id}_frame{prompt.frame}.png"
+                check_mask_path(record["mask"])
                 masks[record["mask"]] = prompt.mask
             prompts.append(_dump(record))
         head = _dump({"id": item.id, "name": item.name, "color": item.color})[:-1]
         lines.append(f'{head},\n  "prompts": [\n   ' + ",\n   ".join(prompts) + "]}")
-    for name in masks:
-        check_mask_path(name)
-    for name, mask in masks.items():
-        write_bytes_atomically(path.with_name(name), mask_png(mask))
     text = f'{{"version": {FILE_VERSION},\n'
     if shape is not None:
         section = {"width": shape.width, "height": shape.height, "frames": shape.frames}
         known = {key: value for key, value in section.items() if value is not None}
         text += f' "video": {_dump(known)},\n'
     text += ' "objects": [' + ("\n " if lines else "") + ",\n ".join(lines) + "]}\n"
-    write_text_atomically(path, text)
+    return text, masks
+
+
+def prompts_from_text(text: str, masks: Mapping[str, np.ndarray]) -> PromptSet:
+    """The prompts that `prompts_as_text` made text and masks of.
+
+    Raises `PromptError` as `load_prompts` does.
+    """
+    return _TextReader(masks).prompt_set(_parse_json(text.encode(errors="replace")))
 
 
 class _JsonObject(dict[str, Any]):
@@ -129,6 +149,10 @@ def _parse(path: Path) -> Any:
         raise PromptError(
             f"the prompt file is larger than {MAX_FILE_BYTES >> 20} MB; is it the right file?"
         )
+    return _parse_json(data)
+
+
+def _parse_json(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_JsonObject.of)
     except UnicodeDecodeError:
@@ -152,6 +176,7 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.mask_files: list[Path] = []
+        self.mask_pixels = 0
 
     def prompt_set(self, data: Any) -> PromptSet:
         self.check_keys(data, "", required=("version", "objects"), optional=("video",))
@@ -271,7 +296,27 @@ class _Reader:
         with _At(place):
             check_mask_path(data)
             self.mask_files.append(self.folder / data)
-            return read_mask(self.folder, data)
+            mask = read_mask(self.folder, data)
+            self.mask_pixels += mask.size
+            if self.mask_pixels > MASK_PIXELS.value:
+                raise PromptError(
+                    f"the masks of this file have more than {MASK_PIXELS.value} pixels together; "
+                    f"use fewer, or raise {MASK_PIXELS.variable}"
+                )
+            return mask
+
+
+class _TextReader(_Reader):
+    """For prompts that came without files: their masks are given by name."""
+
+    def __init__(self, masks: Mapping[str, np.ndarray]) -> None:
+        super().__init__(Path())
+        self.masks = masks
+
+    def mask(self, data: Any, place: str) -> np.ndarray:
+        if not isinstance(data, str) or data not in self.masks:
+            refuse(place, f"there is no mask {show(data)} beside the prompts")
+        return self.masks[data]
 
 
 class _At:

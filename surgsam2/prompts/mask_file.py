@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 import unicodedata
 import warnings
-import zlib
 from io import BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from surgsam2.errors import PromptError
+from surgsam2.errors import InputError, PromptError
+from surgsam2.limits import FRAME_PIXELS
 from surgsam2.prompts.checks import one_line, show
-
-MAX_MASK_PIXELS = 2**28
 
 
 def check_mask_path(text: str) -> None:
@@ -57,10 +54,10 @@ def read_mask(folder: Path, relative: str) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path, formats=("PNG",))
         with image:
-            if image.width * image.height > MAX_MASK_PIXELS:
+            if image.width * image.height > FRAME_PIXELS.value:
                 raise PromptError(
-                    f"the mask {shown} has {image.width} x {image.height} pixels, too many; "
-                    f"a mask has the size of the video's frames"
+                    f"the mask {shown} has {image.width} x {image.height} pixels, too many; a "
+                    f"mask has the size of the video's frames (limit: {FRAME_PIXELS.variable})"
                 )
             pixels = np.asarray(image)
             alpha = image.mode in ("LA", "RGBA")
@@ -68,9 +65,9 @@ def read_mask(folder: Path, relative: str) -> np.ndarray:
         raise PromptError(
             f"the mask {shown} has too many pixels; a mask has the size of the video's frames"
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error) as error:
-        if isinstance(error, PromptError):
-            raise
+    except (PromptError, InputError):
+        raise
+    except Exception as error:  # a damaged file can raise anything
         raise PromptError(
             f"the mask {shown} is not a readable PNG image ({one_line(error)}); "
             f"save it as an 8-bit PNG"

@@ -94,6 +94,12 @@ class MemoryBank:
         self.conditioning[frame_index] = memory
         self.conditioning = dict(sorted(self.conditioning.items()))
 
+    def forget_prompted(self, newest: int) -> None:
+        """Forget prompted frames other than the first and the `newest` last in tracking order."""
+        order = sorted(self.conditioning, key=lambda t: t * self._step)
+        for t in order[1 : max(1, len(order) - newest)]:
+            del self.conditioning[t]
+
     def has_begun(self, frame_index: int) -> bool:
         """Whether a prompted frame lies at or before `frame_index` in tracking order."""
         return any(self._age(t, frame_index) >= 0 for t in self.conditioning)

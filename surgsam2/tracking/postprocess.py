@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -76,8 +77,12 @@ def to_masks(logits: torch.Tensor, *, non_overlap: bool) -> torch.Tensor:
     """(N, H, W) logits to bool masks; with `non_overlap` a pixel goes to the highest logit."""
     masks = logits > 0
     if non_overlap and len(logits) > 1:
-        owner = logits.argmax(dim=0)
-        masks &= owner == torch.arange(len(logits), device=logits.device)[:, None, None]
+        # a pass per object: `argmax` over the objects is ten times slower on the CPU
+        masks &= logits == reduce(torch.maximum, logits)
+        taken = masks[0].clone()
+        for row in range(1, len(masks)):  # of equal logits the first object's counts
+            masks[row] &= ~taken
+            taken |= masks[row]
     return masks
 
 

@@ -6,17 +6,15 @@ import time
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.network import ImageFeatures
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results import FrameResult
+from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.tracking.memory import (
     BankView,
     ConditioningMemory,
@@ -102,6 +100,15 @@ class Tracker:
             raise InputError(f"object {object_id} is not tracked; tracked: {self.object_ids}")
         self._removed_at[object_id] = self.frame_index
 
+    def forget_prompted(self, newest: int) -> None:
+        """Bound the memory of a stream that is prompted again and again.
+
+        Each object keeps its first prompted frame, which says what it is, and the `newest`
+        last ones, which say how it looks now.
+        """
+        for bank in self._banks.values():
+            bank.forget_prompted(newest)
+
     def step(self, frame: np.ndarray, prompts: PromptSet | None = None) -> FrameResult:
         """Segment the next frame.
 
@@ -125,9 +132,8 @@ class Tracker:
     def advance(self, frame: np.ndarray, prompts: PromptSet | None = None) -> dict[int, MaskOutput]:
         """As `step`, but the network's own output per object, not enlarged to the video."""
         index = self.frame_index
-        self._check_frame(frame)
+        work = EncodedFrame(self.model, frame, self.width, self.height)
         given = self._prompts_for(index, prompts)
-        work = _FrameWork(self.model, frame)
         with self.model.autocast():
             for object_id, prompt in given.items():
                 self._condition(work, index, object_id, prompt)
@@ -156,8 +162,7 @@ class Tracker:
             InputError: the frame has another size or type.
             PromptError: a prompt does not fit the frame.
         """
-        self._check_frame(frame)
-        work = _FrameWork(self.model, frame)
+        work = EncodedFrame(self.model, frame, self.width, self.height)
         given = prompts.on_frame(frame_index)
         if only is not None:
             given = {i: prompt for i, prompt in given.items() if i in only}
@@ -165,11 +170,6 @@ class Tracker:
         with self.model.autocast():
             for object_id, prompt in given.items():
                 self._condition(work, frame_index, object_id, prompt)
-
-    def _check_frame(self, frame: np.ndarray) -> None:
-        wanted = (self.height, self.width, 3)
-        if frame.shape != wanted or frame.dtype != np.uint8:
-            raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
 
     def _prompts_for(self, index: int, prompts: PromptSet | None) -> dict[int, Prompt]:
         if prompts is None:
@@ -197,27 +197,16 @@ class Tracker:
         if given:
             prompts.validate(self.width, self.height)
 
-    def _condition(self, work: _FrameWork, index: int, object_id: int, prompt: Prompt) -> None:
-        features = work.features
-        if prompt.mask is not None:
-            mask = self._square_mask(prompt.mask)
-            if not mask.any():
-                size = self.model.image_size
-                raise PromptError(
-                    f"object {object_id}, frame {index}: the mask vanishes in the network's "
-                    f"{size}x{size} input; prompt with a point or a box, or use a larger config"
-                )
-            decoded = self.model.network.decode_mask(features, mask)
-        else:
-            decoded = self.model.network.decode_points(features, *self._square_points(prompt))
-        maps = self.model.network.encode_memory(features, decoded, prompted=True)
+    def _condition(self, work: EncodedFrame, index: int, object_id: int, prompt: Prompt) -> None:
+        decoded = work.decode(prompt, f"object {object_id}, frame {index}")
+        maps = self.model.network.encode_memory(work.features, decoded, prompted=True)
         memory = ConditioningMemory(maps[0], decoded.pointers[0], MaskOutput.of(decoded, 0))
         bank = self._banks.setdefault(
             object_id, MemoryBank(self.model.network, reverse=self.reverse)
         )
         bank.condition(index, memory)
 
-    def _outputs(self, work: _FrameWork, index: int) -> dict[int, MaskOutput]:
+    def _outputs(self, work: EncodedFrame, index: int) -> dict[int, MaskOutput]:
         """Masks of all objects that have begun, in the order of `object_ids`."""
         begun = {i: bank for i, bank in self._banks.items() if bank.has_begun(index)}
         tracked = [i for i, bank in begun.items() if index not in bank.conditioning]
@@ -227,7 +216,7 @@ class Tracker:
                 outputs[object_id] = bank.conditioning[index].output
         return {i: outputs[i] for i in begun}
 
-    def _track(self, work: _FrameWork, index: int, object_ids: list[int]) -> list[MaskOutput]:
+    def _track(self, work: EncodedFrame, index: int, object_ids: list[int]) -> list[MaskOutput]:
         if not object_ids:
             return []
         network, features = self.model.network, work.features
@@ -248,40 +237,6 @@ class Tracker:
         for row, object_id in enumerate(object_ids):
             self._banks[object_id].add(index, FrameMemory(maps[row], decoded.pointers[row]))
         return [MaskOutput.of(decoded, row) for row in range(len(object_ids))]
-
-    def _square_points(self, prompt: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clicks and box corners in the network's square input; the box comes first."""
-        points, labels = prompt.points, prompt.labels
-        if prompt.box is not None:
-            points = np.concatenate([prompt.box.reshape(2, 2), points])
-            labels = np.concatenate([[2, 3], labels])
-        device, size = self.model.device, self.model.image_size
-        scale = torch.tensor([self.width, self.height], dtype=torch.float32)
-        square = torch.tensor(points, dtype=torch.float32) / scale * size
-        return (
-            square[None].to(device),
-            torch.tensor(labels, dtype=torch.int32)[None].to(device),
-        )
-
-    def _square_mask(self, mask: np.ndarray) -> torch.Tensor:
-        size = (self.model.image_size, self.model.image_size)
-        square = torch.tensor(mask, dtype=torch.float32, device=self.model.device)[None, None]
-        if mask.shape == size:
-            return square
-        square = F.interpolate(square, size=size, mode="bilinear", antialias=True)
-        return (square >= 0.5).float()
-
-
-class _FrameWork:
-    """One frame; its features are computed once, and only when an object needs them."""
-
-    def __init__(self, model: SurgSAM2Model, frame: np.ndarray) -> None:
-        self._model = model
-        self._frame = frame
-
-    @cached_property
-    def features(self) -> ImageFeatures:
-        return self._model.network.encode_image(self._model.preprocess(self._frame))
 
 
 def _same_shape(views: dict[int, BankView]) -> list[list[int]]:

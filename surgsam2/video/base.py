@@ -14,12 +14,10 @@ from weakref import WeakSet
 import numpy as np
 
 from surgsam2.errors import InputError, VideoError
+from surgsam2.limits import FRAME_PIXELS, FRAME_SIDE, FRAMES
 from surgsam2.video.prefetch import Cancelled, Prefetcher
+from surgsam2.video.sampling import sample
 
-MAX_SIDE = 16384
-"""Widest and tallest frame that is accepted, in pixels: more is a damaged or hostile header."""
-MAX_PIXELS = 2**28
-"""Most pixels one frame may have."""
 DEFAULT_FPS = 25.0
 """Frames per second of sources that carry no timing."""
 PREFETCH = 4
@@ -162,6 +160,19 @@ class Video(ABC):
         walk = self._backward if reverse else self._forward
         return self._prefetched(lambda cancelled: walk(first, last, cancelled))
 
+    def sampled(
+        self, start: int = 0, stop: int | None = None, stride: int = 1, scale: float = 1.0
+    ) -> Frames:
+        """Yield every `stride`-th ``(index, frame)`` of `frames`, made smaller by `scale`.
+
+        Args:
+            scale: more than 0 and at most 1; each side times this, at least one pixel.
+
+        Raises:
+            InputError: a range, stride or scale that is not possible.
+        """
+        return sample(self, start, stop, stride, scale)
+
     def __iter__(self) -> Iterator[np.ndarray]:
         with closing(self.frames()) as frames:
             for _, frame in frames:
@@ -253,8 +264,19 @@ def check_size(source: str, width: int, height: int) -> None:
             f"{source}: the header declares frames of {width}x{height} pixels; "
             "the file is damaged or not a video"
         )
-    if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+    side, pixels = FRAME_SIDE.value, FRAME_PIXELS.value
+    if width > side or height > side or width * height > pixels:
         raise VideoError(
             f"{source}: the header declares frames of {width}x{height} pixels, more than "
-            f"{MAX_SIDE} a side or {MAX_PIXELS} in all; the file is damaged, or scale it down first"
+            f"{side} a side or {pixels} in all; the file is damaged, or scale it down first, or "
+            f"raise {FRAME_SIDE.variable} and {FRAME_PIXELS.variable}"
+        )
+
+
+def check_count(source: str, count: int) -> None:
+    """Refuse more frames than any real video has, as a stream without end would give."""
+    if count > FRAMES.value:
+        raise VideoError(
+            f"{source}: more than {FRAMES.value} frames; the file is damaged or a stream without "
+            f"end, or cut it into parts, or raise {FRAMES.variable}"
         )

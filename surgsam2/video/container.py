@@ -63,7 +63,7 @@ class ContainerVideo(Video):
         with open_container(path) as container:
             stream = video_stream(container, path)
             check_size(source, stream.codec_context.width, stream.codec_context.height)
-            table = scan(container, stream)
+            table = scan(container, stream, source)
             declared = int(stream.frames or 0)
             short = _missing_seconds(container, table)
             average = stream.average_rate or stream.guessed_rate

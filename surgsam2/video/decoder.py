@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from surgsam2.errors import VideoError
-from surgsam2.video.base import MAX_PIXELS
+from surgsam2.limits import FRAME_PIXELS
 from surgsam2.video.index import FrameIndex
 from surgsam2.video.prefetch import Cancelled
 
@@ -25,7 +25,6 @@ _FORMATS = (
 _OPTIONS = {
     "format_whitelist": _FORMATS,
     "protocol_whitelist": "file",
-    "max_pixels": str(MAX_PIXELS),
     "fflags": "+genpts",
 }
 _ATTACHED_PICTURE = 1 << 10  # cover art of an audio file
@@ -161,8 +160,9 @@ def stamp_of(item: Any) -> int | None:
 def open_container(path: Path) -> Any:
     """The `av` container of a file; `VideoError` when it is not a video."""
     try:
+        options = _OPTIONS | {"max_pixels": str(FRAME_PIXELS.value)}
         # the prefix keeps a name such as "a:b.mp4" from being taken for an address
-        return av.open(f"file:{path}", options=dict(_OPTIONS), metadata_errors="replace")
+        return av.open(f"file:{path}", options=options, metadata_errors="replace")
     except FileNotFoundError as error:
         raise VideoError(f"{path}: not found") from error
     except PermissionError as error:

@@ -11,11 +11,12 @@ from PIL import Image
 
 from surgsam2.errors import VideoError
 from surgsam2.video.arrays import as_rgb
-from surgsam2.video.base import Video, check_size
+from surgsam2.video.base import Video, check_count, check_size
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")  # of PIL, for the suffixes above
 # where the frames are when a dataset's sequence folder is given instead of its frame folder:
 # EndoVis 2017/2018 (left camera), and names in common use
 _FRAME_FOLDERS = ("left_frames", "JPEGImages", "images", "frames", "img")
@@ -35,6 +36,7 @@ class ImageVideo(Video):
     """
 
     def __init__(self, source: str, paths: list[Path], *, fps: float) -> None:
+        check_count(source, len(paths))
         width, height = _header(paths[0])
         for path in paths[1:]:
             size = _header(path)
@@ -109,8 +111,9 @@ def _open(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             # the size is checked below, with our own limits
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+            # whatever the name says: PIL's other formats may start programs (PostScript)
+            return Image.open(path, formats=_FORMATS)
+    except Exception as error:  # a damaged file can raise anything
         raise _unreadable(path, error) from error
 
 
@@ -149,5 +152,5 @@ def _pixels(path: Path) -> np.ndarray:
             return np.array(image.convert("RGB"), order="C")
         except VideoError:
             raise
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except Exception as error:  # a damaged file can raise anything
             raise _unreadable(path, error) from error

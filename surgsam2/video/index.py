@@ -9,6 +9,8 @@ from typing import Any
 import av
 import numpy as np
 
+from surgsam2.video.base import check_count
+
 # a decoder never reorders by more pictures than this (16 in H.264 and HEVC, with margin);
 # timestamps that do come from joined recordings or a broken clock
 _MAX_REORDER = 64
@@ -37,8 +39,12 @@ class PacketTable:
     """Why reading stopped early, or which packet is cut, when the file is damaged."""
 
 
-def scan(container: Any, stream: Any) -> PacketTable:
-    """Read every packet once. Costs reading the file, no decoding."""
+def scan(container: Any, stream: Any, source: str) -> PacketTable:
+    """Read every packet once. Costs reading the file, no decoding.
+
+    Raises:
+        VideoError: more frames than the limit.
+    """
     table = PacketTable()
     hidden_bit = stream.codec_context.name == "vp8"
     cut = False
@@ -60,6 +66,7 @@ def scan(container: Any, stream: Any) -> PacketTable:
         if packet.stream.index != stream.index:
             continue
         table.packets += 1
+        check_count(source, table.packets)
         # a VP8 alternate reference frame is decoded but never shown (RFC 6386, 9.1)
         if packet.is_discard or (hidden_bit and packet.size and not bytes(packet)[0] & 0x10):
             cut = False

@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 
 from surgsam2.errors import MissingDependencyError, VideoError
+from surgsam2.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
-from surgsam2.video.base import Video, check_size
+from surgsam2.video.base import Video, check_count, check_size
+from surgsam2.video.detached import check_data_files
 
 ITK_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nrrd", ".nhdr"})
-MAX_WHOLE_BYTES = 16 * 2**30
-"""Largest sequence that is held in memory, for formats that cannot be read frame by frame."""
 
+_IMAGE_IO = {
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+}
 _FRAME_TIME_MS = "0018|1063"
 _RATES = ("0018|0040", "0008|2144")  # cine rate, recommended display frame rate
 _WINDOW_CENTER, _WINDOW_WIDTH = "0028|1050", "0028|1051"
@@ -39,6 +45,7 @@ class ItkVideo(Video):
 
     def __init__(self, source: str, path: Path, *, fps: float) -> None:
         self._path = path
+        check_data_files(path)
         self._reader = _reader(path)
         try:
             self._reader.ReadImageInformation()
@@ -56,6 +63,8 @@ class ItkVideo(Video):
                 f"{path}: an image of {_times(self._sizes)} is not a sequence of 2-D frames; "
                 "save it as (x, y, time)"
             )
+        if "complex" in _pixel_name(reader):
+            raise VideoError(f"{path}: complex numbers are not pixels; save their magnitude")
         if self._channels not in (1, 3, 4):
             raise VideoError(
                 f"{path}: {self._channels} values a pixel; a video has 1 (grey), 3 (RGB) or 4 "
@@ -64,21 +73,21 @@ class ItkVideo(Video):
         width, height = self._sizes[:2]
         count = self._sizes[self._time] if len(self._sizes) > 2 else 1
         check_size(source, width, height)
+        check_count(source, count)
         fps = _dicom_fps(reader) or fps
         super().__init__(source, width=width, height=height, fps=fps, frame_count=count)
         self._eight_bit = "8-bit unsigned" in _pixel_name(reader)
-        if "complex" in _pixel_name(reader):
-            raise VideoError(f"{path}: complex numbers are not pixels; save their magnitude")
         self._inverted = _tag(reader, _PHOTOMETRIC) == "MONOCHROME1"
         self._lazy = _reads_regions(path)
         self._window = None if self._eight_bit else _dicom_window(reader)
         self._array: np.ndarray | None = None
         if not self._lazy:
             size = int(np.prod(self._sizes, dtype=np.int64)) * self._channels
-            if size > MAX_WHOLE_BYTES:
+            if size > SEQUENCE_BYTES.value:
                 raise VideoError(
                     f"{path}: {size / 2**30:.0f} GiB of samples, and this format can only be read "
-                    "whole; convert it to a video file or an uncompressed .mha"
+                    "whole; convert it to a video file or an uncompressed .mha, or raise "
+                    f"{SEQUENCE_BYTES.variable}"
                 )
 
     def _read(self, index: int) -> np.ndarray:
@@ -164,6 +173,9 @@ def _reader(path: Path) -> Any:
         ) from error
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
+    # the one for the name: others might take a hostile file for something else
+    suffix = path.suffix.lower()
+    reader.SetImageIO(_IMAGE_IO.get(suffix, "GDCMImageIO"))
     return reader
 
 

@@ -1,7 +1,15 @@
 import pytest
 
 from surgsam2.errors import OutputError
-from surgsam2.outputs import INCOMPLETE, finish_output, is_ours, prepare_output, write_report
+from surgsam2.outputs import (
+    INCOMPLETE,
+    begin_output,
+    finish_output,
+    hold_output,
+    is_ours,
+    prepare_output,
+    write_report,
+)
 
 PRODUCTS = ["masks/00000.png", "overlay.mp4", "frames.csv", "scene.mrb", "report.json"]
 RESTS = ["overlay.mp4.part", ".report.json.0123abcd.part", "masks/.00001.png.0123abcd.part"]
@@ -32,6 +40,25 @@ def test_a_folder_of_ours_loses_the_earlier_results_and_nothing_else(tmp_path):
     fill(tmp_path, PRODUCTS + RESTS + FOREIGN)
     prepare_output(tmp_path)
     assert names_in(tmp_path) == {INCOMPLETE, ".surgsam2", *FOREIGN}
+
+
+def test_what_was_finished_can_be_kept(tmp_path):
+    with hold_output(tmp_path) as folder:
+        fill(folder, PRODUCTS + RESTS)
+        fill(folder, [".resume/state.pt"])
+        begin_output(folder, keep=True)
+        assert names_in(folder) == {INCOMPLETE, ".surgsam2", ".resume/state.pt", *PRODUCTS}
+        begin_output(folder)
+        assert names_in(folder) == {INCOMPLETE, ".surgsam2"}
+
+
+def test_a_folder_that_is_held_is_refused(tmp_path):
+    with (
+        hold_output(tmp_path / "out"),
+        pytest.raises(OutputError, match="another run is writing into this folder"),
+    ):
+        prepare_output(tmp_path / "out")
+    prepare_output(tmp_path / "out")
 
 
 def test_an_unusable_place_is_named(tmp_path):

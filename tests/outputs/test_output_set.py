@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 
 from surgsam2.errors import InputError, OutputError
-from surgsam2.outputs import FORMATS, OutputSet, OutputWriter
+from surgsam2.outputs import DEFAULT_FORMATS, FORMATS, OutputSet, OutputWriter
 
 ALL = ("png", "overlay", "coco", "csv")
 
 
 def test_every_format_gets_every_frame(a_run, tmp_path):
     run = a_run()
-    with OutputSet(tmp_path, FORMATS, run.context) as outputs:
+    with OutputSet(tmp_path, DEFAULT_FORMATS, run.context) as outputs:
         for index in range(4):
             outputs.write(run.frame(index), run.result(index))
     check_complete(tmp_path, 4)

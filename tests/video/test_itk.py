@@ -10,7 +10,6 @@ import SimpleITK
 
 import surgsam2
 from surgsam2.errors import VideoError
-from surgsam2.video import itk
 from tests.video.helpers import number_in, numbers, picture
 
 COLOR = np.stack([picture(i) for i in range(10)])
@@ -129,7 +128,7 @@ def test_what_is_not_a_sequence_is_refused(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / name).write_text("nothing of the kind")
         with pytest.raises(VideoError, match=f"cannot be read as {kind}: the file is damaged"):
             surgsam2.open_video(tmp_path / name)
-    monkeypatch.setattr(itk, "MAX_WHOLE_BYTES", 1000)
+    monkeypatch.setenv("SURGSAM2_MAX_SEQUENCE_BYTES", "1000")
     with pytest.raises(VideoError, match="can only be read whole; convert it"):
         surgsam2.open_video(save(tmp_path / "big.dcm", COLOR))
 

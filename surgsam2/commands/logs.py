@@ -1,0 +1,83 @@
+"""What a command logs: to standard error, as text or as JSON lines, without repeating itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+
+@contextmanager
+def logging_to_stderr(level: str, form: str = "text") -> Iterator[None]:
+    """Log in the block; at its end, say how often each repeated message came.
+
+    Args:
+        level: one of `LEVELS`; what is less important is not logged.
+        form: `text`, or `json`: one object per line with time (UTC), level, logger, message.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _JsonLines()
+        if form == "json"
+        else logging.Formatter("surgsam2: %(levelname)s: %(message)s")
+    )
+    repeats = _Repeats()
+    handler.addFilter(repeats)
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        handler.removeFilter(repeats)
+        for (name, number, text), count in repeats.left_out.items():
+            logging.getLogger(name).log(number, "%d more like this: %s", count, text)
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+class _Repeats(logging.Filter):
+    """Lets the first warning or error of a kind through and counts the others.
+
+    A kind is the message before its values are put in: the frame number of one among
+    ten thousand makes no new kind.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[tuple[str, int, str]] = set()
+        self._lock = threading.Lock()
+        self.left_out: Counter[tuple[str, int, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        kind = (record.name, record.levelno, str(record.msg))
+        with self._lock:
+            if kind in self._seen:
+                self.left_out[kind] += 1
+                return False
+            self._seen.add(kind)
+        return True
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)

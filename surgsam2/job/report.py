@@ -1,0 +1,127 @@
+"""What a run tells about itself."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgsam2.job.identity import Identity
+from surgsam2.job.task import Task
+from surgsam2.outputs import collect_versions
+from surgsam2.prompts import PromptSet
+from surgsam2.tracking.plan import TrackingPlan
+from surgsam2.video import Video
+
+
+@dataclass
+class Timings:
+    """How long the run took so far, in this process and those before it."""
+
+    earlier_seconds: float = 0.0
+    tracker: array[float] = field(default_factory=lambda: array("f"))
+    """Milliseconds of every result, four bytes each."""
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def here(self) -> float:
+        """Seconds in this process."""
+        return time.perf_counter() - self.began
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in all."""
+        return self.earlier_seconds + self.here
+
+    def summary(self) -> dict[str, Any]:
+        """For the report."""
+        seconds = self.seconds
+        done = np.array(self.tracker if self.tracker else [np.nan])
+        return {
+            "frames": len(self.tracker),
+            "seconds": seconds,
+            "frames_per_second": len(self.tracker) / seconds if seconds else 0.0,
+            "tracker_milliseconds": {
+                "median": float(np.median(done)),
+                "p95": float(np.percentile(done, 95)),
+            },
+        }
+
+
+def make_report(
+    task: Task,
+    *,
+    status: str,
+    timings: dict[str, Any],
+    resumed: int,
+    hashes: dict[str, str | None],
+    identity: Identity | None,
+) -> dict[str, Any]:
+    """The content of ``report.json``.
+
+    Args:
+        timings: `Timings.summary`.
+        resumed: how often the run was taken up.
+        hashes: of the task's inputs.
+    """
+    model, video, prompts = task.model, task.video, task.prompts
+    options, plan = task.options, task.plan
+    return {
+        "status": status if options.keep_names else _without_names(status, video),
+        "versions": collect_versions(),
+        "model": {
+            "config": model.name,
+            "checkpoint": model.checkpoint and model.checkpoint.name,
+            "checkpoint_sha256": hashes["checkpoint"],
+            "trained": model.checkpoint is not None,
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "pruning": asdict(model.pruning),
+        },
+        "video": {
+            "name": task.name or None,
+            "sha256": hashes["video"],
+            "width": video.width,
+            "height": video.height,
+            "fps": video.fps,
+            "frames": video.frame_count,
+        },
+        "objects": [
+            {"id": o.id, "name": o.name, "prompted_frames": [p.frame for p in o.prompts]}
+            for o in prompts
+        ],
+        "options": asdict(options),
+        "frame_range": [plan.start, plan.stop],
+        "timings": timings,
+        "resumed": resumed,
+        "skipped": list(_skipped(video, prompts, plan, timings["frames"])),
+        "identity": identity,
+    }
+
+
+def _without_names(text: str, video: Video) -> str:
+    for name in sorted({video.source, Path(video.source).name} - {""}, key=len, reverse=True):
+        text = text.replace(name, "the video")
+    return text
+
+
+def _skipped(video: Video, prompts: PromptSet, plan: TrackingPlan, done: int) -> Iterator[str]:
+    """What is not in the results, and why; one sentence each."""
+    yield from video.warnings
+    if done < plan.frames:
+        yield f"{plan.frames - done} of {plan.frames} frames were not segmented"
+    for obj in prompts:
+        first, last = obj.prompts[0].frame, obj.prompts[-1].frame
+        if plan.direction == "forward" and first >= plan.stop:
+            yield f"object {obj.id}: first prompted on frame {first}, after the range"
+        elif plan.direction == "forward" and first > plan.start:
+            yield f"object {obj.id}: no masks before frame {first}, its first prompt"
+        elif plan.direction == "backward" and last < plan.start:
+            yield f"object {obj.id}: last prompted on frame {last}, before the range"
+        elif plan.direction == "backward" and last < plan.stop - 1:
+            yield f"object {obj.id}: no masks after frame {last}, its last prompt"

@@ -1,0 +1,107 @@
+"""What an unfinished run leaves in its output folder so that another process can go on."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from surgsam2.atomic import write_bytes_atomically, writing
+from surgsam2.errors import OutputError
+from surgsam2.job.identity import Identity
+from surgsam2.outputs import RESUME
+from surgsam2.spool import Spool
+
+VERSION = 1
+"""Of the format; another one is refused."""
+_STATE = "state.pt"
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A run between two steps."""
+
+    identity: Identity
+    tracking: dict[str, Any]
+    """See `TrackingRun.state`."""
+    steps: int
+    """Frames that went through the tracker."""
+    seconds: float
+    """Time spent, over all processes."""
+    resumed: int
+    """How often the run was taken up; attempts that saved nothing do not count."""
+    results_bytes: int
+    """Valid length of the record of results."""
+    earlier_bytes: int
+    """Valid length of the first pass of direction `both`."""
+
+
+class RunStore:
+    """The resume folder of an output folder that is held.
+
+    The two spools only grow; a state names the lengths that belong to it and replaces the
+    one before as a whole. So the folder is right at every moment, whenever the process ends.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.folder = output / RESUME
+
+    def exists(self) -> bool:
+        """Whether a state was saved."""
+        return (self.folder / _STATE).is_file()
+
+    def load(self) -> SavedState | None:
+        """The last state saved; None when there is none.
+
+        Raises:
+            OutputError: it is damaged, or of another version of the format.
+        """
+        path = self.folder / _STATE
+        if not self.exists():
+            return None
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            version = content.pop("version")
+            content["identity"] = json.loads(content["identity"])
+            state = SavedState(**content) if version == VERSION else None
+        except Exception as error:  # a damaged file can raise anything
+            raise OutputError(
+                f"{path}: the saved state is damaged; start anew without resume"
+            ) from error
+        if state is None:
+            raise OutputError(
+                f"{path}: the saved state has version {version}, this program writes {VERSION}; "
+                "resume with the program that began the run, or start anew without resume"
+            )
+        return state
+
+    def open(self, state: SavedState | None) -> tuple[Spool, Spool]:
+        """(record of results, first pass): as they were at `state`, empty for None.
+
+        Raises:
+            OutputError: a file cannot be written, or is damaged.
+        """
+        with writing(self.folder):
+            self.folder.mkdir(exist_ok=True)
+        results, earlier = self.folder / "results.spool", self.folder / "first_pass.spool"
+        if state is None:
+            return Spool(results), Spool(earlier)
+        return (
+            Spool(results, length=state.results_bytes),
+            Spool(earlier, length=state.earlier_bytes),
+        )
+
+    def save(self, state: SavedState) -> None:
+        """Replace the state; the spools must be on the disk (`Spool.sync`).
+
+        Raises:
+            OutputError: the disk refuses; the state before is still there.
+        """
+        content = asdict(state) | {"identity": json.dumps(state.identity), "version": VERSION}
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_bytes_atomically(self.folder / _STATE, buffer.getbuffer(), durable=True)

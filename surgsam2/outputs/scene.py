@@ -1,0 +1,90 @@
+"""A scene that 3D Slicer opens: the video and the masks as synchronised sequences."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from surgsam2.errors import InputError, MissingDependencyError
+from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.results import FrameResult
+from surgsam2.video.base import DEFAULT_FPS
+
+MAX_BYTES = 16 * 2**30
+"""Largest scene that is written. Slicer holds every pixel of a scene in memory."""
+
+
+class SceneWriter(OutputWriter):
+    """``scene.mrb``: the tracked frames and their segmentation, with names and colours.
+
+    Frames must come with ascending indices; the video's pixels are stored as they are,
+    width x height x 3 bytes a frame. Memory holds one frame. Masks may overlap. A run
+    without a single frame leaves no file.
+
+    Needs the package ``slicer-core`` (`MissingDependencyError` without it).
+    """
+
+    needs_order: ClassVar[bool] = True
+
+    def __init__(self, folder: Path, context: OutputContext) -> None:
+        super().__init__(folder, context)
+        self.check_run(Path(folder), context)
+        stream, style = _mrml()
+        known = context.fps is not None and math.isfinite(context.fps) and context.fps > 0
+        styles = [style(item.id, item.name, item.color) for item in context.objects]
+        self._last = -1
+        self._stream = stream(
+            self.folder / "scene.mrb", float(context.fps or 0) if known else DEFAULT_FPS, styles
+        )
+
+    @classmethod
+    def check_run(cls, folder: Path, context: OutputContext) -> None:
+        """Refuses, before anything is written, a scene that Slicer or the disk cannot hold."""
+        _mrml()
+        if context.frame_count is None:
+            return
+        frame = context.width * context.height * 3
+        needed = context.frame_count * frame
+        folder = folder.absolute()
+        nearest = next(path for path in (folder, *folder.parents) if path.is_dir())
+        free = shutil.disk_usage(nearest).free
+        if needed > min(MAX_BYTES, free):
+            where = "on the disk" if free < MAX_BYTES else "in a scene, all of which Slicer loads"
+            raise InputError(
+                f"scene.mrb would hold {context.frame_count} frames, {needed / 1e9:.1f} GB, and "
+                f"there is room for {min(MAX_BYTES, free) / 1e9:.1f} GB {where}; choose at most "
+                f"{min(MAX_BYTES, free) // frame} frames with --start and --stop, or leave the "
+                "format out"
+            )
+
+    def _write(self, frame: np.ndarray, result: FrameResult) -> None:
+        if result.frame_index <= self._last:
+            raise InputError(
+                f"the scene needs ascending frames: frame {result.frame_index} came after "
+                f"{self._last}"
+            )
+        self._last = result.frame_index
+        masks = dict(zip(result.object_ids, result.masks, strict=True))
+        self._stream.add(result.frame_index, frame, masks)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _mrml() -> tuple[Any, Any]:
+    """`SceneStream` and `ObjectStyle`: imported when first needed, it takes seconds."""
+    try:
+        from surgsam2.mrml.scene_stream import SceneStream
+        from surgsam2.mrml.styles import ObjectStyle
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "surgsam2":
+            raise
+        raise MissingDependencyError(
+            f"the format scene needs 3D Slicer's libraries, and they cannot be imported ({error}); "
+            "install them: pip install slicer-core"
+        ) from error
+    return SceneStream, ObjectStyle

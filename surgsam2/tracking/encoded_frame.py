@@ -1,0 +1,86 @@
+"""One frame as the network sees it, and what prompts on it give by themselves."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from surgsam2.errors import InputError, PromptError
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.network import Decoded, ImageFeatures
+from surgsam2.prompts import Prompt
+
+
+class EncodedFrame:
+    """A frame whose features are computed once, and only when they are needed.
+
+    Args:
+        model: from `load_model`.
+        frame: (H, W, 3) uint8 RGB.
+        width, height: what the frame's size must be, in pixels.
+
+    Raises:
+        InputError: the frame has another size or type.
+    """
+
+    def __init__(self, model: SurgSAM2Model, frame: np.ndarray, width: int, height: int) -> None:
+        wanted = (height, width, 3)
+        if frame.shape != wanted or frame.dtype != np.uint8:
+            raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
+        self._model = model
+        self._frame = frame
+
+    @cached_property
+    def features(self) -> ImageFeatures:
+        return self._model.network.encode_image(self._model.preprocess(self._frame))
+
+    def decode(self, prompt: Prompt, place: str) -> Decoded:
+        """The mask of a prompt, without memory.
+
+        Args:
+            place: what the prompt is for, in words, for messages.
+
+        Raises:
+            PromptError: the prompt is a mask too small for the network to see.
+        """
+        if prompt.mask is None:
+            points, labels = prompt.points, prompt.labels
+            if prompt.box is not None:  # SAM 2 wants the box first
+                points = np.concatenate([prompt.box.reshape(2, 2), points])
+                labels = np.concatenate([[2, 3], labels])
+            return self.decode_points(points, labels)
+        mask = self.square_mask(prompt.mask)
+        if not mask.any():
+            size = self._model.image_size
+            raise PromptError(
+                f"{place}: the mask vanishes in the network's {size}x{size} input; prompt with a "
+                "point or a box, or use a larger config"
+            )
+        return self._model.network.decode_mask(self.features, mask)
+
+    def decode_points(
+        self, points: np.ndarray, labels: np.ndarray, previous: torch.Tensor | None = None
+    ) -> Decoded:
+        """As `SurgSAM2Network.decode_points`, with (P, 2) points in pixels and (P,) labels."""
+        height, width, _ = self._frame.shape
+        device, size = self._model.device, self._model.image_size
+        scale = torch.tensor([width, height], dtype=torch.float32)
+        square = torch.tensor(points, dtype=torch.float32) / scale * size
+        return self._model.network.decode_points(
+            self.features,
+            square[None].to(device),
+            torch.tensor(labels, dtype=torch.int32)[None].to(device),
+            previous,
+        )
+
+    def square_mask(self, mask: np.ndarray) -> torch.Tensor:
+        """An (H, W) bool mask in the network's square input: (1, 1, S, S) float32 of 0 and 1."""
+        size = (self._model.image_size, self._model.image_size)
+        square = torch.tensor(mask, dtype=torch.float32, device=self._model.device)[None, None]
+        if mask.shape == size:
+            return square
+        square = F.interpolate(square, size=size, mode="bilinear", antialias=True)
+        return (square >= 0.5).float()

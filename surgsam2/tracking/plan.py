@@ -1,0 +1,72 @@
+"""Which frames of a recorded video are tracked, in which direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from surgsam2.errors import InputError
+from surgsam2.prompts import PromptSet
+from surgsam2.video import Video
+
+Direction = Literal["forward", "backward", "both"]
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
+
+
+@dataclass(frozen=True)
+class TrackingPlan:
+    """Which frames are tracked in which direction."""
+
+    start: int
+    stop: int
+    direction: Direction
+    turn: int
+    """`both`: frames before this index are tracked backward too (for some object)."""
+
+    @property
+    def frames(self) -> int:
+        """Results there will be."""
+        return self.stop - self.start
+
+    @property
+    def steps(self) -> int:
+        """Frames to be run through the tracker, both passes together."""
+        return self.frames + max(0, min(self.turn, self.stop) - self.start)
+
+
+def plan_tracking(
+    video: Video,
+    prompts: PromptSet,
+    start: int | None = None,
+    stop: int | None = None,
+    direction: Direction = "forward",
+) -> TrackingPlan:
+    """Check prompts and range against the video.
+
+    Raises:
+        PromptError: the prompts do not fit the video, or none of them reaches the range.
+        InputError: unknown direction, or an empty range or one beyond the video.
+    """
+    if direction not in DIRECTIONS:
+        raise InputError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
+    prompts.validate(video.width, video.height, video.frame_count)
+    first, last, count = prompts.frames[0], prompts.frames[-1], video.frame_count
+    begin = start if start is not None else first if direction == "forward" else 0
+    end = stop if stop is not None else last + 1 if direction == "backward" else count
+    if not 0 <= begin < end <= count:
+        raise InputError(
+            f"frame range start {begin}, stop {end} is empty or outside the video: "
+            f"it has frames 0 to {count - 1}, and stop is not included"
+        )
+    if direction == "forward" and first >= end:
+        raise InputError(
+            f"stop {end} is not after the first prompt (frame {first}), so a forward track has "
+            "nothing to do; raise stop, or use direction backward or both"
+        )
+    if direction == "backward" and last < begin:
+        raise InputError(
+            f"start {begin} is after the last prompt (frame {last}), so a backward track has "
+            "nothing to do; lower start, or use direction forward or both"
+        )
+    turn = max(obj.prompts[0].frame for obj in prompts.objects) if direction == "both" else 0
+    return TrackingPlan(begin, end, direction, turn)
