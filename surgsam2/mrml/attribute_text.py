@@ -1,0 +1,14 @@
+"""Values as text that survives in a node's attribute."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+
+def attribute_text(value: Any) -> str:
+    """JSON for a node's attribute, of lists, text and numbers; any JSON reader reads it."""
+    # scene files separate attributes by some characters; JSON without objects needs none of
+    # them outside of text, where they can be written in another way
+    return re.sub("[:;%|&<>]", lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value))

@@ -1,0 +1,43 @@
+"""Views stored in a scene, for scenes made without Slicer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+from surgsam2.mrml.video_nodes import VideoNodes
+
+VIEW = "Red"
+
+
+def show_in_red(scene: Any, video: VideoNodes) -> Any:
+    """Adds the nodes that make Slicer open the scene with the video filling one Red view.
+
+    Returns the ``vtkMRMLSliceNode``.
+    """
+    layout = slicer.vtkMRMLLayoutNode()
+    layout.SetSingletonTag("vtkMRMLLayoutNode")
+    layout.SetViewArrangement(layout.SlicerLayoutOneUpRedSliceView)
+    scene.AddNode(layout)
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    view = scene.CreateNodeByClass("vtkMRMLSliceNode")
+    view.UnRegister(None)
+    view.SetSingletonTag(VIEW)
+    view.SetName(VIEW)
+    view.SetLayoutName(VIEW)
+    view = scene.AddNode(view)
+    view.SetOrientation("Axial")
+    centre = video.ras_of((video.width - 1) / 2, (video.height - 1) / 2)
+    view.GetSliceToRAS().SetElement(0, 3, centre[0])
+    view.GetSliceToRAS().SetElement(1, 3, centre[1])
+    view.GetSliceToRAS().SetElement(2, 3, centre[2])
+    view.SetFieldOfView(video.width, video.height, 1)
+    view.SetDimensions(video.width, video.height, 1)
+    view.UpdateMatrices()
+    composite = slicer.vtkMRMLSliceCompositeNode()
+    composite.SetSingletonTag(VIEW)
+    composite.SetLayoutName(VIEW)
+    composite = scene.AddNode(composite)
+    composite.SetBackgroundVolumeID(video.volume.GetID())
+    return view

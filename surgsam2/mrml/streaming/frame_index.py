@@ -1,0 +1,53 @@
+"""A sequence with an item per frame and no pixels: what Slicer's browser counts and plays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any
+
+import slicer
+
+from surgsam2.atomic import writing
+from surgsam2.errors import OutputError
+
+_SHARING = 256
+"""Items that share a data node. One for all would be slow: Slicer lists a node's users."""
+
+
+def fill_index(sequence: Any, frame_count: int) -> None:
+    """Give an empty ``vtkMRMLSequenceNode`` the items 0 to `frame_count` - 1.
+
+    Every item needs a data node, and a node of its own for each of 100,000 frames takes
+    Slicer minutes. Its file format lets items share one, so they are read from a file that
+    is made for it: half a second and about 100 bytes an item.
+
+    Raises:
+        OutputError: there is no room for the temporary file.
+    """
+    scene = sequence.GetScene()
+    storage = scene.AddNewNodeByClass("vtkMRMLSequenceStorageNode")
+    try:
+        with writing(gettempdir()), TemporaryDirectory(prefix="surgsam2-") as folder:
+            path = Path(folder) / "index.seq.mrml"
+            path.write_text(_text(frame_count), encoding="ascii")
+            storage.SetFileName(str(path))
+            if not storage.ReadData(sequence) or sequence.GetNumberOfDataNodes() != frame_count:
+                raise OutputError(f"cannot make an index of {frame_count} frames in {folder}")
+    finally:
+        scene.RemoveNode(storage)
+
+
+def _text(frame_count: int) -> str:
+    nodes = "".join(
+        f'<ScriptedModule id="f{k}" name="frame"/>\n' for k in range(-(-frame_count // _SHARING))
+    )
+    values = ";".join(f"f{k // _SHARING}:{k}" for k in range(frame_count))
+    index = slicer.vtkMRMLSequenceNode()
+    return (
+        '<MRML version="Slicer4.4.0" userTags="">\n'
+        f'{nodes}<Sequence id="index" name="index" singletonTag="SequenceIndex" '
+        f'indexName="frame" indexUnit="" indexType="{index.GetIndexTypeAsString()}" '
+        f'numericIndexValueTolerance="{index.GetNumericIndexValueTolerance()}" '
+        f'indexValues="{values}"/>\n</MRML>\n'
+    )

@@ -1,0 +1,121 @@
+"""Label images on disk, one per segmented frame: where the masks of a streamed video are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from surgsam2.atomic import writing
+from surgsam2.errors import InputError
+from surgsam2.mrml.styles import ObjectStyle
+from surgsam2.outputs import hold_output
+from surgsam2.outputs.label_png import LABELS, label_name, label_palette, write_labels
+
+
+class LabelFolder:
+    """The folder ``masks`` of an output folder, as `surgsam2 segment` leaves it too.
+
+    A label image is (H, W) object ids, 0 where there is no object. A frame without a file
+    has not been segmented.
+
+    Args:
+        folder: the output folder; it is made when it is not there. Label images that are in
+            it already count.
+        width, height: of the video, in pixels.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds something else.
+    """
+
+    def __init__(self, folder: Path, width: int, height: int) -> None:
+        with hold_output(folder):
+            self._folder = folder / LABELS
+            with writing(self._folder):
+                self._folder.mkdir(exist_ok=True)
+        self._size = (height, width)
+        self._last = (-1, np.zeros(self._size, np.uint16))  # frame and labels, written or read
+        self._frames = {
+            int(path.stem) for path in self._folder.glob("*.png") if path.stem.isdecimal()
+        }
+
+    @property
+    def frames(self) -> list[int]:
+        """Frames that have a label image, ascending."""
+        return sorted(self._frames)
+
+    def read(self, frame: int) -> np.ndarray:
+        """(H, W) uint16 object ids; zeros for a frame without a file.
+
+        Raises:
+            InputError: the file is damaged, or not of this video.
+        """
+        if frame not in self._frames:
+            return np.zeros(self._size, np.uint16)
+        if frame != self._last[0]:  # every object of a frame is asked for in turn
+            self._last = (frame, self._load(frame))
+        return self._last[1].copy()
+
+    def write(self, frame: int, labels: np.ndarray, objects: Iterable[ObjectStyle]) -> None:
+        """Write the label image of a frame.
+
+        Args:
+            labels: (H, W) object ids.
+            objects: all objects, for the colours of the image.
+
+        Raises:
+            OutputError: the disk refuses; the file that was there is intact.
+        """
+        palette = label_palette({style.id: _rgb(style) for style in objects})
+        kind = np.uint16 if palette is None else np.uint8
+        write_labels(self._path(frame), labels.astype(kind), palette)
+        self._frames.add(frame)
+        self._last = (frame, labels.astype(np.uint16))
+
+    def remove(self, frame: int) -> None:
+        """Forget a frame's masks: it has not been segmented. Raises `OutputError`."""
+        with writing(self._path(frame)):
+            self._path(frame).unlink(missing_ok=True)
+        self._frames.discard(frame)
+        self._last = (-1, self._last[1])
+
+    def remove_object(self, object_id: int, objects: Iterable[ObjectStyle]) -> None:
+        """Take an object out of all files; a millisecond or two for each.
+
+        Raises:
+            InputError, OutputError: a file cannot be read or written; those before it are done.
+        """
+        rest = tuple(objects)
+        for frame in self.frames:
+            labels = self.read(frame)
+            there = labels == object_id
+            if there.any():
+                labels[there] = 0
+                self.write(frame, labels, rest)
+
+    def _load(self, frame: int) -> np.ndarray:
+        path = self._path(frame)
+        try:
+            with Image.open(path) as image:
+                mode, labels = image.mode, np.asarray(image)
+        except Exception as error:  # a damaged file can raise anything
+            raise InputError(
+                f"the masks of frame {frame}, {path}, cannot be read ({error}); delete the file "
+                "and track the frame again"
+            ) from error
+        if mode not in ("P", "L", "I", "I;16") or labels.shape != self._size:
+            raise InputError(
+                f"{path} is no label image of this video: {mode}, {labels.shape}, expected "
+                f"{self._size} object ids; delete the file and track the frame again"
+            )
+        return labels.astype(np.uint16)
+
+    def _path(self, frame: int) -> Path:
+        return self._folder / label_name(frame)
+
+
+def _rgb(style: ObjectStyle) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(style.color[1:])
+    return red, green, blue

@@ -1,0 +1,114 @@
+"""Where a streamed video and its masks are: kept in the scene, found again when it is opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from surgsam2.errors import InputError
+from surgsam2.fingerprint import quick_fingerprint
+from surgsam2.mrml.attribute_text import attribute_text
+from surgsam2.mrml.video_nodes import STREAM_ATTRIBUTE
+
+_DEPTH = 4  # folders between a file and the scene's, when both were moved together
+
+
+class FilesMovedError(InputError):
+    """A file or folder that a streamed video needs is not where it was.
+
+    `relocate` tells the scene its new place.
+    """
+
+    def __init__(self, message: str, path: str, *, video: bool) -> None:
+        super().__init__(message)
+        self.path = path
+        """Where it was."""
+        self.video = video
+        """True: the video is missing; False: the folder with the masks."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the scene knows of the files behind a streamed video."""
+
+    video: str
+    """Absolute path with forward slashes, of a file or a folder of images."""
+    fingerprint: str
+    """`fingerprint_of` the video."""
+    masks: str
+    """Absolute path of the folder that has the label images in ``masks``."""
+
+    @staticmethod
+    def of(browser: Any) -> Record | None:
+        """None when the browser's video is not streamed; `InputError` for a damaged record."""
+        text = browser.GetAttribute(STREAM_ATTRIBUTE)
+        if text is None:
+            return None
+        try:
+            return Record(*json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"the scene's record of where the video of {browser.GetName()!r} is was damaged; "
+                "open the video anew"
+            ) from error
+
+    def store(self, browser: Any) -> None:
+        browser.SetAttribute(STREAM_ATTRIBUTE, attribute_text(astuple(self)))
+
+    def found(self, scene: Any) -> Record:
+        """With the places where things are now: the old ones, or relative to the scene file.
+
+        Raises:
+            FilesMovedError: something is not there, or another video is in its place.
+        """
+        video = next((p for p in _places(self.video, scene) if self._is_video(p)), None)
+        if video is None:
+            there = Path(self.video).exists()
+            what = "another file is now in the place of" if there else "there is no longer"
+            raise FilesMovedError(
+                f"{what} the video {self.video}, nor is it beside the scene; put it back, or say "
+                "where it is now (relocate)",
+                self.video,
+                video=True,
+            )
+        masks = next((p for p in _places(self.masks, scene) if p.is_dir()), None)
+        if masks is None:
+            raise FilesMovedError(
+                f"there is no longer the folder {self.masks} with the masks of {video.name}, nor "
+                "is it beside the scene; put it back, or say where it is now (relocate)",
+                self.masks,
+                video=False,
+            )
+        return replace(self, video=video.as_posix(), masks=masks.as_posix())
+
+    def _is_video(self, path: Path) -> bool:
+        try:
+            return fingerprint_of(path) == self.fingerprint
+        except InputError:
+            return False
+
+
+def fingerprint_of(video: Path) -> str:
+    """`quick_fingerprint` of a video file, or of the images in a folder. Raises `InputError`."""
+    # it needs packages that Slicer does not have before they are installed
+    from surgsam2.video.images import find_images
+
+    try:
+        return quick_fingerprint(find_images(video) if video.is_dir() else [video])
+    except OSError as error:
+        raise InputError(f"cannot read {video}: {error}") from error
+
+
+def _places(path: str, scene: Any) -> Iterator[Path]:
+    """The path itself, then the same last parts of it in the scene's folder and the one above."""
+    yield Path(path)
+    root = scene.GetRootDirectory()
+    if not root:
+        return
+    parts = PurePosixPath(path).parts
+    for base in (Path(root), Path(root).parent):
+        for count in range(1, min(_DEPTH, len(parts) - 1) + 1):
+            yield base.joinpath(*parts[-count:])

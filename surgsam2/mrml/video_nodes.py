@@ -1,0 +1,272 @@
+"""A video in a scene: its sequence, its browser and the volume that shows one frame."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from surgsam2.errors import InputError, MissingDependencyError
+from surgsam2.mrml.nodes import checked_node, prepare_scene, remove_node, world_to_pixels
+from surgsam2.video.base import DEFAULT_FPS
+
+TIMES_ATTRIBUTE = "surgsam2.times"
+"""Of a sequence: JSON list, seconds of each item after the start of its source."""
+STREAM_ATTRIBUTE = "surgsam2.stream"
+"""Of a browser: where the frames of its video are, when they are not in the scene."""
+
+
+class VideoNodes:
+    """A sequence of colour or grey images and its browser, loaded by us or by anyone else.
+
+    Pixel (x, y) is voxel (x, y, 0) of the frame's volume, wherever that lies in space.
+
+    Args:
+        browser: a sequence browser with a video among its sequences.
+
+    Raises:
+        InputError: the node is of another kind, was deleted, or has no sequence of single
+            images of 8 bits with 1, 3 or 4 components. Every method raises it when the nodes
+            have been deleted meanwhile.
+    """
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = checked_node(browser, "vtkMRMLSequenceBrowserNode", "sequence browser")
+        self._scene = browser.GetScene()  # nodes do not keep it alive
+        prepare_scene(self._scene)
+        self._sequence = self._find_sequence()
+        self._height, self._width = self._size()
+
+    @classmethod
+    def of(cls, browser: Any) -> VideoNodes:
+        """The video of an existing browser, in the scene or streamed from its file."""
+        if STREAM_ATTRIBUTE in _attribute_names(browser):
+            return _streamed(browser)
+        return cls(browser)
+
+    @property
+    def file(self) -> Path | None:
+        """The file or folder that frames are streamed from; None when they are in the scene."""
+        return None
+
+    @property
+    def scene(self) -> Any:
+        """The ``vtkMRMLScene``."""
+        return self.browser.GetScene()
+
+    @property
+    def browser(self) -> Any:
+        """The ``vtkMRMLSequenceBrowserNode``."""
+        return checked_node(self._browser, "vtkMRMLSequenceBrowserNode", "sequence browser")
+
+    @property
+    def sequence(self) -> Any:
+        """The ``vtkMRMLSequenceNode`` of the frames."""
+        return checked_node(self._sequence, "vtkMRMLSequenceNode", "video sequence")
+
+    @property
+    def volume(self) -> Any:
+        """The volume node that shows the current frame (the sequence's proxy)."""
+        return checked_node(
+            self.browser.GetProxyNode(self.sequence), "vtkMRMLVolumeNode", "video volume"
+        )
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self._width
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self._height
+
+    @property
+    def fps(self) -> float:
+        """Frames of the sequence per second of playback; 25 where playback was set to stand."""
+        return playback_rate(self.browser.GetPlaybackRateFps(), 1)
+
+    @property
+    def frame_count(self) -> int:
+        return int(self.sequence.GetNumberOfDataNodes())
+
+    @property
+    def current_frame(self) -> int:
+        """The frame that is shown; may be set. Raises `InputError` outside the video."""
+        # a browser made the master's choice of item; other sequences follow by index value
+        master = self.browser.GetMasterSequenceNode()
+        item = self.browser.GetSelectedItemNumber()
+        if item < 0 or master is self._sequence:
+            return max(0, item)
+        value = master.GetNthIndexValue(item)
+        return max(0, self.sequence.GetItemNumberFromIndexValue(value, False))
+
+    @current_frame.setter
+    def current_frame(self, frame: int) -> None:
+        self.check_frame(frame)
+        value = self.sequence.GetNthIndexValue(frame)
+        master = self.browser.GetMasterSequenceNode()
+        self.browser.SetSelectedItemNumber(master.GetItemNumberFromIndexValue(value, False))
+
+    def frame(self, frame: int) -> np.ndarray:
+        """Pixels of a frame, (H, W, 3) uint8 RGB, read-only; not a copy unless it is grey.
+
+        Raises `InputError` outside the video, or when this one image is of another kind.
+        """
+        pixels = self._pixels(self.check_frame(frame))
+        if pixels.shape != (self._height, self._width, pixels.shape[2]):
+            raise InputError(
+                f"frame {frame} of {self.name!r} has {pixels.shape[1]} x {pixels.shape[0]} pixels, "
+                f"the first frame {self._width} x {self._height}; load the video again"
+            )
+        pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[:, :, :3]
+        pixels.flags.writeable = False
+        return pixels
+
+    def frame_number(self, frame: int) -> int:
+        """Index in its source of a frame that `load_video` loaded; else the frame itself."""
+        value = self.sequence.GetNthIndexValue(self.check_frame(frame))
+        return int(value) if value.isdecimal() and TIMES_ATTRIBUTE in self._attributes else frame
+
+    def time_of(self, frame: int) -> float:
+        """Seconds of a frame after the start of its source, from the frame rate if not stored."""
+        self.check_frame(frame)
+        times = self._times
+        return times[frame] if frame < len(times) else frame / self.fps
+
+    @property
+    def name(self) -> str:
+        return str(self.sequence.GetName())
+
+    def pixel_of(self, ras: Any) -> tuple[float, float]:
+        """(x, y) of a point in world coordinates (right, anterior, superior); may lie outside."""
+        x, y, _ = world_to_pixels(self.volume).TransformPoint(*map(float, ras))
+        return x, y
+
+    def ras_of(self, x: float, y: float) -> tuple[float, float, float]:
+        """World coordinates of the pixel coordinates (x, y)."""
+        return world_to_pixels(self.volume).GetInverse().TransformPoint(float(x), float(y), 0.0)
+
+    @cached_property
+    def ijk_to_ras(self) -> Any:
+        """``vtkMatrix4x4`` of the frames, without transforms they lie under."""
+        matrix = vtk.vtkMatrix4x4()
+        self.sequence.GetNthDataNode(0).GetIJKToRASMatrix(matrix)
+        return matrix
+
+    def check_frame(self, frame: int) -> int:
+        """`frame`, when the video has it; else `InputError`."""
+        if not isinstance(frame, int | np.integer) or not 0 <= frame < self.frame_count:
+            raise InputError(
+                f"{self.name!r} has {self.frame_count} frames, 0 to {self.frame_count - 1}; "
+                f"there is no frame {frame!r}"
+            )
+        return int(frame)
+
+    def remove(self) -> None:
+        """Takes the browser, its sequences and the nodes that show them out of the scene."""
+        sequences = vtk.vtkCollection()
+        self.browser.GetSynchronizedSequenceNodes(sequences, True)
+        nodes = [sequences.GetItemAsObject(i) for i in range(sequences.GetNumberOfItems())]
+        proxies = [self.browser.GetProxyNode(node) for node in nodes]
+        for node in (self.browser, *proxies, *nodes):
+            if node is not None:
+                remove_node(node)
+
+    @property
+    def _attributes(self) -> tuple[str, ...]:
+        return tuple(self.sequence.GetAttributeNames())
+
+    @cached_property
+    def _times(self) -> list[float]:
+        try:
+            times = json.loads(self.sequence.GetAttribute(TIMES_ATTRIBUTE) or "[]")
+            return [float(time) for time in times]
+        except (ValueError, TypeError):
+            return []
+
+    def _find_sequence(self) -> Any:
+        return _video_sequence(self.browser)
+
+    def _size(self) -> tuple[int, int]:
+        height, width = self._pixels(0).shape[:2]
+        return height, width
+
+    def _pixels(self, frame: int) -> np.ndarray:
+        node = self.sequence.GetNthDataNode(frame)
+        problem = image_problem(node)
+        if problem:
+            raise InputError(f"frame {frame} of {self.name!r} cannot be used: {problem}")
+        image = node.GetImageData()
+        width, height, _ = image.GetDimensions()
+        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)
+
+
+def _streamed(browser: Any) -> VideoNodes:
+    try:
+        # it builds on this file, and decodes, for which packages may be missing in Slicer
+        from surgsam2.mrml.streaming.streamed_video import StreamedVideo
+
+        return StreamedVideo(browser)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the video of {browser.GetName()!r} is read from its file, and the Python package "
+            f"{error.name} for that is missing; install it and choose the video again"
+        ) from error
+
+
+def _attribute_names(node: Any) -> tuple[str, ...]:
+    return tuple(node.GetAttributeNames()) if isinstance(node, slicer.vtkMRMLNode) else ()
+
+
+def image_problem(node: Any) -> str:
+    """Why a node is no frame of a video, in words; empty when it is one."""
+    if not isinstance(node, slicer.vtkMRMLVolumeNode):
+        return "it is not a volume"
+    image = node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None:
+        return "it has no image"
+    if image.GetDimensions()[2] != 1 or 0 in image.GetDimensions():
+        return "it is {} x {} x {} voxels, not a single image".format(*image.GetDimensions())
+    if image.GetScalarType() != vtk.VTK_UNSIGNED_CHAR:
+        return f"its values are {image.GetScalarTypeAsString()}; convert them to unsigned char"
+    components = image.GetNumberOfScalarComponents()
+    return "" if components in (1, 3, 4) else f"it has {components} components, not 1, 3 or 4"
+
+
+def _video_sequence(browser: Any) -> Any:
+    """The browser's master sequence if it is a video, else the first other one that is."""
+    sequences = vtk.vtkCollection()
+    browser.GetSynchronizedSequenceNodes(sequences, True)
+    problems = []
+    for i in range(sequences.GetNumberOfItems()):
+        sequence = sequences.GetItemAsObject(i)
+        if not sequence.GetNumberOfDataNodes():
+            problems.append(f"{sequence.GetName()!r} is empty")
+            continue
+        problem = image_problem(sequence.GetNthDataNode(0))
+        if not problem:
+            return sequence
+        problems.append(f"{sequence.GetName()!r}: {problem}")
+    raise InputError(
+        f"the sequence browser {browser.GetName()!r} has no video "
+        f"({'; '.join(problems) or 'no sequences'}); open a video, or choose another browser"
+    )
+
+
+def times_to_text(times: Iterable[float]) -> str:
+    """The value of `TIMES_ATTRIBUTE`, to the microsecond."""
+    return json.dumps([round(float(time), 6) for time in times])
+
+
+def playback_rate(fps: float, stride: int) -> float:
+    """Frames per second of playback, also when the source's rate is not known."""
+    return (fps if math.isfinite(fps) and fps > 0 else DEFAULT_FPS) / stride
