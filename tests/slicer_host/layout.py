@@ -1,4 +1,4 @@
-"""`slicer.app.layoutManager()`: slice views as real slice logics, without windows."""
+"""`slicer.app.layoutManager()`: real slice logics, and plot views, without windows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import qt
 import slicer
 import vtk
 from PySide6.QtCore import Signal
+
+from .plot_view import qMRMLPlotWidget
 
 _VIEWS = ("Red", "Yellow", "Green")
 
@@ -37,7 +39,6 @@ class qSlicerLayoutManager(qt.QObject):
 
     threeDViewCount = 0
     tableViewCount = 0
-    plotViewCount = 0
 
     def __init__(self, scene: Any, application_logic: Any) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ class qSlicerLayoutManager(qt.QObject):
         application_logic.SetSliceLogics(self._logics)
         self._layout_logic = slicer.vtkMRMLLayoutLogic()
         self._layout_logic.SetMRMLScene(scene)
+        self._plots: dict[Any, qMRMLPlotWidget] = {}
 
     def _make_view(self, name: str, application_logic: Any) -> qMRMLSliceWidget:
         logic = slicer.vtkMRMLSliceLogic()
@@ -70,6 +72,22 @@ class qSlicerLayoutManager(qt.QObject):
 
     def sliceWidget(self, name: str) -> qMRMLSliceWidget | None:
         return self._widgets.get(name)
+
+    def _plot_widgets(self) -> list[qMRMLPlotWidget]:
+        """One for each plot view that a layout has made in the scene."""
+        kind = "vtkMRMLPlotViewNode"
+        count = self._scene.GetNumberOfNodesByClass(kind)
+        nodes = [self._scene.GetNthNodeByClass(k, kind) for k in range(count)]
+        self._plots = {node: self._plots.get(node) or qMRMLPlotWidget(node) for node in nodes}
+        return list(self._plots.values())
+
+    @property
+    def plotViewCount(self) -> int:
+        return len(self._plot_widgets())
+
+    def plotWidget(self, index: int) -> qMRMLPlotWidget | None:
+        widgets = self._plot_widgets()
+        return widgets[index] if 0 <= index < len(widgets) else None
 
     def setLayout(self, layout: int) -> None:
         self._layout_logic.GetLayoutNode().SetViewArrangement(layout)

@@ -1,0 +1,46 @@
+"""The module SurgSAM2 for 3D Slicer: its name and texts. Everything else is in SurgSAM2Lib."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
+
+try:
+    import surgsam2  # noqa: F401 - installed beside this file, or with pip
+except ImportError:  # run from the source tree, by an additional module path
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from SurgSAM2Lib.python_version import pythonProblem
+
+if pythonProblem():  # a Slicer that is too old says so on the panel
+    from SurgSAM2Lib.too_old import SurgSAM2Widget
+else:
+    from SurgSAM2Lib.file_reader import SurgSAM2FileReader  # noqa: F401
+    from SurgSAM2Lib.self_test import SurgSAM2Test  # noqa: F401
+    from SurgSAM2Lib.slicer_logic import SurgSAM2Logic  # noqa: F401
+    from SurgSAM2Lib.widget import SurgSAM2Widget  # noqa: F401
+
+DOCUMENTATION = "https://github.com/SurgSAM2/SlicerSurgSAM2/blob/main/docs/slicer.md"
+
+
+class SurgSAM2(ScriptedLoadableModule):
+    """What Slicer shows about the module."""
+
+    def __init__(self, parent) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("SurgSAM2")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["Sequences", "Segmentations", "Markups"]
+        parent.contributors = ["The SurgSAM2 contributors"]
+        parent.helpText = _(
+            "Segments instruments and tissue in surgical video: open a video, click on an "
+            "object, track it, correct it where it is wrong, and export it. "
+            '<a href="{url}">Documentation</a>'
+        ).format(url=DOCUMENTATION)
+        parent.acknowledgementText = _(
+            "Built on SAM 2 (Meta) and SurgSAM2 with Efficient Frame Pruning (arXiv 2408.07931)."
+        )

@@ -1,0 +1,150 @@
+"""The volume that something else keeps filling: a camera, OpenIGTLink, a replayed sequence."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from surgsam2.errors import InputError
+from surgsam2.mrml.nodes import checked_node, observe, world_to_pixels
+from surgsam2.mrml.video_nodes import image_problem
+from SurgSAM2Lib.i18n import _
+
+
+@dataclass(frozen=True, eq=False)
+class LivePicture:
+    """What a live volume showed at one moment."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8 RGB, a copy."""
+    stamp: float
+    """Seconds of `time.perf_counter` at the event that announced it."""
+    ijk_to_ras: Any
+    """``vtkMatrix4x4`` of the volume at that moment; a tracked probe moves it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+class LiveSource:
+    """Notes when the volume's image changes; the image is copied when it is asked for.
+
+    Devices rewrite the image in place or put a new one, and tell it by one event or by
+    several; the image's modification time says what is one change.
+
+    Args:
+        volume: a ``vtkMRMLVolumeNode`` such as a vector or streaming volume.
+
+    Raises:
+        InputError: not a volume, or it was deleted.
+    """
+
+    def __init__(self, volume: Any) -> None:
+        self.volume = checked_node(volume, "vtkMRMLVolumeNode", "live volume")
+        self.changes = 0
+        """Images so far."""
+        self.fresh = False
+        """Whether there is an image that was not taken yet."""
+        self._stamp = 0.0
+        self._seen = 0
+        events = [volume.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent]
+        if isinstance(volume, slicer.vtkMRMLStreamingVolumeNode):
+            events.append(volume.FrameModifiedEvent)
+        self._ends = [observe(volume, event, self._changed) for event in events]
+        self._changed()
+
+    def close(self) -> None:
+        """Stop observing."""
+        for end in self._ends:
+            end()
+        self._ends.clear()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the volume was deleted."""
+        return self.volume.GetScene() is None
+
+    @property
+    def problem(self) -> str:
+        """Why there is no picture now, in words; empty when there is one."""
+        return image_problem(self.volume)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height in pixels; None while there is no picture."""
+        if self.problem:
+            return None
+        width, height = self.volume.GetImageData().GetDimensions()[:2]
+        return width, height
+
+    def take(self) -> LivePicture:
+        """The picture of now, copied: the device may write over it at any time.
+
+        Raises:
+            InputError: there is none, see `problem`.
+        """
+        picture = picture_of(self.volume, self._stamp)
+        self.fresh = False
+        return picture
+
+    def _changed(self) -> None:
+        image = self.volume.GetImageData()
+        time_of_change = 0 if image is None else image.GetMTime()
+        if time_of_change and time_of_change != self._seen:
+            self._seen = time_of_change
+            self._stamp = time.perf_counter()
+            self.changes += 1
+            self.fresh = True
+
+
+class PictureNode:
+    """A volume with one picture as what markups lie on: it stands in for `VideoNodes` there."""
+
+    def __init__(self, volume: Any) -> None:
+        self._volume = volume
+
+    @property
+    def width(self) -> int:
+        return int(self._volume.GetImageData().GetDimensions()[0])
+
+    @property
+    def height(self) -> int:
+        return int(self._volume.GetImageData().GetDimensions()[1])
+
+    def pixel_of(self, ras: Any) -> tuple[float, float]:
+        """(x, y) of a point in world coordinates; may lie outside."""
+        x, y, _depth = world_to_pixels(self._volume).TransformPoint(*map(float, ras))
+        return x, y
+
+    def ras_of(self, x: float, y: float) -> tuple[float, float, float]:
+        """World coordinates of the pixel coordinates (x, y)."""
+        return world_to_pixels(self._volume).GetInverse().TransformPoint(float(x), float(y), 0.0)
+
+
+def picture_of(volume: Any, stamp: float) -> LivePicture:
+    """A copy of what a volume shows. `InputError` when it shows no picture."""
+    problem = image_problem(volume)
+    if problem:
+        raise InputError(
+            _("{name} cannot be segmented: {problem}").format(
+                name=volume.GetName(), problem=problem
+            )
+        )
+    image = volume.GetImageData()
+    width, height = image.GetDimensions()[:2]
+    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)
+    if values.shape[2] == 1:
+        pixels = np.repeat(values, 3, axis=2)
+    else:
+        pixels = np.array(values[:, :, :3], order="C")
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return LivePicture(pixels, stamp, matrix)

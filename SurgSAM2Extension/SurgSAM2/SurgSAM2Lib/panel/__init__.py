@@ -1,0 +1,1 @@
+"""The panel, one file per section of it."""

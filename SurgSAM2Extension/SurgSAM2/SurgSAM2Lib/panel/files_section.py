@@ -1,0 +1,80 @@
+"""Section *Export and import*: masks as files, and back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.panel import dialogs
+from SurgSAM2Lib.panel.section import Section, enable
+
+SCENE_FILTER = "Medical reality bundle (*.mrb)"
+COCO_FILTER = "COCO (*.json)"
+AS_PROMPTS = 1
+"""Row of the combo box."""
+
+
+class FilesSection(Section):
+    """Its widgets are in the review's ``.ui`` file, which that section has loaded."""
+
+    def connect(self) -> None:
+        self.ui = self.panel.review.ui
+        self._formats = {
+            "png": self.ui.pngCheckBox,
+            "coco": self.ui.cocoCheckBox,
+            "overlay": self.ui.overlayCheckBox,
+            "csv": self.ui.csvCheckBox,
+        }
+        for box in self._formats.values():
+            box.connect("toggled(bool)", lambda on: self.refresh())
+        self.on_click(self.ui.exportButton, self.export)
+        self.on_click(self.ui.saveSceneButton, self.save_scene)
+        self.on_click(self.ui.importFolderButton, self.import_folder)
+        self.on_click(self.ui.importCocoButton, self.import_coco)
+
+    def export(self) -> None:
+        """Into a folder of its own within the chosen one."""
+        parent = dialogs.ask_folder(_("Export into a new folder in"))
+        if not parent:
+            return
+        name = re.sub(r"[^\w.-]+", "_", self.logic.currentSession.video.name)
+        folder = Path(parent) / f"{name}_SurgSAM2"
+        formats = [name for name, box in self._formats.items() if box.checked]
+        with dialogs.Progress(_("Exporting...")) as progress:
+            self.logic.exportResults(folder, formats, progress.step, progress.stopped)
+            stopped = progress.stopped()
+        text = _("Stopped; incomplete: {folder}") if stopped else _("Exported to {folder}")
+        self.ui.filesLabel.text = text.format(folder=folder)
+
+    def save_scene(self) -> None:
+        path = dialogs.ask_save(_("Save scene"), SCENE_FILTER, ".mrb")
+        if path:
+            self.logic.saveScene(path)
+            self.ui.filesLabel.text = _("Saved {file}").format(file=path)
+
+    def import_folder(self) -> None:
+        self._import(dialogs.ask_folder(_("Import label PNGs")))
+
+    def import_coco(self) -> None:
+        self._import(dialogs.ask_file(_("Import COCO"), COCO_FILTER))
+
+    def _import(self, path: str) -> None:
+        if path:
+            as_prompts = self.ui.importAsComboBox.currentIndex == AS_PROMPTS
+            frames = self.logic.importMasks(path, as_prompts)
+            self.ui.filesLabel.text = _("Imported the masks of {count} frames").format(
+                count=len(frames)
+            )
+
+    def refresh(self) -> None:
+        session = self.session
+        problem = "" if session is not None else _("Open or choose a video first")
+        enable(self.ui.saveSceneButton, problem)
+        if self.logic.engine.tracking is not None:
+            problem = problem or _("Tracking is in progress")
+        for widget in (self.ui.importFolderButton, self.ui.importCocoButton):
+            enable(widget, problem)
+        if not any(box.checked for box in self._formats.values()):
+            problem = problem or _("Choose at least one format")
+        enable(self.ui.exportButton, problem)

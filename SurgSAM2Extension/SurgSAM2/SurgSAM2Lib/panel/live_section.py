@@ -1,0 +1,235 @@
+"""Section *Segment live*: loaded from a .ui file of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import slicer
+
+from surgsam2.errors import InputError
+from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.live_statistics import LiveStatistics
+from SurgSAM2Lib.panel.live_marks import LiveMarks
+from SurgSAM2Lib.panel.section import Section, enable
+from SurgSAM2Lib.prompt_markups import BOX, NEGATIVE, POSITIVE
+
+REFRESH = 8
+"""The numbers are shown anew with every so many pictures."""
+
+
+class LiveSection(Section):
+    """Starts and stops a live session, marks objects in it, shows how fast it is."""
+
+    def connect(self) -> None:
+        section = slicer.util.loadUI(self.panel.resourcePath("UI/SurgSAM2Live.ui"))
+        self.panel.layout.addWidget(section)
+        self.ui: Any = slicer.util.childWidgetVariables(section)
+        section.setMRMLScene(slicer.mrmlScene)
+        self.live = self.logic.live
+        self.live.on_message = self._show_message
+        self.live.on_picture = self._show_progress
+        self.selected = 0
+        self._pictures = 0
+        self._shown: Any = None
+        self.marks = LiveMarks(self.live, self._later, self._send)
+        self._kinds = {
+            POSITIVE: self.ui.livePositiveButton,
+            NEGATIVE: self.ui.liveNegativeButton,
+            BOX: self.ui.liveBoxButton,
+        }
+        self._connect_buttons()
+        scene = slicer.mrmlScene
+        self.panel.addObserver(scene, scene.StartCloseEvent, self.forget)
+        self.refresh()
+
+    def _connect_buttons(self) -> None:
+        ui = self.ui
+        ui.liveButton.connect("toggled(bool)", self._toggled(self.switch))
+        ui.liveHoldButton.connect("toggled(bool)", self._toggled(self.hold))
+        ui.liveRecordButton.connect("toggled(bool)", self._toggled(self.record))
+        self.on_click(ui.addLiveObjectButton, self.add_object)
+        self.on_click(ui.removeLiveObjectButton, self.remove_object)
+        ui.liveObjectComboBox.connect("activated(int)", self._chosen)
+        ui.liveVolumeSelector.connect("currentNodeChanged(bool)", lambda _on: self.refresh())
+        for kind, button in self._kinds.items():
+            button.connect("toggled(bool)", lambda on, kind=kind: self._place(kind, on))
+
+    # what buttons do
+
+    def switch(self, on: bool) -> None:
+        """Begin or end the session."""
+        if not on:
+            self.logic.stopLive()
+            return
+        volume = self.ui.liveVolumeSelector.currentNode()
+        self.logic.startLive(volume)
+        self._look_at(volume)
+        if not len(self.live.objects):
+            self.logic.addLiveObject()
+
+    def hold(self, on: bool) -> None:
+        """Show a picture that stands still, to mark objects in."""
+        if on:
+            self._look_at(self.marks.hold())
+        else:
+            self.marks.release()
+            self._look_at(self.live.volume)
+
+    def record(self, on: bool) -> None:
+        """Begin or end a recording."""
+        if on:
+            self.logic.recordLive(self.ui.liveLimitSpinBox.value)
+        else:
+            self.logic.stopRecordingLive()
+
+    def add_object(self) -> None:
+        self.selected = self.logic.addLiveObject()
+        self.marks.clear()
+
+    def remove_object(self) -> None:
+        self.logic.removeLiveObject(self.selected)
+        self.marks.clear()
+
+    def _chosen(self, index: int) -> None:
+        self.selected = int(self.ui.liveObjectComboBox.itemData(index) or 0)
+        self.marks.clear()
+
+    def _place(self, kind: str, on: bool) -> None:
+        self.marks.place(kind, on)
+        self.panel.refresh_later()
+
+    def _send(self, points: np.ndarray | None, box: list[float] | None) -> None:
+        self.logic.addLivePrompt(self.selected, points, box)
+
+    # showing
+
+    def refresh(self) -> None:
+        if not self.live.running and self.marks.holding:
+            self.marks.release()
+        self._show_placing()
+        self._show_numbers()
+        volume = self.ui.liveVolumeSelector.currentNode()
+        recording = self.live.recording is not None
+        state = (self.live.running, recording, self._choices(), self.selected, volume)
+        if state != self._shown:
+            self._shown = state
+            self._show_state()
+
+    def _show_progress(self) -> None:
+        self._pictures += 1
+        if self._pictures % REFRESH == 0:
+            self._show_numbers()
+
+    def _choices(self) -> tuple[tuple[int, str], ...]:
+        try:
+            return tuple((style.id, style.name) for style in self.live.objects)
+        except InputError:  # no segmentation yet
+            return ()
+
+    def _show_state(self) -> None:
+        ui, live = self.ui, self.live
+        self._fill_objects()
+        _check(ui.liveButton, live.running)
+        ui.liveButton.text = _("Stop") if live.running else _("Segment live")
+        _check(ui.liveRecordButton, live.recording is not None)
+        _check(ui.liveHoldButton, self.marks.holding)
+        chosen = ui.liveVolumeSelector.currentNode() is not None
+        no_volume = "" if chosen or live.running else _("Choose the volume that is filled live")
+        not_live = "" if live.running else _("Press 'Segment live' first")
+        no_object = not_live or ("" if self.selected else _("Add an object first"))
+        enable(ui.liveButton, no_volume)
+        ui.liveVolumeSelector.enabled = not live.running
+        for widget in (ui.addLiveObjectButton, ui.liveHoldButton, ui.liveRecordButton):
+            enable(widget, not_live)
+        for widget in (ui.removeLiveObjectButton, *self._kinds.values()):
+            enable(widget, no_object)
+        ui.liveLimitSpinBox.enabled = live.recording is None
+
+    def _fill_objects(self) -> None:
+        combo, choices = self.ui.liveObjectComboBox, self._choices()
+        ids = [object_id for object_id, _name in choices]
+        if self.selected not in ids:
+            self.selected = ids[0] if ids else 0
+        combo.clear()
+        for object_id, name in choices:
+            combo.addItem(name, object_id)
+        if ids:
+            combo.setCurrentIndex(ids.index(self.selected))
+
+    def _show_numbers(self) -> None:
+        live = self.live
+        text = {
+            "stopped": _("Not running"),
+            "starting": _("Loading the model..."),
+            "waiting": _("Waiting for a picture"),
+            "running": _("Running"),
+        }[live.state]
+        if live.statistics.segmented:
+            text += ": " + _numbers(live.statistics)
+        if live.recording is not None:
+            text += "\n" + _("Recorded: {frames} frames, {used:.2f} of {limit:.1f} GB").format(
+                frames=live.recording.frames,
+                used=live.recording.bytes / 1e9,
+                limit=live.recording.limit / 1e9,
+            )
+        self.ui.liveStatusLabel.text = text
+
+    def _show_placing(self) -> None:
+        placing = self.marks.placing()
+        for kind, button in self._kinds.items():
+            _check(button, kind in placing)
+
+    def _show_message(self, text: str) -> None:
+        self.ui.liveMessageLabel.text = text
+        self.ui.liveMessageLabel.setVisible(bool(text))
+
+    # inside
+
+    def _toggled(self, action: Any) -> Any:
+        """A slot that undoes its own button when the action is refused."""
+
+        def slot(on: bool) -> None:
+            self.panel.run(lambda: action(on))
+            self._shown = None
+            self.refresh()
+
+        return slot
+
+    def _later(self, action: Any) -> None:
+        from SurgSAM2Lib.widget import later
+
+        later(lambda: self.panel.run(action))
+
+    @staticmethod
+    def _look_at(volume: Any) -> None:
+        slicer.util.setSliceViewerLayers(background=volume, fit=True)
+
+    def forget(self, _caller: Any = None, _event: Any = None) -> None:
+        """Before the scene is closed, the module reloaded, Slicer left."""
+        self.live.forget()
+        self.marks.forget()
+
+
+def _numbers(statistics: LiveStatistics) -> str:
+    text = _(
+        "{fps:.1f} frames/s, latency {median:.0f} ms (95 % below {p95:.0f} ms), "
+        "{segmented} segmented, {dropped} passed over"
+    )
+    median, p95 = statistics.latencyMedian, statistics.latencyP95
+    return text.format(
+        fps=statistics.fps,
+        median=0 if math.isnan(median) else median,
+        p95=0 if math.isnan(p95) else p95,
+        segmented=statistics.segmented,
+        dropped=statistics.dropped,
+    )
+
+
+def _check(button: Any, on: bool) -> None:
+    """Without telling its slots."""
+    if button.checked != on:
+        button.blockSignals(True)
+        button.checked = on
+        button.blockSignals(False)

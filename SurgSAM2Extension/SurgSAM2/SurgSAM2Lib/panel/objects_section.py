@@ -1,0 +1,170 @@
+"""Section *Objects and prompts*."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import slicer
+
+from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.objects import Objects
+from SurgSAM2Lib.panel import dialogs
+from SurgSAM2Lib.panel.objects_table import ObjectsTable
+from SurgSAM2Lib.panel.section import Section, enable
+from SurgSAM2Lib.prompt_markups import BOX, NEGATIVE, POSITIVE
+from SurgSAM2Lib.terminology import TERMS, word_for
+
+PROMPT_FILTER = "JSON (*.json)"
+
+
+class ObjectsSection(Section):
+    """Objects in a table, prompts as markups of the selected one on the current frame."""
+
+    def connect(self) -> None:
+        self.table = ObjectsTable(
+            self.ui.objectsTable,
+            on_select=self.panel.select_object,
+            on_visible=lambda i, on: self.panel.run(lambda: self._objects.set_visible(i, on)),
+            on_color=lambda i: self.panel.run(lambda: self.change_color(i)),
+            on_name=lambda i, name: self.panel.run(lambda: self.restyle(i, name=name)),
+        )
+        self._place_buttons = {
+            POSITIVE: self.ui.positiveButton,
+            NEGATIVE: self.ui.negativeButton,
+            BOX: self.ui.boxButton,
+        }
+        for kind, button in self._place_buttons.items():
+            button.connect("toggled(bool)", lambda on, kind=kind: self.panel.place(kind, on))
+        self.ui.terminologyComboBox.addItem(_("Terminology..."))
+        for word in TERMS:
+            self.ui.terminologyComboBox.addItem(word)
+        self.ui.terminologyComboBox.connect("activated(int)", self._term_chosen)
+        for button, action in (
+            (self.ui.addObjectButton, self.add),
+            (self.ui.removeObjectButton, self.remove),
+            (self.ui.segmentEditorButton, self.paint),
+            (self.ui.useMaskButton, self.use_painted_mask),
+            (self.ui.undoButton, self.undo),
+            (self.ui.clearFrameButton, self.clear_frame),
+            (self.ui.loadPromptsButton, self.load_prompts),
+            (self.ui.savePromptsButton, self.save_prompts),
+        ):
+            self.on_click(button, action)
+
+    # objects
+
+    @property
+    def _objects(self) -> Objects:
+        return self.logic.currentSession.objects
+
+    def add(self) -> None:
+        self.panel.select_object(self.logic.addObject())
+
+    def remove(self) -> None:
+        """After asking, when the object has masks or prompts: it cannot be undone."""
+        object_id = self.panel.selected
+        name = self._objects[object_id].name
+        question = _("Remove {name} with its prompts and masks on all frames?").format(name=name)
+        if slicer.util.confirmOkCancelDisplay(question, _("SurgSAM2")):
+            self.logic.removeObject(object_id)
+            left = [style.id for style in self._objects]
+            self.panel.select_object(left[0] if left else 0)
+
+    def restyle(self, object_id: int, **changes: str) -> None:
+        """Another name, colour or terminology, on all frames."""
+        self._objects.set_style(replace(self._objects[object_id], **changes))
+
+    def change_color(self, object_id: int) -> None:
+        color = dialogs.ask_color(self._objects[object_id].color)
+        if color:
+            self.restyle(object_id, color=color)
+
+    def _term_chosen(self, index: int) -> None:
+        word = self.ui.terminologyComboBox.itemText(index)
+        if word in TERMS and self.panel.selected:
+            self.panel.run(lambda: self.restyle(self.panel.selected, terminology=TERMS[word]))
+
+    # prompts
+
+    def paint(self) -> None:
+        """Segment Editor, with the object's segment on this frame."""
+        session = self.logic.currentSession
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.SegmentEditorWidget.editor
+        editor.setSegmentationNode(session.masks.proxy)
+        editor.setSourceVolumeNode(session.video.volume)
+        if self.panel.selected:
+            editor.setCurrentSegmentID(session.objects.segment_id(self.panel.selected))
+
+    def use_painted_mask(self) -> None:
+        self.logic.setMask(self.panel.required_object())
+
+    def undo(self) -> None:
+        self.logic.undo()
+
+    def clear_frame(self) -> None:
+        frame = self.logic.currentSession.video.current_frame
+        self.logic.clearPrompts(self.panel.required_object(), frame)
+
+    def load_prompts(self) -> None:
+        path = dialogs.ask_file(_("Load prompts"), PROMPT_FILTER)
+        if path:
+            self.logic.loadPrompts(path)
+
+    def save_prompts(self) -> None:
+        path = dialogs.ask_save(_("Save prompts"), PROMPT_FILTER, ".json")
+        if path:
+            self.logic.savePrompts(path)
+
+    # showing
+
+    def refresh(self) -> None:
+        session, selected = self.session, self.panel.selected
+        no_video = "" if session is not None else _("Open or choose a video first")
+        no_object = no_video or ("" if selected else _("Add or select an object first"))
+        self.table.show(session, selected)
+        enable(self.ui.addObjectButton, no_video)
+        for widget in (self.ui.loadPromptsButton, self.ui.savePromptsButton):
+            enable(widget, no_video)
+        for widget in (
+            *self._place_buttons.values(), self.ui.removeObjectButton, self.ui.terminologyComboBox,
+            self.ui.segmentEditorButton, self.ui.useMaskButton, self.ui.clearFrameButton,
+        ):  # fmt: skip
+            enable(widget, no_object)
+        undoable = session is not None and len(session.history) > 0
+        enable(self.ui.undoButton, "" if undoable else _("There is nothing to undo"))
+        self._show_term()
+        self._show_placing()
+        self.show_prompts()
+
+    def show_prompts(self) -> None:
+        """Which frames have prompts; called on each change of frame."""
+        session, selected = self.session, self.panel.selected
+        if session is None or not selected:
+            self.ui.promptsLabel.text = ""
+            return
+        frames = session.prompts.frames(selected)
+        listed = ", ".join(map(str, frames[:20])) + (", ..." if len(frames) > 20 else "")
+        self.ui.promptsLabel.text = (
+            _("{name} is marked on frame {frames}").format(
+                name=session.objects[selected].name, frames=listed
+            )
+            if frames
+            else _("{name} is not marked yet").format(name=session.objects[selected].name)
+        )
+
+    def _show_term(self) -> None:
+        session, selected = self.session, self.panel.selected
+        word = ""
+        if session is not None and selected:
+            word = word_for(session.objects[selected].terminology)
+        combo = self.ui.terminologyComboBox
+        combo.currentIndex = max(0, combo.findText(word)) if word else 0
+
+    def _show_placing(self) -> None:
+        for kind, button in self._place_buttons.items():
+            placing = self.panel.is_placing(kind)
+            if button.checked != placing:
+                button.blockSignals(True)
+                button.checked = placing
+                button.blockSignals(False)

@@ -1,0 +1,97 @@
+"""The review's chart in a plot view of Slicer, below the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+
+LAYOUT = 75210
+"""Number of the layout; Slicer's own are below 100."""
+VIEW = "SurgSAM2Review"
+"""Singleton tag of the plot view, so that the user's own plot views stay as they are."""
+LAYOUT_XML = f"""
+<layout type="vertical" split="true">
+ <item splitSize="650">
+  <view class="vtkMRMLSliceNode" singletontag="Red">
+   <property name="orientation" action="default">Axial</property>
+   <property name="viewlabel" action="default">R</property>
+   <property name="viewcolor" action="default">#F34A33</property>
+  </view>
+ </item>
+ <item splitSize="350">
+  <view class="vtkMRMLPlotViewNode" singletontag="{VIEW}">
+   <property name="viewlabel" action="default">P</property>
+  </view>
+ </item>
+</layout>
+"""
+
+
+class ReviewPlot:
+    """Shows a chart, and tells of the points that the user clicks on.
+
+    Args:
+        on_points: called with a list of (series id, row in the series' table).
+    """
+
+    def __init__(self, on_points: Callable[[list[tuple[str, int]]], None]) -> None:
+        self._on_points = on_points
+        self._connected: Any = None
+        self._layout_before: int | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the plot is in the layout."""
+        manager = slicer.app.layoutManager()
+        return manager is not None and manager.layout == LAYOUT
+
+    def show(self, chart: Any) -> None:
+        """Put the chart below the picture; None gives the layout of before back."""
+        manager = slicer.app.layoutManager()
+        if manager is None:
+            return
+        if chart is None:
+            if self.shown and self._layout_before is not None:
+                manager.setLayout(self._layout_before)
+            return
+        node = manager.layoutLogic().GetLayoutNode()
+        if not node.IsLayoutDescription(LAYOUT):
+            node.AddLayoutDescription(LAYOUT, LAYOUT_XML)
+        if not self.shown:
+            self._layout_before = manager.layout
+            manager.setLayout(LAYOUT)
+        widget = _plot_widget(manager)
+        if widget is not None:
+            widget.mrmlPlotViewNode().SetPlotChartNodeID(chart.GetID())
+            self._connect(widget.plotView())
+
+    def forget(self) -> None:
+        """Do not tell of points any more."""
+        self._connect(None)
+
+    def _connect(self, view: Any) -> None:
+        signal = "dataSelected(vtkStringArray*,vtkCollection*)"
+        if view is self._connected:
+            return
+        if self._connected is not None:
+            self._connected.disconnect(signal, self._selected)
+        if view is not None:
+            view.connect(signal, self._selected)
+        self._connected = view
+
+    def _selected(self, series_ids: Any, selections: Any) -> None:
+        points = []
+        for k in range(series_ids.GetNumberOfValues()):
+            rows = selections.GetItemAsObject(k)
+            if rows.GetNumberOfValues():
+                points.append((str(series_ids.GetValue(k)), int(rows.GetValue(0))))
+        if points:  # the chart must not change within its own event
+            qt.QTimer.singleShot(0, lambda: self._on_points(points))
+
+
+def _plot_widget(manager: Any) -> Any:
+    widgets = (manager.plotWidget(k) for k in range(manager.plotViewCount))
+    return next((w for w in widgets if w.mrmlPlotViewNode().GetSingletonTag() == VIEW), None)

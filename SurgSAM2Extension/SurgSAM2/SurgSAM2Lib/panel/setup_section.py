@@ -1,0 +1,75 @@
+"""Section *Setup*: what is missing, and where the engine runs."""
+
+from __future__ import annotations
+
+import qt
+import slicer
+
+from surgsam2.worker import WorkerClient
+from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.installer import offerInstallation
+from SurgSAM2Lib.other_python import checkPython
+from SurgSAM2Lib.panel.section import Section
+from SurgSAM2Lib.requirements import missingPackages
+from SurgSAM2Lib.slicer_logic import PYTHON_SETTING, make_client, startup_environment
+
+
+class SetupSection(Section):
+    """Open while something is missing. Nothing is installed without a click and a question."""
+
+    def connect(self) -> None:
+        self.on_click(self.ui.installButton, self.install)
+        self.on_click(self.ui.checkSetupButton, self.check)
+        self.on_click(self.ui.checkPythonButton, self.use_python)
+        self.ui.pythonPathLineEdit.currentPath = qt.QSettings().value(PYTHON_SETTING, "") or ""
+        self.check()
+
+    def check(self) -> None:
+        """Look at what is installed, and say it."""
+        missing = [package.name for package in missingPackages()]
+        python = qt.QSettings().value(PYTHON_SETTING, "") or ""
+        if python:
+            text = _("The engine runs in {python}.").format(python=python)
+        elif missing:
+            text = _(
+                "<b>What is missing:</b> {names}.<br>Without them you can look at videos and "
+                "masks that are in the scene, but not open video files or track. Install them "
+                "here (you are asked first), or name another Python environment that has "
+                "surgsam2."
+            ).format(names=", ".join(missing))
+        else:
+            text = _("Everything that is needed is installed.")
+        self.ui.setupLabel.text = text
+        self.ui.installButton.enabled = bool(missing)
+        self.ui.setupCollapsibleButton.text = _("What is missing") if missing else _("Setup")
+        self.ui.setupCollapsibleButton.collapsed = not missing or bool(python)
+
+    def install(self) -> None:
+        """Ask, and install into Slicer's own Python."""
+
+        def tell(text: str) -> None:
+            self.ui.setupLabel.text = text
+            slicer.app.processEvents()
+
+        offerInstallation(tell)
+        self.logic.engine.close()
+        self.check()
+
+    def use_python(self) -> None:
+        """Let the engine run in the Python that is named, if it works there."""
+        python = self.ui.pythonPathLineEdit.currentPath.strip()
+        if python:
+            self.ui.setupLabel.text = _("Starting the engine there...")
+            answer = checkPython(python, slicer.app.processEvents, _client_of)
+            if not answer.usable:
+                self.ui.setupLabel.text = answer.text
+                return
+        qt.QSettings().setValue(PYTHON_SETTING, python)
+        self.logic.engine.use_client(make_client)
+        self.check()
+        if python:
+            self.ui.setupLabel.text = f"{self.ui.setupLabel.text}<br>{answer.text}"
+
+
+def _client_of(python: str) -> WorkerClient:
+    return WorkerClient(python, startup_environment())

@@ -1,0 +1,216 @@
+"""The prompts of one object on one frame as markups that can be clicked, dragged and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from surgsam2.errors import SurgSAM2Error
+from surgsam2.mrml import VideoNodes, add_points, box_of, points_of, set_box
+
+POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
+_NAMES = {POSITIVE: "On the object", NEGATIVE: "Outside the object", BOX: "Box"}
+_COLORS = {POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (1.0, 0.25, 0.2), BOX: (0.95, 0.8, 0.2)}
+_FIDUCIALS, _ROI = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode"
+
+
+class PromptMarkups:
+    """Three nodes: points on the object, points outside it, its box.
+
+    They only show what the session holds and tell of changes by the user; they are not
+    saved with the scene.
+
+    Args:
+        scene: where the nodes are made when they are first needed.
+        on_points: called with (P, 3) x, y, label after the user placed, moved or removed
+            a point.
+        on_box: called with [x0, y0, x1, y1] after the user drew or changed the box.
+        on_refusal: called with a text when a point lies outside the frame.
+    """
+
+    def __init__(
+        self,
+        scene: Any,
+        on_points: Callable[[np.ndarray], None],
+        on_box: Callable[[list[float]], None],
+        on_refusal: Callable[[str], None],
+    ) -> None:
+        self._scene = scene
+        self._on_points, self._on_box, self._on_refusal = on_points, on_box, on_refusal
+        self._nodes: dict[str, Any] = {}
+        self._observed: list[tuple[Any, int]] = []
+        self._video: VideoNodes | None = None
+        self._box: np.ndarray | None = None
+        self._showing = False
+
+    def node(self, kind: str) -> Any:
+        """The node of one kind; made anew when it is not in the scene any more."""
+        if not self.has(kind):
+            self._nodes[kind] = self._make(kind)
+        return self._nodes[kind]
+
+    def has(self, kind: str) -> bool:
+        """Whether the node of this kind is in the scene."""
+        node = self._nodes.get(kind)
+        return node is not None and node.GetScene() is self._scene
+
+    def show(self, video: VideoNodes | None, clicks: np.ndarray, box: np.ndarray | None) -> None:
+        """Make the nodes show these prompts and nothing else.
+
+        Args:
+            video: the video they are on; None hides everything.
+            clicks: (P, 3) x, y, label.
+            box: (4,), or None without one.
+        """
+        self._video, self._box = video, box
+        if video is None or (not len(clicks) and box is None and not self._nodes):
+            self._hide()
+            return
+        self._showing = True
+        try:
+            for kind, label in ((POSITIVE, 1), (NEGATIVE, 0)):
+                wanted = clicks[clicks[:, 2] == label, :2]
+                if len(wanted) or kind in self._nodes:
+                    _show_points(self.node(kind), video, wanted)
+            if box is not None or BOX in self._nodes:
+                _show_box(self.node(BOX), video, box)
+        finally:
+            self._showing = False
+
+    def forget(self) -> None:
+        """Remove the nodes and stop observing them."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed.clear()
+        for node in self._nodes.values():
+            if node.GetScene() is self._scene:
+                self._scene.RemoveNode(node)
+        self._nodes.clear()
+        self._video = None
+
+    def _hide(self) -> None:
+        for node in self._nodes.values():
+            if node.GetScene() is self._scene:
+                node.SetDisplayVisibility(False)
+
+    def _make(self, kind: str) -> Any:
+        node = self._scene.AddNewNodeByClass(_ROI if kind == BOX else _FIDUCIALS, _NAMES[kind])
+        node.SetSaveWithScene(False)
+        node.SetControlPointLabelFormat("")  # the colour says what a point means
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetSaveWithScene(False)
+        display.SetColor(*_COLORS[kind])
+        display.SetSelectedColor(*_COLORS[kind])
+        if kind == BOX:
+            display.SetFillVisibility(False)
+            display.SetPropertiesLabelVisibility(False)
+        events = [node.PointPositionDefinedEvent, node.PointEndInteractionEvent]
+        if kind != BOX:
+            events.append(node.PointRemovedEvent)
+        callback = self._box_changed if kind == BOX else self._points_changed
+        for event in events:
+            self._observed.append((node, node.AddObserver(event, callback)))
+        return node
+
+    def _points_changed(self, _caller: Any, _event: str) -> None:
+        if self._showing or self._video is None:
+            return
+        rows = []
+        try:
+            for kind, label in ((POSITIVE, 1), (NEGATIVE, 0)):
+                if kind in self._nodes:
+                    points = points_of(self._nodes[kind], self._video)
+                    rows.append(np.column_stack([points, np.full(len(points), label)]))
+        except SurgSAM2Error as error:
+            self._on_refusal(str(error))
+            return
+        self._on_points(np.concatenate(rows).reshape(-1, 3))
+
+    def placing_ended(self) -> None:
+        """The user has finished placing: a box that was drawn meanwhile is taken."""
+        if self.has(BOX) and self._nodes[BOX].GetNumberOfDefinedControlPoints():
+            self._box_changed()
+
+    def _box_changed(self, _caller: Any = None, _event: str = "") -> None:
+        if self._showing or self._video is None:
+            return
+        node = self._nodes[BOX]
+        if min(node.GetSize()[:2]) <= 0:
+            return  # the second corner is still to be placed
+        try:
+            box = box_of(node, self._video)
+        except SurgSAM2Error as error:
+            self._on_refusal(str(error))
+            return
+        if self._box is None or not np.allclose(box, self._box, atol=0.01):
+            self._on_box(box)
+
+
+def _show_points(node: Any, video: VideoNodes, points: np.ndarray) -> None:
+    """A point that is being placed stays under the mouse."""
+    node.SetDisplayVisibility(True)
+    defined = [
+        i
+        for i in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointPositionStatus(i) == node.PositionDefined
+    ]
+    if len(defined) == len(points) and np.allclose(points_anywhere(node, video), points, atol=1e-3):
+        return
+    for i in reversed(defined):
+        node.RemoveNthControlPoint(i)
+    add_points(node, video, points)
+
+
+def points_anywhere(node: Any, video: VideoNodes) -> np.ndarray:
+    """(P, 2) pixel coordinates of the placed points, also outside the frame."""
+    points = []
+    for i in range(node.GetNumberOfControlPoints()):
+        if node.GetNthControlPointPositionStatus(i) == node.PositionDefined:
+            ras = [0.0, 0.0, 0.0]
+            node.GetNthControlPointPositionWorld(i, ras)
+            points.append(video.pixel_of(ras))
+    return np.array(points, np.float64).reshape(-1, 2)
+
+
+def _show_box(node: Any, video: VideoNodes, box: np.ndarray | None) -> None:
+    if box is None:
+        if node.GetNumberOfDefinedControlPoints():
+            node.RemoveAllControlPoints()
+        node.SetDisplayVisibility(bool(node.GetNumberOfControlPoints()))
+        return
+    node.SetDisplayVisibility(True)
+    set_box(node, video, box)
+
+
+def start_placing(node: Any, again: bool) -> None:
+    """The next click in a view goes into this node; with `again` the ones after it too."""
+    interaction, selection = _singletons(node.GetScene())
+    selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
+    selection.SetActivePlaceNodeID(node.GetID())
+    interaction.SetPlaceModePersistence(int(again))
+    interaction.SetCurrentInteractionMode(interaction.Place)
+
+
+def stop_placing(scene: Any) -> None:
+    """Clicks in a view move and select again."""
+    interaction, _selection = _singletons(scene)
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+
+def is_placing(node: Any) -> bool:
+    """Whether the next click in a view goes into this node."""
+    interaction, selection = _singletons(node.GetScene())
+    return bool(
+        interaction.GetCurrentInteractionMode() == interaction.Place
+        and selection.GetActivePlaceNodeID() == node.GetID()
+    )
+
+
+def _singletons(scene: Any) -> tuple[Any, Any]:
+    return (
+        scene.GetNodeByID("vtkMRMLInteractionNodeSingleton"),
+        scene.GetNodeByID("vtkMRMLSelectionNodeSingleton"),
+    )

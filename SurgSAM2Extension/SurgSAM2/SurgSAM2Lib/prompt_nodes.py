@@ -1,0 +1,91 @@
+"""Prompts in the scene: the prompt file's text, and its mask images, in two text nodes.
+
+The nodes belong to the video's sequence browser, which refers to them, so they are saved
+and reopened with the scene, and stay with their video when scenes are merged.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgsam2.errors import PromptError
+from surgsam2.prompts import PromptSet, VideoShape, load_prompts
+from surgsam2.prompts.file import prompts_as_text
+from surgsam2.prompts.mask_file import mask_png
+
+PROMPTS_ROLE = "SurgSAM2.prompts"
+"""Reference of the browser to the text node with the prompt file (JSON)."""
+MASKS_ROLE = "SurgSAM2.promptMasks"
+"""Reference to the text node with the PNG files that it names, as JSON of base64."""
+_STEM = "prompts"
+
+
+class PromptNodes:
+    """The two text nodes of one video; they are made when first needed.
+
+    Args:
+        browser: the video's ``vtkMRMLSequenceBrowserNode``.
+    """
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+        self._encoded: dict[str, tuple[np.ndarray, str]] = {}
+
+    def save(self, prompts: PromptSet, video: VideoShape) -> None:
+        """Write the prompts into the nodes, masks included."""
+        text, masks = prompts_as_text(prompts, _STEM, video)
+        self._encoded = {name: self._encode(name, mask) for name, mask in masks.items()}
+        images = {name: image for name, (_, image) in self._encoded.items()}
+        self._write(PROMPTS_ROLE, "prompts", text)
+        self._write(MASKS_ROLE, "prompt masks", json.dumps(images))
+
+    def load(self) -> PromptSet | None:
+        """The prompts in the nodes; None when the video has none.
+
+        Raises:
+            PromptError: the text was changed and is not a prompt file any more.
+        """
+        node = self._browser.GetNodeReference(PROMPTS_ROLE)
+        if node is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{_STEM}.json"
+            path.write_text(node.GetText() or "", encoding="utf-8")
+            for name, data in self._images().items():
+                (path.parent / Path(name).name).write_bytes(data)
+            try:
+                return load_prompts(path)
+            except PromptError as error:
+                text = str(error).replace(f"{path}: ", "")
+                raise PromptError(f"the prompts saved in this scene: {text}") from error
+
+    def _images(self) -> dict[str, bytes]:
+        node = self._browser.GetNodeReference(MASKS_ROLE)
+        try:
+            images = json.loads(node.GetText()) if node is not None else {}
+            return {name: base64.b64decode(data) for name, data in images.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise PromptError(
+                f"the prompt masks saved in this scene are damaged: {error}"
+            ) from error
+
+    def _encode(self, name: str, mask: np.ndarray) -> tuple[np.ndarray, str]:
+        """A mask as PNG in base64; kept, since most masks are the same at the next saving."""
+        known = self._encoded.get(name)
+        if known is not None and known[0] is mask:
+            return known
+        return mask, base64.b64encode(mask_png(mask)).decode("ascii")
+
+    def _write(self, role: str, what: str, text: str) -> None:
+        node = self._browser.GetNodeReference(role)
+        if node is None:
+            name = f"{self._browser.GetName()} {what}"
+            node = self._browser.GetScene().AddNewNodeByClass("vtkMRMLTextNode", name)
+            self._browser.SetNodeReferenceID(role, node.GetID())
+        node.SetText(text)

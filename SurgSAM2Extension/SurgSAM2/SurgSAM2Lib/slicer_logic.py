@@ -1,0 +1,75 @@
+"""`SurgSAM2Logic`: the module's logic in Slicer, with its parameter node and a timer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from surgsam2.worker import WorkerClient, default_python
+from SurgSAM2Lib.logic import LogicCore
+from SurgSAM2Lib.parameters import SurgSAM2ParameterNode
+
+POLL_MILLISECONDS = 15
+PYTHON_SETTING = "SurgSAM2/python"
+"""Application setting: path of another Python for the engine; empty for Slicer's own."""
+
+
+class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
+    """Everything the module does, on Slicer's scene, with or without the panel.
+
+    A timer takes results from the engine while something runs, so Slicer stays usable;
+    with ``wait=True`` a call returns when its job has ended, and views are updated
+    meanwhile.
+    """
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        LogicCore.__init__(self, slicer.mrmlScene, make_client)
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self._on_timer)
+
+    def getParameterNode(self) -> Any:
+        """The choices of the panel, as a `SurgSAM2ParameterNode`."""
+        wrap: Any = SurgSAM2ParameterNode  # Slicer's decorator gives it its constructor
+        return wrap(ScriptedLoadableModuleLogic.getParameterNode(self))
+
+    def close(self) -> None:
+        """End the engine's process; for module reload and application exit."""
+        self._timer.stop()
+        LogicCore.close(self)
+
+    def _on_timer(self) -> None:
+        self.processEvents()
+        if not self._works:
+            self._timer.stop()
+
+    def _on_engine_change(self) -> None:
+        if self._works and not self._timer.active:
+            self._timer.start()
+        LogicCore._on_engine_change(self)
+
+    @property
+    def _works(self) -> bool:
+        return self.engine.busy or self.live.running or self._stream_waits
+
+    def _meanwhile(self) -> None:
+        slicer.app.processEvents()
+
+
+def make_client() -> WorkerClient:
+    """A worker in the Python that was chosen in the panel, else in Slicer's own."""
+    return WorkerClient(engine_python(), startup_environment())
+
+
+def engine_python() -> str:
+    """The interpreter that the engine runs in."""
+    return qt.QSettings().value(PYTHON_SETTING, "") or default_python()
+
+
+def startup_environment() -> dict[str, Any]:
+    """Slicer's environment without its own library paths, for another program."""
+    return dict(slicer.util.startupEnvironment())

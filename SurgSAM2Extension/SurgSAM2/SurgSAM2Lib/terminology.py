@@ -1,0 +1,45 @@
+"""Entries of Slicer's terminology for what is seen in surgical video.
+
+Codes from Slicer's "DICOM master list". It has no surgical instruments but these; for
+others "Physical object" is the category, and the name says what it is. Any other entry can
+be chosen in Segment Editor.
+"""
+
+from __future__ import annotations
+
+_CONTEXT = "Segmentation category and type - DICOM master list"
+_THING = "SCT^260787004^Physical object"
+_ANATOMY = "SCT^123037004^Anatomical Structure"
+
+
+def _entry(category: str, code: str = "", meaning: str = "") -> str:
+    """As `vtkSlicerTerminologiesModuleLogic` writes it: parts by ``~``, empty ones ``^^``."""
+    kind = f"SCT^{code}^{meaning}" if code else "^^"
+    return f"{_CONTEXT}~{category}~{kind}~^^~~^^~^^"
+
+
+TERMS = {
+    "Instrument": _entry(_THING),
+    "Clip": _entry(_THING, "77720000", "Clip"),
+    "Suture": _entry(_THING, "27065002", "Suture"),
+    "Needle": _entry(_THING, "79068005", "Needle"),
+    "Catheter": _entry(_THING, "19923001", "Catheter"),
+    "Gallbladder": _entry(_ANATOMY, "28231008", "Gallbladder"),
+    "Liver": _entry(_ANATOMY, "10200004", "Liver"),
+    "Colon": _entry(_ANATOMY, "71854001", "Colon"),
+    "Other anatomy": _entry(_ANATOMY),
+}
+"""Entry by the word that the panel shows for it."""
+
+
+def word_for(entry: str | None) -> str:
+    """What the panel shows for an entry: our word, else the entry's own meaning; "" for none."""
+    for word, known in TERMS.items():
+        if entry == known:
+            return word
+    fields = (entry or "").split("~")
+    for field in (fields[2:3] or [""])[0], (fields[1:2] or [""])[0]:
+        meaning = field.rpartition("^")[2]
+        if meaning:
+            return meaning
+    return ""

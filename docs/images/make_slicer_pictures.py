@@ -1,0 +1,191 @@
+"""Makes the pictures of docs/slicer.md: the panel and the Red view, without Slicer.
+
+The panel is the module's own, shown by the tests' stand-in for Slicer's application (its
+buttons look a little different there); the view is drawn by Slicer's own code from the
+slicer-core package. The video is a generated one, tracked by the built-in model.
+
+    python docs/images/make_slicer_pictures.py
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY))
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from surgsam2.data import generate_clip  # noqa: E402
+from tests.mrml.render import MANAGERS, MARKUPS_MANAGER, red_view  # noqa: E402
+from tests.slicer_host.host import SlicerHost  # noqa: E402
+
+FOLDER = Path(__file__).parent
+MODULE = REPOSITORY / "SurgSAM2Extension" / "SurgSAM2" / "SurgSAM2.py"
+SEED, FRAMES, SIZE = 32, 40, (640, 480)
+PANEL_WIDTH = 430
+
+
+def main() -> None:
+    """Everything a new user does, photographed on the way."""
+    with tempfile.TemporaryDirectory() as folder:
+        host = SlicerHost(Path(folder))
+        host.reset()
+        try:
+            take_all(host, Path(folder))
+        finally:
+            host.close()
+        if host.slot_errors:
+            raise RuntimeError("\n".join(host.slot_errors))
+
+
+def take_all(host: SlicerHost, folder: Path) -> None:
+    """The pictures, in the order of the page."""
+    clip = generate_clip(SEED, frames=FRAMES, size=SIZE, difficulty="easy")
+    video, truth = clip.arrays()
+    panel = open_panel(host)
+    look_at_video(panel, host, video, folder)
+    for obj in clip.objects:
+        prompt(panel, obj.name, truth[0] == obj.id)
+    panel.select_object(1)
+    save(view(panel, host, 0), "slicer_prompts.png")
+    panel.ui.trackButton.click()
+    while (
+        panel.logic.engine.tracking.done if panel.logic.engine.tracking else FRAMES
+    ) < FRAMES // 2:
+        panel.logic.processEvents(0.05)
+    host.process_events(10)
+    panel.tracking.refresh()
+    save_panel(panel, host, "slicer_panel_tracking.png")
+    settle(panel, host)
+    correct_the_worst(panel, host, truth)
+    open_all(panel)
+    save_panel(panel, host, "slicer_panel.png")
+
+
+def open_panel(host: SlicerHost) -> Any:
+    """The module's panel, when packages are missing and when they are there."""
+    import slicer
+
+    host.load_module(MODULE)
+    slicer.util.selectModule("SurgSAM2")
+    panel = slicer.modules.SurgSAM2Widget
+    from SurgSAM2Lib import requirements
+
+    installed, requirements.installedVersion = requirements.installedVersion, lambda name: ""
+    panel.setup_section.check()
+    save_panel(panel, host, "slicer_setup.png", panel.ui.setupCollapsibleButton)
+    requirements.installedVersion = installed
+    panel.setup_section.check()
+    panel.logic.setModel("demo", device="cpu")
+    return panel
+
+
+def look_at_video(panel: Any, host: SlicerHost, video: np.ndarray, folder: Path) -> None:
+    """The loading options, then the video in the scene."""
+    from PIL import Image
+
+    frames = folder / "operation"
+    frames.mkdir()
+    for k, frame in enumerate(video):
+        Image.fromarray(frame).save(frames / f"{k:05d}.png")
+    panel.video.look_at(frames)
+    save_panel(panel, host, "slicer_loading.png", panel.ui.videoCollapsibleButton)
+    panel.ui.loadButton.click()
+    settle(panel, host)
+
+
+def prompt(panel: Any, name: str, mask: np.ndarray) -> None:
+    """An object with a box and a point in its middle, on the first frame."""
+    panel.ui.addObjectButton.click()
+    panel.objects.restyle(panel.selected, name=name)
+    panel.logic.setBox(panel.selected, box_of(mask), frame=0)
+    x, y = middle_of(mask)
+    panel.logic.addPoint(panel.selected, x, y, frame=0)
+
+
+def correct_the_worst(panel: Any, host: SlicerHost, truth: np.ndarray) -> None:
+    """The frame farthest from the truth, painted right by hand; then tracked on from there."""
+    logic = panel.logic
+    ids = [style.id for style in logic.session.objects]
+    scores = {
+        (i, k): overlap(logic.getMask(i, k), truth[k] == i)
+        for i in ids
+        for k in range(FRAMES // 4, FRAMES // 2)
+    }
+    object_id, frame = min(scores, key=lambda key: scores[key])
+    later = frame + 5
+    panel.select_object(object_id)
+    before = [view(panel, host, frame), view(panel, host, later)]
+    logic.setMask(object_id, truth[frame] == object_id, frame=frame)
+    logic.session.video.current_frame = frame
+    panel.ui.trackForwardButton.click()
+    settle(panel, host)
+    after = [view(panel, host, frame), view(panel, host, later)]
+    both = np.vstack([np.hstack(before), np.hstack(after)])
+    save(cv2.resize(both, SIZE, interpolation=cv2.INTER_AREA), "slicer_correction.png")
+    save(after[1], "slicer_result.png")
+
+
+def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Intersection over union; 1 where there is nothing to find."""
+    either = np.count_nonzero(mask | truth)
+    return np.count_nonzero(mask & truth) / either if either else 1.0
+
+
+def box_of(mask: np.ndarray) -> list[float]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return [float(v) for v in (columns[0], rows[0], columns[-1], rows[-1])]
+
+
+def middle_of(mask: np.ndarray) -> tuple[float, float]:
+    """(x, y) of the pixel that is farthest from the mask's edge."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return float(x) - 1, float(y) - 1
+
+
+def settle(panel: Any, host: SlicerHost) -> None:
+    panel.logic.wait()
+    host.process_events(10)
+
+
+def view(panel: Any, host: SlicerHost, frame: int) -> np.ndarray:
+    """The Red view at a frame."""
+    import slicer
+
+    video = panel.logic.session.video
+    video.current_frame = frame
+    settle(panel, host)
+    return red_view(slicer.mrmlScene, video.volume, *SIZE, managers=(*MANAGERS, MARKUPS_MANAGER))
+
+
+def open_all(panel: Any) -> None:
+    for name in ("setup", "video", "objects", "tracking", "correct", "advanced"):
+        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
+
+
+def save_panel(panel: Any, host: SlicerHost, name: str, part: Any = None) -> None:
+    whole = panel.parent
+    whole.resize(PANEL_WIDTH, 10)
+    whole.show()
+    host.process_events()
+    whole.resize(PANEL_WIDTH, whole.layout().sizeHint().height())
+    host.process_events()
+    (part or whole).grab().save(str(FOLDER / name))
+
+
+def save(picture: np.ndarray, name: str) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture).save(FOLDER / name, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

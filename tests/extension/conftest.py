@@ -1,0 +1,72 @@
+"""Scenes with a video, and the module's logic with a worker that knows the answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs the slicer-core package")
+
+import slicer
+
+import surgsam2
+from surgsam2.mrml import load_video
+from tests.conftest import REPOSITORY, moving_picture
+from tests.extension.fake_client import FakeClient
+from tests.slicer_host.fixtures import slicer_app, slicer_host  # noqa: F401
+
+MODULE_FOLDER = REPOSITORY / "SurgSAM2Extension" / "SurgSAM2"
+sys.path.insert(0, str(MODULE_FOLDER))  # as Slicer does with the folders of its modules
+
+from SurgSAM2Lib.logic import LogicCore  # noqa: E402
+
+FRAMES, WIDTH, HEIGHT = 12, 160, 120
+
+
+@pytest.fixture(scope="session")
+def pictures() -> np.ndarray:
+    """(12, 120, 160, 3) uint8."""
+    return moving_picture(FRAMES, WIDTH, HEIGHT)
+
+
+@pytest.fixture
+def scene() -> Any:
+    return slicer.vtkMRMLScene()
+
+
+@pytest.fixture
+def a_video(scene: Any, pictures: np.ndarray) -> Any:
+    """The sequence browser of a video in the scene."""
+    return load_video(scene, surgsam2.open_video(pictures), name="clip").browser
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient()
+
+
+@pytest.fixture
+def logic(scene: Any, a_video: Any, client: FakeClient) -> Iterator[LogicCore]:
+    """The logic with a video and one object, "tool"."""
+    core = LogicCore(scene, makeClient=lambda: client)
+    core.setVideo(a_video)
+    core.addObject("tool", "#11aa55")
+    yield core
+    core.close()
+
+
+def write_mp4(path: Path, pictures: np.ndarray, rate: int = 25) -> None:
+    """(T, H, W, 3) uint8 as a video file."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())

@@ -1,0 +1,81 @@
+"""The examples of docs/slicer.md run as they are written there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surgsam2.worker import WorkerClient
+from tests.conftest import REPOSITORY, moving_picture
+from tests.extension.conftest import MODULE_FOLDER, write_mp4
+from tests.slicer_host.host import SlicerHost
+
+PAGE = (REPOSITORY / "docs" / "slicer.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def in_slicer(
+    slicer_app: SlicerHost,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    demo_checkpoint: Path,
+    small_config: Path,
+) -> Iterator[None]:
+    """The module is loaded; the working folder has a video and takes what is written.
+
+    A small model with telling weights stands in for every other, so that nothing here
+    depends on what the built-in one has learnt.
+    """
+
+    def load_small(client: WorkerClient, name: str, **options: Any) -> int:
+        options |= {"config": str(small_config), "device": "cpu"}
+        return load_model(client, demo_checkpoint, **options)
+
+    load_model = WorkerClient.load_model
+    monkeypatch.setattr(WorkerClient, "load_model", load_small)
+    write_mp4(tmp_path / "operation.mp4", moving_picture(36, 640, 480))
+    monkeypatch.chdir(tmp_path)
+    slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
+    yield
+    slicer_app.unload_module("SurgSAM2")
+
+
+def test_the_console_examples_run(
+    in_slicer: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block, "docs/slicer.md", "exec"), names)
+    assert capsys.readouterr().out.startswith("complete")
+    assert names["masks"].shape == (36, 480, 640)
+    assert names["masks"][0].any()
+    assert (tmp_path / "result.mrb").stat().st_size > 10_000
+    assert (tmp_path / "prompts.json").is_file()
+
+
+def test_pictures_and_pages_that_are_named_exist() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", PAGE)
+    assert len(targets) > 10
+    for target in targets:
+        if not target.startswith("http"):
+            assert (REPOSITORY / "docs" / target).is_file(), target
+
+
+def test_every_button_that_is_named_is_on_the_panel() -> None:
+    ui = (MODULE_FOLDER / "Resources/UI/SurgSAM2.ui").read_text(encoding="utf-8")
+    texts = {text.rstrip(".") for text in re.findall(r"<string>([^<]*)</string>", ui)}
+    for name in (
+        "Open video", "Open image folder", "Add object", "+ Point (P)", "- Point (N)", "Box (B)",
+        "Use painted mask", "Live preview", "Undo (U)", "Track (T)", "Cancel", "From here on",
+        "From here back", "Between corrections", "This frame is good (G)",
+        "Overwrite good frames", "Save scene as .mrb", "Save prompts", "Install what is missing",
+    ):  # fmt: skip
+        assert name in texts, name
+        plain = re.sub(r" \(\w\)$", "", name)
+        assert plain in " ".join(PAGE.split()), plain

@@ -1,0 +1,223 @@
+"""The panel's section *Segment live*, as a user works with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+
+from surgsam2.mrml import VideoNodes, set_box
+from surgsam2.mrml.loading import frame_node, image_of
+from tests.extension.conftest import HEIGHT, MODULE_FOLDER, WIDTH
+from tests.extension.fake_live_client import FakeLiveClient, disc_in
+from tests.slicer_host.host import SlicerHost
+
+
+@pytest.fixture
+def worker() -> FakeLiveClient:
+    return FakeLiveClient()
+
+
+@pytest.fixture
+def panel(slicer_app: SlicerHost, worker: FakeLiveClient) -> Iterator[Any]:
+    slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
+    slicer.util.selectModule("SurgSAM2")
+    widget = slicer.modules.SurgSAM2Widget
+    widget.logic.live.use_client(lambda: worker)
+    slicer_app.process_events()
+    yield widget
+    slicer_app.unload_module("SurgSAM2")
+
+
+@pytest.fixture
+def volume(panel: Any, slicer_app: SlicerHost, pictures: np.ndarray) -> Any:
+    node = slicer.mrmlScene.AddNode(frame_node("camera"))
+    node.SetAndObserveImageData(image_of(pictures[0]))
+    slicer_app.process_events()
+    return node
+
+
+@pytest.fixture
+def live(panel: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient) -> Any:
+    """The section's widgets, with a running session."""
+    ui = panel.live.ui
+    ui.liveVolumeSelector.setCurrentNode(volume)
+    slicer_app.process_events()
+    ui.liveButton.click()
+    run(panel, slicer_app, worker, 2)
+    return ui
+
+
+def run(panel: Any, host: SlicerHost, worker: FakeLiveClient, segments: int = 1) -> None:
+    panel.logic.processEvents()
+    for _ in range(segments):
+        worker.segment()
+        panel.logic.processEvents()
+    host.process_events()
+
+
+def click(panel: Any, host: SlicerHost, kind: str, x: float, y: float) -> None:
+    """A click in the Red view while placing: a new control point."""
+    marks = panel.live.marks
+    node = marks.markups.node(kind)
+    node.AddControlPointWorld(vtk.vtkVector3d(*marks.picture.ras_of(x, y)))
+    host.process_events()
+
+
+def points_shown(panel: Any) -> int:
+    nodes = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+    return sum(node.GetNumberOfDefinedControlPoints() for node in nodes)
+
+
+def test_nothing_can_be_pressed_before_there_is_a_volume(panel: Any) -> None:
+    ui = panel.live.ui
+    assert ui.liveStatusLabel.text == "Not running"
+    for button in (ui.liveButton, ui.addLiveObjectButton, ui.liveHoldButton, ui.liveRecordButton):
+        assert not button.enabled
+        assert button.toolTip
+    assert ui.liveMessageLabel.isHidden()
+
+
+def test_start_mark_stop(
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    pictures: np.ndarray,
+) -> None:  # fmt: skip
+    assert live.liveButton.text == "Stop"
+    assert live.liveObjectComboBox.currentText == "Object 1"
+    live.livePositiveButton.checked = True
+    slicer_app.process_events()
+    assert live.livePositiveButton.checked, "the next clicks are points"
+    volume.SetAndObserveImageData(image_of(pictures[2]))
+    click(panel, slicer_app, "positive", 40, 60)
+    prompts, image = worker.prompts[0]
+    assert np.array_equal(image, pictures[2])
+    np.testing.assert_allclose(prompts.for_object(1).prompts[0].points, [[40, 60]], atol=1e-6)
+    assert points_shown(panel) == 0, "the picture moves on under a point"
+    run(panel, slicer_app, worker)
+    assert np.array_equal(panel.logic.live.masks.mask(1), disc_in(pictures[2]))
+    assert "frames/s, latency" in live.liveStatusLabel.text
+    live.liveButton.click()
+    slicer_app.process_events()
+    assert live.liveButton.text == "Segment live"
+    assert "Not running: " in live.liveStatusLabel.text, "the numbers stay to be read"
+    assert panel.logic.live.masks.mask(1).any()
+
+
+def test_several_points_in_a_picture_that_is_held(
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    pictures: np.ndarray,
+) -> None:  # fmt: skip
+    live.liveHoldButton.click()
+    slicer_app.process_events()
+    masks = panel.logic.live.masks.proxy
+    assert not masks.GetDisplayVisibility()
+    volume.SetAndObserveImageData(image_of(pictures[5]))
+    run(panel, slicer_app, worker)
+    live.livePositiveButton.checked = True
+    click(panel, slicer_app, "positive", 20, 60)
+    live.liveNegativeButton.checked = True
+    click(panel, slicer_app, "negative", 90, 100)
+    prompts, image = worker.prompts[-1]
+    assert np.array_equal(image, pictures[0])
+    prompt = prompts.for_object(1).prompts[0]
+    np.testing.assert_allclose(prompt.points, [[20, 60], [90, 100]], atol=1e-6)
+    assert prompt.labels.tolist() == [1, 0]
+    assert points_shown(panel) == 2
+    live.liveHoldButton.click()
+    slicer_app.process_events()
+    assert masks.GetDisplayVisibility()
+    assert points_shown(panel) == 0
+    assert slicer.mrmlScene.GetFirstNodeByName("Held picture") is None
+
+
+def test_a_box(panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient) -> None:
+    live.liveBoxButton.checked = True
+    slicer_app.process_events()
+    marks = panel.live.marks
+    set_box(marks.markups.node("box"), marks.picture, [10, 20, 60, 80])
+    live.liveBoxButton.checked = False
+    slicer_app.process_events(10)
+    (prompts, _image), *more = worker.prompts
+    assert not more
+    np.testing.assert_allclose(prompts.for_object(1).prompts[0].box, [10, 20, 60, 80], atol=1e-6)
+
+
+def test_a_refusal_is_shown_and_the_button_goes_back(
+    panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient
+) -> None:
+    live.liveLimitSpinBox.value = 1000
+    live.liveRecordButton.click()
+    slicer_app.process_events()
+    assert any("are free" in text for text in slicer_app.dialogs.texts)
+    assert not live.liveRecordButton.checked
+    live.liveNegativeButton.checked = True
+    click(panel, slicer_app, "negative", 90, 100)
+    assert any("positive" in text or "on the object" in text for text in slicer_app.dialogs.texts)
+    assert not worker.prompts
+
+
+def test_record(
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    pictures: np.ndarray,
+) -> None:  # fmt: skip
+    live.liveRecordButton.click()
+    slicer_app.process_events()
+    assert live.liveRecordButton.checked
+    for picture in pictures[1:4]:
+        volume.SetAndObserveImageData(image_of(picture))
+        run(panel, slicer_app, worker)
+    panel.refresh()
+    assert "Recorded: 3 frames, 0.00 of 2.0 GB" in live.liveStatusLabel.text
+    live.liveRecordButton.click()
+    slicer_app.process_events()
+    assert not live.liveRecordButton.checked
+    browser = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")[0]
+    assert VideoNodes.of(browser).frame_count == 3
+
+
+def test_messages_and_objects(
+    panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient
+) -> None:
+    live.addLiveObjectButton.click()
+    slicer_app.process_events()
+    assert live.liveObjectComboBox.currentText == "Object 2"
+    live.removeLiveObjectButton.click()
+    slicer_app.process_events()
+    assert live.liveObjectComboBox.currentText == "Object 1"
+    worker.fail(worker.session, "out of memory on cuda")
+    panel.logic.processEvents()
+    slicer_app.process_events()
+    assert not live.liveMessageLabel.isHidden()
+    assert "out of memory" in live.liveMessageLabel.text
+    assert live.liveButton.text == "Segment live"
+
+
+def test_the_timer_works_by_itself(
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    pictures: np.ndarray,
+) -> None:  # fmt: skip
+    volume.SetAndObserveImageData(image_of(pictures[1]))
+    end = time.monotonic() + 30
+    while panel.logic.liveStatistics().segmented < 2 and time.monotonic() < end:
+        worker.segment()
+        slicer_app.process_events()
+        time.sleep(0.005)
+    assert panel.logic.liveStatistics().segmented == 2
+
+
+def test_the_scene_is_closed_while_it_runs(
+    panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient
+) -> None:
+    live.liveHoldButton.click()
+    live.liveRecordButton.click()
+    slicer.mrmlScene.Clear(0)
+    slicer_app.process_events(10)
+    assert not worker.alive
+    assert not panel.logic.live.running
+    assert live.liveStatusLabel.text.startswith("Not running")
+    assert worker.sessions[0] == (WIDTH, HEIGHT)
