@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
 import sys
 
-from surgsam2.commands import demo, doctor, evaluate, models, segment, train
+from surgsam2.commands import (
+    benchmark,
+    bundle,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    logs,
+    models,
+    segment,
+    train,
+)
 from surgsam2.dependencies import missing_dependency
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.version import __version__
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,10 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"surgsam2 {__version__}")
     parser.add_argument(
-        "--log-level", choices=LOG_LEVELS, default="warning", help="how much to log (%(default)s)"
+        "--log-level", choices=logs.LEVELS, default="warning", help="how much to log (%(default)s)"
+    )
+    parser.add_argument(
+        "--log-format", choices=logs.FORMATS, default="text", help="how to log (%(default)s)"
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, segment, evaluate, train, models, doctor):
+    for command in (demo, segment, evaluate, benchmark, train, bundle, export, models, doctor):
         command.add_parser(subparsers)
     return parser
 
@@ -41,7 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=args.log_level.upper(), format="surgsam2: %(levelname)s: %(message)s")
+    with logs.logging_to_stderr(args.log_level, args.log_format):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         return int(args.run(args))
     except SurgSAM2Error as error:

@@ -29,7 +29,7 @@ from tests.conftest import REPOSITORY
 from tests.video.helpers import write_video
 
 WIDTH, HEIGHT, FRAMES = 64, 48, 8
-COMMANDS = ("demo", "segment", "evaluate", "train", "models", "doctor")
+COMMANDS = ("demo", "segment", "evaluate", "train", "bundle", "models", "doctor")
 
 
 @pytest.fixture(scope="session")

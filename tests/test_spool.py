@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -50,3 +52,41 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match=r"TMPDIR chooses another place.*No space left"):
         spool.put(0, a=np.zeros(1))
     spool.close()
+
+
+def test_a_kept_file_is_taken_up_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "x.spool"
+    first = Spool(path)
+    for index in (4, 2, 4):
+        first.put(index, a=np.array([index, first.length]))
+    first.sync()
+    length = first.length
+    first.put(9, a=np.zeros(3))  # after the state that is taken up
+    first.close()
+    second = Spool(path, length=length)
+    assert second.indices() == [2, 4]
+    assert second.get(4)["a"][1] > 0, "the later of the two"
+    second.put(5, a=np.array([5]))
+    assert path.exists()
+    second.close()
+    third = Spool(path, length=second.length)
+    assert third.indices() == [2, 4, 5]
+    third.close()
+    assert Spool(tmp_path / "new.spool", length=0).indices() == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "head", "content"])
+def test_damage_to_a_kept_file_is_told(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "x.spool"
+    spool = Spool(path)
+    for index in range(3):
+        spool.put(index, a=np.arange(50))
+    spool.close()
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        del data[-1:]
+    else:
+        data[10 if damage == "head" else 100] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(OutputError, match="damaged"):
+        Spool(path, length=spool.length).get(0)

@@ -30,9 +30,7 @@ def to_onnx(graph: Graph, step: Step, opset: int) -> bytes:
     )
     values = tuple(tensor.value(_TRACED) for tensor in graph.inputs)
     with _quiet():
-        # strict is slower, but without it `len(tensor)` in the network fixes the number of objects
-        strict = "objects" in axes
-        exported = torch.export.export(step, values, dynamic_shapes=shapes, strict=strict)
+        exported = torch.export.export(step, values, dynamic_shapes=shapes, strict=False)
         program = torch.onnx.export(
             exported,
             dynamo=True,
