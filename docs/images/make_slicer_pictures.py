@@ -54,7 +54,7 @@ def take_all(host: SlicerHost, folder: Path) -> None:
     for obj in clip.objects:
         prompt(panel, obj.name, truth[0] == obj.id)
     panel.select_object(1)
-    save(view(panel, host, 0), "slicer_prompts.png")
+    save(view(panel, host, 0), "slicer-prompts.png")
     panel.ui.trackButton.click()
     while (
         panel.logic.engine.tracking.done if panel.logic.engine.tracking else FRAMES
@@ -62,11 +62,11 @@ def take_all(host: SlicerHost, folder: Path) -> None:
         panel.logic.processEvents(0.05)
     host.process_events(10)
     panel.tracking.refresh()
-    save_panel(panel, host, "slicer_panel_tracking.png")
+    save_panel(panel, host, "slicer-panel-tracking.png")
     settle(panel, host)
     correct_the_worst(panel, host, truth)
     open_all(panel)
-    save_panel(panel, host, "slicer_panel.png")
+    save_panel(panel, host, "slicer-panel.png")
 
 
 def open_panel(host: SlicerHost) -> Any:
@@ -80,7 +80,7 @@ def open_panel(host: SlicerHost) -> Any:
 
     installed, requirements.installedVersion = requirements.installedVersion, lambda name: ""
     panel.setup_section.check()
-    save_panel(panel, host, "slicer_setup.png", panel.ui.setupCollapsibleButton)
+    save_panel(panel, host, "slicer-setup.png", panel.ui.setupCollapsibleButton)
     requirements.installedVersion = installed
     panel.setup_section.check()
     panel.logic.setModel("demo", device="cpu")
@@ -96,7 +96,7 @@ def look_at_video(panel: Any, host: SlicerHost, video: np.ndarray, folder: Path)
     for k, frame in enumerate(video):
         Image.fromarray(frame).save(frames / f"{k:05d}.png")
     panel.video.look_at(frames)
-    save_panel(panel, host, "slicer_loading.png", panel.ui.videoCollapsibleButton)
+    save_panel(panel, host, "slicer-loading.png", panel.ui.videoCollapsibleButton)
     panel.ui.loadButton.click()
     settle(panel, host)
 
@@ -129,8 +129,8 @@ def correct_the_worst(panel: Any, host: SlicerHost, truth: np.ndarray) -> None:
     settle(panel, host)
     after = [view(panel, host, frame), view(panel, host, later)]
     both = np.vstack([np.hstack(before), np.hstack(after)])
-    save(cv2.resize(both, SIZE, interpolation=cv2.INTER_AREA), "slicer_correction.png")
-    save(after[1], "slicer_result.png")
+    save(cv2.resize(both, SIZE, interpolation=cv2.INTER_AREA), "slicer-correction.png")
+    save(after[1], "slicer-result.png")
 
 
 def overlap(mask: np.ndarray, truth: np.ndarray) -> float:

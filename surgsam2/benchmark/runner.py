@@ -112,11 +112,14 @@ def run_plan(
     folder: Path,
     progress: Progress = lambda text: None,
     measure: Measure | None = None,
+    keep: Callable[[Record], object] = lambda record: None,
 ) -> Record:
     """Carry out a plan. `folder` (it exists) takes clips, untrained weights and masks meanwhile.
 
     Args:
         measure: how a case is measured; None measures each in a process of its own.
+        keep: called with the record of what is measured so far, after every case: a plan can
+            take hours.
 
     Raises:
         InputError, CheckpointError, DeviceError: what the plan asks for cannot be run.
@@ -138,7 +141,31 @@ def run_plan(
         ready = replace(case, checkpoint=case.checkpoint or weights[case.config])
         return measure(ready, stages, masks)
 
-    runs, stages, agreement = [], [], []
+    progress("first mask of surgsam2 segment")
+    first = seconds_to_first_mask(clip, folder / "first", plan.device)
+    runs: list[Record] = []
+    stages: list[Record] = []
+    agreement: list[Record] = []
+    growth: list[Record] = []
+
+    def record() -> Record:
+        return {
+            "kind": "surgsam2 benchmark",
+            "machine": {**describe_machine(stages[0]["device"]), "threads": stages[0]["threads"]},
+            "dtype": stages[0]["dtype"],
+            "weights": "untrained" if plan.checkpoint is None else Path(plan.checkpoint).name,
+            "size": list(plan.size),
+            "frames": plan.frames,
+            "warm_up_frames": WARM_UP,
+            "repeats": plan.repeats,
+            "rates": _best_rates(stages),
+            "runs": runs,
+            "stages": stages,
+            "agreement": agreement,
+            "lengths": growth,
+            "first_mask_seconds": first,
+        }
+
     for group in groups:
         runs += _take_turns(group, plan.repeats, measured)
         in_stages = [case for case in group if case.subject in (OURS, "sam2")]
@@ -148,30 +175,13 @@ def run_plan(
         if len(in_stages) > 1:
             compared = compare_masks(*(kept / "masks" for kept in masks))
             agreement.append({**_facts(in_stages[1]), **compared})
-    growth = []
+        keep(record())
     for case in lengths:
         write_clip(Path(case.video), case.frames, plan.size)
         growth.append({**_facts(case), **_summary([measured(case)])})
         Path(case.video).unlink()
-    progress("first mask of surgsam2 segment")
-    first = seconds_to_first_mask(clip, folder / "first", plan.device)
-    device = stages[0]["device"]
-    return {
-        "kind": "surgsam2 benchmark",
-        "machine": {**describe_machine(device), "threads": stages[0]["threads"]},
-        "dtype": stages[0]["dtype"],
-        "weights": "untrained" if plan.checkpoint is None else Path(plan.checkpoint).name,
-        "size": list(plan.size),
-        "frames": plan.frames,
-        "warm_up_frames": WARM_UP,
-        "repeats": plan.repeats,
-        "rates": _best_rates(stages),
-        "runs": runs,
-        "stages": stages,
-        "agreement": agreement,
-        "lengths": growth,
-        "first_mask_seconds": first,
-    }
+        keep(record())
+    return record()
 
 
 def _take_turns(

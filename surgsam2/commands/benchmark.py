@@ -61,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure (or read a record), write the files, print the page."""
+    """Measure (or read a record), write the files after every case, print the page."""
     from surgsam2.benchmark.files import RECORD, read_record, write_benchmark
     from surgsam2.benchmark.runner import Plan, run_plan
     from surgsam2.evaluation.report import report_folder
@@ -85,7 +85,12 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
         with report_folder(folder), tempfile.TemporaryDirectory() as scratch:
-            record = run_plan(plan, Path(scratch), lambda text: print(text, file=sys.stderr))
+            record = run_plan(
+                plan,
+                Path(scratch),
+                lambda text: print(text, file=sys.stderr),
+                keep=lambda so_far: write_benchmark(so_far, folder),
+            )
     page = write_benchmark(record, folder)
     print(page.read_text(encoding="utf-8"))
     print(f"written: {page}, {folder / RECORD}")

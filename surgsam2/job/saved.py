@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from surgsam2.spool import Spool
 VERSION = 1
 """Of the format; another one is refused."""
 _STATE = "state.pt"
+_CHECK_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,11 @@ class RunStore:
         if not self.exists():
             return None
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            data = path.read_bytes()
+            check, data = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
+            if _check_of(data) != check:  # torch does not look: flipped bits become other masks
+                raise ValueError("checksum")
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             version = content.pop("version")
             content["identity"] = json.loads(content["identity"])
             state = SavedState(**content) if version == VERSION else None
@@ -104,4 +110,9 @@ class RunStore:
         content = asdict(state) | {"identity": json.dumps(state.identity), "version": VERSION}
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write_bytes_atomically(self.folder / _STATE, buffer.getbuffer(), durable=True)
+        data = buffer.getvalue()
+        write_bytes_atomically(self.folder / _STATE, _check_of(data) + data, durable=True)
+
+
+def _check_of(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

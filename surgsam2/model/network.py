@@ -183,6 +183,8 @@ class SurgSAM2Network(SAM2Base):
 
         if torch.is_autocast_enabled(maps.device.type):
             maps = maps.to(torch.get_autocast_dtype(maps.device.type))
+        else:
+            maps = maps.to(position.dtype)
         tokens = [_sequence_first(maps)]
         positions = [_sequence_first(position)]
         pointer_tokens = 0

@@ -53,6 +53,17 @@ class ReviewNodes:
     # what is there
 
     @property
+    def complete(self) -> bool:
+        """Whether no node that `save` made was deleted since."""
+        names = ("measurements", "doubtful", "marker", *(chart.name for chart in CHARTS))
+        nodes = {name: self._browser.GetNodeReference(_role(name)) for name in names}
+        wanted = {chart.name: series_of(chart, self._masks.objects) for chart in CHARTS}
+        return None not in nodes.values() and all(
+            nodes[name].GetNumberOfPlotSeriesNodes() >= len(series)
+            for name, series in wanted.items()
+        )
+
+    @property
     def table(self) -> _Node | None:
         """The ``vtkMRMLTableNode`` of the measurements; None before the first `save`."""
         return self._browser.GetNodeReference(_role("measurements"))
@@ -132,11 +143,11 @@ class ReviewNodes:
 
     def mark(self, frame: int) -> None:
         """Move the line in the charts to a frame. Nothing happens before the first `save`."""
-        table = self._browser.GetNodeReference(_role("marker"))
-        if table is None:
-            return
-        table.GetTable().GetColumnByName(FRAME).FillComponent(0, frame)
-        table.GetTable().Modified()
+        node = self._browser.GetNodeReference(_role("marker"))
+        column = None if node is None else node.GetTable().GetColumnByName(FRAME)
+        if isinstance(column, vtk.vtkDataArray):  # else a user has changed the table
+            column.FillComponent(0, frame)
+            node.GetTable().Modified()
 
     def _save_measurements(self, measurements: Measurements, stretches: Sequence[Stretch]) -> None:
         table, titles = vtk.vtkTable(), {}

@@ -22,6 +22,7 @@ TIMES_ATTRIBUTE = "surgsam2.times"
 """Of a sequence: JSON list, seconds of each item after the start of its source."""
 STREAM_ATTRIBUTE = "surgsam2.stream"
 """Of a browser: where the frames of its video are, when they are not in the scene."""
+_OURS = "surgsam2."  # beginning of the roles of nodes that belong to a video, in small letters
 
 
 class VideoNodes:
@@ -172,12 +173,15 @@ class VideoNodes:
         return int(frame)
 
     def remove(self) -> None:
-        """Takes the browser, its sequences and the nodes that show them out of the scene."""
+        """Takes all that was made for the video out of the scene; files of it stay.
+
+        That is the browser, its sequences, the nodes that show them, prompts and review.
+        """
         sequences = vtk.vtkCollection()
         self.browser.GetSynchronizedSequenceNodes(sequences, True)
         nodes = [sequences.GetItemAsObject(i) for i in range(sequences.GetNumberOfItems())]
         proxies = [self.browser.GetProxyNode(node) for node in nodes]
-        for node in (self.browser, *proxies, *nodes):
+        for node in (self.browser, *proxies, *nodes, *_companions(self.browser)):
             if node is not None:
                 remove_node(node)
 
@@ -208,6 +212,18 @@ class VideoNodes:
         image = node.GetImageData()
         width, height, _ = image.GetDimensions()
         return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)
+
+
+def _companions(browser: Any) -> list[Any]:
+    """The nodes that a browser refers to by a role of ours, and the lines of charts."""
+    roles: list[str] = []
+    browser.GetNodeReferenceRoles(roles)
+    nodes = [browser.GetNodeReference(role) for role in roles if role.lower().startswith(_OURS)]
+    charts = [node for node in nodes if isinstance(node, slicer.vtkMRMLPlotChartNode)]
+    for chart in charts:
+        count = chart.GetNumberOfPlotSeriesNodes()
+        nodes += [chart.GetNthPlotSeriesNode(k) for k in range(count)]
+    return nodes
 
 
 def _streamed(browser: Any) -> VideoNodes:

@@ -86,10 +86,11 @@ def begin_output(folder: Path, *, keep: bool = False) -> None:
     The files of an earlier run are removed. With ``keep`` only those are that it did not
     finish, and the run that begins replaces the others one by one. Raises `OutputError`.
     """
-    if (folder / "masks").is_symlink():
-        raise OutputError(
-            f"cannot write {folder / 'masks'}: it is a link to another folder; remove it first"
-        )
+    for name in ("masks", RESUME):
+        if (folder / name).is_symlink():
+            raise OutputError(
+                f"cannot write {folder / name}: it is a link to another folder; remove it first"
+            )
     # written first: from here on the folder does not look complete
     write_text_atomically(
         folder / INCOMPLETE, "The run that writes this folder is under way or was interrupted.\n"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from surgsam2.benchmark import runner
 from surgsam2.benchmark.case import STAGES, WARM_UP, Case
 from surgsam2.benchmark.clip import write_clip
+from surgsam2.benchmark.page import render_page, render_plots
 from surgsam2.benchmark.runner import Plan, measure_in_process, run_plan
 from surgsam2.errors import DeviceError, InputError
 from tests.benchmark.conftest import SIZE
@@ -117,3 +119,47 @@ def test_what_a_process_cannot_do_is_said(tmp_path: Path) -> None:
     )
     with pytest.raises(DeviceError, match=r"surgsam2 with demo, 1 objects.*none\.pt"):
         run_plan(plan, tmp_path)
+
+
+def test_what_was_measured_is_kept_when_it_is_stopped(
+    small_config: Path, demo_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "seconds_to_first_mask", lambda *_: 1.5)
+    plan = Plan(
+        configs=(str(small_config),),
+        checkpoint=str(demo_checkpoint),
+        objects=(1, 2, 4),
+        baselines={},
+        frames=9,
+        repeats=1,
+        size=(64, 64),
+    )
+
+    def until_stopped(case: Case, stages: bool, masks: Path | None) -> dict[str, Any]:
+        if case.objects == 4:
+            raise KeyboardInterrupt
+        return {
+            "device": "cpu",
+            "threads": 1,
+            "dtype": "float32",
+            "wall_ms": [1.0, 2.0],
+            "cpu_ms": [1.0, 2.0],
+            "peak_mb": 10.0,
+            "gpu_peak_mb": None,
+            "flops": 1e6,
+            "rates": {"mm": 1e9},
+            "stages_ms": dict.fromkeys(STAGES, 1.0),
+        }
+
+    kept: list[str] = []
+
+    def keep(record: dict[str, Any]) -> None:
+        render_plots(record)
+        kept.append(render_page(record, "performance"))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, tmp_path, measure=until_stopped, keep=keep)
+    assert len(kept) == 2
+    assert "| 1 object |" in kept[0]
+    assert "| 2 objects |" not in kept[0]
+    assert "| 2 objects |" in kept[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -16,16 +18,17 @@ def where_the_peak_is_known():
 
 
 def test_a_peak_between_two_frames_counts_in_its_run_only(where_the_peak_is_known):
+    gc.collect()  # what other tests left must not be freed while this one measures
     first = memory.ProcessPeak()
-    gone = np.ones(64 * 2**20, np.uint8)
+    gone = np.ones(256 * 2**20, np.uint8)
     del gone
     peak, growth = first.peak_mb(), first.growth_mb()
     assert peak is not None
     assert growth is not None
-    assert growth > 40
+    assert growth > 200
     second = memory.ProcessPeak().peak_mb()
     assert second is not None
-    assert second < peak - 40
+    assert second < peak - 200
 
 
 def test_nothing_is_claimed_where_no_peak_can_be_taken(monkeypatch, tmp_path):

@@ -38,6 +38,8 @@ class FakeClient:
         self.sent: list[str] = []
         self.fail_next: str | None = None
         """Text with which the next request fails."""
+        self.readable = 10**9
+        """A track ends after so many frames, as of a file that was cut off."""
         self._number = 0
         self._events: deque[Event] = deque()
         self._running: tuple[int, str] | None = None
@@ -127,14 +129,15 @@ class FakeClient:
         if direction == "backward":
             first = 0 if start is None else start
             frames = list(range(first, last))[::-1]
-        for done, frame in enumerate(frames, 1):
+        done = 0
+        for done, frame in enumerate(frames[: self.readable], 1):
             self._read(frame)
             ids = tuple(item.id for item in prompts)
             masks = [self._at(prompts.for_object(i).prompts, frame) for i in ids]
             sure = np.full(len(ids), 0.9, np.float32)
             result = FrameResult(frame, ids, np.stack(masks), sure, sure)
             self._events.append(Tracked(number, result, done, len(frames), 10.0))
-        return self._answer(number, Finished(number, "track", "complete", len(frames), len(frames)))
+        return self._answer(number, Finished(number, "track", "complete", done, len(frames)))
 
     def cancel(self) -> None:
         self.sent.append("cancel")

@@ -26,23 +26,39 @@ def files_below(folder: Path) -> set[str]:
     }
 
 
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The build tree and the install tree."""
+def configure(build: Path, *options: str) -> list[str]:
+    """The command that configures the extension against the stand-in for Slicer."""
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("cmake is not installed")
-    build, installed = tmp_path_factory.mktemp("build"), tmp_path_factory.mktemp("installed")
     slicer = REPOSITORY / "tests/extension/slicer_cmake"
-    for command in (
-        ["-S", REPOSITORY, "-B", build, f"-DSlicer_DIR={slicer}", "-DBUILD_TESTING=ON"],
-        ["--build", build],
-        ["--install", build, "--prefix", installed],
-    ):
-        done = subprocess.run(
-            [cmake, *map(str, command)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    command = [cmake, "-S", str(REPOSITORY), "-B", str(build), f"-DSlicer_DIR={slicer}", *options]
+    return command if shutil.which("cc") and shutil.which("c++") else [*command, *NO_COMPILER]
+
+
+# nothing is compiled, but CMake looks for compilers: here it believes in one unseen
+NO_COMPILER = [
+    f"-DCMAKE_{language}_COMPILER{what}"
+    for language in ("C", "CXX")
+    for what in (f"={sys.executable}", "_FORCED=1", "_ID_RUN=1", "_ID=GNU")
+]
+
+
+def run(command: list[str]) -> str:
+    """Output of a command that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The build tree and the install tree."""
+    build, installed = tmp_path_factory.mktemp("build"), tmp_path_factory.mktemp("installed")
+    command = configure(build, "-DBUILD_TESTING=ON")
+    run(command)
+    run([command[0], "--build", str(build)])
+    run([command[0], "--install", str(build), "--prefix", str(installed)])
     return build, installed
 
 
@@ -59,6 +75,10 @@ def test_the_list_names_every_file() -> None:
         if name.endswith(".py") or name.startswith("Resources/")
     }
     assert set(listed) == there
+    folders = {
+        path.parent.relative_to(MODULE).as_posix() for path in MODULE.rglob("CMakeLists.txt")
+    }
+    assert folders == {".", "Testing", "Testing/Python"}
     assert len(listed) == len(set(listed))
 
 
@@ -67,7 +87,7 @@ def test_every_file_arrives(trees: tuple[Path, Path], tree: str) -> None:
     folder = trees[0 if tree == "built" else 1] / PLACE
     arrived = files_below(folder)
     package = {f"surgsam2/{name}" for name in files_below(REPOSITORY / "surgsam2")}
-    module = files_below(MODULE) - {"CMakeLists.txt"}
+    module = {name for name in files_below(MODULE) if Path(name).name != "CMakeLists.txt"}
     assert arrived == package | module
     model = "surgsam2/bundle/models/model.pt"
     assert (folder / model).read_bytes() == (REPOSITORY / model).read_bytes()
@@ -89,27 +109,21 @@ def test_surgsam2_imports_from_the_installed_folder(trees: tuple[Path, Path]) ->
 
 
 def test_tests_are_registered(trees: tuple[Path, Path]) -> None:
-    done = subprocess.run(
-        [str(shutil.which("ctest")), "-N"],
-        cwd=trees[0],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    names = re.findall(r"Test +#\d+: (\S+)", done.stdout)
+    listed = run([str(shutil.which("ctest")), "-N", "--test-dir", str(trees[0])])
+    names = re.findall(r"Test +#\d+: (\S+)", listed)
     assert sorted(names) == ["py_SurgSAM2", "py_nomainwindow_SurgSAM2ModuleGenericTest"]
 
 
 def test_a_build_without_tests(tmp_path: Path) -> None:
-    cmake = shutil.which("cmake")
-    if cmake is None:
-        pytest.skip("cmake is not installed")
-    slicer = REPOSITORY / "tests/extension/slicer_cmake"
-    command = [cmake, "-S", REPOSITORY, "-B", tmp_path, f"-DSlicer_DIR={slicer}"]
-    done = subprocess.run(
-        [*command, "-DBUILD_TESTING=OFF"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run(configure(tmp_path, "-DBUILD_TESTING=OFF"))
+
+
+def test_a_machine_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CMake takes what it is told instead of a compiler."""
+    command = configure(tmp_path)
+    for name in ("CC", "CXX"):
+        monkeypatch.setenv(name, str(tmp_path / "no_such_compiler"))
+    run([*command, *NO_COMPILER])
 
 
 def test_the_extensions_manager_is_told_the_truth(trees: tuple[Path, Path]) -> None:

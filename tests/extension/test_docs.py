@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import slicer
 
+from surgsam2.mrml.loading import frame_node, image_of
 from surgsam2.worker import WorkerClient
 from tests.conftest import REPOSITORY, moving_picture
 from tests.extension.conftest import MODULE_FOLDER, write_mp4
 from tests.slicer_host.host import SlicerHost
 
 PAGE = (REPOSITORY / "docs" / "slicer.md").read_text(encoding="utf-8")
+UI_FILES = sorted((MODULE_FOLDER / "Resources/UI").glob("*.ui"))
 
 
 @pytest.fixture
@@ -47,16 +51,33 @@ def in_slicer(
 def test_the_console_examples_run(
     in_slicer: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"slicer": slicer}  # as in Slicer's console
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 8
+    camera = slicer.mrmlScene.AddNode(frame_node("Image_Reference"))
+    camera.SetAndObserveImageData(image_of(moving_picture(1, 640, 480)[0]))
     for block in blocks:
         exec(compile(block, "docs/slicer.md", "exec"), names)
+        if "recordLive" in block:
+            run_live(names["logic"], camera)
     assert capsys.readouterr().out.startswith("complete")
     assert names["masks"].shape == (36, 480, 640)
     assert names["masks"][0].any()
     assert (tmp_path / "result.mrb").stat().st_size > 10_000
     assert (tmp_path / "prompts.json").is_file()
+    assert (tmp_path / "operation_masks" / "annotations.coco.json").is_file()
+    assert len(list((tmp_path / "operation_streamed" / "masks").glob("*.png"))) == 16
+    assert (tmp_path / "operation.mrb").is_file()
+
+
+def run_live(logic: Any, camera: Any) -> None:
+    """The camera gives pictures until two of them are segmented and recorded."""
+    pictures = moving_picture(8, 640, 480)
+    end = time.monotonic() + 60
+    while logic.live.recording.frames < 2 and time.monotonic() < end:
+        if logic.liveStatistics().waiting < 2:
+            camera.SetAndObserveImageData(image_of(pictures[logic.liveStatistics().received % 8]))
+        logic.processEvents(0.02)
 
 
 def test_pictures_and_pages_that_are_named_exist() -> None:
@@ -68,14 +89,17 @@ def test_pictures_and_pages_that_are_named_exist() -> None:
 
 
 def test_every_button_that_is_named_is_on_the_panel() -> None:
-    ui = (MODULE_FOLDER / "Resources/UI/SurgSAM2.ui").read_text(encoding="utf-8")
+    ui = "".join(file.read_text(encoding="utf-8") for file in UI_FILES)
     texts = {text.rstrip(".") for text in re.findall(r"<string>([^<]*)</string>", ui)}
     for name in (
         "Open video", "Open image folder", "Add object", "+ Point (P)", "- Point (N)", "Box (B)",
         "Use painted mask", "Live preview", "Undo (U)", "Track (T)", "Cancel", "From here on",
         "From here back", "Between corrections", "This frame is good (G)",
         "Overwrite good frames", "Save scene as .mrb", "Save prompts", "Install what is missing",
+        "Work from the file", "Find the files of this video", "Segment live", "Hold picture",
+        "Record", "Next doubtful (D)", "Previous doubtful (Shift+D)", "Stretch is good",
+        "This frame is bad (X)", "Export",
     ):  # fmt: skip
         assert name in texts, name
-        plain = re.sub(r" \(\w\)$", "", name)
+        plain = re.sub(r" \([\w+]+\)$", "", name)
         assert plain in " ".join(PAGE.split()), plain

@@ -372,6 +372,36 @@ def test_a_worker_that_dies_again_at_once_is_not_started_for_ever(
     assert worker.loads == 2
 
 
+def test_the_worker_dies_while_the_source_shows_nothing(
+    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+) -> None:
+    show(volume, pictures[2])
+    run(core, worker)
+    volume.SetAndObserveImageData(None)
+    core.processEvents()
+    worker.die()
+    core.processEvents()
+    assert core.live.running
+    for k in (4, 6):
+        show(volume, pictures[k])
+        run(core, worker)
+    assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[6]))
+
+
+def test_a_worker_that_cannot_be_made_leaves_what_runs(
+    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+) -> None:
+    def refuse() -> Any:
+        raise InputError("no Python there")
+
+    core.live.use_client(refuse)
+    with pytest.raises(InputError, match="no Python there"):
+        core.startLive(volume)
+    show(volume, pictures[5])
+    run(core, worker, 2)
+    assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[5]))
+
+
 def test_an_error_of_the_engine_ends_it_with_its_reason(
     core: LogicCore, worker: FakeLiveClient
 ) -> None:

@@ -135,6 +135,52 @@ def test_several_points_in_a_picture_that_is_held(
     assert slicer.mrmlScene.GetFirstNodeByName("Held picture") is None
 
 
+@pytest.mark.parametrize("end", ["another size", "stop"])
+def test_a_held_picture_goes_when_it_can_be_marked_no_more(
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    pictures: np.ndarray, end: str,
+) -> None:  # fmt: skip
+    live.liveHoldButton.click()
+    slicer_app.process_events()
+    if end == "stop":
+        live.liveButton.click()
+    else:
+        volume.SetAndObserveImageData(image_of(np.ascontiguousarray(pictures[2][:60, :80])))
+        panel.logic.processEvents()
+    slicer_app.process_events()
+    assert slicer.mrmlScene.GetFirstNodeByName("Held picture") is None
+    assert not live.liveHoldButton.checked
+    assert panel.logic.live.masks.proxy.GetDisplayVisibility()
+
+
+def test_objects_are_renamed(panel: Any, live: Any, slicer_app: SlicerHost) -> None:
+    live.liveNameEdit.setText("hook")
+    live.liveNameEdit.editingFinished.emit()
+    slicer_app.process_events()
+    assert [style.name for style in panel.logic.live.objects] == ["hook"]
+    assert live.liveObjectComboBox.currentText == "hook"
+    live.liveNameEdit.setText(" ")
+    live.liveNameEdit.editingFinished.emit()
+    slicer_app.process_events()
+    assert live.liveNameEdit.text == "hook", "a refused name goes back"
+    assert slicer_app.dialogs.texts
+
+
+def test_volume_and_limit_are_saved_with_the_scene(
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost
+) -> None:
+    live.liveLimitSpinBox.value = 3.5
+    slicer_app.process_events()
+    saved = panel.logic.getParameterNode()
+    assert saved.liveVolume is volume
+    assert saved.liveGigabytes == 3.5
+    live.liveButton.click()
+    saved.liveVolume = None
+    slicer_app.process_events()
+    assert live.liveVolumeSelector.currentNode() is None
+    assert not live.liveButton.enabled
+
+
 def test_a_box(panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient) -> None:
     live.liveBoxButton.checked = True
     slicer_app.process_events()

@@ -253,6 +253,8 @@ def test_a_second_track_has_to_wait(logic: LogicCore) -> None:
         (lambda logic: logic.preview(0), "no prompt on frame 0"),
         (lambda logic: logic.track(), "no prompts"),
         (lambda logic: logic.correct(1, [[5, 5, 0]], frame=0), "no mask on frame 0"),
+        (lambda logic: logic.correct(1, [[5, 5]], frame=0), "must be"),
+        (lambda logic: logic.setClicks(1, [5, 5], frame=0), "must be"),
         (lambda logic: logic.markGood([FRAMES]), "there is no frame"),
         (lambda logic: logic.addObject("", "red"), "color"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from SurgSAM2Lib.logic import LogicCore
 
 from surgsam2.errors import InputError, OutputError
 from surgsam2.mrml import load_scene
+from tests.conftest import moving_picture
 from tests.extension.conftest import MODULE_FOLDER
 from tests.extension.fake_client import FakeClient
 from tests.slicer_host.host import SlicerHost
@@ -117,6 +119,47 @@ def test_a_file_that_is_lost_is_a_message_and_masks_are_kept(real: LogicCore, fi
     assert "operation.avi" in errors[0]
     after = files_of(real)
     assert all(np.array_equal(after[k], kept[k]) for k in kept)
+
+
+def test_a_file_that_is_cut_off_in_the_middle_of_a_track(
+    logic: LogicCore, client: FakeClient
+) -> None:
+    errors: list[str] = []
+    logic.onError = errors.append
+    logic.setBox(1, BOX, frame=100)
+    client.readable = 5
+    job = logic.track(start=100, stop=112)
+    assert logic.wait(60)
+    assert job.status == "failed"
+    assert "only 5 of 12 frames" in errors[0]
+    assert "operation.avi" in errors[0]
+    assert list(files_of(logic)) == [100, 101, 102, 103, 104]
+
+
+def test_a_folder_that_is_lost_in_the_middle_of_a_track(
+    scene: Any, tmp_path: Path, demo_checkpoint: Path, small_config: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, picture in enumerate(moving_picture(60, WIDTH, HEIGHT)):
+        Image.fromarray(picture).save(folder / f"{number:03}.png")
+    errors: list[str] = []
+    logic = LogicCore(scene)
+    logic.onError = errors.append
+    logic.setModel(demo_checkpoint, config=str(small_config), device="cpu")
+    logic.streamVideo(folder, tmp_path / "results")
+    logic.setBox(logic.addObject("tool"), BOX, frame=0)
+    job: Any = logic.track()
+    end = time.monotonic() + 60
+    while job.done < 3 and time.monotonic() < end:
+        logic.processEvents(0.02)
+    folder.rename(tmp_path / "elsewhere")
+    assert logic.wait(60)
+    assert job.status == "failed"
+    assert "images" in errors[0]
+    assert list(files_of(logic)) == list(range(job.done)), "what was segmented is kept"
+    assert 3 <= job.done < 60
+    logic.close()
 
 
 def test_tracked_whole_in_parts_saved_and_opened(

@@ -119,6 +119,19 @@ def test_good_frames_keep_what_was_measured(tracked: LogicCore) -> None:
     assert np.array_equal(before[1:], after[1:])
 
 
+def test_deleted_tables_and_charts_are_made_anew(tracked: LogicCore) -> None:
+    review = tracked.currentSession.review
+    assert review.publish()
+    for name in ("table", "doubtful_table"):
+        tracked.scene.RemoveNode(getattr(review.nodes, name))
+    tracked.scene.RemoveNode(review.nodes.chart("scores"))
+    assert review.publish()
+    assert not review.publish()
+    assert review.nodes.table.GetNumberOfRows() == FRAMES
+    series = review.nodes.chart("scores").GetNthPlotSeriesNode(0)
+    assert series.GetTableNode() is review.nodes.table
+
+
 def test_table_plots_and_marks_survive_saving(tracked: LogicCore, tmp_path: Path) -> None:
     tracked.markGood([6, 7])
     tracked.markBad([2])

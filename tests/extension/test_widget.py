@@ -316,6 +316,27 @@ def test_a_video_that_is_dropped_or_loaded_by_the_console_is_chosen(
     assert panel.logic.session.video.browser is other
 
 
+def test_a_video_of_the_console_is_kept_when_the_panel_is_shown_again(
+    panel: Any, clip: Any, slicer_app: SlicerHost, pictures: np.ndarray
+) -> None:
+    """Its track goes on, although another video is the first of the scene."""
+    slicer.util.selectModule("")
+    slicer.mrmlScene.Clear()
+    slicer_app.process_events()
+    load_video(slicer.mrmlScene, surgsam2.open_video(pictures), name="another")
+    browser = panel.logic.loadVideo(pictures)
+    panel.logic.addPoint(panel.logic.addObject(), 50, 60, frame=0)
+    job = panel.logic.track()
+    panel.logic.processEvents()
+    slicer.util.selectModule("SurgSAM2")
+    settle(panel, slicer_app)
+    assert panel.logic.session.video.browser is browser
+    assert panel.ui.videoSelector.currentNode() is browser
+    assert job.status == "complete"
+    browser.SetSelectedItemNumber(3)
+    assert panel.ui.frameLabel.text.startswith("3 of")
+
+
 def test_a_video_that_is_there_already_is_chosen_when_the_module_is_shown(
     slicer_app: SlicerHost, pictures: np.ndarray
 ) -> None:

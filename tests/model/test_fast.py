@@ -52,15 +52,15 @@ def a_network(change_config: Callable[[DictConfig], DictConfig] = unchanged) -> 
     return network.requires_grad_(False)
 
 
-def a_memory(network: SurgSAM2Network, objects: int) -> MemoryBatch:
+def a_memory(network: SurgSAM2Network, objects: int, pointers: int = 5) -> MemoryBatch:
     generator = torch.Generator().manual_seed(5)
     side = network.image_size // 16
     maps = torch.randn(objects, 7, network.mem_dim, side, side, generator=generator)
     return MemoryBatch(
         maps=maps.bfloat16(),
         map_ages=torch.tensor([[0, 6, 5, 4, 3, 2, 1]] * objects),
-        pointers=torch.randn(objects, 5, network.hidden_dim, generator=generator),
-        pointer_ages=torch.arange(1.0, 6.0).expand(objects, -1),
+        pointers=torch.randn(objects, pointers, network.hidden_dim, generator=generator),
+        pointer_ages=torch.arange(1.0, pointers + 1).expand(objects, -1),
     )
 
 
@@ -161,6 +161,64 @@ def test_changed_weights_are_seen() -> None:
     assert (before[1] - after[1]).abs().max() > 100 * CLOSE
     assert_close(after[0].high_res[0], expected[0].high_res[0])
     assert_close(after[1], expected[1])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_weights_trained_after_the_first_frame_are_seen(fused: bool) -> None:
+    """A fused optimizer leaves no trace in the version numbers of tensors."""
+    network = a_network()
+    a_frame(network)
+    layer = network.sam_mask_decoder.conv_s0.requires_grad_(True)
+    layer(torch.ones(1, layer.in_channels, 1, 1)).sum().backward()
+    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=fused).step()
+    with fast.plain():
+        expected = a_frame(network)[0].high_res[0]
+    assert_close(a_frame(network)[0].high_res[0], expected)
+
+
+def test_weights_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        network = a_network()
+    with fast.plain():
+        expected = a_frame(network)
+    assert_close(a_frame(network)[1], expected[1])
+
+
+@pytest.mark.parametrize("pointers", [0, 1, 15])
+def test_any_number_of_pointers(pointers: int) -> None:
+    network = a_network()
+    features = a_frame(network)[0]
+    memory = a_memory(network, 2, pointers)
+    with torch.no_grad():
+        with fast.plain():
+            expected = network.attend(features, memory, EFP(), 15)
+        assert_close(network.attend(features, memory, EFP(), 15), expected)
+
+
+def test_rotary_tables_left_on_another_device() -> None:
+    """They are no buffers: a network that ran on a GPU and came back has them there."""
+    network = a_network()
+    expected = a_frame(network)[1]
+    attn = network.memory_attention.layers[0].self_attn
+    table = attn.freqs_cis
+    asked: list[object] = []
+
+    class Elsewhere(torch.Tensor):
+        def to(self, device: object) -> torch.Tensor:  # type: ignore[override]
+            asked.append(device)
+            return table
+
+    attn.freqs_cis = torch.zeros_like(table).as_subclass(Elsewhere)
+    assert_close(a_frame(network)[1], expected)
+    assert asked == [torch.device("cpu")]
+
+
+def test_other_processors_take_the_modules_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = a_network()
+    with fast.plain():
+        expected = a_frame(network)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert torch.equal(a_frame(network)[1], expected[1])
 
 
 def test_what_depends_on_weights_is_computed_once() -> None:

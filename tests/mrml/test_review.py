@@ -125,6 +125,25 @@ def test_saving_again_makes_no_more_nodes_and_follows_objects(some_masks, measur
     assert some_masks.video.scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == 3 + 4
 
 
+def test_a_table_that_a_user_changed_is_no_harm(some_masks, measured):
+    review = ReviewNodes(some_masks)
+    review.save(measured, [])
+    browser = some_masks.video.browser
+    browser.GetNodeReference("SurgSAM2.review.marker").GetTable().RemoveColumnByName("frame")
+    review.mark(3)
+    assert review.complete
+    some_masks.video.scene.RemoveNode(review.chart("areas").GetNthPlotSeriesNode(0))
+    assert not review.complete
+
+
+def test_a_removed_video_takes_its_review_along(some_masks, measured):
+    scene = some_masks.video.scene
+    ReviewNodes(some_masks).save(measured, STRETCHES)
+    some_masks.video.remove()
+    for kind in ("Table", "PlotChart", "PlotSeries", "SequenceBrowser"):
+        assert not scene.GetNumberOfNodesByClass(f"vtkMRML{kind}Node"), kind
+
+
 def test_measurements_of_another_video_are_refused(some_masks):
     with pytest.raises(InputError, match="5 frames, the video has 6"):
         ReviewNodes(some_masks).save(Measurements(5), [])

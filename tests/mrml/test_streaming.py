@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+from PIL import Image
 from vtk.util.numpy_support import vtk_to_numpy
 
 from surgsam2.errors import InputError, OutputError, VideoError
@@ -312,6 +313,37 @@ def test_a_folder_of_masks_that_moved_is_a_message(opened: Any, tmp_path: Path) 
     assert not caught.value.video
     relocate(opened, masks=tmp_path / "results").current_frame = 3
     assert np.array_equal(MaskNodes.of(opened).mask(3, 1), planted(3))
+
+
+def test_a_wrong_place_leaves_a_video_that_is_in_use(
+    video: Any, masks: Any, tmp_path: Path
+) -> None:
+    masks.write(3, {1: planted(3)})
+    with pytest.raises(FilesMovedError, match="nowhere"):
+        relocate(video.browser, masks=tmp_path / "nowhere")
+    video.current_frame = 3
+    assert shown_number(video) == 3
+    assert np.array_equal(MaskNodes.of(video.browser).mask(3, 1), planted(3))
+
+
+def test_painting_keeps_objects_that_only_the_file_has(
+    a_scene: Any, video: Any, masks: Any
+) -> None:
+    masks.write(0, {1: planted(0)})
+    masks.write(3, {7: planted(7)})
+    path = masks.folder / "masks" / "00000.png"
+    with Image.open(path) as image:
+        labels, palette = np.array(image), image.getpalette()
+    labels[40:44, 60:64] = 9
+    with Image.fromarray(labels, "P") as image:
+        image.putpalette(palette)
+        image.save(path)
+    video.current_frame = 3
+    video.current_frame = 0
+    paint(masks, 7, planted(900))
+    video.current_frame = 3
+    with Image.open(path) as image:
+        assert set(np.unique(np.array(image))) == {0, 1, 7, 9}
 
 
 def test_a_refused_video_leaves_scene_and_disk(

@@ -23,11 +23,12 @@ class Counted:
         self._video = video
         self.read: list[int] = []
         self.broken: set[int] = set()
+        self.error: type[Exception] = VideoError
 
     def __getitem__(self, index: int) -> np.ndarray:
         self.read.append(index)
         if index in self.broken:
-            raise VideoError(f"frame {index} is broken")
+            raise self.error(f"frame {index} is broken")
         return self._video[index]
 
     def __getattr__(self, name: str) -> object:
@@ -86,10 +87,11 @@ def test_what_was_seen_last_is_kept(window: FrameWindow, video: Counted) -> None
     assert not set(video.read) & set(range(PAGE))
 
 
+@pytest.mark.parametrize("error", [VideoError, OSError, MemoryError, RuntimeError])
 def test_a_broken_frame_is_an_error_and_asked_for_again(
-    window: FrameWindow, video: Counted
+    window: FrameWindow, video: Counted, error: type[Exception]
 ) -> None:
-    video.broken = {12}
+    video.broken, video.error = {12}, error
     with pytest.raises(VideoError, match="frame 12 is broken"):
         window.get(12)
     assert number(window, 13) == 13, "the others of its page are there"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -397,7 +398,9 @@ def _state() -> bytes:
 
 def _saved_state(random: Random, folder: Path) -> Path:
     (folder / ".resume").mkdir()
-    (folder / ".resume" / "state.pt").write_bytes(damage(_state(), random))
+    data = damage(_state(), random)
+    check = hashlib.sha256(data).digest()  # right, else nothing behind it is reached
+    (folder / ".resume" / "state.pt").write_bytes(check + data)
     (folder / ".resume" / "results.spool").write_bytes(random.randbytes(random.randrange(200)))
     return folder
 

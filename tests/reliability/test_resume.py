@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import shutil
 import signal
@@ -219,6 +221,37 @@ def test_damaged_states_are_refused(
     assert run(a_model, a_short_file, two_objects, a_killed_run)["status"] == "complete"
 
 
+def test_a_flipped_bit_is_not_tracked_on_from(
+    a_model: SurgSAM2Model, a_short_file: Path, two_objects: PromptSet, a_killed_run: Path
+) -> None:
+    """Most of a state is tensors, in which any bits make some number."""
+    path = a_killed_run / ".resume" / "state.pt"
+    whole = path.read_bytes()
+    for place in (10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(OutputError, match="the saved state is damaged"):
+            run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_linked_resume_folder_is_refused(
+    a_model: SurgSAM2Model,
+    a_short_file: Path,
+    two_objects: PromptSet,
+    a_killed_run: Path,
+    tmp_path: Path,
+    resume: bool,
+) -> None:
+    """What it points at is somebody else's."""
+    folder, elsewhere = a_killed_run / ".resume", tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    before = contents(elsewhere)
+    with pytest.raises(OutputError, match=r"\.resume: it is a link to another folder"):
+        run(a_model, a_short_file, two_objects, a_killed_run, resume=resume)
+    assert contents(elsewhere) == before
+
+
 def test_a_state_of_another_version_is_refused(
     a_model: SurgSAM2Model,
     a_short_file: Path,
@@ -238,7 +271,10 @@ def test_a_state_that_would_run_code_is_not_loaded(
         def __reduce__(self) -> tuple:
             return (os.mkdir, (str(a_killed_run / "boom"),))
 
-    torch.save({"version": 1, "identity": Bomb()}, a_killed_run / ".resume" / "state.pt")
+    buffer = io.BytesIO()
+    torch.save({"version": 1, "identity": Bomb()}, buffer)
+    data = hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
+    (a_killed_run / ".resume" / "state.pt").write_bytes(data)
     with pytest.raises(OutputError, match="the saved state is damaged"):
         run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
     assert not (a_killed_run / "boom").exists()

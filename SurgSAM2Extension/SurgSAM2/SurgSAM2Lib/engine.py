@@ -175,7 +175,7 @@ class Engine:
     def _take_for_request(self, event: Event) -> None:
         assert self._step is not None
         if isinstance(event, Finished):
-            self._end_job(event.status)
+            self._finished(event)
             return
         try:
             if self._step(event):
@@ -184,6 +184,19 @@ class Engine:
             if self._client is not None:
                 self._client.cancel()
             self._end_job("failed", str(error))
+
+    def _finished(self, event: Finished) -> None:
+        if event.status != "complete" or event.done >= event.total:
+            self._end_job(event.status)
+            return
+        text = _(
+            "The video ended early: only {done} of {total} frames could be read ({reason}). "
+            "What was segmented is kept."
+        )
+        assert self._video is not None  # a job is about one
+        reason = "; ".join([str(self._video.file or self._video.name), *event.warnings])
+        text = text.format(done=event.done, total=event.total, reason=reason)
+        self._end_job("failed", text)
 
     def _receive_for_job(self, event: Event) -> bool:
         job = self._jobs[0]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import slicer
 import vtk
 
 from surgsam2.errors import SurgSAM2Error
-from surgsam2.mrml import load_video
+from surgsam2.mrml import VideoNodes, load_video
+from surgsam2.video import Video
+from surgsam2.worker.worker_video import WorkerVideo
+from SurgSAM2Lib.chosen_python import open_in_other_python
 from SurgSAM2Lib.file_types import VIDEO_SUFFIXES
 from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.loading_options import LoadingOptions, memory_text
 from SurgSAM2Lib.opening import open_for_scene
 from SurgSAM2Lib.panel.dialogs import Progress
 from SurgSAM2Lib.views import show_video
@@ -49,18 +54,11 @@ class SurgSAM2FileReader:
         """True when the video is in the scene; else Slicer shows the reason."""
         path = properties["fileName"]
         try:
-            with open_for_scene(path) as video, Progress(_("Loading the video")) as progress:
-                nodes = load_video(
-                    slicer.mrmlScene,
-                    video,
-                    name=properties.get("name"),
-                    start=int(properties.get("start", 0)),
-                    stop=_whole(properties.get("stop")),
-                    stride=int(properties.get("stride", 1)),
-                    scale=float(properties.get("scale", 1.0)),
-                    progress=progress.step,
-                    should_stop=progress.stopped,
-                )
+            with open_for_scene(path, open_in_other_python) as video:
+                if _stays_in_file(video, properties):
+                    nodes: VideoNodes | None = _stream(path, properties.get("name"))
+                else:
+                    nodes = _load(video, properties)
         except SurgSAM2Error as error:
             self.parent.userMessages().AddMessage(vtk.vtkCommand.ErrorEvent, str(error))
             return False
@@ -70,6 +68,41 @@ class SurgSAM2FileReader:
         show_video(nodes.browser)
         _choose_if_none_is(nodes.browser)
         return True
+
+
+def _load(video: Video, properties: dict[str, Any]) -> VideoNodes | None:
+    with Progress(_("Loading the video")) as progress:
+        return load_video(
+            slicer.mrmlScene,
+            video,
+            name=properties.get("name"),
+            start=int(properties.get("start", 0)),
+            stop=_whole(properties.get("stop")),
+            stride=int(properties.get("stride", 1)),
+            scale=float(properties.get("scale", 1.0)),
+            progress=progress.step,
+            should_stop=progress.stopped,
+        )
+
+
+def _stays_in_file(video: Video, properties: dict[str, Any]) -> bool:
+    """Whether the user wants so, of a whole video that does not fit in memory."""
+    _text, fits = memory_text(video, LoadingOptions.everything(video))
+    a_part = properties.keys() & {"start", "stop", "stride", "scale"}
+    nobody = slicer.util.mainWindow() is None
+    if fits or a_part or nobody or isinstance(video, WorkerVideo):
+        return False
+    question = _(
+        "{file} does not fit in memory. Work from the file? Its frames stay there; masks are "
+        "written into a folder beside it."
+    ).format(file=Path(video.source).name)
+    return bool(slicer.util.confirmOkCancelDisplay(question, _("SurgSAM2")))
+
+
+def _stream(path: str, name: str | None) -> VideoNodes:
+    from surgsam2.mrml.streaming import stream_video  # needs packages that may be missing
+
+    return stream_video(slicer.mrmlScene, path, name=name)
 
 
 def _choose_if_none_is(browser: Any) -> None:

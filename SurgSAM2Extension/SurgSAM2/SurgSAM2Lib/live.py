@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from surgsam2.errors import InputError
+from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.results import FrameResult
 from surgsam2.worker import WorkerClient
 from SurgSAM2Lib.i18n import _
@@ -55,7 +55,7 @@ class LiveSegmenter:
         self.on_message: Callable[[str], None] = lambda text: None
         """Called with each new `message`."""
         self.on_change: Callable[[], None] = lambda: None
-        """Called when a session or recording began or ended."""
+        """Called when a session or recording began or ended, or the picture changed its size."""
         self.on_picture: Callable[[], None] = lambda: None
         """Called after the masks of a picture are shown."""
 
@@ -90,9 +90,13 @@ class LiveSegmenter:
         if volume.GetImageData() is not None and source.problem:
             source.close()
             picture_of(volume, 0.0)  # says what is wrong
+        try:
+            engine = LiveEngine(self._make_client, choice, self._tell, self._worker_ended)
+        except SurgSAM2Error:
+            source.close()
+            raise
         self.stop()
-        self._source = source
-        self._engine = LiveEngine(self._make_client, choice, self._tell, self._worker_ended)
+        self._source, self._engine = source, engine
         self._meter, self._received = LiveMeter(), 0
         self._marking = Marking(source, self._engine)
         self._last, self._since_start = None, 0
@@ -239,6 +243,7 @@ class LiveSegmenter:
                 self.stop_recording()
                 text += " " + _("The recording has ended with the former size.")
             self._tell(text)
+            self.on_change()
 
     def _wait_for_picture(self, source: LiveSource) -> None:
         if not self._waits:
@@ -268,14 +273,14 @@ class LiveSegmenter:
     # ends
 
     def _worker_ended(self, reason: str, died: bool) -> None:
-        engine, source = self._engine, self._source
-        if engine is None or source is None:
+        engine = self._engine
+        if engine is None:
             return
-        if not died or not self._since_start or source.size is None:
+        if not died or not self._since_start or engine.size is None:
             self._end(reason + " " + _("What was segmented so far is kept."))
             return
         self._since_start = 0
-        engine.begin(source.size)
+        engine.begin(engine.size)  # the source may show no picture at the moment
         if self._last is not None:
             picture, result = self._last
             for style in self.objects:

@@ -23,6 +23,11 @@ class Marking:
         self._source, self._engine = source, engine
         self._held: tuple[LivePicture, int | None] | None = None
 
+    @property
+    def holding(self) -> bool:
+        """Whether a picture is held."""
+        return self._held is not None
+
     def hold(self) -> LivePicture:
         """Hold the picture of now until `release`; segmenting goes on.
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from surgsam2.mrml import VideoNodes, load_video, save_scene
+from surgsam2.video import Video
 from surgsam2.worker import WorkerClient
 from SurgSAM2Lib.engine import Engine
 from SurgSAM2Lib.live_calls import LiveCalls
-from SurgSAM2Lib.opening import open_for_scene
+from SurgSAM2Lib.opening import Elsewhere, nowhere_else, open_for_scene
 from SurgSAM2Lib.review_export import EXPORT_FORMATS, export_results
 from SurgSAM2Lib.review_import import import_masks
 from SurgSAM2Lib.session import Session
@@ -33,17 +34,33 @@ class LogicCore(TrackCalls, LiveCalls, StreamCalls):
     Args:
         scene: the ``vtkMRMLScene`` to work in.
         makeClient: makes the `WorkerClient`; by default one in this same Python.
+        elsewhere: opens the videos that this Python cannot decode.
     """
 
-    def __init__(self, scene: Any, makeClient: Callable[[], WorkerClient] = WorkerClient) -> None:
+    def __init__(
+        self,
+        scene: Any,
+        makeClient: Callable[[], WorkerClient] = WorkerClient,
+        elsewhere: Elsewhere = nowhere_else,
+    ) -> None:
         LiveCalls.__init__(self, scene, makeClient)
         TrackCalls.__init__(self, Engine(makeClient))
         self.scene = scene
+        self._elsewhere = elsewhere
         self.onChange: Callable[[], None] = lambda: None
         """Called when a job was added, made progress or ended."""
         self.engine.on_change = self.live.on_change = self._on_engine_change
 
     # video
+
+    def openVideo(self, path: Any) -> Video:
+        """Open a video to look at it before it is loaded; in another Python where needed.
+
+        Raises:
+            VideoError: it cannot be read.
+            MissingDependencyError: a package is missing.
+        """
+        return open_for_scene(path, self._elsewhere)
 
     def loadVideo(
         self,
@@ -71,7 +88,7 @@ class LogicCore(TrackCalls, LiveCalls, StreamCalls):
             VideoError: it cannot be read.
             InputError: an impossible range or scale, or not enough memory.
         """
-        with open_for_scene(path) as video:
+        with self.openVideo(path) as video:
             nodes = load_video(
                 self.scene, video, start=start, stop=stop, stride=stride, scale=scale,
                 progress=progress, should_stop=shouldStop,

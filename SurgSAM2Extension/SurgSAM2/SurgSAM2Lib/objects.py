@@ -59,8 +59,9 @@ class Objects:
         self._masks.copy_style_to_all_frames()
 
     def is_visible(self, object_id: int) -> bool:
-        """Whether the object is shown in the views."""
-        return bool(self._display.GetSegmentVisibility(self.segment_id(object_id)))
+        """Whether the object is shown in the views; not where the user deleted its segment."""
+        segment_id = self.segment_id(object_id)
+        return bool(segment_id) and bool(self._display.GetSegmentVisibility(segment_id))
 
     def set_visible(self, object_id: int, visible: bool) -> None:
         self._display.SetSegmentVisibility(self.segment_id(object_id), visible)

@@ -49,6 +49,6 @@ def missing_decoder(source: Any, error: Exception) -> MissingDependencyError:
     return MissingDependencyError(
         _(
             "{file} cannot be read yet: a Python package is missing ({package}). Open the "
-            "module SurgSAM2 and press 'Install what is missing'."
+            "module SurgSAM2 and press 'Install what is missing', or name another Python there."
         ).format(file=shown, package=package)
     )

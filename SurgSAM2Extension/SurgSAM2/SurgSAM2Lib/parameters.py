@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Annotated
 
-from slicer import vtkMRMLSequenceBrowserNode
+from slicer import vtkMRMLSequenceBrowserNode, vtkMRMLVolumeNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from SurgSAM2Lib.i18n import _
@@ -68,3 +68,7 @@ class SurgSAM2ParameterNode:
     allowOverlap: bool = False
     fillHoles: Annotated[int, WithinRange(0, 1000)] = 0
     livePreview: bool = True
+
+    liveVolume: vtkMRMLVolumeNode
+    liveGigabytes: Annotated[float, WithinRange(0.1, 1000.0)] = 2.0
+    """Memory that a recording may take."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from surgsam2.errors import InputError
 from surgsam2.prompts import Prompt, load_prompts, save_prompts
+from surgsam2.prompts.checks import split_points
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.jobs import PreviewJob, RefineJob
 from SurgSAM2Lib.session_calls import SessionCalls
@@ -58,7 +59,7 @@ class PromptCalls(SessionCalls):
                 clears the frame.
         """
         session, frame = self.currentSession, self._frame(frame)
-        rows = np.asarray(points, np.float64).reshape(-1, 3)
+        rows = np.column_stack(split_points(points))
         prompt = session.prompts.get(objectId, frame)
         box = None if prompt is None else prompt.box
         if not len(rows) and box is None:
@@ -112,7 +113,7 @@ class PromptCalls(SessionCalls):
                 the clicks that corrected this mask before.
         """
         frame = self._frame(frame)
-        rows = np.asarray(points, np.float64).reshape(-1, 3)
+        rows = np.column_stack(split_points(points))
         clicks = np.concatenate([self.currentSession.clicks(objectId, frame), rows])
         self._refine(objectId, frame, clicks, wait)
 

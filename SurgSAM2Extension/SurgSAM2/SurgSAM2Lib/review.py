@@ -102,9 +102,11 @@ class Review:
     def publish(self) -> bool:
         """Bring tables and charts in the scene up to date; False when they were.
 
-        A scene in which nothing was measured gets none.
+        Those that were deleted are made anew. A scene in which nothing was measured gets none.
         """
-        if self._published == self._state or not self.measurements.object_ids:
+        if not self.measurements.object_ids:
+            return False
+        if self._published == self._state and self.nodes.complete:
             return False
         self.nodes.save(self.measurements, self.stretches)
         self._published = self._state

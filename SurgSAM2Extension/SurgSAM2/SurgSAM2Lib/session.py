@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from surgsam2.errors import PromptError
+from surgsam2.errors import InputError, PromptError
 from surgsam2.mrml import MaskNodes, VideoNodes
 from surgsam2.prompts import Prompt, PromptSet, VideoShape
 from surgsam2.results import FrameResult
@@ -48,6 +48,8 @@ class Session:
             else MaskNodes.create(video.scene, video, f"{video.name} segmentation")
         )
         self.objects = Objects(self.masks)
+        if saved is not None:  # the segmentation may have been deleted
+            self._add_missing_objects(saved)
         self.good = FrameSet(self.masks, GOOD)
         self.bad = FrameSet(self.masks, BAD)
         self.edited = FrameSet(self.masks, EDITED)
@@ -59,6 +61,14 @@ class Session:
     def close(self) -> None:
         """Stop observing the scene; its nodes stay."""
         self._stop_observing()
+
+    @property
+    def intact(self) -> bool:
+        """Whether the nodes that hold video and masks are still in the scene."""
+        try:
+            return None not in (self.video.browser, self.video.sequence, self.masks.sequence)
+        except InputError:
+            return False
 
     def remove_object(self, object_id: int) -> None:
         """Take an object with its prompts and all its masks out of the scene; no undo."""
@@ -130,9 +140,8 @@ class Session:
             PromptError: they do not fit the video; the session is then as before.
         """
         self.prompts.take(prompts)
+        self._add_missing_objects(prompts)
         for item in prompts:
-            if item.id not in self.objects:
-                self.masks.add_object(item.id, item.name, item.color)
             for prompt in item.prompts:
                 if prompt.mask is not None:
                     self.masks.write(prompt.frame, {item.id: prompt.mask})
@@ -283,6 +292,11 @@ class Session:
         return (before[-1] if before else 0), (after[0] if after else last)
 
     # inside
+
+    def _add_missing_objects(self, prompts: PromptSet) -> None:
+        for item in prompts:
+            if item.id not in self.objects:
+                self.masks.add_object(item.id, item.name, item.color)
 
     def _change(self, object_id: int, frame: int) -> Change:
         self.objects[object_id]

@@ -8,13 +8,11 @@ import qt
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from surgsam2.worker import WorkerClient, default_python
+from SurgSAM2Lib.chosen_python import make_client, open_in_other_python
 from SurgSAM2Lib.logic import LogicCore
 from SurgSAM2Lib.parameters import SurgSAM2ParameterNode
 
 POLL_MILLISECONDS = 15
-PYTHON_SETTING = "SurgSAM2/python"
-"""Application setting: path of another Python for the engine; empty for Slicer's own."""
 
 
 class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
@@ -27,7 +25,7 @@ class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        LogicCore.__init__(self, slicer.mrmlScene, make_client)
+        LogicCore.__init__(self, slicer.mrmlScene, make_client, open_in_other_python)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._on_timer)
@@ -58,18 +56,3 @@ class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
 
     def _meanwhile(self) -> None:
         slicer.app.processEvents()
-
-
-def make_client() -> WorkerClient:
-    """A worker in the Python that was chosen in the panel, else in Slicer's own."""
-    return WorkerClient(engine_python(), startup_environment())
-
-
-def engine_python() -> str:
-    """The interpreter that the engine runs in."""
-    return qt.QSettings().value(PYTHON_SETTING, "") or default_python()
-
-
-def startup_environment() -> dict[str, Any]:
-    """Slicer's environment without its own library paths, for another program."""
-    return dict(slicer.util.startupEnvironment())

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surgsam2.errors import SurgSAM2Error
+from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.worker.worker_video import WorkerVideo
+from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.opening import open_for_scene
 
 if TYPE_CHECKING:
@@ -47,7 +49,15 @@ class StreamCalls:
         Raises:
             VideoError: it cannot be read.
             OutputError: the folder cannot be written.
+            InputError: another Python decodes it, which cannot follow every click.
         """
+        if isinstance(path, WorkerVideo):
+            raise InputError(
+                _(
+                    "{file} is decoded by another Python, so its frames have to be loaded; to "
+                    "work from the file, install what is missing in Slicer."
+                ).format(file=Path(path.source).name)
+            )
         video = open_for_scene(path)
         from surgsam2.mrml.streaming import WINDOW_BYTES, stream_video
 

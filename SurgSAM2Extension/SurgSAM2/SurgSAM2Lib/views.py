@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-from surgsam2.errors import InputError
+from surgsam2.errors import SurgSAM2Error
 from surgsam2.mrml import VideoNodes
 
 
@@ -28,6 +28,6 @@ def first_video(scene: Any) -> Any:
         browser = scene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
         try:
             return VideoNodes.of(browser).browser
-        except InputError:  # of something else, such as a beating heart
+        except SurgSAM2Error:  # of something else, such as a beating heart, or not readable
             continue
     return None

@@ -141,6 +141,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._gui_tag = parameters.connectGui(self.ui)
             node = parameters.parameterNode
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+            self._video_changed(self._current_browser())
             self._on_parameters()
 
     def _on_parameters(self, _caller: Any = None, _event: Any = None) -> None:
@@ -158,12 +159,9 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.refresh_later()
 
     def _current_browser(self) -> Any:
-        """The browser of the video in use; None without one, or when it was deleted."""
+        """The browser of the video in use; None without one, or when nodes were deleted."""
         session = self.logic.session
-        try:
-            return None if session is None else session.video.browser
-        except InputError:
-            return None
+        return session.video.browser if session is not None and session.intact else None
 
     def _use_video(self, browser: Any) -> None:
         try:
@@ -177,7 +175,10 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The logic works on another video, chosen here or in the Python console."""
         self.removeObservers(self._on_frame)
         session = self.logic.session
-        if session is None or self.parameters is None:
+        if session is None:
+            return
+        if self.parameters is None:  # no panel is shown; it is chosen when one is
+            self.logic.getParameterNode().video = browser
             return
         self.addObserver(browser, vtk.vtkCommand.ModifiedEvent, self._on_frame)
         if self.selected not in session.objects:
@@ -239,7 +240,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameters is None:
             return
         if self.logic.session is not None and self._current_browser() is None:
-            self.logic.setVideo(None)
+            self._leave_deleted_video()
         if self.selected and not self._object_exists():
             self.parameters.selectedObject = 0
         for section in (
@@ -248,6 +249,11 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ):  # fmt: skip
             section.refresh()
         self._show_markups()
+
+    def _leave_deleted_video(self) -> None:
+        self.parameters.video = None
+        self._use_video(None)
+        self.show_message(_("Nodes of the video were deleted; choose or open a video"))
 
     def _object_exists(self) -> bool:
         return self.logic.session is not None and self.selected in self.logic.session.objects

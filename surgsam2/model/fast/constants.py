@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
-_kept: WeakKeyDictionary[nn.Module, dict[str, tuple[object, Tensor]]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[nn.Module, dict[str, tuple[list[Tensor], Tensor]]] = WeakKeyDictionary()
 
 
 def remembered(
@@ -15,11 +16,14 @@ def remembered(
 ) -> Tensor:
     """``compute()``, or its earlier result while the weights are unchanged.
 
-    Kept for as long as the module lives. Loading, training or moving the weights makes it
-    be computed anew.
+    Kept for as long as the module lives. The weights are compared by value, with copies:
+    they are small, and fused optimizers and `Tensor.data` change them without a trace.
     """
-    state = tuple((weight.data_ptr(), weight._version) for weight in weights)
     results = _kept.setdefault(module, {})
-    if name not in results or results[name][0] != state:
-        results[name] = (state, compute())
-    return results[name][1]
+    if name in results:
+        copies, result = results[name]
+        if all(map(torch.equal, copies, weights)):
+            return result
+    result = compute()
+    results[name] = ([weight.detach().clone() for weight in weights], result)
+    return result

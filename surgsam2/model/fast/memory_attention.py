@@ -109,5 +109,6 @@ def _rotate(attn: RoPEAttention, x: Tensor) -> Tensor:
     if len(attn.freqs_cis) != positions:  # as sam2 does it, for another image size
         side = positions**0.5
         attn.freqs_cis = attn.compute_cis(end_x=side, end_y=side)
+    attn.freqs_cis = attn.freqs_cis.to(x.device)  # no buffer: it stays on a GPU that was left
     pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * attn.freqs_cis).flatten(-2)

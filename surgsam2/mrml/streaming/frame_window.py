@@ -168,6 +168,6 @@ class FrameWindow:
             return self._video[frame], None
         except SurgSAM2Error as error:
             return None, error
-        except (IndexError, OSError) as error:
+        except Exception as error:  # whatever it is, somebody waits for an answer
             source = self._video.source
             return None, VideoError(f"{source}: frame {frame} cannot be read ({error})")

@@ -46,6 +46,10 @@ class LabelFolder:
         """Frames that have a label image, ascending."""
         return sorted(self._frames)
 
+    def has(self, frame: int) -> bool:
+        """Whether a frame has a label image."""
+        return frame in self._frames
+
     def read(self, frame: int) -> np.ndarray:
         """(H, W) uint16 object ids; zeros for a frame without a file.
 

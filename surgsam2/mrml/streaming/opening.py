@@ -123,7 +123,9 @@ def relocate(
         record = replace(record, video=file.as_posix())
     if masks is not None:
         record = replace(record, masks=Path(masks).absolute().as_posix())
-    Stream.close_of(node)
+    if Stream.is_open(node):
+        record.found(node.GetScene())  # else the video that is in use stays as it is
+        Stream.close_of(node)
     record.store(node)
     return StreamedVideo(node)
 

@@ -80,6 +80,11 @@ class Stream:
         return _STREAMS.get(browser) or Stream(browser)
 
     @staticmethod
+    def is_open(browser: Any) -> bool:
+        """Whether a browser has a stream."""
+        return browser in _STREAMS
+
+    @staticmethod
     def close_of(browser: Any) -> None:
         """Close the stream of a browser, if there is one."""
         stream = _STREAMS.get(browser)

@@ -133,6 +133,10 @@ class StreamedMasks(MaskNodes):
         self._check_object(object_id)
         return np.equal(self._labels.read(frame), object_id)
 
+    def has_masks(self, frame: int) -> bool:
+        """As `MaskNodes.has_masks`; quick for a frame without a file."""
+        return self._labels.has(self.video.check_frame(frame)) and super().has_masks(frame)
+
     @property
     def tracked_frames(self) -> list[int]:
         """Frames that have a file."""
@@ -150,7 +154,9 @@ class StreamedMasks(MaskNodes):
         frame = self._stream.shown
         if not self._painted or frame is None or self._masks.find_proxy() is None:
             return
-        labels = np.zeros_like(self._filed)
+        known = {style.id for style in self.objects}
+        # an earlier run's objects that the scene does not have stay in the file
+        labels = np.where(np.isin(self._filed, list(known)), 0, self._filed).astype(np.uint16)
         for style in self.objects:
             labels[super().mask(frame, style.id)] = style.id
         changed = labels != self._filed
@@ -158,7 +164,6 @@ class StreamedMasks(MaskNodes):
             painted = {*np.unique(labels[changed]), *np.unique(self._filed[changed])}
             self._labels.write(frame, labels, self.objects)
             self._filed = labels
-            known = {style.id for style in self.objects}
             self._note(frame, {*self._edits.get(frame, ()), *(painted & known)})
         self._painted = False
 

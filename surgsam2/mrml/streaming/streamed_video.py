@@ -10,7 +10,6 @@ import numpy as np
 import vtk
 
 from surgsam2.errors import SurgSAM2Error
-from surgsam2.mrml.nodes import remove_node
 from surgsam2.mrml.streaming.frame_window import FrameWindow
 from surgsam2.mrml.streaming.stream import Stream
 from surgsam2.mrml.video_nodes import VideoNodes
@@ -82,17 +81,6 @@ class StreamedVideo(VideoNodes):
         self.volume.GetIJKToRASMatrix(matrix)
         return matrix
 
-    def remove(self) -> None:
-        """Takes all nodes of the video out of the scene. Its files stay."""
-        scene = self.scene
-        roles: list[str] = []
-        self.browser.GetNodeReferenceRoles(roles)
-        nodes = [self.browser.GetNodeReference(role) for role in roles if role.startswith(_OURS)]
-        super().remove()
-        for node in nodes:
-            if node is not None and node.GetScene() is scene:
-                remove_node(node)
-
     def _find_sequence(self) -> Any:
         return self.browser.GetMasterSequenceNode()
 
@@ -103,6 +91,3 @@ class StreamedVideo(VideoNodes):
         pixels = self._stream.window.get(frame)
         assert pixels is not None  # it had no timeout
         return pixels.view()  # callers mark theirs as read-only
-
-
-_OURS = "surgsam2."  # beginning of the roles of nodes that a streamed video has

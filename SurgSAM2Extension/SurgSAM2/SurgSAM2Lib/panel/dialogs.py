@@ -52,6 +52,8 @@ class Progress:
         self._dialog = slicer.util.createProgressDialog(
             labelText=self._text, windowTitle=_("SurgSAM2"), maximum=self._maximum
         )
+        # nothing else can be clicked: what is being loaded must not change meanwhile
+        self._dialog.setWindowModality(qt.Qt.ApplicationModal)
         return self
 
     def __exit__(self, *error: object) -> None:

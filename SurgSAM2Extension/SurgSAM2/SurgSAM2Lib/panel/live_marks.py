@@ -53,6 +53,11 @@ class LiveMarks:
         return self._held.volume is not None
 
     @property
+    def outdated(self) -> bool:
+        """Whether the held picture is none of the session's any more: it ended or changed size."""
+        return self.holding and not (self._live.running and self._live.marking.holding)
+
+    @property
     def picture(self) -> PictureNode:
         """What marks are pixels of: the held picture, else the live one."""
         return PictureNode(self._held.volume or self._live.volume)

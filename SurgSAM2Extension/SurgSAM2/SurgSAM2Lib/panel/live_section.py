@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ class LiveSection(Section):
         self._connect_buttons()
         scene = slicer.mrmlScene
         self.panel.addObserver(scene, scene.StartCloseEvent, self.forget)
+        for name in ("liveVolumeSelector", "liveLimitSpinBox"):  # saved as parameters
+            setattr(self.panel.ui, name, getattr(self.ui, name))
         self.refresh()
 
     def _connect_buttons(self) -> None:
@@ -52,6 +55,7 @@ class LiveSection(Section):
         self.on_click(ui.addLiveObjectButton, self.add_object)
         self.on_click(ui.removeLiveObjectButton, self.remove_object)
         ui.liveObjectComboBox.connect("activated(int)", self._chosen)
+        ui.liveNameEdit.connect("editingFinished()", self.rename)
         ui.liveVolumeSelector.connect("currentNodeChanged(bool)", lambda _on: self.refresh())
         for kind, button in self._kinds.items():
             button.connect("toggled(bool)", lambda on, kind=kind: self._place(kind, on))
@@ -74,8 +78,13 @@ class LiveSection(Section):
         if on:
             self._look_at(self.marks.hold())
         else:
-            self.marks.release()
-            self._look_at(self.live.volume)
+            self._release()
+
+    def _release(self) -> None:
+        self.marks.release()
+        volume = self.live.volume or self.ui.liveVolumeSelector.currentNode()
+        if volume is not None and volume.GetScene() is not None:
+            self._look_at(volume)
 
     def record(self, on: bool) -> None:
         """Begin or end a recording."""
@@ -92,6 +101,16 @@ class LiveSection(Section):
         self.logic.removeLiveObject(self.selected)
         self.marks.clear()
 
+    def rename(self) -> None:
+        """The selected object gets the name in the line edit."""
+        name = self.ui.liveNameEdit.text.strip()
+        if not self.selected or name == self.live.objects[self.selected].name:
+            return
+        objects = self.live.objects
+        self.panel.run(lambda: objects.set_style(replace(objects[self.selected], name=name)))
+        self._shown = None  # a refused name goes back
+        self.refresh()
+
     def _chosen(self, index: int) -> None:
         self.selected = int(self.ui.liveObjectComboBox.itemData(index) or 0)
         self.marks.clear()
@@ -106,13 +125,14 @@ class LiveSection(Section):
     # showing
 
     def refresh(self) -> None:
-        if not self.live.running and self.marks.holding:
-            self.marks.release()
+        if self.marks.outdated:
+            self._release()
         self._show_placing()
         self._show_numbers()
         volume = self.ui.liveVolumeSelector.currentNode()
         recording = self.live.recording is not None
-        state = (self.live.running, recording, self._choices(), self.selected, volume)
+        shown = (self.live.running, recording, self.marks.holding, volume)
+        state = (*shown, self._choices(), self.selected)
         if state != self._shown:
             self._shown = state
             self._show_state()
@@ -145,6 +165,7 @@ class LiveSection(Section):
             enable(widget, not_live)
         for widget in (ui.removeLiveObjectButton, *self._kinds.values()):
             enable(widget, no_object)
+        enable(ui.liveNameEdit, "" if self.selected else _("Add an object first"))
         ui.liveLimitSpinBox.enabled = live.recording is None
 
     def _fill_objects(self) -> None:
@@ -157,6 +178,9 @@ class LiveSection(Section):
             combo.addItem(name, object_id)
         if ids:
             combo.setCurrentIndex(ids.index(self.selected))
+        name = dict(choices).get(self.selected, "")
+        if self.ui.liveNameEdit.text != name:
+            self.ui.liveNameEdit.text = name
 
     def _show_numbers(self) -> None:
         live = self.live

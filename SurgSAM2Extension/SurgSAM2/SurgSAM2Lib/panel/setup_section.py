@@ -6,12 +6,17 @@ import qt
 import slicer
 
 from surgsam2.worker import WorkerClient
+from SurgSAM2Lib.chosen_python import (
+    PYTHON_SETTING,
+    make_client,
+    other_python,
+    startup_environment,
+)
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.installer import offerInstallation
 from SurgSAM2Lib.other_python import checkPython
 from SurgSAM2Lib.panel.section import Section
 from SurgSAM2Lib.requirements import missingPackages
-from SurgSAM2Lib.slicer_logic import PYTHON_SETTING, make_client, startup_environment
 
 
 class SetupSection(Section):
@@ -21,13 +26,13 @@ class SetupSection(Section):
         self.on_click(self.ui.installButton, self.install)
         self.on_click(self.ui.checkSetupButton, self.check)
         self.on_click(self.ui.checkPythonButton, self.use_python)
-        self.ui.pythonPathLineEdit.currentPath = qt.QSettings().value(PYTHON_SETTING, "") or ""
+        self.ui.pythonPathLineEdit.currentPath = other_python()
         self.check()
 
     def check(self) -> None:
         """Look at what is installed, and say it."""
         missing = [package.name for package in missingPackages()]
-        python = qt.QSettings().value(PYTHON_SETTING, "") or ""
+        python = other_python()
         if python:
             text = _("The engine runs in {python}.").format(python=python)
         elif missing:

@@ -8,7 +8,6 @@ from surgsam2.video import Video
 from SurgSAM2Lib.file_types import VIDEO_FILTER
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.loading_options import LoadingOptions, describe_video, memory_text
-from SurgSAM2Lib.opening import open_for_scene
 from SurgSAM2Lib.panel import dialogs
 from SurgSAM2Lib.panel.section import Section, enable
 from SurgSAM2Lib.views import show_video
@@ -42,7 +41,7 @@ class VideoSection(Section):
 
     def look_at(self, path: str | Path) -> None:
         """Open a video and offer what to load of it. Raises `VideoError`."""
-        video = open_for_scene(path)
+        video = self.logic.openVideo(path)
         self.forget_pending()
         self.pending = video
         self.ui.rangeWidget.setRange(0, video.frame_count - 1)
