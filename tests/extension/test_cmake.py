@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from cmake import CMAKE_BIN_DIR
 
+CMAKE, CTEST = str(Path(CMAKE_BIN_DIR) / "cmake"), str(Path(CMAKE_BIN_DIR) / "ctest")
 REPOSITORY = Path(__file__).parents[2]
 EXTENSION = REPOSITORY / "SurgSAM2Extension"
 MODULE = EXTENSION / "SurgSAM2"
@@ -28,11 +30,8 @@ def files_below(folder: Path) -> set[str]:
 
 def configure(build: Path, *options: str) -> list[str]:
     """The command that configures the extension against the stand-in for Slicer."""
-    cmake = shutil.which("cmake")
-    if cmake is None:
-        pytest.skip("cmake is not installed")
     slicer = REPOSITORY / "tests/extension/slicer_cmake"
-    command = [cmake, "-S", str(REPOSITORY), "-B", str(build), f"-DSlicer_DIR={slicer}", *options]
+    command = [CMAKE, "-S", str(REPOSITORY), "-B", str(build), f"-DSlicer_DIR={slicer}", *options]
     return command if shutil.which("cc") and shutil.which("c++") else [*command, *NO_COMPILER]
 
 
@@ -109,7 +108,7 @@ def test_surgsam2_imports_from_the_installed_folder(trees: tuple[Path, Path]) ->
 
 
 def test_tests_are_registered(trees: tuple[Path, Path]) -> None:
-    listed = run([str(shutil.which("ctest")), "-N", "--test-dir", str(trees[0])])
+    listed = run([CTEST, "-N", "--test-dir", str(trees[0])])
     names = re.findall(r"Test +#\d+: (\S+)", listed)
     assert sorted(names) == ["py_SurgSAM2", "py_nomainwindow_SurgSAM2ModuleGenericTest"]
 
