@@ -60,13 +60,18 @@ class RunStore:
         """The last state saved; None when there is none.
 
         Raises:
-            OutputError: it is damaged, or of another version of the format.
+            OutputError: it cannot be read, is damaged, or of another version of the format.
         """
         path = self.folder / _STATE
         if not self.exists():
             return None
         try:
             data = path.read_bytes()
+        except OSError as error:
+            raise OutputError(
+                f"{path}: the saved state cannot be read ({error.strerror})"
+            ) from error
+        try:
             check, data = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
             if _check_of(data) != check:  # torch does not look: flipped bits become other masks
                 raise ValueError("checksum")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -219,6 +220,26 @@ def test_damaged_states_are_refused(
         run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
     assert (a_killed_run / "masks" / "00001.png").exists()
     assert run(a_model, a_short_file, two_objects, a_killed_run)["status"] == "complete"
+
+
+def test_a_state_that_cannot_be_read_is_not_called_damaged(
+    a_model: SurgSAM2Model,
+    a_short_file: Path,
+    two_objects: PromptSet,
+    a_killed_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A folder that is away for a moment is no reason to start anew."""
+
+    def away(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", away)
+        with pytest.raises(OutputError, match=r"the saved state cannot be read \(Input/output"):
+            saved.RunStore(a_killed_run).load()
+    again = run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
+    assert (again["status"], again["resumed"]) == ("complete", 1)
 
 
 def test_a_flipped_bit_is_not_tracked_on_from(
