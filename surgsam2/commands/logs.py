@@ -31,8 +31,8 @@ def logging_to_stderr(level: str, form: str = "text") -> Iterator[None]:
     )
     repeats = _Repeats()
     handler.addFilter(repeats)
-    root = logging.getLogger()
-    before = root.level
+    root, ours = logging.getLogger(), logging.getLogger("surgsam2")
+    before = root.level, ours.level  # a command may let more of ours through
     root.addHandler(handler)
     root.setLevel(level.upper())
     try:
@@ -42,7 +42,8 @@ def logging_to_stderr(level: str, form: str = "text") -> Iterator[None]:
         for (name, number, text), count in repeats.left_out.items():
             logging.getLogger(name).log(number, "%d more like this: %s", count, text)
         root.removeHandler(handler)
-        root.setLevel(before)
+        root.setLevel(before[0])
+        ours.setLevel(before[1])
 
 
 class _Repeats(logging.Filter):

@@ -216,3 +216,11 @@ def test_the_command_resumes_and_logs(
     assert "complete: 12 frames" in messages
     assert cli.main([*arguments, "--resume"]) == 0
     assert "complete already, nothing to resume" in capsys.readouterr().out
+
+
+def test_what_a_command_changes_about_logging_ends_with_it() -> None:
+    ours = logging.getLogger("surgsam2")
+    before = ours.level
+    with logging_to_stderr("warning"):
+        ours.setLevel(logging.INFO)  # as `surgsam2 train` does
+    assert ours.level == before
