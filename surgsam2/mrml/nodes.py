@@ -136,5 +136,16 @@ def remove_node(node: Any) -> None:
 
 def observe(node: Any, event: int, callback: Callable[[], None]) -> Callable[[], None]:
     """Calls `callback` at every `event` of `node`; returns what ends that."""
-    tag = node.AddObserver(event, lambda caller, name: callback())
+    tag = node.AddObserver(event, _Caller(callback).fire)
     return lambda: node.RemoveObserver(tag)
+
+
+class _Caller:
+    """Not a lambda: the garbage collector may empty an observer that VTK still calls, when
+    nobody ended it. An emptied function crashes the process, an emptied object does not."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+
+    def fire(self, caller: Any, name: str) -> None:
+        self._callback()

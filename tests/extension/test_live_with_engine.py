@@ -138,7 +138,7 @@ def test_a_replayed_sequence(
         return np.stack(results)
 
     last = int(np.flatnonzero(recorded.any(axis=(1, 2)))[0])
-    assert any(np.array_equal(recorded, tracked(k)) for k in range(last, index, -1))
+    assert any(np.array_equal(recorded, tracked(k)) for k in range(last, -1, -1))
     times = [video.time_of(k) for k in range(video.frame_count)]
     assert times == sorted(set(times))
     logic.close()

@@ -56,7 +56,11 @@ def _setter(name: str) -> Callable[[Any, Any], None]:
 
 
 class Observers:
-    """VTK observers of a widget that do nothing any more once Qt has deleted the widget."""
+    """VTK observers of a widget that do nothing any more once Qt has deleted the widget.
+
+    They are removed with this object: VTK would go on calling a function that the garbage
+    collector has already emptied, which ends the process.
+    """
 
     def __init__(self, owner: QtCore.QObject) -> None:
         self._owner = weakref.ref(owner)
@@ -71,6 +75,9 @@ class Observers:
                 getattr(owner, method)()
 
         self._tags.append((subject, subject.AddObserver(event, call)))
+
+    def __del__(self) -> None:
+        self.clear()
 
     def clear(self) -> None:
         for subject, tag in self._tags:

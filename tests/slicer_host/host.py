@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import traceback
@@ -19,7 +18,6 @@ class SlicerHost:
 
     def __init__(self, folder: Path) -> None:
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-        _make_none_last()
         import slicer
 
         from .qt_module import make_qt
@@ -104,15 +102,6 @@ class SlicerHost:
     def _note_error(self, kind: type, value: BaseException, trace: Any) -> None:
         """Errors in slots and observers are printed, not raised; tests must see them too."""
         self.slot_errors.append("".join(traceback.format_exception(kind, value, trace)))
-
-
-def _make_none_last() -> None:
-    """Some builds of PySide6 drop a reference to None with each call that returns nothing.
-
-    After enough of them Python stops. Since Python 3.12 None cannot be dropped.
-    """
-    if sys.version_info < (3, 12):
-        ctypes.c_ssize_t.from_address(id(None)).value += 10**9
 
 
 def _add_widgets(slicer: Any) -> None:
