@@ -16,8 +16,10 @@ import surgsam2
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.configs import load_config
 
-# one each: the suite runs in parallel processes, and waiting threads would fight for cores
+# one each: the suite runs in parallel processes, and waiting threads would fight for cores.
+# Processes that tests start compute with as many, and so round alike
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 PRESENT = 0.4
 """Makes the presence head see the objects; see `demo_weights`."""

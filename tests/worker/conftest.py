@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from surgsam2.worker import Event, ModelLoaded, WorkerClient
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 PATIENCE = 120.0
 
 E = TypeVar("E")
@@ -50,7 +48,7 @@ class Driver:
 
 
 def new_driver(**options: object) -> Driver:
-    return Driver(WorkerClient(**{"environment": ENVIRONMENT, **options}))  # type: ignore[arg-type]
+    return Driver(WorkerClient(**options))  # type: ignore[arg-type]
 
 
 def load(driver: Driver, checkpoint: Path, config: Path) -> ModelLoaded:

@@ -14,7 +14,6 @@ from surgsam2.errors import InputError, VideoError
 from surgsam2.worker import WorkerClient
 from surgsam2.worker.worker_video import WorkerVideo, open_in_worker
 from tests.conftest import moving_picture
-from tests.worker.conftest import ENVIRONMENT
 
 FRAMES = 30
 
@@ -39,7 +38,7 @@ def a_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def video(a_file: Path) -> Iterator[WorkerVideo]:
-    with open_in_worker(WorkerClient(environment=ENVIRONMENT), a_file) as opened:
+    with open_in_worker(WorkerClient(), a_file) as opened:
         assert isinstance(opened, WorkerVideo)
         yield opened
 
@@ -103,7 +102,7 @@ def test_what_is_not_possible(video: WorkerVideo, arguments: tuple, words: str) 
 def test_no_video_and_giving_up(tmp_path: Path, a_file: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video" * 99)
-    client = WorkerClient(environment=ENVIRONMENT)
+    client = WorkerClient()
     with pytest.raises(VideoError, match=r"broken\.mp4"):
         open_in_worker(client, broken)
     assert not client.alive
@@ -113,7 +112,7 @@ def test_no_video_and_giving_up(tmp_path: Path, a_file: Path) -> None:
 
 
 def test_the_process_ends_with_the_video(a_file: Path) -> None:
-    client = WorkerClient(environment=ENVIRONMENT)
+    client = WorkerClient()
     video = open_in_worker(client, a_file)
     reading = video.sampled()
     next(reading)

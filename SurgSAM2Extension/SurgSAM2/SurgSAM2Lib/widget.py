@@ -21,6 +21,7 @@ from SurgSAM2Lib.panel.files_section import FilesSection
 from SurgSAM2Lib.panel.live_section import LiveSection
 from SurgSAM2Lib.panel.objects_section import ObjectsSection
 from SurgSAM2Lib.panel.review_section import ReviewSection
+from SurgSAM2Lib.panel.section import later
 from SurgSAM2Lib.panel.setup_section import SetupSection
 from SurgSAM2Lib.panel.streaming_section import StreamingSection
 from SurgSAM2Lib.panel.tracking_section import TrackingSection
@@ -332,11 +333,6 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "Shift+D": press(self.review.ui.previousDoubtfulButton),
             "X": press(self.review.ui.badFrameButton),
         }
-
-
-def later(action: Callable[[], Any]) -> None:
-    """When Slicer is idle: nodes must not be changed within their own events."""
-    qt.QTimer.singleShot(0, action)
 
 
 @contextlib.contextmanager

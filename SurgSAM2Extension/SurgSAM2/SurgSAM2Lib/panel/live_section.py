@@ -13,7 +13,7 @@ from surgsam2.errors import InputError
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.live_statistics import LiveStatistics
 from SurgSAM2Lib.panel.live_marks import LiveMarks
-from SurgSAM2Lib.panel.section import Section, enable
+from SurgSAM2Lib.panel.section import Section, enable, later
 from SurgSAM2Lib.prompt_markups import BOX, NEGATIVE, POSITIVE
 
 REFRESH = 8
@@ -222,8 +222,6 @@ class LiveSection(Section):
         return slot
 
     def _later(self, action: Any) -> None:
-        from SurgSAM2Lib.widget import later
-
         later(lambda: self.panel.run(action))
 
     @staticmethod

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import qt
 
 if TYPE_CHECKING:
     from SurgSAM2Lib.session import Session
@@ -35,6 +38,11 @@ class Section:
     def on_click(self, button: Any, action: Any) -> None:
         """Run an action when a button is pressed, with errors shown in plain words."""
         button.connect("clicked(bool)", lambda _checked=False: self.panel.run(action))
+
+
+def later(action: Callable[[], Any]) -> None:
+    """When Slicer is idle: nodes must not be changed within their own events."""
+    qt.QTimer.singleShot(0, action)
 
 
 def enable(widget: Any, reason: str = "") -> None:
