@@ -28,6 +28,8 @@ class Augmentation:
     """Rotation is uniform within plus and minus this."""
     shear: float = 20.0
     """Horizontal shear, degrees, uniform within plus and minus this."""
+    zoom: float = 1.0
+    """Enlargement, log-uniform from 1 to this, of a random part; not in the published recipe."""
     brightness: float = 0.1
     contrast: float = 0.03
     saturation: float = 0.03
@@ -44,6 +46,8 @@ class Augmentation:
         for name in ("brightness", "contrast", "saturation"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
+        if self.zoom < 1:
+            raise InputError(f"zoom must be at least 1, got {self.zoom}")
         if self.size < 1 or not 0 <= self.shear < 90 or self.degrees < 0:
             raise InputError(
                 f"size must be at least 1, shear from 0 to below 90 and degrees not negative, "
@@ -61,11 +65,15 @@ class Augmentation:
         flip, grey = rng.random() < self.flip, rng.random() < self.grey
         uniform = rng.uniform(-1.0, 1.0, 5)
         order = rng.permutation(3)
+        zoom = float(self.zoom ** rng.random())
+        centre = (1.0 - 1.0 / zoom) * rng.uniform(-0.5, 0.5, 2)
         return DrawnAugmentation(
             size=self.size,
             flip=bool(flip),
             angle=float(uniform[0] * self.degrees),
             shear=float(uniform[1] * self.shear),
+            zoom=zoom,
+            centre=(float(centre[0]), float(centre[1])),
             brightness=1.0 + float(uniform[2]) * self.brightness,
             contrast=1.0 + float(uniform[3]) * self.contrast,
             saturation=1.0 + float(uniform[4]) * self.saturation,
@@ -101,16 +109,20 @@ class DrawnAugmentation:
     colour_order: tuple[int, int, int]
     """Order of brightness (0), contrast (1) and saturation (2)."""
     fill: tuple[int, int, int] = (0, 0, 0)
+    zoom: float = 1.0
+    centre: tuple[float, float] = (0.0, 0.0)
+    """What comes to the middle, (x, y) in units of the sides, 0 at the middle."""
 
     def matrix(self, width: int, height: int) -> np.ndarray:
-        """(2, 3) from source to output pixels: flip, rotate and shear about the middle, resize."""
+        """(2, 3) from source to output pixels: flip, rotate, shear, enlarge, resize."""
         angle, shear = np.deg2rad(self.angle), np.tan(np.deg2rad(self.shear))
         c, s = np.cos(angle), np.sin(angle)
         linear = np.array([[c, -s], [s, c]]) @ np.array([[1.0, shear], [0.0, 1.0]])
         if self.flip:
             linear = linear @ np.diag([-1.0, 1.0])
-        scale = np.diag([self.size / width, self.size / height])
-        middle = np.array([(width - 1) / 2.0, (height - 1) / 2.0])
+        scale = np.diag([self.size / width, self.size / height]) * self.zoom
+        sides = np.array([width, height])
+        middle = (sides - 1) / 2.0 + np.array(self.centre) * sides
         target = np.full(2, (self.size - 1) / 2.0)
         linear = scale @ linear
         return np.column_stack([linear, target - linear @ middle])

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from surgsam2.fingerprint import Fingerprints
+from surgsam2.job.behind import Behind
 from surgsam2.job.report import Timings
 from surgsam2.job.saved import RunStore, SavedState
 from surgsam2.job.task import Task
@@ -78,23 +79,26 @@ class Attempt:
                 record,
                 descending=task.plan.direction == "backward",
             )
-            results = resources.enter_context(
-                closing(run.results(lambda: self._on_step(run, record, earlier)))
-            )
             with outputs:
                 self.timings.tracker.extend(outputs.recorded_milliseconds())
                 outputs.replay(self._stop_if_asked)
-                for frame, result in results:
-                    outputs.write(frame, result)
-                    self.timings.tracker.append(result.milliseconds)
+                with Behind(outputs.write) as writing:
 
-    def _on_step(self, run: TrackingRun, record: Spool, earlier: Spool) -> None:
+                    def on_step() -> None:
+                        self._on_step(lambda: self._save(run, record, earlier, writing.drain))
+
+                    results = resources.enter_context(closing(run.results(on_step)))
+                    for frame, result in results:
+                        writing.put(frame, result)
+                        self.timings.tracker.append(result.milliseconds)
+
+    def _on_step(self, save: Callable[[], None]) -> None:
         self._steps += 1
         self._report_step(self._steps, self.timings.here)
         stop = self._should_stop()
         due = self._steps % self._task.options.checkpoint_every == 0
         if self._task.can_resume and (due or stop):
-            self._save(run, record, earlier)
+            save()
         if stop:
             raise KeyboardInterrupt
 
@@ -102,12 +106,15 @@ class Attempt:
         if self._should_stop():
             raise KeyboardInterrupt
 
-    def _save(self, run: TrackingRun, record: Spool, earlier: Spool) -> None:
+    def _save(
+        self, run: TrackingRun, record: Spool, earlier: Spool, written: Callable[[], None]
+    ) -> None:
         if self._identity is None:
             hashes = self._fingerprints.known()
             if hashes is None or hashes["video"] is None:
                 return  # still being computed: a later state will do
             self._identity = self._task.identity(hashes)
+        written()
         record.sync()
         earlier.sync()
         self._store.save(

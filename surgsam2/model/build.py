@@ -65,7 +65,7 @@ class SurgSAM2Model:
         return int(self.network.image_size)
 
     def preprocess(self, frame: np.ndarray) -> torch.Tensor:
-        """SAM 2's own preprocessing: a square by PIL's bicubic filter, then normalised.
+        """SAM 2's own preprocessing: `resize`, then `normalise`.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
@@ -73,8 +73,15 @@ class SurgSAM2Model:
         Returns:
             (1, 3, S, S) float32 on the model's device.
         """
-        square = Image.fromarray(frame).resize((self.image_size, self.image_size))
-        pixels = torch.from_numpy(np.array(square)).to(self.device).permute(2, 0, 1)
+        return self.normalise(self.resize(frame))
+
+    def resize(self, frame: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB to the network's (S, S, 3), by PIL's bicubic filter."""
+        return np.array(Image.fromarray(frame).resize((self.image_size, self.image_size)))
+
+    def normalise(self, square: np.ndarray) -> torch.Tensor:
+        """(S, S, 3) uint8 RGB to (1, 3, S, S) float32 on the model's device."""
+        pixels = torch.from_numpy(square).to(self.device).permute(2, 0, 1)
         mean, std = self._normalisation
         return ((pixels.float() / 255.0 - mean) / std)[None]
 

@@ -21,21 +21,31 @@ class EncodedFrame:
         model: from `load_model`.
         frame: (H, W, 3) uint8 RGB.
         width, height: what the frame's size must be, in pixels.
+        square: the frame as `SurgSAM2Model.resize` gives it, where that was done before.
 
     Raises:
         InputError: the frame has another size or type.
     """
 
-    def __init__(self, model: SurgSAM2Model, frame: np.ndarray, width: int, height: int) -> None:
+    def __init__(
+        self,
+        model: SurgSAM2Model,
+        frame: np.ndarray,
+        width: int,
+        height: int,
+        square: np.ndarray | None = None,
+    ) -> None:
         wanted = (height, width, 3)
         if frame.shape != wanted or frame.dtype != np.uint8:
             raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
         self._model = model
         self._frame = frame
+        self._square = square
 
     @cached_property
     def features(self) -> ImageFeatures:
-        return self._model.network.encode_image(self._model.preprocess(self._frame))
+        square = self._model.resize(self._frame) if self._square is None else self._square
+        return self._model.network.encode_image(self._model.normalise(square))
 
     def decode(self, prompt: Prompt, place: str) -> Decoded:
         """The mask of a prompt, without memory.

@@ -129,10 +129,19 @@ class Tracker:
         return replace(result, milliseconds=(time.perf_counter() - start) * 1000)
 
     @torch.no_grad()
-    def advance(self, frame: np.ndarray, prompts: PromptSet | None = None) -> dict[int, MaskOutput]:
-        """As `step`, but the network's own output per object, not enlarged to the video."""
+    def advance(
+        self,
+        frame: np.ndarray,
+        prompts: PromptSet | None = None,
+        square: np.ndarray | None = None,
+    ) -> dict[int, MaskOutput]:
+        """As `step`, but the network's own output per object, not enlarged to the video.
+
+        Args:
+            square: the frame as `SurgSAM2Model.resize` gives it, where that was done before.
+        """
         index = self.frame_index
-        work = EncodedFrame(self.model, frame, self.width, self.height)
+        work = EncodedFrame(self.model, frame, self.width, self.height, square)
         given = self._prompts_for(index, prompts)
         with self.model.autocast():
             for object_id, prompt in given.items():

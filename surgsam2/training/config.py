@@ -63,6 +63,7 @@ class AugmentConfig:
     flip: float = 0.5
     degrees: float = 25.0
     shear: float = 20.0
+    zoom: float = 1.0
     brightness: float = 0.1
     contrast: float = 0.03
     saturation: float = 0.03

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ ANY_STRENGTH = st.builds(
     flip=st.floats(0, 1),
     degrees=st.floats(0, 180),
     shear=st.floats(0, 40),
+    zoom=st.floats(1, 3),
     brightness=st.floats(0, 0.5),
     contrast=st.floats(0, 0.5),
     saturation=st.floats(0, 0.5),
@@ -104,6 +107,28 @@ def test_a_flip_mirrors() -> None:
     frames, many = only(frame[None], labels[None], 0)
     assert np.array_equal(frames[0], frame[:, ::-1])
     assert np.array_equal(many[0], labels[:, ::-1])
+
+
+def test_zoom_shows_a_part_of_the_picture() -> None:
+    """Enlarged up to `zoom` times, anywhere, never past the border."""
+    plain = Augmentation.none(64)
+    drawn = [replace(plain, zoom=2.0).draw(seed) for seed in range(300)]
+    assert 1.0 <= min(d.zoom for d in drawn) < 1.05
+    assert 1.9 < max(d.zoom for d in drawn) <= 2.0
+    corners = np.array([[-0.5, -0.5, 1.0], [63.5, 63.5, 1.0]]).T
+    seen = []
+    for each in drawn:
+        matrix = np.vstack([each.matrix(90, 45), [0.0, 0.0, 1.0]])
+        (left, top), (right, bottom) = (np.linalg.inv(matrix) @ corners)[:2].T
+        assert min(left, top) > -0.5 - 1e-6
+        assert right < 89.5 + 1e-6
+        assert bottom < 44.5 + 1e-6
+        assert (right - left) * each.zoom == pytest.approx(90)
+        seen.append((left + right) / 2)
+    assert min(seen) < 30
+    assert max(seen) > 60
+    with pytest.raises(InputError, match=r"zoom must be at least 1, got 0\.5"):
+        replace(plain, zoom=0.5)
 
 
 def test_grey_and_published_ranges() -> None:
