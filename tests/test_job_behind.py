@@ -9,68 +9,80 @@ import pytest
 from surgsam2.job.behind import AHEAD, Behind
 
 
+class Disk:
+    """Takes numbers; full at one of them."""
+
+    def __init__(self, full_at: int | None = None) -> None:
+        self.numbers: list[int] = []
+        self.threads: set[int] = set()
+        self._full_at = full_at
+
+    def write(self, number: int) -> None:
+        if number == self._full_at:
+            raise OSError("disk full")
+        self.numbers.append(number)
+        self.threads.add(threading.get_ident())
+
+
+def put_all(disk: Disk, count: int, end: BaseException | None = None) -> None:
+    """Writes 0 to `count` - 1 behind, then ends the block with an error, if there is one."""
+    with Behind(disk.write) as behind:
+        for number in range(count):
+            behind.put(number)
+        if end is not None:
+            raise end
+
+
 def test_calls_are_made_in_order_by_one_other_thread() -> None:
-    calls: list[tuple[int, int]] = []
-    with Behind(lambda k: calls.append((k, threading.get_ident()))) as behind:
-        for k in range(50):
-            behind.put(k)
-    assert [k for k, _ in calls] == list(range(50))
-    assert {thread for _, thread in calls} - {threading.get_ident()} != set()
-    assert len({thread for _, thread in calls}) == 1
+    disk = Disk()
+    put_all(disk, 50)
+    assert disk.numbers == list(range(50))
+    assert len(disk.threads) == 1
+    assert threading.get_ident() not in disk.threads
 
 
 def test_only_so_many_wait() -> None:
     go, started = threading.Event(), threading.Event()
-    calls: list[int] = []
+    disk = Disk()
 
-    def slow(k: int) -> None:
+    def when_allowed(number: int) -> None:
         started.set()
         assert go.wait(60)
-        calls.append(k)
+        disk.write(number)
 
-    with Behind(slow) as behind:
-        for k in range(AHEAD):
-            behind.put(k)  # does not wait
+    with Behind(when_allowed) as behind:
+        for number in range(AHEAD):
+            behind.put(number)  # does not wait
         assert started.wait(60)
-        assert calls == []
+        assert disk.numbers == []
         go.set()
         behind.put(AHEAD)
-        assert calls[0] == 0
+        assert disk.numbers[0] == 0
         behind.drain()
-        assert calls == list(range(AHEAD + 1))
-
-
-def _fails_at(limit: int, calls: list[int]) -> Behind[[int]]:
-    def write(k: int) -> None:
-        if k == limit:
-            raise OSError("disk full")
-        calls.append(k)
-
-    return Behind(write)
+        assert disk.numbers == list(range(AHEAD + 1))
 
 
 def test_a_failure_reaches_the_caller_and_nothing_follows_it() -> None:
-    calls: list[int] = []
-    with pytest.raises(OSError, match="disk full"), _fails_at(2, calls) as behind:
-        for k in range(100):
-            behind.put(k)
-    assert calls == [0, 1]
+    disk = Disk(full_at=2)
+    with pytest.raises(OSError, match="disk full"):
+        put_all(disk, 100)
+    assert disk.numbers == [0, 1]
 
 
-@pytest.mark.parametrize("stop", [None, KeyboardInterrupt])
-def test_a_failure_of_the_last_call_is_not_lost(stop: type[BaseException] | None) -> None:
-    calls: list[int] = []
-    with pytest.raises(OSError, match="disk full"), _fails_at(1, calls) as behind:
-        behind.put(0)
-        behind.put(1)
-        if stop is not None:
-            raise stop
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt()])
+def test_a_failure_of_the_last_call_is_not_lost(end: BaseException | None) -> None:
+    with pytest.raises(OSError, match="disk full"):
+        put_all(Disk(full_at=1), 2, end)
 
 
-def test_another_error_comes_first_and_what_was_put_is_written() -> None:
-    calls: list[int] = []
-    with pytest.raises(ValueError, match="network"), _fails_at(-1, calls) as behind:
-        behind.put(0)
-        behind.put(1)
-        raise ValueError("network")
-    assert calls == [0, 1]
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), ValueError("network")])
+def test_what_was_put_is_written_when_the_run_ends_early(end: BaseException) -> None:
+    disk = Disk()
+    with pytest.raises(type(end)):
+        put_all(disk, 2, end)
+    assert disk.numbers == [0, 1]
+
+
+def test_the_first_cause_is_the_one_reported() -> None:
+    with pytest.raises(ValueError, match="network"):
+        put_all(Disk(full_at=1), 2, ValueError("network"))
