@@ -101,8 +101,7 @@ class SyntheticClip(Sequence):
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(index, frame, labels) of all frames in order; see `frame`."""
         for index in range(self.frame_count):
-            frame, labels = self._scene.frame(index)
-            yield index, frame, labels
+            yield index, *self.frame(index)
 
     def labels(self, index: int) -> np.ndarray:
         """The labels of `frame`, without the cost of painting the frame."""
