@@ -27,7 +27,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--prune", type=int, default=2, help="memories that pruning leaves out (%(default)s)"
     )
-    group.add_argument("--compile", action="store_true", help="compile the image encoder")
+    group.add_argument(
+        "--compile", action="store_true", help="compile the network's parts with torch"
+    )
 
 
 def load_chosen_model(args: argparse.Namespace) -> SurgSAM2Model:

@@ -114,8 +114,8 @@ def load_model(
         dtype: `auto` (bfloat16 autocast on CUDA, float32 elsewhere), `float32`,
             `bfloat16`, `float16`.
         pruning: Efficient Frame Pruning, or the name of its form; None is `off`.
-        compile: compile the image encoder with `torch.compile`; the first frame then
-            takes minutes.
+        compile: compile the network's parts with `torch.compile`; the first frames then take
+            minutes.
 
     Raises:
         InputError: unknown model, configuration, dtype or pruning form.
@@ -149,7 +149,7 @@ def load_model(
         logger.warning(UNTRAINED)
     network = network.to(target).eval().requires_grad_(False)
     if compile:
-        network.image_encoder.compile(dynamic=False)
+        network.compile_parts()
     return SurgSAM2Model(
         config_name, network, resolved, target, number_format, pruning, checkpoint=path
     )

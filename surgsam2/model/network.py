@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
@@ -78,12 +79,31 @@ class MemoryBatch:
 class SurgSAM2Network(SAM2Base):
     """SAM 2 for streamed, multi-object inference. Built by `surgsam2.load_model`."""
 
+    _compiled = False
+
+    def compile_parts(self) -> None:
+        """Have `torch.compile` make kernels for the parts that take the time, when they first run.
+
+        What changes while objects come and go (their number, that of their memories and of
+        their pointers) is symbolic, so the number of compilations is bounded. The parts then
+        run themselves, not `surgsam2.model.fast`.
+        """
+        self._compiled = True
+        side = self.image_size // self.backbone_stride
+        for module in self.memory_attention.modules():
+            if isinstance(module, RoPEAttention):  # else the first run would be compiled twice
+                table = module.compute_cis(end_x=side, end_y=side)
+                module.freqs_cis = table.to(module.freqs_cis.device)
+        self.image_encoder.compile(dynamic=False)
+        for part in (self.memory_attention, self.memory_encoder, self.sam_mask_decoder):
+            part.compile(dynamic=True)
+
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:
         """(1, 3, S, S) float32 normalised image to features."""
         encoder = self.image_encoder
         if (
             len(images) == 1
-            and fast.usable(images)
+            and self._fast(images)
             and fast_image.supports(encoder, self.image_size)
         ):
             maps = fast_image.encode(encoder, self.sam_mask_decoder, images)
@@ -196,7 +216,7 @@ class SurgSAM2Network(SAM2Base):
             positions.append(encoded.repeat_interleave(split, dim=1).transpose(0, 1))
             pointer_tokens = pointers.shape[0]
         memories, encodings = torch.cat(tokens), torch.cat(positions)
-        if _one_frame(features) and fast_attention.supports(self.memory_attention):
+        if self._one_frame(features) and fast_attention.supports(self.memory_attention):
             conditioned = fast_attention.attend(
                 self.memory_attention,
                 features.tokens[:, 0],
@@ -226,7 +246,7 @@ class SurgSAM2Network(SAM2Base):
         high_res = decoded.high_res
         if prompted:  # SAM 2 encodes what the user saw: the low-resolution mask, enlarged
             high_res = F.interpolate(decoded.low_res, size=high_res.shape[-2:], mode="bilinear")
-        if _one_frame(features) and fast_memory.supports(self.memory_encoder):
+        if self._one_frame(features) and fast_memory.supports(self.memory_encoder):
             maps = fast_memory.encode(
                 self.memory_encoder,
                 features.tokens[:, 0],
@@ -259,7 +279,7 @@ class SurgSAM2Network(SAM2Base):
         multimask: bool,
         **prompts: Any,
     ) -> Decoded:
-        with FastLinear() if fast.usable(conditioned) else nullcontext():
+        with FastLinear() if self._fast(conditioned) else nullcontext():
             heads = self._forward_sam_heads(
                 backbone_features=conditioned,
                 high_res_features=features.high_res_for(conditioned.shape[0]),
@@ -267,6 +287,13 @@ class SurgSAM2Network(SAM2Base):
                 **prompts,
             )
         return self._decoded(heads, multimask)
+
+    def _fast(self, x: torch.Tensor) -> bool:
+        return not self._compiled and fast.usable(x)
+
+    def _one_frame(self, features: ImageFeatures) -> bool:
+        """Whether the fast functions may take them; a training batch has a frame per object."""
+        return features.tokens.shape[1] == 1 and self._fast(features.tokens)
 
     @staticmethod
     def _decoded(heads: tuple[torch.Tensor, ...], multimask: bool) -> Decoded:
@@ -298,11 +325,6 @@ class SurgSAM2Network(SAM2Base):
             return ages.new_zeros(*ages.shape, self.mem_dim)
         dim = self.hidden_dim if self.proj_tpos_enc_in_obj_ptrs else self.mem_dim
         return self.obj_ptr_tpos_proj(get_1d_sine_pe(ages / max_pointer_age, dim=dim))
-
-
-def _one_frame(features: ImageFeatures) -> bool:
-    """Whether the fast functions may take them; a training batch has a frame per object."""
-    return features.tokens.shape[1] == 1 and fast.usable(features.tokens)
 
 
 def _sequence_first(maps: torch.Tensor) -> torch.Tensor:

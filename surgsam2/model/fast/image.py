@@ -23,8 +23,6 @@ def supports(encoder: ImageEncoder, size: int) -> bool:
     trunk, neck = encoder.trunk, encoder.neck
     if not isinstance(trunk, Hiera) or not isinstance(neck, FpnNeck):
         return False
-    if encoder._compiled_call_impl is not None:
-        return False  # `torch.compile` was asked for
     side, even = size // 4, True
     for block in trunk.blocks:
         if block.q_stride:
