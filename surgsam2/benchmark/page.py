@@ -105,7 +105,7 @@ def _stages(record: Record, plots: str) -> str:
         + _table(["case", "subject", *(f"{stage} ms" for stage in STAGES)], rows)
         + f"\n\n![Stages of a frame]({plots}/stages.svg)\n\n"
         "Each stage by itself, one after another, in a run of its own; CPU time, on a GPU wall "
-        "time. In the job decoding overlaps with the network."
+        "time. In the job decoding, preprocessing and writing overlap with the network."
     )
 
 

@@ -12,6 +12,7 @@ from surgsam2.evaluation.datasets import Truth
 from surgsam2.evaluation.estimates import OracleGap
 from surgsam2.evaluation.memory import gpu_peak_mb, reset_gpu_peak
 from surgsam2.evaluation.names import model_names, path_names
+from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.prompting import PromptSetting, prompts_for
 from surgsam2.evaluation.record import run_record
 from surgsam2.evaluation.scoring import Progress, score_results
@@ -103,10 +104,12 @@ def run_model(
     from surgsam2.tracking.segment import segment_video
 
     watch, pictures, oracle = Stopwatch(), WorstPictures(), OracleGap()
+    problems = Problems()
     scored = []
     reset_gpu_peak(model)
     for each in scans:
         prompts = prompts_for(each, setting, seed)
+        _leave_out_vanishing(model, each, prompts, problems)
         assert each.sequence.open is not None
         with each.sequence.open() as video:
             if setting != "mask":
@@ -114,7 +117,9 @@ def run_model(
             scored.append(
                 score_results(
                     each,
-                    watch.sequence(segment_video(model, video, prompts, non_overlap=True)),
+                    watch.sequence(segment_video(model, video, prompts, non_overlap=True))
+                    if prompts
+                    else (),
                     label=f"{title}, {setting}, {each.sequence.name}",
                     look=partial(pictures.offer, each, video),
                     progress=progress,
@@ -134,8 +139,23 @@ def run_model(
         speed=watch.record(gpu_peak_mb(model)),
         oracle=oracle.result() if oracle.chosen else None,
         worst=pictures.records(scored),
-        problems=[],
+        problems=problems.as_list(),
     )
+
+
+def _leave_out_vanishing(
+    model: SurgSAM2Model, each: Scan, prompts: PromptSet, problems: Problems
+) -> None:
+    """Objects whose mask on their first frame is too small for the network's input."""
+    for prompted in prompts.objects:
+        prompt = prompted.prompts[0]
+        if prompt.mask is not None and not model.resize_mask(prompt.mask).any():
+            prompts.remove(prompted.id)
+            size = model.image_size
+            message = f"the mask of object {prompted.id} vanishes in the {size}x{size} input"
+            problems.add(
+                "prompt-vanishes", each.sequence.name, message, each.sequence.frames[prompt.frame]
+            )
 
 
 def _choose_among_masks(

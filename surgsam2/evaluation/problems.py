@@ -10,6 +10,7 @@ COUNTED = {
     "missing-sequence": "counted as empty masks on every frame",
     "unexpected-frame": "not counted: the truth has no frame of this name",
     "unexpected-sequence": "not counted: the truth has no sequence of this name",
+    "prompt-vanishes": "counted as empty masks of this object",
     "extra-object": "not counted in J, F and Dice; counted in ISI IoU and mean class IoU as a "
     "class that the truth does not have",
     "size-mismatch": "counted as a missing frame",

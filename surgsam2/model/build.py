@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -84,6 +85,18 @@ class SurgSAM2Model:
         pixels = torch.from_numpy(square).to(self.device).permute(2, 0, 1)
         mean, std = self._normalisation
         return ((pixels.float() / 255.0 - mean) / std)[None]
+
+    def resize_mask(self, mask: np.ndarray) -> torch.Tensor:
+        """(H, W) bool to the network's (1, 1, S, S) float32 of 0 and 1, on the model's device.
+
+        A mask of a few pixels may vanish.
+        """
+        size = (self.image_size, self.image_size)
+        square = torch.tensor(mask, dtype=torch.float32, device=self.device)[None, None]
+        if mask.shape == size:
+            return square
+        square = F.interpolate(square, size=size, mode="bilinear", antialias=True)
+        return (square >= 0.5).float()
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which the network is called."""

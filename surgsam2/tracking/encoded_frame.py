@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
@@ -62,7 +61,7 @@ class EncodedFrame:
                 points = np.concatenate([prompt.box.reshape(2, 2), points])
                 labels = np.concatenate([[2, 3], labels])
             return self.decode_points(points, labels)
-        mask = self.square_mask(prompt.mask)
+        mask = self._model.resize_mask(prompt.mask)
         if not mask.any():
             size = self._model.image_size
             raise PromptError(
@@ -85,12 +84,3 @@ class EncodedFrame:
             torch.tensor(labels, dtype=torch.int32)[None].to(device),
             previous,
         )
-
-    def square_mask(self, mask: np.ndarray) -> torch.Tensor:
-        """An (H, W) bool mask in the network's square input: (1, 1, S, S) float32 of 0 and 1."""
-        size = (self._model.image_size, self._model.image_size)
-        square = torch.tensor(mask, dtype=torch.float32, device=self._model.device)[None, None]
-        if mask.shape == size:
-            return square
-        square = F.interpolate(square, size=size, mode="bilinear", antialias=True)
-        return (square >= 0.5).float()

@@ -81,7 +81,7 @@ class StillFrame:
         began = time.perf_counter()
         clicks, labels = self._checked(object_id, mask, points)
         side = self.model.image_size // 4
-        square = self._encoded.square_mask(mask) * (2 * CONFIDENCE) - CONFIDENCE
+        square = self.model.resize_mask(mask) * (2 * CONFIDENCE) - CONFIDENCE
         previous = F.interpolate(square, size=(side, side), mode="bilinear", antialias=True)
         with self.model.autocast():
             decoded = self._encoded.decode_points(clicks, labels, previous)

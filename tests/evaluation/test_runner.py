@@ -263,3 +263,25 @@ def test_prompts_are_on_the_first_frame_of_each_object(a_vos_dataset):
 def test_evaluation_imports_without_torch():
     code = "import sys, surgsam2.evaluation, surgsam2.evaluation.runner, surgsam2.evaluation.report"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_mask_that_the_network_cannot_see(alone: bool, tmp_path: Path, a_spec: ModelSpec) -> None:
+    """It cannot be prompted with: counted as missed, named, and the others are tracked."""
+    root = tmp_path / "dataset"
+    for index in range(3):
+        labels = moving_labels(index, (512, 512)) * (not alone)
+        labels[300, 300] = 3
+        save_indexed(labels, root / "Annotations" / "clip" / f"{index:05d}.png")
+        save_indexed(np.stack([labels * 50] * 3, -1), root / "JPEGImages/clip" / f"{index:05d}.png")
+    results = evaluate(root, models=[a_spec], prompts=["mask", "1pt"], baselines=[])
+    masks, click = results["runs"]
+    (problem,) = [p for p in masks["problems"] if p["kind"] == "prompt-vanishes"]
+    assert problem["frames"] == ["00000"]
+    assert "mask of object 3 vanishes in the 128x128 input" in problem["message"]
+    assert all(p["kind"] != "prompt-vanishes" for p in click["problems"])
+    objects = {item["id"]: item for item in masks["sequences"][0]["objects"]}
+    assert objects[3]["J"] == [0, 0, 0]
+    assert (1 in objects) is not alone
+    if not alone:
+        assert objects[1]["J"][0] > 0.6
