@@ -175,10 +175,9 @@ def _waiting(record: Record) -> str:
     ]
     if record["lengths"]:
         rows = [
-            [each["config"], str(each["frames"]), _megabytes(each), f"{each['fps']:.1f}"]
-            for each in record["lengths"]
+            [each["config"], str(each["frames"]), _megabytes(each)] for each in record["lengths"]
         ]
-        parts.append(_table(["config", "frames", "peak MB", "FPS"], rows))
+        parts.append(_table(["config", "frames", "peak MB"], rows))
     return "\n\n".join(parts)
 
 
