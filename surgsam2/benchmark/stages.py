@@ -44,7 +44,8 @@ def _ours(
     clock: StageClock, model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path
 ) -> int:
     network = model.network
-    clock.watch(model, "preprocess", "preprocessing")
+    clock.watch(model, "resize", "preprocessing")
+    clock.watch(model, "normalise", "preprocessing")
     clock.watch(network, "encode_image", "encoder")
     clock.watch(network, "attend", "memory attention")
     clock.watch(network, "decode_tracked", "decoder")

@@ -32,11 +32,13 @@ def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none"
 ) -> Tensor:
     """(..., K) by (N, K) to (..., N); `activation` is none, relu or gelu."""
+    # on AVX2 oneDNN's gelu takes a third of the product's time, PyTorch's a tenth
+    apart = activation == "gelu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
     # oneDNN takes contiguous matrices; of others it makes very slow work
     product: Tensor = torch.ops.mkldnn._linear_pointwise(
-        x.contiguous(), weight.contiguous(), bias, activation, [], "none"
+        x.contiguous(), weight.contiguous(), bias, "none" if apart else activation, [], "none"
     )
-    return product
+    return torch.ops.aten.gelu_(product) if apart else product
 
 
 def through(layer: nn.Linear, x: Tensor, activation: str = "none") -> Tensor:
