@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -60,10 +61,10 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, index: int, error: BaseException) -
     """Make the tracker raise `error` when it comes to frame `index`."""
     advance = Tracker.advance
 
-    def until_then(self: Tracker, *arguments: object) -> object:
+    def until_then(self: Tracker, *arguments: Any, **named: Any) -> object:
         if self.frame_index == index:
             raise error
-        return advance(self, *arguments)
+        return advance(self, *arguments, **named)
 
     monkeypatch.setattr(Tracker, "advance", until_then)
 

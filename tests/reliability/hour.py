@@ -90,7 +90,7 @@ def number_in(path: Path) -> int:
     return sum(int(bit) << place for place, bit in enumerate(bits))
 
 
-def marked_blocks(tracker: Tracker, frame: np.ndarray) -> dict[int, MaskOutput]:
+def marked_blocks(tracker: Tracker, frame: np.ndarray, square: np.ndarray) -> dict[int, MaskOutput]:
     """In place of the network: what is bright is the object."""
     tracker.frame_index += 1
     logits = torch.from_numpy(frame[None, None, :, :, 0].astype(np.float32) - 120)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,10 +198,10 @@ def test_the_command_resumes_and_logs(
     arguments += ["--checkpoint-every", "3"]
     advance = Tracker.advance
 
-    def interrupted(self: Tracker, *given: object) -> object:
+    def interrupted(self: Tracker, *given: Any, **named: Any) -> object:
         if self.frame_index == 7:
             raise KeyboardInterrupt
-        return advance(self, *given)
+        return advance(self, *given, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(Tracker, "advance", interrupted)
