@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -39,8 +38,8 @@ def logging_to_stderr(level: str, form: str = "text") -> Iterator[None]:
         yield
     finally:
         handler.removeFilter(repeats)
-        for (name, number, text), count in repeats.left_out.items():
-            logging.getLogger(name).log(number, "%d more like this: %s", count, text)
+        for (name, number, _), (count, last) in repeats.left_out.items():
+            logging.getLogger(name).log(number, "%d more like this, the last: %s", count, last)
         root.removeHandler(handler)
         root.setLevel(before[0])
         ours.setLevel(before[1])
@@ -57,7 +56,8 @@ class _Repeats(logging.Filter):
         super().__init__()
         self._seen: set[tuple[str, int, str]] = set()
         self._lock = threading.Lock()
-        self.left_out: Counter[tuple[str, int, str]] = Counter()
+        self.left_out: dict[tuple[str, int, str], tuple[int, str]] = {}
+        """How many of a kind were not shown, and the last of them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
@@ -65,7 +65,8 @@ class _Repeats(logging.Filter):
         kind = (record.name, record.levelno, str(record.msg))
         with self._lock:
             if kind in self._seen:
-                self.left_out[kind] += 1
+                count, _ = self.left_out.get(kind, (0, ""))
+                self.left_out[kind] = count + 1, record.getMessage()
                 return False
             self._seen.add(kind)
         return True

@@ -103,7 +103,7 @@ class SurgSAM2Network(SAM2Base):
         encoder = self.image_encoder
         if (
             len(images) == 1
-            and self._fast(images)
+            and self.runs_fast(images)
             and fast_image.supports(encoder, self.image_size)
         ):
             maps = fast_image.encode(encoder, self.sam_mask_decoder, images)
@@ -279,7 +279,7 @@ class SurgSAM2Network(SAM2Base):
         multimask: bool,
         **prompts: Any,
     ) -> Decoded:
-        with FastLinear() if self._fast(conditioned) else nullcontext():
+        with FastLinear() if self.runs_fast(conditioned) else nullcontext():
             heads = self._forward_sam_heads(
                 backbone_features=conditioned,
                 high_res_features=features.high_res_for(conditioned.shape[0]),
@@ -288,12 +288,13 @@ class SurgSAM2Network(SAM2Base):
             )
         return self._decoded(heads, multimask)
 
-    def _fast(self, x: torch.Tensor) -> bool:
+    def runs_fast(self, x: torch.Tensor) -> bool:
+        """Whether `surgsam2.model.fast` stands in for the modules, for tensors like this one."""
         return not self._compiled and fast.usable(x)
 
     def _one_frame(self, features: ImageFeatures) -> bool:
         """Whether the fast functions may take them; a training batch has a frame per object."""
-        return features.tokens.shape[1] == 1 and self._fast(features.tokens)
+        return features.tokens.shape[1] == 1 and self.runs_fast(features.tokens)
 
     @staticmethod
     def _decoded(heads: tuple[torch.Tensor, ...], multimask: bool) -> Decoded:

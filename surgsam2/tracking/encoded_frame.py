@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 import torch
 
@@ -20,7 +18,6 @@ class EncodedFrame:
         model: from `load_model`.
         frame: (H, W, 3) uint8 RGB.
         width, height: what the frame's size must be, in pixels.
-        square: the frame as `SurgSAM2Model.resize` gives it, where that was done before.
 
     Raises:
         InputError: the frame has another size or type.
@@ -32,19 +29,34 @@ class EncodedFrame:
         frame: np.ndarray,
         width: int,
         height: int,
-        square: np.ndarray | None = None,
     ) -> None:
         wanted = (height, width, 3)
         if frame.shape != wanted or frame.dtype != np.uint8:
             raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
         self._model = model
         self._frame = frame
-        self._square = square
+        # no cached_property: before Python 3.12 its lock lets one frame be encoded at a time
+        self._square: np.ndarray | None = None
+        self._features: ImageFeatures | None = None
 
-    @cached_property
+    def resize(self) -> None:
+        """Make the network's input, so that only the network is left to be run."""
+        if self._square is None:
+            self._square = self._model.resize(self._frame)
+
+    def encode(self) -> ImageFeatures:
+        """The image encoder's output."""
+        if self._features is None:
+            self.resize()
+            assert self._square is not None
+            square = self._model.normalise(self._square)
+            self._features = self._model.network.encode_image(square)
+        return self._features
+
+    @property
     def features(self) -> ImageFeatures:
-        square = self._model.resize(self._frame) if self._square is None else self._square
-        return self._model.network.encode_image(self._model.normalise(square))
+        """As `encode`."""
+        return self.encode()
 
     def decode(self, prompt: Prompt, place: str) -> Decoded:
         """The mask of a prompt, without memory.

@@ -15,22 +15,20 @@ import torch
 
 from surgsam2.errors import VideoError
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.crew import Crew
 from surgsam2.prompts import PromptSet
 from surgsam2.results import FrameResult
 from surgsam2.spool import Spool
+from surgsam2.tracking.ahead import read_ahead
+from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.plan import TrackingPlan
 from surgsam2.tracking.postprocess import MaskOptions, make_result
 from surgsam2.tracking.state import detached, restore_tracker, tracker_state
 from surgsam2.tracking.tracker import Tracker
 from surgsam2.video import Video
-from surgsam2.video.prefetch import Cancelled, Prefetcher
 
 logger = logging.getLogger(__name__)
-
-Frames = Generator[tuple[int, np.ndarray, np.ndarray]]
-_AHEAD = 2
-"""Frames that are resized ahead of the network."""
 
 
 class TrackingRun:
@@ -91,13 +89,16 @@ class TrackingRun:
         if self._tracker is None:
             self._tracker = self._new_tracker(plan.stop - 1 if self._reverse else plan.start)
             self._condition(self._tracker)
-        at = self._tracker.frame_index
+        tracker = self._tracker
+        at = tracker.frame_index
         first, last = (plan.start, at + 1) if self._reverse else (at, plan.stop)
-        with closing(self._frames(first, last, self._reverse)) as frames:
-            for index, frame, square in frames:
+        crew = Crew(self._model)
+        with crew, closing(self._ahead(crew, first, last, tracker.needs_features)) as frames:
+            for index, frame, work in frames:
                 began = time.perf_counter()
                 earlier = _restore(self._earlier, index, self._model.device)
-                outputs = earlier | self._advance(self._tracker, index, frame, square)
+                with crew.tracking():
+                    outputs = earlier | self._advance(tracker, index, work)
                 ordered = {obj.id: outputs[obj.id] for obj in self._prompts if obj.id in outputs}
                 result = make_result(index, ordered, size, self._options)
                 yield frame, replace(result, milliseconds=(time.perf_counter() - began) * 1000)
@@ -119,29 +120,26 @@ class TrackingRun:
             if obj.id not in tracker.object_ids
         }
         last = tracker.frame_index + 1
-        with closing(self._frames(plan.start, last, reverse=True)) as frames:
-            for index, frame, square in frames:
+        latest = max(obj.prompts[0].frame for obj in self._prompts)
+        crew = Crew(self._model)
+        with crew, closing(self._ahead(crew, plan.start, last, latest.__gt__)) as frames:
+            for index, _, work in frames:
                 if due := [i for i, first in waiting.items() if first > index]:
                     self._condition(tracker, due)
                     waiting = {i: first for i, first in waiting.items() if i not in due}
-                outputs = self._advance(tracker, index, frame, square)
+                with crew.tracking():
+                    outputs = self._advance(tracker, index, work)
                 if outputs:
                     _store(self._earlier, index, outputs)
                 on_step()
 
-    def _frames(self, first: int, last: int, reverse: bool) -> Frames:
-        """Index, frame and the network's square of it, made in a thread beside the network."""
-
-        def produce(cancelled: Cancelled) -> Frames:
-            with closing(self._video.frames(first, last, reverse=reverse)) as frames:
-                for index, frame in frames:
-                    if cancelled():
-                        return
-                    yield index, frame, self._model.resize(frame)
-
-        with closing(Prefetcher(produce, _AHEAD)) as ahead:
-            while (item := ahead.get()) is not None:
-                yield item
+    def _ahead(
+        self, crew: Crew, first: int, last: int, needed: Callable[[int], bool]
+    ) -> Generator[tuple[int, np.ndarray, EncodedFrame]]:
+        reverse = self._reverse or self._first_pass
+        return read_ahead(
+            self._model, self._video, first, last, reverse=reverse, crew=crew, needed=needed
+        )
 
     def _new_tracker(self, first_frame: int) -> Tracker:
         return Tracker(
@@ -167,14 +165,12 @@ class TrackingRun:
                 ) from error
             tracker.condition(frame, index, self._prompts, only)
 
-    def _advance(
-        self, tracker: Tracker, index: int, frame: np.ndarray, square: np.ndarray
-    ) -> dict[int, MaskOutput]:
+    def _advance(self, tracker: Tracker, index: int, work: EncodedFrame) -> dict[int, MaskOutput]:
         """One step. Out of memory is met once per frame: free what can be freed, try again."""
         tracker.frame_index = index  # the end of a damaged video may be missing
         before = tracker_state(tracker)
         try:
-            return tracker.advance(frame, square=square)
+            return tracker.advance(work)
         except (torch.OutOfMemoryError, MemoryError) as error:
             reason = str(error) or type(error).__name__
         # outside the except block: the error's traceback held the step's tensors
@@ -183,7 +179,7 @@ class TrackingRun:
         gc.collect()
         if tracker.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        return tracker.advance(frame, square=square)
+        return tracker.advance(work)
 
 
 def _store(spool: Spool, index: int, outputs: dict[int, MaskOutput]) -> None:

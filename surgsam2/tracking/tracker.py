@@ -124,24 +124,31 @@ class Tracker:
         """
         start = time.perf_counter()
         index = self.frame_index
-        outputs = self.advance(frame, prompts)
+        outputs = self.advance(self.encoded(frame), prompts)
         result = make_result(index, outputs, (self.width, self.height), self.options)
         return replace(result, milliseconds=(time.perf_counter() - start) * 1000)
 
+    def encoded(self, frame: np.ndarray) -> EncodedFrame:
+        """A frame of the video for `advance`: (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: the frame has another size or type.
+        """
+        return EncodedFrame(self.model, frame, self.width, self.height)
+
+    def needs_features(self, index: int) -> bool:
+        """Whether a frame without prompts is looked at: an object is to be tracked there."""
+        return any(
+            bank.has_begun(index) and index not in bank.conditioning
+            for bank in self._banks.values()
+        )
+
     @torch.no_grad()
     def advance(
-        self,
-        frame: np.ndarray,
-        prompts: PromptSet | None = None,
-        square: np.ndarray | None = None,
+        self, work: EncodedFrame, prompts: PromptSet | None = None
     ) -> dict[int, MaskOutput]:
-        """As `step`, but the network's own output per object, not enlarged to the video.
-
-        Args:
-            square: the frame as `SurgSAM2Model.resize` gives it, where that was done before.
-        """
+        """As `step`, but the network's own output per object, not enlarged to the video."""
         index = self.frame_index
-        work = EncodedFrame(self.model, frame, self.width, self.height, square)
         given = self._prompts_for(index, prompts)
         with self.model.autocast():
             for object_id, prompt in given.items():
@@ -171,7 +178,7 @@ class Tracker:
             InputError: the frame has another size or type.
             PromptError: a prompt does not fit the frame.
         """
-        work = EncodedFrame(self.model, frame, self.width, self.height)
+        work = self.encoded(frame)
         given = prompts.on_frame(frame_index)
         if only is not None:
             given = {i: prompt for i, prompt in given.items() if i in only}

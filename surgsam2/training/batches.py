@@ -140,7 +140,8 @@ class ClipBatches(TorchDataset[ClipBatch]):
     def _note(self, name: str, error: DatasetError) -> None:
         if name not in self.unusable:
             self.unusable.add(name)
-            logger.warning("skipped (%d so far): %s", len(self.unusable), error)
+            names = ", ".join(sorted(self.unusable))
+            logger.warning("%s; %d skipped so far: %s", error, len(self.unusable), names)
 
 
 def batches_from(dataset: ClipBatches, first: int, last: int, workers: int) -> Iterator[ClipBatch]:

@@ -167,7 +167,7 @@ def test_repeated_warnings_are_counted(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err.splitlines() == [
         "surgsam2: WARNING: frame 0 is damaged",
         "surgsam2: WARNING: another thing",
-        "surgsam2: WARNING: 9999 more like this: frame %d is damaged",
+        "surgsam2: WARNING: 9999 more like this, the last: frame 9999 is damaged",
     ]
 
 

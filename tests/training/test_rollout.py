@@ -59,7 +59,7 @@ def test_equals_the_tracker(
             prompts.add(object_id=k + 1, frame=0, points=[[x, y, 1]])
         tracker = surgsam2.Tracker(model, SIZE, SIZE, frame_count=3)
         for t in range(3):
-            outputs = tracker.advance(some_clips[clip].read_frame(t), prompts)
+            outputs = tracker.advance(tracker.encoded(some_clips[clip].read_frame(t)), prompts)
             for k in range(count):
                 step = steps[t]
                 best = step.ious[row + k].argmax()

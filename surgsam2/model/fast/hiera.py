@@ -13,6 +13,8 @@ from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.products import attention, through
 from surgsam2.model.fast.windows import Group, Windows, back, change, order
 
+_TOKENS_AT_A_TIME = 2048
+
 
 def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
     """What ``trunk(images)`` gives, channels last.
@@ -38,12 +40,28 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
         if block.window_size not in (0, windows.size):
             wanted = Windows(windows.height, windows.width, block.window_size)
             tokens, windows = tokens[change(windows, wanted)], wanted
-        tokens = _block(block, tokens, windows)
+        parts, strip = _strips(tokens, windows) if block.window_size else ((tokens,), windows)
+        tokens = torch.cat([_block(block, part, strip) for part in parts])
         if block.q_stride:
             windows = windows.halved()
         if index in trunk.stage_ends:
             maps.append(tokens[back(windows)].unflatten(0, (windows.height, windows.width)))
     return maps
+
+
+def _strips(tokens: Tensor, windows: Windows) -> tuple[tuple[Tensor, ...], Windows]:
+    """Tokens in parts that nothing connects, each the windows of a strip.
+
+    The widest layer of a part stays in the processor's cache; that of a whole map of the first
+    stage has 38 MB, most of them written to memory that the system has to provide first.
+    """
+    count = windows.height * windows.width // windows.size**2
+    across = max(_TOKENS_AT_A_TIME // windows.size**2, 1)
+    if len(windows.groups()) > 1 or count % across or count == across:
+        return (tokens,), windows
+    return tokens.split(across * windows.size**2), Windows(
+        windows.size, across * windows.size, windows.size
+    )
 
 
 def _block(block: MultiScaleBlock, tokens: Tensor, windows: Windows) -> Tensor:

@@ -14,6 +14,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
 from surgsam2.model.fast.constants import remembered
+from surgsam2.model.fast.lanes import each
 from surgsam2.model.fast.products import attention, linear, through
 
 
@@ -59,16 +60,18 @@ def attend(
     first, *others = module.layers
     tokens = _self_attention(first, tokens)
     query = _query(first, tokens)
-    objects = []
-    for key, memory in zip(keys, memories, strict=True):
+
+    def conditioned(memory_and_key: tuple[Tensor, Tensor]) -> Tensor:
+        memory, key = memory_and_key
         x = tokens + _cross_attention(first, query, key, memory, pointer_tokens)
         x = _feed_forward(first, x)
         for layer in others:
             x = _self_attention(layer, x)
             x = x + _cross_attention(layer, _query(layer, x), key, memory, pointer_tokens)
             x = _feed_forward(layer, x)
-        objects.append(module.norm(x))
-    return torch.stack(objects)
+        return module.norm(x)
+
+    return torch.stack(each(conditioned, list(zip(memories, keys, strict=True))))
 
 
 def _self_attention(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:

@@ -1,0 +1,93 @@
+"""Threads that keep all cores busy while recorded video is tracked on the CPU.
+
+With all of PyTorch's threads in one operation after the other, they wait for each other at the
+end of each. In recorded video the next frames are known, so that the image encoder can
+run on them beside the tracker, and every thread has work of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+from types import TracebackType
+
+import torch
+
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.fast.lanes import lanes
+
+ENCODERS = 2
+"""Frames that are encoded at a time."""
+
+
+class Crew:
+    """Threads beside the tracker; none where they would not help.
+
+    That is on a GPU, with one core, and where the network's modules run themselves
+    (lower precision, compiled): there `ahead` does nothing and `tracking` changes nothing.
+    """
+
+    def __init__(self, model: SurgSAM2Model) -> None:
+        self._model = model
+        self._threads = torch.get_num_threads()
+        self._encoders: ThreadPoolExecutor | None = None
+        with torch.no_grad(), model.autocast():
+            runs_fast = model.network.runs_fast(torch.empty(0, device=model.device))
+        if self._threads > 1 and runs_fast:
+            self._share = max(self._threads // ENCODERS, 1)
+            self._encoders = _pool("surgsam2-encode", ENCODERS, self._share)
+            self._lanes = _pool("surgsam2-object", self._threads, 1)
+
+    def ahead(self, work: Callable[[], object]) -> Future[None] | None:
+        """Have something of the network run beside the tracker."""
+        return None if self._encoders is None else self._encoders.submit(self._run, work)
+
+    @contextmanager
+    def tracking(self) -> Iterator[None]:
+        """Inside, this thread leaves cores to the others."""
+        if self._encoders is None:
+            yield
+            return
+        torch.set_num_threads(self._share)
+        try:
+            with lanes(self._lanes, self._threads):
+                yield
+        finally:
+            torch.set_num_threads(self._threads)
+
+    def _run(self, work: Callable[[], object]) -> None:
+        with torch.no_grad(), self._model.autocast():
+            work()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._encoders is not None:
+            self._encoders.shutdown(cancel_futures=True)
+            self._lanes.shutdown(cancel_futures=True)
+
+
+def _pool(name: str, workers: int, threads: int) -> ThreadPoolExecutor:
+    """Workers that give each operation `threads` of PyTorch's threads."""
+    total = torch.get_num_threads()
+    started = Barrier(workers + 1)
+
+    def start() -> None:
+        torch.get_num_threads()  # a thread's first call takes over the number set last
+        torch.set_num_threads(threads)
+        started.wait()
+
+    pool = ThreadPoolExecutor(workers, name, start)
+    for _ in range(workers):
+        pool.submit(lambda: None)
+    started.wait()
+    torch.set_num_threads(total)  # the number set last is what threads of others begin with
+    return pool
