@@ -28,6 +28,8 @@ STAGES = (
 
 WARM_UP = 7
 """Frames at the start that do not count: from the next one on, the bank of 7 memories is full."""
+COOL_DOWN = 2
+"""Frames at the end that do not count: while they are tracked none is left to encode ahead."""
 MAX_OBJECTS = 16
 
 
@@ -57,9 +59,10 @@ class Case:
     def __post_init__(self) -> None:
         if not 1 <= self.objects <= MAX_OBJECTS:
             raise InputError(f"objects must be 1 to {MAX_OBJECTS}, got {self.objects}")
-        if self.frames <= WARM_UP:
+        if self.frames <= WARM_UP + COOL_DOWN:
             raise InputError(
-                f"frames must be more than {WARM_UP}, which are the warm-up; got {self.frames}"
+                f"frames must be more than {WARM_UP + COOL_DOWN}: the first {WARM_UP} and the last "
+                f"{COOL_DOWN} do not count; got {self.frames}"
             )
         if self.threads < 0:
             raise InputError(f"threads must be 0 (PyTorch's choice) or more, got {self.threads}")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from surgsam2.benchmark.arithmetic import matmul_rates
-from surgsam2.benchmark.case import WARM_UP, Case
+from surgsam2.benchmark.case import COOL_DOWN, WARM_UP, Case
 from surgsam2.benchmark.clip import make_prompts
 from surgsam2.benchmark.stages import stage_times
 from surgsam2.benchmark.subjects import RUNS
@@ -54,7 +54,7 @@ def measure(case: Case, folder: Path, *, stages: bool) -> dict[str, Any]:
         memory = ProcessPeak()
         reset_gpu_peak(model)
         clock = RUNS[case.subject](model, video, prompts, folder)
-        wall, cpu = clock.milliseconds(WARM_UP)
+        wall, cpu = clock.milliseconds(WARM_UP, COOL_DOWN)
         return {
             "wall_ms": wall,
             "cpu_ms": cpu,

@@ -34,11 +34,11 @@ class FrameClock:
         self._wall[index] += wall
         self._cpu[index] += cpu
 
-    def milliseconds(self, skip: int) -> tuple[list[float], list[float]]:
-        """(wall, CPU) milliseconds of each frame in order, without the first `skip`."""
+    def milliseconds(self, first: int, last: int) -> tuple[list[float], list[float]]:
+        """(wall, CPU) milliseconds of each frame in order, without `first` and `last` of them."""
         count = max(1, len(self._wall))
         wall, cpu = (1000 * shared / count for shared in self._shared)
-        frames = sorted(self._wall)[skip:]
+        frames = sorted(self._wall)[first : len(self._wall) - last]
         return (
             [1000 * self._wall[i] + wall for i in frames],
             [1000 * self._cpu[i] + cpu for i in frames],

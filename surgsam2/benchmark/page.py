@@ -46,9 +46,14 @@ def _head(record: Record) -> str:
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['threads']} used; "
         f"device {machine['device']}, {record['dtype']}; {machine['system']}, PyTorch "
         f"{machine['torch']}. Clip: {width}x{height}, {record['frames']} frames, of which the "
-        f"first {record['warm_up_frames']} (while memories gather) do not count; "
+        f"first {record['warm_up_frames']} (while memories gather) {_end(record)}do not count; "
         f"{record['repeats']} repetitions. Weights: {record['weights']}."
     )
+
+
+def _end(record: Record) -> str:
+    last = record.get("cool_down_frames", 0)
+    return f"and the last {last} (nothing is left to encode ahead) " if last else ""
 
 
 def _end_to_end(record: Record, plots: str) -> str:
@@ -78,6 +83,7 @@ def _end_to_end(record: Record, plots: str) -> str:
         + _table(titles, rows)
         + f"\n\n![Frames per second]({plots}/speed.svg)\n\n"
         + f"`{OURS}` is `surgsam2 segment`'s own job. {baselines}. "
+        "The percentiles are of the time from one result to the next. "
         "*CPU ms* is the time of all threads together for a frame, which other work on the "
         "machine changes less than the wall time of the columns before. *Each further object* is "
         "its CPU time beside that of a frame with one object."
@@ -105,7 +111,8 @@ def _stages(record: Record, plots: str) -> str:
         + _table(["case", "subject", *(f"{stage} ms" for stage in STAGES)], rows)
         + f"\n\n![Stages of a frame]({plots}/stages.svg)\n\n"
         "Each stage by itself, one after another, in a run of its own; CPU time, on a GPU wall "
-        "time. In the job decoding, preprocessing and writing overlap with the network."
+        "time. In the job they overlap: the next frames are decoded and, on CPUs, encoded beside "
+        "the tracker, results are written behind it."
     )
 
 
@@ -187,9 +194,9 @@ def _method(record: Record) -> str:
         "Each measurement is a process of its own, so its peak memory is its own. The subjects of "
         "a case take turns, repetition by repetition: other work on the machine slows all of them "
         "alike, and ratios stay true where single times do not. Loading the model does not count. "
-        "`sam2` loads all frames in advance; that time is divided among the frames. FPS is that "
-        "of the median repetition; percentiles are over the frames of all repetitions. Untrained "
-        "weights are as fast as trained ones."
+        "`sam2` loads all frames in advance; that time is divided among the frames. FPS and CPU "
+        "time are those of the median repetition; percentiles are over the frames of all "
+        "repetitions. Untrained weights are as fast as trained ones."
     )
 
 

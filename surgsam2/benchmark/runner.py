@@ -20,7 +20,7 @@ import torch
 from hydra.utils import instantiate
 
 from surgsam2.benchmark.agreement import compare_masks
-from surgsam2.benchmark.case import BASELINES, OURS, WARM_UP, Case
+from surgsam2.benchmark.case import BASELINES, COOL_DOWN, OURS, WARM_UP, Case
 from surgsam2.benchmark.clip import write_clip
 from surgsam2.benchmark.first_mask import seconds_to_first_mask
 from surgsam2.benchmark.machine import describe_machine
@@ -157,6 +157,7 @@ def run_plan(
             "size": list(plan.size),
             "frames": plan.frames,
             "warm_up_frames": WARM_UP,
+            "cool_down_frames": COOL_DOWN,
             "repeats": plan.repeats,
             "rates": _best_rates(stages),
             "runs": runs,
@@ -202,16 +203,15 @@ def _facts(case: Case) -> Record:
 
 
 def _summary(results: Sequence[Record]) -> Record:
-    """Over all frames of all repetitions; FPS is that of the median repetition."""
+    """Percentiles over all frames of all repetitions; FPS and CPU time of the median one."""
     wall = np.concatenate([result["wall_ms"] for result in results])
-    cpu = np.concatenate([result["cpu_ms"] for result in results])
     p50, p95, p99 = np.percentile(wall, (50, 95, 99))
     return {
         "fps": float(np.median([1000 / np.mean(result["wall_ms"]) for result in results])),
         "p50_ms": float(p50),
         "p95_ms": float(p95),
         "p99_ms": float(p99),
-        "cpu_ms": float(np.median(cpu)),
+        "cpu_ms": float(np.median([np.mean(result["cpu_ms"]) for result in results])),
         "peak_mb": _most(result["peak_mb"] for result in results),
         "gpu_peak_mb": _most(result["gpu_peak_mb"] for result in results),
     }

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from surgsam2.benchmark.agreement import compare_masks
+from surgsam2.benchmark import arithmetic
 from surgsam2.benchmark.arithmetic import count_flops
 from surgsam2.benchmark.clip import make_prompts, write_clip
 from surgsam2.benchmark.clocks import FrameClock, StageClock
@@ -34,8 +35,9 @@ def test_times_of_a_frame_add_up_and_loading_is_shared(monkeypatch: pytest.Monke
     clock.share()
     for index in (0, 1, 0, 1):
         clock.frame(index)
-    assert clock.milliseconds(skip=0)[0] == [4000.0, 6000.0]
-    assert clock.milliseconds(skip=1)[0] == [6000.0]
+    assert clock.milliseconds(first=0, last=0)[0] == [4000.0, 6000.0]
+    assert clock.milliseconds(first=1, last=0)[0] == [6000.0]
+    assert clock.milliseconds(first=0, last=1)[0] == [4000.0]
 
 
 def test_watched_calls_are_timed() -> None:
@@ -105,3 +107,11 @@ def test_other_frames_are_refused(tmp_path: Path) -> None:
     one = np.zeros((2, 2), np.uint8)
     with pytest.raises(OutputError, match="do not hold masks of the same frames"):
         compare_masks(labels(tmp_path / "a", one), labels(tmp_path / "b", one, one))
+
+
+def test_rates_on_a_machine_that_had_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "_SECONDS", 0.0)
+    monkeypatch.setattr(arithmetic, "_SIZE", 64)
+    rates = arithmetic.matmul_rates(torch.device("cpu"), torch.float32)
+    assert "torch.mm" in rates
+    assert all(rate > 0 for rate in rates.values())

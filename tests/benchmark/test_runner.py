@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from surgsam2.benchmark import runner
-from surgsam2.benchmark.case import STAGES, WARM_UP, Case
+from surgsam2.benchmark.case import COOL_DOWN, STAGES, WARM_UP, Case
 from surgsam2.benchmark.clip import write_clip
 from surgsam2.benchmark.page import render_page, render_plots
 from surgsam2.benchmark.runner import Plan, measure_in_process, run_plan
@@ -21,7 +21,7 @@ def test_every_case_has_its_figures(a_record: dict[str, Any]) -> None:
     runs = [(run["subject"], run["objects"]) for run in a_record["runs"]]
     assert runs == [("surgsam2", 1), ("surgsam2", 2), ("sam2", 2), ("per-object", 2)]
     for run in a_record["runs"]:
-        assert run["frames"] == 9
+        assert run["frames"] == 11
         assert run["fps"] > 0
         assert 0 < run["p50_ms"] <= run["p95_ms"] <= run["p99_ms"]
         assert run["cpu_ms"] > 0
@@ -53,7 +53,7 @@ def test_masks_are_compared(a_record: dict[str, Any]) -> None:
 
 
 def test_waiting_and_memory(a_record: dict[str, Any]) -> None:
-    assert [each["frames"] for each in a_record["lengths"]] == [8]
+    assert [each["frames"] for each in a_record["lengths"]] == [10]
     assert a_record["lengths"][0]["config"] == "demo"
     assert a_record["first_mask_seconds"] > 0
 
@@ -71,7 +71,7 @@ def test_the_machine_is_described_without_paths(a_record: dict[str, Any], tmp_pa
     [
         ({"objects": ()}, "objects must not be empty"),
         ({"objects": (17,), "baselines": {}}, "objects must be 1 to 16, got 17"),
-        ({"frames": WARM_UP}, f"frames must be more than {WARM_UP}"),
+        ({"frames": WARM_UP + COOL_DOWN}, f"frames must be more than {WARM_UP + COOL_DOWN}:"),
         ({"lengths": (3,)}, "got 3"),
         ({"repeats": 0}, "repeats must be at least 1, got 0"),
         ({"size": (33, 64)}, "size must be even"),
@@ -90,22 +90,22 @@ def test_refusals(given: dict[str, Any], message: str, tmp_path: Path) -> None:
 def test_a_process_measures_the_same_things(
     small_config: Path, demo_checkpoint: Path, tmp_path: Path
 ) -> None:
-    write_clip(tmp_path / "clip.mp4", 9, SIZE)
+    write_clip(tmp_path / "clip.mp4", 11, SIZE)
     case = Case(
         subject="surgsam2",
         config=str(small_config),
         checkpoint=str(demo_checkpoint),
         pruning="off",
         objects=1,
-        frames=9,
+        frames=11,
         video=str(tmp_path / "clip.mp4"),
         device="cpu",
         threads=1,
     )
     figures = measure_in_process(case, False, tmp_path / "out")
-    assert len(figures["wall_ms"]) == len(figures["cpu_ms"]) == 9 - WARM_UP
+    assert len(figures["wall_ms"]) == len(figures["cpu_ms"]) == 11 - WARM_UP - COOL_DOWN
     assert min(figures["wall_ms"] + figures["cpu_ms"]) > 0
-    assert len(list((tmp_path / "out" / "masks").glob("*.png"))) == 9
+    assert len(list((tmp_path / "out" / "masks").glob("*.png"))) == 11
 
 
 def test_what_a_process_cannot_do_is_said(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_what_a_process_cannot_do_is_said(tmp_path: Path) -> None:
         checkpoint=str(tmp_path / "none.pt"),
         objects=(1,),
         baselines={},
-        frames=9,
+        frames=11,
         size=(64, 64),
     )
     with pytest.raises(DeviceError, match=r"surgsam2 with demo, 1 objects.*none\.pt"):
@@ -130,7 +130,7 @@ def test_what_was_measured_is_kept_when_it_is_stopped(
         checkpoint=str(demo_checkpoint),
         objects=(1, 2, 4),
         baselines={},
-        frames=9,
+        frames=11,
         repeats=1,
         size=(64, 64),
     )

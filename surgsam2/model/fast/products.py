@@ -8,6 +8,7 @@ through which PyTorch's own compiler reaches it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 _FEWEST_ROWS = 32
 _ROWS_AT_A_TIME = 512
-"""Queries whose scores are held at once: more no longer fit into the processor's cache."""
+"""Most queries whose scores are held at once: more no longer fit into the processor's cache."""
 
 
 def available() -> bool:
@@ -64,10 +65,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     query = query * query.shape[-1] ** -0.5
     key, value = key.contiguous(), value.t().contiguous()
-    rows = [
-        linear(linear(part, key).softmax(dim=-1), value) for part in query.split(_ROWS_AT_A_TIME)
-    ]
-    return torch.cat(rows)
+    parts = query.chunk(math.ceil(len(query) / _ROWS_AT_A_TIME))
+    return torch.cat([linear(linear(part, key).softmax(dim=-1), value) for part in parts])
 
 
 class FastLinear(TorchFunctionMode):
