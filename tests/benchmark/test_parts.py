@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from surgsam2.benchmark.agreement import compare_masks
 from surgsam2.benchmark import arithmetic
+from surgsam2.benchmark.agreement import compare_masks
 from surgsam2.benchmark.arithmetic import count_flops
 from surgsam2.benchmark.clip import make_prompts, write_clip
 from surgsam2.benchmark.clocks import FrameClock, StageClock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 from surgsam2 import EFP
 from surgsam2.model import fast
 from surgsam2.model.configs import load_config
-from surgsam2.model.fast import image, products
+from surgsam2.model.fast import hiera, image, products
 from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.windows import Windows, back, change, order
 from surgsam2.model.network import Decoded, ImageFeatures, MemoryBatch, SurgSAM2Network
@@ -97,6 +98,26 @@ def test_every_step_gives_what_sam2_gives(network: SurgSAM2Network) -> None:
     assert_close(decoded.pointers, expected[2].pointers)
     # memories are rounded to bfloat16: a different last digit may round the other way
     assert_close(memory.float(), expected[3].float(), atol=0.02)
+
+
+def test_maps_in_strips(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fast.plain():
+        expected, *_ = a_frame(network)
+    block, parts = hiera._block, []
+
+    def counted(*args: Any) -> torch.Tensor:
+        parts.append(args)
+        return block(*args)
+
+    monkeypatch.setattr(hiera, "_block", counted)
+    monkeypatch.setattr(
+        hiera, "_FLOATS_AT_A_TIME", 5 * 64 * 128
+    )  # five windows: some are left over
+    features, *_ = a_frame(network)
+    assert len(parts) > 3 * len(network.image_encoder.trunk.blocks)
+    assert_close(features.tokens, expected.tokens)
+    for ours, theirs in zip(features.high_res, expected.high_res, strict=True):
+        assert_close(ours, theirs)
 
 
 def test_it_is_really_used(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatch) -> None:

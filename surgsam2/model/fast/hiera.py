@@ -13,7 +13,8 @@ from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.products import attention, through
 from surgsam2.model.fast.windows import Group, Windows, back, change, order
 
-_TOKENS_AT_A_TIME = 2048
+_FLOATS_AT_A_TIME = 2**20
+"""Of the widest layer of a block."""
 
 
 def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
@@ -40,8 +41,8 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
         if block.window_size not in (0, windows.size):
             wanted = Windows(windows.height, windows.width, block.window_size)
             tokens, windows = tokens[change(windows, wanted)], wanted
-        parts, strip = _strips(tokens, windows) if block.window_size else ((tokens,), windows)
-        tokens = torch.cat([_block(block, part, strip) for part in parts])
+        parts = _strips(tokens, windows, block)
+        tokens = torch.cat([_block(block, part, strip) for part, strip in parts])
         if block.q_stride:
             windows = windows.halved()
         if index in trunk.stage_ends:
@@ -49,19 +50,20 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
     return maps
 
 
-def _strips(tokens: Tensor, windows: Windows) -> tuple[tuple[Tensor, ...], Windows]:
-    """Tokens in parts that nothing connects, each the windows of a strip.
+def _strips(
+    tokens: Tensor, windows: Windows, block: MultiScaleBlock
+) -> list[tuple[Tensor, Windows]]:
+    """Tokens in parts that do not attend to each other, each the windows of a strip.
 
-    The widest layer of a part stays in the processor's cache; that of a whole map of the first
-    stage has 38 MB, most of them written to memory that the system has to provide first.
+    The widest layer of a part stays in the processor's cache. That of a whole map of the first
+    stage has 38 MB at 512 pixels, and its memory is new to the process at every frame.
     """
-    count = windows.height * windows.width // windows.size**2
-    across = max(_TOKENS_AT_A_TIME // windows.size**2, 1)
-    if len(windows.groups()) > 1 or count % across or count == across:
-        return (tokens,), windows
-    return tokens.split(across * windows.size**2), Windows(
-        windows.size, across * windows.size, windows.size
-    )
+    if block.window_size == 0 or len(windows.groups()) > 1:
+        return [(tokens, windows)]
+    size = windows.size
+    across = max(_FLOATS_AT_A_TIME // (4 * block.dim_out * size**2), 1)
+    parts = tokens.split(across * size**2)
+    return [(part, Windows(size, len(part) // size, size)) for part in parts]
 
 
 def _block(block: MultiScaleBlock, tokens: Tensor, windows: Windows) -> Tensor:
