@@ -27,6 +27,7 @@ class Crew:
 
     That is on a GPU, with one core, and where the network's modules run themselves
     (lower precision, compiled): there `ahead` does nothing and `tracking` changes nothing.
+    How the threads share the cores was measured with two.
     """
 
     def __init__(self, model: SurgSAM2Model) -> None:

@@ -41,8 +41,8 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
         if block.window_size not in (0, windows.size):
             wanted = Windows(windows.height, windows.width, block.window_size)
             tokens, windows = tokens[change(windows, wanted)], wanted
-        parts = _strips(tokens, windows, block)
-        tokens = torch.cat([_block(block, part, strip) for part, strip in parts])
+        parts = [_block(block, *strip) for strip in _strips(tokens, windows, block)]
+        tokens = parts[0] if len(parts) == 1 else torch.cat(parts)
         if block.q_stride:
             windows = windows.halved()
         if index in trunk.stage_ends:
