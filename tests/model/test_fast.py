@@ -120,6 +120,16 @@ def test_maps_in_strips(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatc
         assert_close(ours, theirs)
 
 
+def test_maps_smaller_than_a_window() -> None:
+    network = instantiate(load_config("demo", 64)).eval().requires_grad_(False)
+    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        features = network.encode_image(picture)
+        with fast.plain():
+            expected = network.encode_image(picture)
+    assert_close(features.tokens, expected.tokens)
+
+
 def test_it_is_really_used(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the comparison above would compare sam2 with itself."""
 

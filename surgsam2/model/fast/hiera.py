@@ -58,9 +58,9 @@ def _strips(
     The widest layer of a part stays in the processor's cache. That of a whole map of the first
     stage has 38 MB at 512 pixels, and its memory is new to the process at every frame.
     """
-    if block.window_size == 0 or len(windows.groups()) > 1:
-        return [(tokens, windows)]
     size = windows.size
+    if block.window_size == 0 or windows.height % size or windows.width % size:
+        return [(tokens, windows)]
     across = max(_FLOATS_AT_A_TIME // (4 * block.dim_out * size**2), 1)
     parts = tokens.split(across * size**2)
     return [(part, Windows(size, len(part) // size, size)) for part in parts]
