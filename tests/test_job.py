@@ -61,10 +61,10 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, index: int, error: BaseException) -
     """Make the tracker raise `error` when it comes to frame `index`."""
     advance = Tracker.advance
 
-    def until_then(self: Tracker, *arguments: Any, **named: Any) -> object:
+    def until_then(self: Tracker, *arguments: Any) -> object:
         if self.frame_index == index:
             raise error
-        return advance(self, *arguments, **named)
+        return advance(self, *arguments)
 
     monkeypatch.setattr(Tracker, "advance", until_then)
 

@@ -9,7 +9,6 @@ commands and what came of them are in docs/training.md.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -28,11 +27,6 @@ class FluorescenceClip(SyntheticClip):
         signal = np.clip(1.6 * green - 0.8 * red + 0.3, 0, 1) ** 1.5
         shown = np.stack([0.1 * signal, signal, 0.25 * signal + 0.1 * blue], axis=-1)
         return np.round(255 * shown).astype(np.uint8), labels
-
-    def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """See `SyntheticClip.frames`."""
-        for index in range(self.frame_count):
-            yield index, *self.frame(index)
 
 
 def main(folder: str, first_seed: str, clips: str) -> None:

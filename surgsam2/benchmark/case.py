@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from surgsam2.errors import InputError
+from surgsam2.tracking.ahead import AHEAD
 
 OURS = "surgsam2"
 BASELINES = {
@@ -28,7 +29,7 @@ STAGES = (
 
 WARM_UP = 7
 """Frames at the start that do not count: from the next one on, the bank of 7 memories is full."""
-COOL_DOWN = 2
+COOL_DOWN = AHEAD
 """Frames at the end that do not count: while they are tracked none is left to encode ahead."""
 MAX_OBJECTS = 16
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier
-from types import TracebackType
 
 import torch
 
@@ -27,11 +26,10 @@ class Crew:
 
     That is on a GPU, with one core, and where the network's modules run themselves
     (lower precision, compiled): there `ahead` does nothing and `tracking` changes nothing.
-    How the threads share the cores was measured with two.
+    How the threads share the cores was measured with two. To be closed.
     """
 
     def __init__(self, model: SurgSAM2Model) -> None:
-        self._model = model
         self._threads = torch.get_num_threads()
         self._encoders: ThreadPoolExecutor | None = None
         with torch.no_grad(), model.autocast():
@@ -41,9 +39,9 @@ class Crew:
             self._encoders = _pool("surgsam2-encode", ENCODERS, self._share)
             self._lanes = _pool("surgsam2-object", self._threads, 1)
 
-    def ahead(self, work: Callable[[], object]) -> Future[None] | None:
+    def ahead(self, work: Callable[[], object]) -> Future[object] | None:
         """Have something of the network run beside the tracker."""
-        return None if self._encoders is None else self._encoders.submit(self._run, work)
+        return None if self._encoders is None else self._encoders.submit(work)
 
     @contextmanager
     def tracking(self) -> Iterator[None]:
@@ -58,32 +56,22 @@ class Crew:
         finally:
             torch.set_num_threads(self._threads)
 
-    def _run(self, work: Callable[[], object]) -> None:
-        with torch.no_grad(), self._model.autocast():
-            work()
-
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Drop what has not begun and wait for the rest."""
         if self._encoders is not None:
             self._encoders.shutdown(cancel_futures=True)
             self._lanes.shutdown(cancel_futures=True)
 
 
 def _pool(name: str, workers: int, threads: int) -> ThreadPoolExecutor:
-    """Workers that give each operation `threads` of PyTorch's threads."""
+    """Workers without gradients that give each operation `threads` of PyTorch's threads."""
     total = torch.get_num_threads()
     started = Barrier(workers + 1)
 
     def start() -> None:
         torch.get_num_threads()  # a thread's first call takes over the number set last
         torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)  # a thread's own setting
         started.wait()
 
     pool = ThreadPoolExecutor(workers, name, start)

@@ -33,8 +33,8 @@ class EncodedFrame:
         wanted = (height, width, 3)
         if frame.shape != wanted or frame.dtype != np.uint8:
             raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
+        self.frame = frame
         self._model = model
-        self._frame = frame
         # no cached_property: before Python 3.12 its lock lets one frame be encoded at a time
         self._square: np.ndarray | None = None
         self._features: ImageFeatures | None = None
@@ -42,9 +42,9 @@ class EncodedFrame:
     def resize(self) -> None:
         """Make the network's input, so that only the network is left to be run."""
         if self._square is None:
-            self._square = self._model.resize(self._frame)
+            self._square = self._model.resize(self.frame)
 
-    def encode(self) -> ImageFeatures:
+    def features(self) -> ImageFeatures:
         """The image encoder's output."""
         if self._features is None:
             self.resize()
@@ -52,11 +52,6 @@ class EncodedFrame:
             square = self._model.normalise(self._square)
             self._features = self._model.network.encode_image(square)
         return self._features
-
-    @property
-    def features(self) -> ImageFeatures:
-        """As `encode`."""
-        return self.encode()
 
     def decode(self, prompt: Prompt, place: str) -> Decoded:
         """The mask of a prompt, without memory.
@@ -80,18 +75,18 @@ class EncodedFrame:
                 f"{place}: the mask vanishes in the network's {size}x{size} input; prompt with a "
                 "point or a box, or use a larger config"
             )
-        return self._model.network.decode_mask(self.features, mask)
+        return self._model.network.decode_mask(self.features(), mask)
 
     def decode_points(
         self, points: np.ndarray, labels: np.ndarray, previous: torch.Tensor | None = None
     ) -> Decoded:
         """As `SurgSAM2Network.decode_points`, with (P, 2) points in pixels and (P,) labels."""
-        height, width, _ = self._frame.shape
+        height, width, _ = self.frame.shape
         device, size = self._model.device, self._model.image_size
         scale = torch.tensor([width, height], dtype=torch.float32)
         square = torch.tensor(points, dtype=torch.float32) / scale * size
         return self._model.network.decode_points(
-            self.features,
+            self.features(),
             square[None].to(device),
             torch.tensor(labels, dtype=torch.int32)[None].to(device),
             previous,

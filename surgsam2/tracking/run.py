@@ -82,9 +82,15 @@ class TrackingRun:
             on_step: called after each of the plan's `steps`; for a result, when the next one
                 is asked for.
         """
-        if self._first_pass:
-            self._track_before_first_prompts(on_step)
-            self._first_pass, self._tracker = False, None
+        with closing(Crew(self._model)) as crew:
+            if self._first_pass:
+                self._track_before_first_prompts(crew, on_step)
+                self._first_pass, self._tracker = False, None
+            yield from self._track(crew, on_step)
+
+    def _track(
+        self, crew: Crew, on_step: Callable[[], None]
+    ) -> Generator[tuple[np.ndarray, FrameResult]]:
         plan, size = self._plan, (self._video.width, self._video.height)
         if self._tracker is None:
             self._tracker = self._new_tracker(plan.stop - 1 if self._reverse else plan.start)
@@ -92,19 +98,19 @@ class TrackingRun:
         tracker = self._tracker
         at = tracker.frame_index
         first, last = (plan.start, at + 1) if self._reverse else (at, plan.stop)
-        crew = Crew(self._model)
-        with crew, closing(self._ahead(crew, first, last, tracker.needs_features)) as frames:
-            for index, frame, work in frames:
+        with closing(self._ahead(crew, tracker, first, last, tracker.needs_features)) as frames:
+            for index, work in frames:
                 began = time.perf_counter()
                 earlier = _restore(self._earlier, index, self._model.device)
                 with crew.tracking():
                     outputs = earlier | self._advance(tracker, index, work)
                 ordered = {obj.id: outputs[obj.id] for obj in self._prompts if obj.id in outputs}
                 result = make_result(index, ordered, size, self._options)
-                yield frame, replace(result, milliseconds=(time.perf_counter() - began) * 1000)
+                milliseconds = (time.perf_counter() - began) * 1000
+                yield work.frame, replace(result, milliseconds=milliseconds)
                 on_step()
 
-    def _track_before_first_prompts(self, on_step: Callable[[], None]) -> None:
+    def _track_before_first_prompts(self, crew: Crew, on_step: Callable[[], None]) -> None:
         """Each object backward from its first prompt; outputs go to the spool.
 
         They are kept as the network's own logits, so that overlaps with the objects of the
@@ -120,10 +126,9 @@ class TrackingRun:
             if obj.id not in tracker.object_ids
         }
         last = tracker.frame_index + 1
-        latest = max(obj.prompts[0].frame for obj in self._prompts)
-        crew = Crew(self._model)
-        with crew, closing(self._ahead(crew, plan.start, last, latest.__gt__)) as frames:
-            for index, _, work in frames:
+        # the object that is prompted last is tracked on all of them
+        with closing(self._ahead(crew, tracker, plan.start, last, lambda _: True)) as frames:
+            for index, work in frames:
                 if due := [i for i, first in waiting.items() if first > index]:
                     self._condition(tracker, due)
                     waiting = {i: first for i, first in waiting.items() if i not in due}
@@ -134,11 +139,16 @@ class TrackingRun:
                 on_step()
 
     def _ahead(
-        self, crew: Crew, first: int, last: int, needed: Callable[[int], bool]
-    ) -> Generator[tuple[int, np.ndarray, EncodedFrame]]:
-        reverse = self._reverse or self._first_pass
+        self, crew: Crew, tracker: Tracker, first: int, last: int, needed: Callable[[int], bool]
+    ) -> Generator[tuple[int, EncodedFrame]]:
         return read_ahead(
-            self._model, self._video, first, last, reverse=reverse, crew=crew, needed=needed
+            self._video,
+            first,
+            last,
+            reverse=tracker.reverse,
+            crew=crew,
+            encoded=tracker.encoded,
+            needed=needed,
         )
 
     def _new_tracker(self, first_frame: int) -> Tracker:

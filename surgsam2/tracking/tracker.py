@@ -215,7 +215,7 @@ class Tracker:
 
     def _condition(self, work: EncodedFrame, index: int, object_id: int, prompt: Prompt) -> None:
         decoded = work.decode(prompt, f"object {object_id}, frame {index}")
-        maps = self.model.network.encode_memory(work.features, decoded, prompted=True)
+        maps = self.model.network.encode_memory(work.features(), decoded, prompted=True)
         memory = ConditioningMemory(maps[0], decoded.pointers[0], MaskOutput.of(decoded, 0))
         bank = self._banks.setdefault(
             object_id, MemoryBank(self.model.network, reverse=self.reverse)
@@ -235,7 +235,7 @@ class Tracker:
     def _track(self, work: EncodedFrame, index: int, object_ids: list[int]) -> list[MaskOutput]:
         if not object_ids:
             return []
-        network, features = self.model.network, work.features
+        network, features = self.model.network, work.features()
         views = {i: self._banks[i].view(index, self._pointer_limit) for i in object_ids}
         conditioned: dict[int, torch.Tensor] = {}
         for group in _same_shape(views):

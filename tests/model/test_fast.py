@@ -110,9 +110,8 @@ def test_maps_in_strips(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatc
         return block(*args)
 
     monkeypatch.setattr(hiera, "_block", counted)
-    monkeypatch.setattr(
-        hiera, "_FLOATS_AT_A_TIME", 5 * 64 * 128
-    )  # five windows: some are left over
+    # five windows of the first stage: some are left over
+    monkeypatch.setattr(hiera, "_FLOATS_AT_A_TIME", 5 * 64 * 128)
     features, *_ = a_frame(network)
     assert len(parts) > 3 * len(network.image_encoder.trunk.blocks)
     assert_close(features.tokens, expected.tokens)

@@ -26,6 +26,7 @@ from PIL import Image
 
 from surgsam2 import PromptSet, open_video
 from surgsam2.job import JobOptions, segment_to_folder
+from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.tracker import Tracker
 from tests.reliability.kills import small_model
@@ -90,10 +91,10 @@ def number_in(path: Path) -> int:
     return sum(int(bit) << place for place, bit in enumerate(bits))
 
 
-def marked_blocks(tracker: Tracker, frame: np.ndarray, square: np.ndarray) -> dict[int, MaskOutput]:
+def marked_blocks(tracker: Tracker, work: EncodedFrame) -> dict[int, MaskOutput]:
     """In place of the network: what is bright is the object."""
     tracker.frame_index += 1
-    logits = torch.from_numpy(frame[None, None, :, :, 0].astype(np.float32) - 120)
+    logits = torch.from_numpy(work.frame[None, None, :, :, 0].astype(np.float32) - 120)
     return {1: MaskOutput(logits, torch.tensor([0.9, 0.9]))}
 
 

@@ -198,10 +198,10 @@ def test_the_command_resumes_and_logs(
     arguments += ["--checkpoint-every", "3"]
     advance = Tracker.advance
 
-    def interrupted(self: Tracker, *given: Any, **named: Any) -> object:
+    def interrupted(self: Tracker, *given: Any) -> object:
         if self.frame_index == 7:
             raise KeyboardInterrupt
-        return advance(self, *given, **named)
+        return advance(self, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr(Tracker, "advance", interrupted)

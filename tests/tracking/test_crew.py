@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -136,17 +137,17 @@ def test_stopping_early_ends_the_threads(
 
 def test_one_core_has_no_threads_beside(a_model: SurgSAM2Model) -> None:
     assert torch.get_num_threads() == 1  # see conftest.py
-    with Crew(a_model) as crew, crew.tracking():
+    with closing(Crew(a_model)) as crew, crew.tracking():
         assert crew.ahead(lambda: None) is None
         assert not ours()
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_modules_that_run_themselves_have_no_threads_beside(a_model: SurgSAM2Model) -> None:
-    with fast.plain(), Crew(a_model) as crew:
+    with fast.plain(), closing(Crew(a_model)) as crew:
         assert crew.ahead(lambda: None) is None
     low = surgsam2.load_model("demo", device="cpu", dtype="bfloat16")
-    with Crew(low) as crew:
+    with closing(Crew(low)) as crew:
         assert crew.ahead(lambda: None) is None
 
 
@@ -154,9 +155,9 @@ def test_modules_that_run_themselves_have_no_threads_beside(a_model: SurgSAM2Mod
 @pytest.mark.usefixtures("two_threads")
 def test_threads_begun_later_have_all_cores(a_model: SurgSAM2Model) -> None:
     counts = []
-    with Crew(a_model) as crew, crew.tracking():
+    with closing(Crew(a_model)) as crew, crew.tracking():
         inside = torch.get_num_threads()
-    with Crew(a_model):
+    with closing(Crew(a_model)):
         late = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
         late.start()
         late.join()
@@ -174,7 +175,7 @@ def test_lanes_keep_the_order_and_need_enough_items(a_model: SurgSAM2Model) -> N
 
     for items, elsewhere in (([1], False), ([1, 2, 3], True)):
         names: set[str] = set()
-        with torch.no_grad(), Crew(a_model) as crew, crew.tracking():
+        with torch.no_grad(), closing(Crew(a_model)) as crew, crew.tracking():
             assert [float(y) for y in each(square, items)] == [x * x for x in items]
         assert all(n.startswith("surgsam2-object") for n in names) is elsewhere
 

@@ -126,6 +126,7 @@ def test_unreadable_frames_are_skipped_with_their_name(
         for step in range(4):
             assert dataset[step].images.shape[1] == 2
     assert dataset.unusable == {"bad"}
+    assert "cannot read the image" in caplog.text
     assert "1 skipped so far: bad" in caplog.text
     for file in (tmp_path / "JPEGImages" / "good").iterdir():
         file.write_bytes(b"gone")

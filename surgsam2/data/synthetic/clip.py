@@ -101,7 +101,7 @@ class SyntheticClip(Sequence):
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(index, frame, labels) of all frames in order; see `frame`."""
         for index in range(self.frame_count):
-            frame, labels = self._scene.frame(index)
+            frame, labels = self.frame(index)
             yield index, frame, labels
 
     def labels(self, index: int) -> np.ndarray:

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 T = TypeVar("T")
@@ -22,7 +21,7 @@ _here = threading.local()
 
 @contextmanager
 def lanes(pool: ThreadPoolExecutor, count: int) -> Iterator[None]:
-    """Inside, in this thread, `each` uses `count` threads of `pool`."""
+    """Inside, in this thread, `each` uses `count` threads of `pool`, which need no gradients."""
     before, _here.lanes = getattr(_here, "lanes", None), (pool, count)
     try:
         yield
@@ -35,9 +34,4 @@ def each(function: Callable[[T], Tensor], items: list[T]) -> list[Tensor]:
     pool, count = getattr(_here, "lanes", None) or (None, 0)
     if pool is None or len(items) < count:
         return [function(item) for item in items]
-
-    def run(item: T) -> Tensor:
-        with torch.no_grad():  # a thread's own setting
-            return function(item)
-
-    return list(pool.map(run, items))
+    return list(pool.map(function, items))
