@@ -62,7 +62,9 @@ def test_every_product_is_counted() -> None:
 
 
 @pytest.mark.skipif(not products.available(), reason="no oneDNN here")
-def test_products_by_onednn_are_counted() -> None:
+@pytest.mark.parametrize("onednn", [True, False])
+def test_products_of_the_network_are_counted(onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "by_onednn", lambda: onednn)
     x, weight = torch.randn(2, 20, 16), torch.randn(24, 16)
     with torch.no_grad():
         flops, answer = count_flops(lambda: products.linear(x, weight))

@@ -293,15 +293,36 @@ def test_changing_the_order() -> None:
     assert torch.equal(values[order(old)][change(old, new)], values[order(new)])
 
 
-def test_attention_in_parts_is_attention() -> None:
+@pytest.fixture(params=["oneDNN", "MKL"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both, whichever is the faster one here."""
+    monkeypatch.setattr(products, "by_onednn", lambda: request.param == "oneDNN")
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("channels", [8, 16])
+def test_attention_is_attention(channels: int) -> None:
+    """Of 700 queries, more than are held at once; values with other channels than the keys too."""
     generator = torch.Generator().manual_seed(0)
     query, key = torch.randn(700, 16, generator=generator), torch.randn(90, 16, generator=generator)
-    value = torch.randn(90, 8, generator=generator)
+    value = torch.randn(90, channels, generator=generator)
     expected = (query @ key.t() / 4).softmax(-1) @ value
-    assert_close(products.attention(query, key, value), expected)
+    with torch.no_grad():
+        assert_close(products.attention(query, key, value), expected)
 
 
+@pytest.mark.usefixtures("library")
 def test_matrices_of_any_layout() -> None:
     """oneDNN itself takes contiguous ones only."""
     x, weight = torch.randn(40, 3, 8)[:, 1], torch.randn(8, 24).t()[::2]
     assert_close(products.linear(x, weight), x @ weight.t())
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
+def test_a_layer_with_its_activation(activation: str) -> None:
+    x, weight, bias = torch.randn(2, 20, 16), torch.randn(24, 16), torch.randn(24)
+    expected = torch.nn.functional.linear(x, weight, bias)
+    if activation != "none":
+        expected = getattr(torch.nn.functional, activation)(expected)
+    assert_close(products.linear(x, weight, bias, activation), expected)

@@ -1,15 +1,16 @@
-"""Matrix products by oneDNN.
+"""Matrix products and attention by whichever of PyTorch's two libraries is faster here.
 
 On the CPU PyTorch gives float32 products to MKL, which uses half the vector width of
 processors it does not know: on an AMD EPYC with AVX-512 `torch.mm` does 91 GFLOP/s per
 core, oneDNN 205. oneDNN comes with PyTorch; `mkldnn::_linear_pointwise` is the operator
-through which PyTorch's own compiler reaches it.
+through which PyTorch's own compiler reaches it. On AVX2 both use the whole width, and MKL takes
+a tenth less time than oneDNN on the shapes of Hiera-S and its memory attention.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,28 +19,36 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 _FEWEST_ROWS = 32
-_ROWS_AT_A_TIME = 512
+_IN_PLACE = {"relu": torch.ops.aten.relu_, "gelu": torch.ops.aten.gelu_}
+_ROWS_AT_A_TIME = 256
 """Most queries whose scores are held at once: more no longer fit into the processor's cache."""
 
 
 def available() -> bool:
-    """Whether oneDNN can be reached, on a processor it was measured on: AVX2 or AVX-512."""
+    """Whether this is a processor that the choice was measured on: AVX2 or AVX-512."""
     return hasattr(torch.ops.mkldnn, "_linear_pointwise") and (
         torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     )
+
+
+@cache
+def by_onednn() -> bool:
+    """Whether oneDNN is the faster one."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none"
 ) -> Tensor:
     """(..., K) by (N, K) to (..., N); `activation` is none, relu or gelu."""
-    # on AVX2 oneDNN's gelu takes a third of the product's time, PyTorch's a tenth
-    apart = activation == "gelu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
-    # oneDNN takes contiguous matrices; of others it makes very slow work
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(
-        x.contiguous(), weight.contiguous(), bias, "none" if apart else activation, [], "none"
-    )
-    return torch.ops.aten.gelu_(product) if apart else product
+    if by_onednn():
+        # oneDNN takes contiguous matrices; of others it makes very slow work
+        fused: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x.contiguous(), weight.contiguous(), bias, activation, [], "none"
+        )
+        return fused
+    product = F.linear(x, weight, bias)
+    return product if activation == "none" else _IN_PLACE[activation](product)
 
 
 def through(layer: nn.Linear, x: Tensor, activation: str = "none") -> Tensor:
@@ -63,14 +72,29 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     For thousands of tokens; the values may have other channels than the keys.
     """
+    if not by_onednn() and query.shape[-1] == value.shape[-1]:
+        # PyTorch's own never holds a row of scores, but its products are MKL's
+        one = (None, None)  # batch and head
+        return F.scaled_dot_product_attention(query[one], key[one], value[one])[0, 0]
     query = query * query.shape[-1] ** -0.5
     key, value = key.contiguous(), value.t().contiguous()
-    parts = query.chunk(math.ceil(len(query) / _ROWS_AT_A_TIME))
-    return torch.cat([linear(linear(part, key).softmax(dim=-1), value) for part in parts])
+    mixed = query.new_empty(len(query), len(value))
+    room = query.new_empty(min(_ROWS_AT_A_TIME, len(query)), len(key))
+    for part, place in zip(query.split(_ROWS_AT_A_TIME), mixed.split(_ROWS_AT_A_TIME), strict=True):
+        scores = _scores(part, key, room[: len(part)])
+        place.copy_(linear(torch.softmax(scores, dim=-1, out=scores), value))
+    return mixed
+
+
+def _scores(query: Tensor, key: Tensor, room: Tensor) -> Tensor:
+    """query key^T, in `room` where the library can write there: new memory is slow at first."""
+    if by_onednn():
+        return linear(query, key)
+    return torch.mm(query, key.t(), out=room)
 
 
 class FastLinear(TorchFunctionMode):
-    """Inside, every linear layer of some size is oneDNN's: for modules that run themselves."""
+    """Inside, linear layers of some size are `linear`: for modules that run themselves."""
 
     def __torch_function__(
         self,
