@@ -61,16 +61,21 @@ def demo_checkpoint(
     return path
 
 
-@pytest.fixture(scope="session")
-def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo network at 128 pixels, as a YAML file: about 4 times faster."""
+def demo_config_at(side: int, folder: Path) -> Path:
+    """The demo network for a square input of `side` pixels, as a YAML file."""
     config = load_config("demo")
-    config.image_size = 128
+    config.image_size = side
     layer = config.memory_attention.layer
-    layer.self_attention.feat_sizes = layer.cross_attention.feat_sizes = [8, 8]
-    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    layer.self_attention.feat_sizes = layer.cross_attention.feat_sizes = [side // 16, side // 16]
+    path = folder / f"demo-{side}.yaml"
     OmegaConf.save(OmegaConf.create({"model": config}), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """At 128 pixels: several times faster than the demo itself."""
+    return demo_config_at(128, tmp_path_factory.mktemp("config"))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def grouped_bars(groups: Groups, unit: str) -> str:
         for label, value in bars.items():
             length = value / longest * _span()
             parts.append(_rect(_LEFT, y, length, COLOURS[labels.index(label) % len(COLOURS)]))
-            parts.append(_text(_LEFT + length + 6, y + 15, f"{value:.3g} {unit}", "start"))
+            parts.append(_text(_LEFT + length + 6, y + 15, _quantity(value, unit), "start"))
             y += _BAR
         y += _GAP
     return _svg(parts, y)
@@ -40,14 +40,19 @@ def stacked_bars(groups: Groups, unit: str) -> str:
         for label, value in bars.items():
             length = value / longest * _span()
             colour = COLOURS[labels.index(label) % len(COLOURS)]
-            parts.append(_rect(x, y, length, colour, f"{label}: {value:.3g} {unit}"))
+            parts.append(_rect(x, y, length, colour, f"{label}: {_quantity(value, unit)}"))
             x += length
-        parts.append(_text(x + 6, y + 15, f"{sum(bars.values()):.3g} {unit}", "start"))
+        parts.append(_text(x + 6, y + 15, _quantity(sum(bars.values()), unit), "start"))
         y += _BAR + _GAP
     return _svg(parts, y)
 
 
 _WIDTH = 860
+
+
+def _quantity(value: float, unit: str) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def _span() -> float:

@@ -58,6 +58,10 @@ def test_stacked_bars_add_up() -> None:
     assert "one &lt;frame&gt;" in svg
 
 
+def test_large_numbers_are_written_out() -> None:
+    assert "2450 ms" in stacked_bars({"a": {"x": 2000.0, "y": 450.4}}, "ms")
+
+
 def test_the_page_of_an_earlier_record(
     a_record: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

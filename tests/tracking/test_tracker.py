@@ -17,7 +17,7 @@ from surgsam2 import EFP, PromptSet, Tracker
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.tracking.postprocess import MaskOptions
-from tests.conftest import disc, moving_picture
+from tests.conftest import demo_config_at, disc, moving_picture
 
 WIDTH, HEIGHT = 160, 120
 TOGETHER = 2e-3  # see test_equals_sam2
@@ -237,9 +237,10 @@ def run(a_tracker: Tracker, clip: np.ndarray, start: int, stop: int) -> None:
         a_tracker.step(clip[index % len(clip)], three_objects() if index == 0 else None)
 
 
-def test_memory_does_not_grow(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+def test_memory_does_not_grow(demo_checkpoint: Path, tmp_path: Path, a_clip: np.ndarray) -> None:
     """From frame 100 to frame 2000, with three objects."""
-    a_tracker = tracker(a_model)
+    config = demo_config_at(64, tmp_path)
+    a_tracker = tracker(surgsam2.load_model(demo_checkpoint, config=str(config), device="cpu"))
     run(a_tracker, a_clip, 0, 100)
     before = live_tensor_bytes(), a_tracker.state_bytes, resident_megabytes()
     run(a_tracker, a_clip, 100, 2000)
