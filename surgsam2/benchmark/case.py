@@ -11,7 +11,8 @@ from surgsam2.tracking.ahead import AHEAD
 OURS = "surgsam2"
 BASELINES = {
     "sam2": "sam2's own video predictor: the same weights, frames and pruning",
-    "per-object": "the same, each object in a run of its own, as the authors' evaluation does",
+    "sam2-unpruned": "the same as sam2 ships it, every memory attended",
+    "per-object": "`sam2` with each object in a run of its own, as the authors' evaluation does",
 }
 """What the engine is compared with."""
 

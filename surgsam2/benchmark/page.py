@@ -77,12 +77,13 @@ def _end_to_end(record: Record, plots: str) -> str:
             )
     titles = ["case", "subject", "FPS", "p50 ms", "p95 ms", "p99 ms", "CPU ms"]
     titles += ["ours is faster by", "by CPU time", "each further object", "peak MB"]
-    baselines = "; ".join(f"`{name}`: {what}" for name, what in BASELINES.items())
+    subjects = {run["subject"] for run in record["runs"]}
+    baselines = "".join(f" `{k}`: {what}." for k, what in BASELINES.items() if k in subjects)
     return (
         "## From video file to label PNGs\n\n"
         + _table(titles, rows)
         + f"\n\n![Frames per second]({plots}/speed.svg)\n\n"
-        + f"`{OURS}` is `surgsam2 segment`'s own job. {baselines}. "
+        + f"`{OURS}` is `surgsam2 segment`'s own job.{baselines} "
         "The percentiles are of the time from one result to the next. "
         "*CPU ms* is the time of all threads together for a frame, which other work on the "
         "machine changes less than the wall time of the columns before. *Each further object* is "

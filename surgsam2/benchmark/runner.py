@@ -47,7 +47,11 @@ class Plan:
     prunings: Sequence[str] = ("capped",)
     objects: Sequence[int] = (1, 2, 4, 8, 16)
     baselines: Mapping[str, Sequence[int]] = field(
-        default_factory=lambda: {"sam2": (1, 4, 8), "per-object": (4,)}
+        default_factory=lambda: {
+            "sam2": (1, 4, 8),
+            "sam2-unpruned": (1, 4, 8),
+            "per-object": (4,),
+        }
     )
     """Baseline -> the numbers of objects it runs with too; with many it takes long."""
     frames: int = 24
@@ -68,7 +72,7 @@ class Plan:
             raise InputError(f"repeats must be at least 1, got {self.repeats}")
         unknown = [name for name in self.baselines if name not in BASELINES]
         if unknown:
-            raise InputError(f"baseline must be {' or '.join(BASELINES)}, got {unknown[0]!r}")
+            raise InputError(f"baseline must be one of {', '.join(BASELINES)}, got {unknown[0]!r}")
         for name, numbers in self.baselines.items():
             if missing := set(numbers) - set(self.objects):
                 raise InputError(

@@ -17,13 +17,17 @@ from surgsam2.prompts import PromptSet
 from surgsam2.video import Video
 
 
-def make_predictor(model: SurgSAM2Model) -> SAM2VideoPredictor:
-    """`sam2`'s predictor with the model's configuration, weights, device and pruning."""
+def make_predictor(model: SurgSAM2Model, *, pruned: bool = True) -> SAM2VideoPredictor:
+    """`sam2`'s predictor with the model's configuration, weights and device.
+
+    Args:
+        pruned: with the model's pruning too; else it attends to every memory.
+    """
     config = OmegaConf.create(model.config)
     config["_target_"] = "sam2.sam2_video_predictor.SAM2VideoPredictor"
     predictor = instantiate(config, _recursive_=True).eval()
     predictor.load_state_dict(model.network.state_dict())
-    if model.pruning.form != "off":
+    if pruned and model.pruning.form != "off":
         _prune(predictor, model.pruning)
     return predictor.to(model.device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,11 @@ def run_ours(model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Pat
     return clock
 
 
-def run_sam2(model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path) -> FrameClock:
+def run_sam2(
+    model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path, *, pruned: bool = True
+) -> FrameClock:
     """`sam2`'s predictor, all objects in one session."""
-    predictor = make_predictor(model)
+    predictor = make_predictor(model, pruned=pruned)
     writer = label_writer(video, prompts, folder)
     clock = FrameClock()
     with torch.inference_mode(), model.autocast():
@@ -76,7 +79,12 @@ def run_per_object(
     return clock
 
 
-RUNS: dict[str, Subject] = {OURS: run_ours, "sam2": run_sam2, "per-object": run_per_object}
+RUNS: dict[str, Subject] = {
+    OURS: run_ours,
+    "sam2": run_sam2,
+    "sam2-unpruned": partial(run_sam2, pruned=False),
+    "per-object": run_per_object,
+}
 """By `Case.subject`."""
 
 

@@ -39,8 +39,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--objects", default="1,2,4,8,16", help="numbers of objects (%(default)s)")
     parser.add_argument(
         "--baseline", action="append", metavar="NAME=NUMBERS",
-        help="sam2 or per-object, and the numbers of objects it runs with too; may be repeated "
-        "(sam2=1,4,8 per-object=4); none",
+        help="sam2, sam2-unpruned or per-object, and the numbers of objects it runs with too; may "
+        "be repeated (sam2=1,4,8 sam2-unpruned=1,4,8 per-object=4); none",
     )  # fmt: skip
     parser.add_argument("--frames", type=int, default=24, help="length of the clip (%(default)s)")
     parser.add_argument("--size", default="1280x720", help="of the clip, in pixels (%(default)s)")
@@ -75,7 +75,6 @@ def run(args: argparse.Namespace) -> int:
             checkpoint=args.model,
             prunings=_names(args.pruning),
             objects=_numbers("objects", args.objects),
-            baselines=_baselines(args.baseline or ["sam2=1,4,8", "per-object=4"]),
             frames=args.frames,
             repeats=args.repeats,
             lengths=_numbers("lengths", args.lengths),
@@ -83,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             dtype=args.dtype,
             threads=args.threads,
+            **({"baselines": _baselines(args.baseline)} if args.baseline else {}),
         )
         with report_folder(folder), tempfile.TemporaryDirectory() as scratch:
             record = run_plan(

@@ -19,12 +19,12 @@ SIZE = (160, 120)
 def a_record(
     tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path, small_config: Path
 ) -> dict[str, Any]:
-    """One and two objects of the small model, against both baselines."""
+    """One and two objects of the small model, against all baselines."""
     plan = Plan(
         configs=(str(small_config),),
         checkpoint=str(demo_checkpoint),
         objects=(1, 2),
-        baselines={"sam2": (2,), "per-object": (2,)},
+        baselines={"sam2": (2,), "sam2-unpruned": (2,), "per-object": (2,)},
         frames=11,
         repeats=1,
         lengths=(10,),

@@ -19,7 +19,13 @@ from tests.benchmark.conftest import SIZE
 
 def test_every_case_has_its_figures(a_record: dict[str, Any]) -> None:
     runs = [(run["subject"], run["objects"]) for run in a_record["runs"]]
-    assert runs == [("surgsam2", 1), ("surgsam2", 2), ("sam2", 2), ("per-object", 2)]
+    assert runs == [
+        ("surgsam2", 1),
+        ("surgsam2", 2),
+        ("sam2", 2),
+        ("sam2-unpruned", 2),
+        ("per-object", 2),
+    ]
     for run in a_record["runs"]:
         assert run["frames"] == 11
         assert run["fps"] > 0
@@ -76,7 +82,10 @@ def test_the_machine_is_described_without_paths(a_record: dict[str, Any], tmp_pa
         ({"repeats": 0}, "repeats must be at least 1, got 0"),
         ({"size": (33, 64)}, "size must be even"),
         ({"threads": -1}, "threads must be 0"),
-        ({"baselines": {"other": (1,)}}, "baseline must be sam2 or per-object, got 'other'"),
+        (
+            {"baselines": {"other": (1,)}},
+            "baseline must be one of sam2, sam2-unpruned, per-object, got 'other'",
+        ),
         ({"baselines": {"sam2": (1, 3)}}, "baseline sam2 is to run with 3 objects"),
         ({"configs": ("sam3",)}, "unknown config 'sam3'"),
     ],
