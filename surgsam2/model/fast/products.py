@@ -20,8 +20,6 @@ from torch.overrides import TorchFunctionMode
 
 _FEWEST_ROWS = 32
 _IN_PLACE = {"relu": torch.ops.aten.relu_, "gelu": torch.ops.aten.gelu_}
-_ROWS_AT_A_TIME = 256
-"""Most queries whose scores are held at once: more no longer fit into the processor's cache."""
 
 
 def available() -> bool:
@@ -79,8 +77,9 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     query = query * query.shape[-1] ** -0.5
     key, value = key.contiguous(), value.t().contiguous()
     mixed = query.new_empty(len(query), len(value))
-    room = query.new_empty(min(_ROWS_AT_A_TIME, len(query)), len(key))
-    for part, place in zip(query.split(_ROWS_AT_A_TIME), mixed.split(_ROWS_AT_A_TIME), strict=True):
+    rows = 512 if by_onednn() else 256  # the scores of more do not fit into the processor's cache
+    room = query.new_empty(min(rows, len(query)), len(key))
+    for part, place in zip(query.split(rows), mixed.split(rows), strict=True):
         scores = _scores(part, key, room[: len(part)])
         place.copy_(linear(torch.softmax(scores, dim=-1, out=scores), value))
     return mixed
