@@ -63,12 +63,8 @@ def demo_checkpoint(
 
 def demo_config_at(side: int, folder: Path) -> Path:
     """The demo network for a square input of `side` pixels, as a YAML file."""
-    config = load_config("demo")
-    config.image_size = side
-    layer = config.memory_attention.layer
-    layer.self_attention.feat_sizes = layer.cross_attention.feat_sizes = [side // 16, side // 16]
     path = folder / f"demo-{side}.yaml"
-    OmegaConf.save(OmegaConf.create({"model": config}), path)
+    OmegaConf.save(OmegaConf.create({"model": load_config("demo", side)}), path)
     return path
 
 

@@ -66,11 +66,8 @@ def kill_and_resume(cycles: int, seed: int) -> int:
 
 def small_model(folder: Path) -> SurgSAM2Model:
     """The 128-pixel network with random weights that answer to what they see."""
-    config = load_config("demo")
-    config.image_size = 128
-    layer = config.memory_attention.layer
-    layer.self_attention.feat_sizes = layer.cross_attention.feat_sizes = [8, 8]
-    OmegaConf.save(OmegaConf.create({"model": config}), folder / "small.yaml")
+    config = OmegaConf.create({"model": load_config("demo", 128)})
+    OmegaConf.save(config, folder / "small.yaml")
     return surgsam2.load_model("demo", config=str(folder / "small.yaml"), device="cpu")
 
 
