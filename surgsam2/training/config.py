@@ -151,6 +151,13 @@ class RolloutConfig:
     published, up to 16. A network trained on clips of 3 frames for long videos needs 16."""
     dropout: float | None = None
     """Of the memory attention; None leaves the network's own."""
+    learned: int | None = None
+    """Learn from the last so many frames of a clip, and from the prompted ones; the others are
+    followed without gradients, so that long clips fit. None: from all frames."""
+
+    def __post_init__(self) -> None:
+        if self.learned is not None and self.learned < 1:
+            raise InputError(f"rollout.learned must be at least 1, got {self.learned}")
 
 
 @dataclass(frozen=True)

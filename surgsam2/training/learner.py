@@ -20,7 +20,7 @@ class Learner(nn.Module):
         super().__init__()
         self.network = network
         self._prompts = config.prompts
-        self._rollout = Rollout(network, config.prompts, config.rollout.pointer_span)
+        self._rollout = Rollout(network, config.prompts, config.rollout)
         self._loss = SegmentationLoss(config.loss)
 
     def forward(

@@ -6,7 +6,7 @@ memories keep their precision, and all objects of all clips of a batch run toget
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 
 from surgsam2.model.network import ImageFeatures, MemoryBatch, SurgSAM2Network
 from surgsam2.model.pruning import EFP
-from surgsam2.training.config import PromptConfig
+from surgsam2.training.config import PromptConfig, RolloutConfig
 from surgsam2.training.prompting import Clicks, PromptPlan, corrections, first_clicks
 
 _EVERY_MEMORY = EFP(form="off")
@@ -105,60 +105,78 @@ class Rollout:
     Args:
         network: may be in training or evaluation mode.
         prompts: how correction clicks and boxes are drawn.
-        pointer_span: see `RolloutConfig`.
+        config: which frames are learned from, and how pointers are aged.
     """
 
     def __init__(
-        self, network: SurgSAM2Network, prompts: PromptConfig, pointer_span: int | None = None
+        self,
+        network: SurgSAM2Network,
+        prompts: PromptConfig,
+        config: RolloutConfig | None = None,
     ) -> None:
         self._network = network
         self._prompts = prompts
-        self._pointer_span = pointer_span
+        self._config = config or RolloutConfig()
         self.memory_std: torch.Tensor | None = None
         """Standard deviation of the last clips' spatial memories, to be watched: in tens,
         memory attention is saturated and nothing is learned any more."""
 
     def __call__(self, clips: ClipBatch, plan: PromptPlan, rng: np.random.Generator) -> list[Step]:
-        """All outputs that can be learned from.
+        """All outputs that are learned from.
 
         Frames prompted with masks give none: the mask is the output. Prompted frames run
         first and are remembered by every other one, as in SAM 2's training; then the rest
-        in order.
+        in order, those before the last `RolloutConfig.learned` without gradients.
         """
         network = self._network
         self.memory_std = None
-        features = _encode(network, clips)
-        memories, steps = _Memories(), []
+        memories, steps = _Memories(), list[Step]()
         longest = int(network.max_obj_ptrs_in_encoder)
-        pointer_limit = min(self._pointer_span or clips.frames, longest) - 1
+        pointer_limit = min(self._config.pointer_span or clips.frames, longest) - 1
         others = [t for t in range(clips.frames) if t not in plan.prompted]
         order = [*plan.prompted, *others]
+        first = max(clips.frames - (self._config.learned or clips.frames), 0)
+        learned = {*plan.prompted, *range(first, clips.frames)}
+        features = _encode(network, clips, learned)
         for frame in order:
-            seen, truth = features[frame], clips.masks[frame]
-            if frame in plan.prompted and plan.kind == "mask":
-                output = self._given_mask(seen, truth)
-            else:
-                clicks = None
+            seen = features[frame]
+            with torch.set_grad_enabled(torch.is_grad_enabled() and frame in learned):
                 if frame in plan.prompted:
                     conditioned = network._without_memory(seen)
-                    clicks = first_clicks(truth, plan, self._prompts, rng)
                 else:
                     memory = memories.seen_from(frame, network, pointer_limit)
                     conditioned = network.attend(seen, memory, _EVERY_MEMORY, pointer_limit)
-                output, step = self._decode(frame, seen, conditioned, clicks)
-                steps.append(step)
-                if frame in plan.corrected:
-                    output, more = self._correct(
-                        frame, seen, conditioned, clicks, output, truth, rng
-                    )
-                    steps += more
-            clicked = frame in plan.prompted or frame in plan.corrected
-            if frame != order[-1]:
-                memory_map = self._remember(seen, output, from_clicks=clicked)
-                kept = memories.prompted if clicked else memories.tracked
-                kept[frame] = (memory_map, output.pointers)
-                self.memory_std = memory_map.detach().float().std()
+                output, outputs = self._run(frame, seen, conditioned, clips.masks[frame], plan, rng)
+                if frame != order[-1]:
+                    clicked = frame in plan.prompted or frame in plan.corrected
+                    memory_map = self._remember(seen, output, from_clicks=clicked)
+                    kept = memories.prompted if clicked else memories.tracked
+                    kept[frame] = (memory_map, output.pointers)
+                    self.memory_std = memory_map.detach().float().std()
+            if frame in learned:
+                steps += outputs
         return steps
+
+    def _run(
+        self,
+        frame: int,
+        features: ImageFeatures,
+        conditioned: torch.Tensor,
+        truth: torch.Tensor,
+        plan: PromptPlan,
+        rng: np.random.Generator,
+    ) -> tuple[_Output, list[Step]]:
+        """What is remembered of a frame, and all that the mask decoder gave on the way to it."""
+        clicks = None
+        if frame in plan.prompted:
+            if plan.kind == "mask":
+                return self._given_mask(features, truth), []
+            clicks = first_clicks(truth, plan, self._prompts, rng)
+        output, step = self._decode(frame, features, conditioned, clicks)
+        if frame not in plan.corrected:
+            return output, [step]
+        output, more = self._correct(frame, features, conditioned, clicks, output, truth, rng)
+        return output, [step, *more]
 
     def _given_mask(self, features: ImageFeatures, truth: torch.Tensor) -> _Output:
         network = self._network
@@ -226,20 +244,32 @@ class Rollout:
         return maps
 
 
-def _encode(network: SurgSAM2Network, clips: ClipBatch) -> list[ImageFeatures]:
-    """Features of every frame, one row per object: (P, O, C) tokens and so on."""
-    frames, batch = clips.images.shape[:2]
-    whole = network.encode_image(clips.images.flatten(0, 1))
-    per_frame = []
-    for t in range(frames):
-        rows = clips.clip_of + t * batch
-        per_frame.append(
-            ImageFeatures(
-                whole.tokens[:, rows],
-                whole.position[:, rows],
-                [x[rows] for x in whole.high_res],
-                whole.size,
-            )
+def _encode(
+    network: SurgSAM2Network, clips: ClipBatch, learned: Collection[int]
+) -> dict[int, ImageFeatures]:
+    """Features of every frame, one row per object, with gradients of those in `learned`."""
+    others = [t for t in range(clips.frames) if t not in learned]
+    features = _encode_together(network, clips, sorted(learned))
+    with torch.no_grad():
+        for frame in others:
+            features |= _encode_together(network, clips, [frame])
+    return features
+
+
+def _encode_together(
+    network: SurgSAM2Network, clips: ClipBatch, frames: list[int]
+) -> dict[int, ImageFeatures]:
+    """Features of some frames, one row per object: (P, O, C) tokens and so on."""
+    batch = clips.images.shape[1]
+    whole = network.encode_image(clips.images[frames].flatten(0, 1))
+    per_frame = {}
+    for place, frame in enumerate(frames):
+        rows = clips.clip_of + place * batch
+        per_frame[frame] = ImageFeatures(
+            whole.tokens[:, rows],
+            whole.position[:, rows],
+            [x[rows] for x in whole.high_res],
+            whole.size,
         )
     return per_frame
 

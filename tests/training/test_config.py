@@ -61,6 +61,7 @@ def test_overrides_win_in_every_stage(tmp_path: Path) -> None:
         ("optimizer: {lrr: 1}", r"unknown setting 'optimizer\.lrr'; did you mean lr"),
         ("epochs: many", "epochs must be int, got 'many'"),
         ("epochs: 0", "epochs and steps must be at least 1"),
+        ("rollout: {learned: 0}", "rollout.learned must be at least 1"),
         ("epochs: true", "epochs must be int, got True"),
         ("data: [{kind: video}]", r"data\[0\]\.kind must be one of vos, endovis17"),
         ("data: {kind: vos}", "data must be list"),

@@ -13,7 +13,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.prompts import PromptSet
 from surgsam2.training.clip_cache import CachedClip
-from surgsam2.training.config import PromptConfig, TrainConfig
+from surgsam2.training.config import PromptConfig, RolloutConfig, TrainConfig
 from surgsam2.training.losses import SegmentationLoss
 from surgsam2.training.prompting import Clicks, PromptPlan
 from surgsam2.training.rollout import ClipBatch, Rollout
@@ -87,6 +87,26 @@ def test_gradients_go_through_the_memories(a_network: SurgSAM2Network, a_batch: 
         gradient = network.get_parameter(name).grad
         assert gradient is not None, name
         assert gradient.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("learned", [None, 1])
+def test_frames_before_the_learned_ones_are_followed_without_gradients(
+    a_network: SurgSAM2Network, a_batch: ClipBatch, learned: int | None
+) -> None:
+    """The last frame's masks are the same; what came between it and the prompt learns nothing."""
+    network, rng = a_network.eval(), np.random.default_rng(0)
+    plan = PromptPlan("mask", (0,), ())
+    with torch.no_grad():
+        whole = Rollout(network, PromptConfig())(a_batch, plan, rng)
+    clips = replace(a_batch, images=a_batch.images.clone().requires_grad_())
+    rollout = Rollout(network, PromptConfig(), RolloutConfig(learned=learned))
+    steps = rollout(clips, plan, rng)
+    assert [step.frame for step in steps] == ([1, 2] if learned is None else [2])
+    torch.testing.assert_close(steps[-1].masks, whole[-1].masks, rtol=1e-3, atol=1e-3)
+    steps[-1].masks.square().mean().backward()
+    assert clips.images.grad is not None
+    reached = clips.images.grad.flatten(1).any(dim=1)
+    assert reached.tolist() == [True, learned is None, True]
 
 
 def test_masks_are_learned_even_where_presence_says_no(
