@@ -78,18 +78,15 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     key, value = key.contiguous(), value.t().contiguous()
     mixed = query.new_empty(len(query), len(value))
     rows = 512 if by_onednn() else 256  # the scores of more do not fit into the processor's cache
-    room = query.new_empty(min(rows, len(query)), len(key))
+    # new memory is slow at first, so MKL writes all scores into one; oneDNN cannot be told where
+    room = None if by_onednn() else query.new_empty(min(rows, len(query)), len(key))
     for part, place in zip(query.split(rows), mixed.split(rows), strict=True):
-        scores = _scores(part, key, room[: len(part)])
+        if room is None:
+            scores = linear(part, key)
+        else:
+            scores = torch.mm(part, key.t(), out=room[: len(part)])
         place.copy_(linear(torch.softmax(scores, dim=-1, out=scores), value))
     return mixed
-
-
-def _scores(query: Tensor, key: Tensor, room: Tensor) -> Tensor:
-    """query key^T, in `room` where the library can write there: new memory is slow at first."""
-    if by_onednn():
-        return linear(query, key)
-    return torch.mm(query, key.t(), out=room)
 
 
 class FastLinear(TorchFunctionMode):
