@@ -6,14 +6,12 @@ import time
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 import torch
 
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.fast.lanes import each, shares
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results import FrameResult
 from surgsam2.tracking.encoded_frame import EncodedFrame
@@ -248,21 +246,13 @@ class Tracker:
                 self._pointer_limit,
             )
             conditioned.update(zip(group, maps, strict=True))
-
-        def decode(part: torch.Tensor) -> list[tuple[MaskOutput, FrameMemory]]:
-            decoded = network.decode_tracked(features, part)
-            maps = network.encode_memory(features, decoded, prompted=False)
-            return [
-                (MaskOutput.of(decoded, row), FrameMemory(maps[row], decoded.pointers[row]))
-                for row in range(len(part))
-            ]
-
-        parts = each(decode, shares(torch.stack([conditioned[i] for i in object_ids])))
-        outputs = []
-        for object_id, (output, memory) in zip(object_ids, chain(*parts), strict=True):
-            self._banks[object_id].add(index, memory)
-            outputs.append(output)
-        return outputs
+        decoded = network.decode_tracked(
+            features, torch.stack([conditioned[i] for i in object_ids])
+        )
+        maps = network.encode_memory(features, decoded, prompted=False)
+        for row, object_id in enumerate(object_ids):
+            self._banks[object_id].add(index, FrameMemory(maps[row], decoded.pointers[row]))
+        return [MaskOutput.of(decoded, row) for row in range(len(object_ids))]
 
 
 def _same_shape(views: dict[int, BankView]) -> list[list[int]]:

@@ -18,7 +18,7 @@ from surgsam2.model import fast
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.crew import ENCODERS, Crew
 from surgsam2.model.fast import products
-from surgsam2.model.fast.lanes import each, lanes, shares
+from surgsam2.model.fast.lanes import each, lanes
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.results import FrameResult
 from surgsam2.video import Video, open_video
@@ -178,16 +178,6 @@ def test_lanes_keep_the_order_and_need_enough_items(a_model: SurgSAM2Model) -> N
         with torch.no_grad(), closing(Crew(a_model)) as crew, crew.tracking():
             assert [float(y) for y in each(square, items)] == [x * x for x in items]
         assert all(n.startswith("surgsam2-object") for n in names) is elsewhere
-
-
-def test_a_batch_is_shared_out_among_the_lanes() -> None:
-    def sizes(objects: int) -> list[int]:
-        return [len(part) for part in shares(torch.arange(objects))]
-
-    assert sizes(3) == [3]
-    with ThreadPoolExecutor(2) as pool, lanes(pool, 2):
-        assert [sizes(n) for n in (1, 2, 3, 4)] == [[1], [1, 1], [2, 1], [2, 2]]
-        assert torch.equal(torch.cat(shares(torch.arange(5))), torch.arange(5))
 
 
 def test_what_an_object_raises_comes_through() -> None:

@@ -8,7 +8,7 @@ alone in a stream, an object is done sooner with all cores: lanes are for record
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -16,7 +16,6 @@ from typing import TypeVar
 from torch import Tensor
 
 T = TypeVar("T")
-R = TypeVar("R")
 _here = threading.local()
 
 
@@ -30,15 +29,9 @@ def lanes(pool: ThreadPoolExecutor, count: int) -> Iterator[None]:
         _here.lanes = before
 
 
-def each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def each(function: Callable[[T], Tensor], items: list[T]) -> list[Tensor]:
     """The function of every item, side by side where there are lanes and enough items."""
     pool, count = getattr(_here, "lanes", None) or (None, 0)
     if pool is None or len(items) < count:
         return [function(item) for item in items]
     return list(pool.map(function, items))
-
-
-def shares(batch: Tensor) -> tuple[Tensor, ...]:
-    """(B, ...) of objects in as many parts as there are lanes: what `each` keeps them busy with."""
-    _, count = getattr(_here, "lanes", None) or (None, 1)
-    return batch.tensor_split(count) if len(batch) >= count else (batch,)
