@@ -7,7 +7,7 @@ memories keep their precision, and all objects of all clips of a batch run toget
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,7 +140,7 @@ class Rollout:
         features = _encode(network, clips, learned)
         for frame in order:
             seen = features[frame]
-            with torch.set_grad_enabled(torch.is_grad_enabled() and frame in learned):
+            with nullcontext() if frame in learned else _followed():
                 if frame in plan.prompted:
                     conditioned = network._without_memory(seen)
                 else:
@@ -250,7 +250,7 @@ def _encode(
     """Features of every frame, one row per object, with gradients of those in `learned`."""
     others = [t for t in range(clips.frames) if t not in learned]
     features = _encode_together(network, clips, sorted(learned))
-    with torch.no_grad():
+    with _followed():
         for frame in others:
             features |= _encode_together(network, clips, [frame])
     return features
@@ -272,6 +272,15 @@ def _encode_together(
             whole.size,
         )
     return per_frame
+
+
+@contextmanager
+def _followed() -> Iterator[None]:
+    """Without gradients, and without spoiling those of what comes after."""
+    with torch.no_grad():
+        yield
+    # older PyTorch would use the copies of the weights cast here again (pytorch issue 112583)
+    torch.clear_autocast_cache()
 
 
 @contextmanager

@@ -109,6 +109,21 @@ def test_frames_before_the_learned_ones_are_followed_without_gradients(
     assert reached.tolist() == [True, learned is None, True]
 
 
+def test_followed_frames_leave_the_others_their_gradients_in_bfloat16(
+    a_network: SurgSAM2Network, a_batch: ClipBatch
+) -> None:
+    """Autocast keeps the weights it has cast; those cast without gradients are not used again."""
+    network, plan = a_network.train(), PromptPlan("mask", (0,), ())
+    rollout = Rollout(network, PromptConfig(), RolloutConfig(learned=1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (step,) = rollout(a_batch, plan, np.random.default_rng(0))
+    step.masks.float().square().mean().backward()
+    for name in ("memory_attention.layers.0.linear1.weight", "obj_ptr_proj.layers.0.weight"):
+        gradient = network.get_parameter(name).grad
+        assert gradient is not None, name
+        assert gradient.abs().max() > 0, name
+
+
 def test_masks_are_learned_even_where_presence_says_no(
     a_network: SurgSAM2Network, a_batch: ClipBatch
 ) -> None:
