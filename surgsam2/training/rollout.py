@@ -74,10 +74,12 @@ class _Output:
 class _Memories:
     """Spatial memories and pointers of the frames so far, by frame index."""
 
+    pointer_limit: int
+    """Pointers of tracked frames are seen up to this age."""
     prompted: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     tracked: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
-    def seen_from(self, frame: int, network: SurgSAM2Network, pointer_limit: int) -> MemoryBatch:
+    def seen_from(self, frame: int, network: SurgSAM2Network) -> MemoryBatch:
         """In SAM 2's order: prompted frames first, then the others from the oldest on."""
         prompted = sorted(self.prompted.items())
         ages = {frame - t: memory for t, memory in self.tracked.items() if t < frame}
@@ -87,7 +89,7 @@ class _Memories:
         signed = network.use_signed_tpos_enc_to_obj_ptrs
         pointers = [p for _, (_, p) in prompted]
         pointer_ages = [float(frame - t if signed else abs(frame - t)) for t, _ in prompted]
-        for age in sorted(a for a in ages if a <= pointer_limit):
+        for age in sorted(a for a in ages if a <= self.pointer_limit):
             pointers.append(ages[age][1])
             pointer_ages.append(float(age))
         device, batch = maps[0].device, len(maps[0])
@@ -130,9 +132,9 @@ class Rollout:
         """
         network = self._network
         self.memory_std = None
-        memories, steps = _Memories(), list[Step]()
         longest = int(network.max_obj_ptrs_in_encoder)
         pointer_limit = min(self._config.pointer_span or clips.frames, longest) - 1
+        memories, steps = _Memories(pointer_limit), list[Step]()
         others = [t for t in range(clips.frames) if t not in plan.prompted]
         order = [*plan.prompted, *others]
         first = max(clips.frames - (self._config.learned or clips.frames), 0)
@@ -141,12 +143,7 @@ class Rollout:
         for frame in order:
             seen = features[frame]
             with nullcontext() if frame in learned else _followed():
-                if frame in plan.prompted:
-                    conditioned = network._without_memory(seen)
-                else:
-                    memory = memories.seen_from(frame, network, pointer_limit)
-                    conditioned = network.attend(seen, memory, _EVERY_MEMORY, pointer_limit)
-                output, outputs = self._run(frame, seen, conditioned, clips.masks[frame], plan, rng)
+                output, outputs = self._run(frame, seen, clips.masks[frame], memories, plan, rng)
                 if frame != order[-1]:
                     clicked = frame in plan.prompted or frame in plan.corrected
                     memory_map = self._remember(seen, output, from_clicks=clicked)
@@ -161,16 +158,20 @@ class Rollout:
         self,
         frame: int,
         features: ImageFeatures,
-        conditioned: torch.Tensor,
         truth: torch.Tensor,
+        memories: _Memories,
         plan: PromptPlan,
         rng: np.random.Generator,
     ) -> tuple[_Output, list[Step]]:
         """What is remembered of a frame, and all that the mask decoder gave on the way to it."""
-        clicks = None
-        if frame in plan.prompted:
-            if plan.kind == "mask":
-                return self._given_mask(features, truth), []
+        network, clicks = self._network, None
+        if frame not in plan.prompted:
+            memory, limit = memories.seen_from(frame, network), memories.pointer_limit
+            conditioned = network.attend(features, memory, _EVERY_MEMORY, limit)
+        elif plan.kind == "mask":
+            return self._given_mask(features, truth), []
+        else:
+            conditioned = network._without_memory(features)
             clicks = first_clicks(truth, plan, self._prompts, rng)
         output, step = self._decode(frame, features, conditioned, clicks)
         if frame not in plan.corrected:
