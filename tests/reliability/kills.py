@@ -12,11 +12,10 @@ from pathlib import Path
 from random import Random
 
 import torch
-from omegaconf import OmegaConf
 
 import surgsam2
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.configs import load_config
+from tests.conftest import demo_config_at
 from tests.reliability.checks import unreadable_files
 from tests.reliability.conftest import contents, prompts_for_two, run, write_short_file
 
@@ -66,9 +65,8 @@ def kill_and_resume(cycles: int, seed: int) -> int:
 
 def small_model(folder: Path) -> SurgSAM2Model:
     """The 128-pixel network with random weights that answer to what they see."""
-    config = OmegaConf.create({"model": load_config("demo", 128)})
-    OmegaConf.save(config, folder / "small.yaml")
-    return surgsam2.load_model("demo", config=str(folder / "small.yaml"), device="cpu")
+    config = demo_config_at(128, folder)
+    return surgsam2.load_model("demo", config=str(config), device="cpu")
 
 
 def _killed(model: SurgSAM2Model, file: Path, out: Path, direction: str, random: Random) -> bool:
