@@ -104,8 +104,8 @@ class TrackingRun:
                 earlier = _restore(self._earlier, index, self._model.device)
                 with crew.tracking():
                     outputs = earlier | self._advance(tracker, index, work)
-                ordered = {obj.id: outputs[obj.id] for obj in self._prompts if obj.id in outputs}
-                result = make_result(index, ordered, size, self._options)
+                    ordered = {o.id: outputs[o.id] for o in self._prompts if o.id in outputs}
+                    result = make_result(index, ordered, size, self._options)
                 milliseconds = (time.perf_counter() - began) * 1000
                 yield work.frame, replace(result, milliseconds=milliseconds)
                 on_step()
