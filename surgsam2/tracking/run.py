@@ -105,6 +105,7 @@ class TrackingRun:
                 with crew.tracking():
                     outputs = earlier | self._advance(tracker, index, work)
                     ordered = {o.id: outputs[o.id] for o in self._prompts if o.id in outputs}
+                    # PyTorch's other threads, once woken, spin on and keep the encoders waiting
                     result = make_result(index, ordered, size, self._options)
                 milliseconds = (time.perf_counter() - began) * 1000
                 yield work.frame, replace(result, milliseconds=milliseconds)

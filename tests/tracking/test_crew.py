@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from surgsam2.model.fast import products
 from surgsam2.model.fast.lanes import each, lanes
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.results import FrameResult
+from surgsam2.tracking import run
 from surgsam2.video import Video, open_video
 
 FRAMES, SIZE = 6, 96
@@ -103,6 +105,22 @@ def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
     assert len(seen) == len(beside) + 1
     assert not ours()
     assert torch.get_num_threads() == 2
+
+
+@needs_fast
+@pytest.mark.usefixtures("two_threads")
+def test_masks_are_made_without_the_encoders_cores(
+    a_model: SurgSAM2Model, a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, threads = run.make_result, []
+
+    def watched(*args: Any) -> FrameResult:
+        threads.append(torch.get_num_threads())
+        return make(*args)
+
+    monkeypatch.setattr(run, "make_result", watched)
+    track(a_model, a_clip)
+    assert threads == [1] * FRAMES
 
 
 @needs_fast
