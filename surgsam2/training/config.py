@@ -124,6 +124,8 @@ class FreezeConfig:
 class OptimizerConfig:
     """AdamW and its learning rate over the run."""
 
+    muon: bool = False
+    """Move weight matrices as Muon does, at the same rate; AdamW moves the rest."""
     lr: float = 5.0e-5
     final_fraction: float = 0.1
     """The rate falls along a cosine to this fraction of `lr`."""

@@ -1,4 +1,7 @@
-"""AdamW as published: no decay on biases and norms, slower rates deeper in the trunk."""
+"""AdamW as published: no decay on biases and norms, slower rates deeper in the trunk.
+
+On demand with Muon's steps for the weight matrices.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,38 @@ import torch
 from torch import nn
 
 from surgsam2.training.config import OptimizerConfig
+from surgsam2.training.muon import Muon
 
 _TRUNK = "image_encoder.trunk."
+_SMALLEST_MATRIX = 16
+"""Rows and columns from which Muon moves a weight; smaller ones are tokens and outputs."""
 
 
 def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     """An optimizer of the parameters that have gradients."""
     depth = sum(1 for _ in _trunk_blocks(network))
-    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             decay = 0.0 if parameter.ndim < 2 or name.endswith(".bias") else config.weight_decay
-            groups[rate_scale(name, depth, config.layer_decay), decay].append(parameter)
-    return torch.optim.AdamW(
+            scale = rate_scale(name, depth, config.layer_decay)
+            groups[scale, decay, config.muon and _is_hidden_matrix(name, parameter)].append(
+                parameter
+            )
+    optimizer = Muon if config.muon else torch.optim.AdamW
+    return optimizer(
         [
-            {"params": members, "lr": config.lr * scale, "weight_decay": decay}
-            for (scale, decay), members in groups.items()
+            {"params": members, "lr": config.lr * scale, "weight_decay": decay, "muon": muon}
+            for (scale, decay, muon), members in groups.items()
         ],
         lr=config.lr,
         betas=config.betas,
     )
+
+
+def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    large = parameter.ndim == 2 and min(parameter.shape) >= _SMALLEST_MATRIX
+    return large and "embed" not in name
 
 
 def rate_scale(name: str, depth: int, layer_decay: float) -> float:
