@@ -62,9 +62,15 @@ def demo_checkpoint(
 
 
 def demo_config_at(side: int, folder: Path) -> Path:
-    """The demo network for a square input of `side` pixels, as a YAML file."""
+    """The demo network for a square input of `side` pixels, as a YAML file.
+
+    It answers a click with several masks, as SAM 2 does and the demo itself does not.
+    """
     path = folder / f"demo-{side}.yaml"
-    OmegaConf.save(OmegaConf.create({"model": load_config("demo", side)}), path)
+    config = load_config("demo", side)
+    config.multimask_max_pt_num = 1
+    config.sam_mask_decoder_extra_args.dynamic_multimask_via_stability = True
+    OmegaConf.save(OmegaConf.create({"model": config}), path)
     return path
 
 

@@ -25,6 +25,22 @@ def flat_state(state: dict[str, torch.Tensor], *, half: bool) -> dict[str, torch
     }
 
 
+def mean_state(
+    state: dict[str, torch.Tensor], other: Path, share: float
+) -> dict[str, torch.Tensor]:
+    """The mean of weights with others that they were trained from, which have this share.
+
+    Wortsman et al., "Model soups", arXiv:2203.05482.
+    """
+    others = torch.load(other, map_location="cpu", weights_only=True)
+    return {
+        name: torch.lerp(value.float(), others[name].float(), share)
+        if value.is_floating_point()
+        else value
+        for name, value in state.items()
+    }
+
+
 def save_atomically(content: dict[str, Any], path: Path) -> None:
     """Written beside and renamed: a killed process leaves the old file or the new one.
 

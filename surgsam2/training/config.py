@@ -178,6 +178,20 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True)
+class MeanConfig:
+    """Weights that are averaged with those of the last stage."""
+
+    stage: str = ""
+    """Name of the earlier stage; its last weights are taken."""
+    share: float = 0.5
+    """Of the earlier stage in the mean."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError(f"mean_with.share must be between 0 and 1, got {self.share}")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run, or one stage of several."""
 
@@ -200,6 +214,8 @@ class TrainConfig:
     freeze: FreezeConfig = FreezeConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     validation: ValidationConfig = ValidationConfig()
+    mean_with: MeanConfig | None = None
+    """Of the last stage: the model is the mean of its weights and an earlier stage's."""
     epochs: int = 30
     steps: int | None = None
     """Steps of an epoch; None: as many as show every sequence once."""

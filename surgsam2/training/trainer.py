@@ -32,7 +32,13 @@ from surgsam2.model.checkpoint import infer_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 from surgsam2.training.batches import ClipBatches, batches_from, open_source
-from surgsam2.training.checkpoints import flat_state, read_progress, save_atomically, save_weights
+from surgsam2.training.checkpoints import (
+    flat_state,
+    mean_state,
+    read_progress,
+    save_atomically,
+    save_weights,
+)
 from surgsam2.training.config import TrainConfig, load_recipe
 from surgsam2.training.distributed import Place, processes
 from surgsam2.training.freezing import apply_freezing
@@ -71,13 +77,16 @@ def train(
 
     Returns:
         The trained model, `output`/model.pt: the weights of the last stage with the best
-        J&F (without validation, the last ones) in half precision. `output`/bundle is the
-        same model as a MONAI bundle.
+        J&F (without validation, the last ones), averaged with those of an earlier one if it
+        has `mean_with`, in half precision. `output`/bundle is the same model as a MONAI bundle.
     """
     stages = load_recipe(recipe, overrides)
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise InputError(f"{recipe}: stages need different names, got {', '.join(names)}")
+    mean = stages[-1].mean_with
+    if mean is not None and mean.stage not in names[:-1]:
+        raise InputError(f"{recipe}: mean_with.stage {mean.stage!r} is no stage before the last")
     root = Path(output)
     weights: Path | None = None
     with processes(device) as place:
@@ -92,6 +101,8 @@ def train(
         assert chosen is not None
         if place.first:
             state = torch.load(chosen, map_location="cpu", weights_only=True)
+            if mean is not None:
+                state = mean_state(state, root / mean.stage / LAST, mean.share)
             state = flat_state(state, half=True)
             save_atomically(state, root / MODEL)
             settings = yaml.safe_load((chosen.with_name(SETTINGS)).read_text(encoding="utf-8"))

@@ -112,12 +112,14 @@ def test_the_published_setting_is_sam21_small_at_512() -> None:
     assert load_config("surgsam2-hiera-small-512") == load_config("sam2.1-hiera-small-512")
 
 
-def test_the_built_in_model_has_the_same_interactive_settings() -> None:
+def test_the_built_in_model_has_the_same_settings_but_one_mask_for_a_click() -> None:
     demo, large = load_config("demo"), load_config("sam2.1-hiera-large-1024")
+    own = ("image_size", "compile_image_encoder", "multimask_max_pt_num")
     for key, value in large.items():
-        if not OmegaConf.is_config(value) and key not in ("image_size", "compile_image_encoder"):
+        if not OmegaConf.is_config(value) and key not in own:
             assert demo.get(key) == value, key
-    assert demo.sam_mask_decoder_extra_args == large.sam_mask_decoder_extra_args
+    assert (demo.multimask_max_pt_num, large.multimask_max_pt_num) == (0, 1)
+    assert not demo.sam_mask_decoder_extra_args.dynamic_multimask_via_stability
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def test_overrides_win_in_every_stage(tmp_path: Path) -> None:
         ("a: [", "the recipe cannot be read"),
         ("from_scratch: true", "from_scratch needs the name of a network configuration"),
         ("stages: 3", "stages must be a list"),
+        ("mean_with: {stage: a, share: 1}", "mean_with.share must be between 0 and 1, got 1"),
     ],
 )
 def test_refusals(tmp_path: Path, text: str, message: str) -> None:

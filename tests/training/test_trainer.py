@@ -149,6 +149,27 @@ def test_stages_continue_from_each_other_and_the_model_loads(
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*/*.pt")} == before
 
 
+def test_the_model_may_be_a_mean_of_stages(some_settings: dict[str, Any], tmp_path: Path) -> None:
+    mean = {"stage": "one", "share": 0.75}
+    stages = [{"name": "one"}, {"name": "two", "mean_with": mean}]
+    recipe = a_recipe(some_settings | {"epochs": 1, "steps": 1, "stages": stages}, tmp_path)
+    model = torch.load(train(recipe, tmp_path / "out", device="cpu"), weights_only=True)
+    one, two = (
+        torch.load(tmp_path / "out" / name / LAST, weights_only=True) for name in ("one", "two")
+    )
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+    for name, weights in model.items():
+        torch.testing.assert_close(weights, (0.75 * one[name] + 0.25 * two[name]).half())
+
+
+def test_a_mean_with_an_unknown_stage_is_refused(
+    some_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = some_settings | {"stages": [{"name": "a", "mean_with": {"stage": "b"}}]}
+    with pytest.raises(InputError, match=r"mean_with\.stage 'b' is no stage before the last"):
+        train(a_recipe(settings, tmp_path), tmp_path / "out")
+
+
 def test_stages_of_one_name_are_refused(some_settings: dict[str, Any], tmp_path: Path) -> None:
     settings = some_settings | {"stages": [{}, {}]}
     with pytest.raises(InputError, match="stages need different names, got tiny, tiny"):
