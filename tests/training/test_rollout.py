@@ -157,11 +157,15 @@ def test_what_gives_outputs(a_network: SurgSAM2Network, a_batch: ClipBatch) -> N
     assert frames(PromptPlan("points", (0,), (1,))) == [0, 1, 1, 1, 2]
 
 
-def test_a_still_image(a_network: SurgSAM2Network, a_batch: ClipBatch) -> None:
+@pytest.mark.parametrize(("most_points", "masks"), [(0, 1), (1, 3)])
+def test_a_still_image(
+    a_network: SurgSAM2Network, a_batch: ClipBatch, most_points: int, masks: int
+) -> None:
+    a_network.multimask_max_pt_num = most_points  # 0 in the demo, 1 in SAM 2
     image = replace(a_batch, images=a_batch.images[:1], masks=a_batch.masks[:1])
     plan = PromptPlan("points", (0,), (0,))
     steps = Rollout(a_network, PromptConfig(corrections=1))(image, plan, np.random.default_rng(0))
     assert [tuple(step.masks.shape[1:]) for step in steps] == [
-        (3, SIZE // 4, SIZE // 4),  # one click is ambiguous, two are not
+        (masks, SIZE // 4, SIZE // 4),  # one click is ambiguous, two are not
         (1, SIZE // 4, SIZE // 4),
     ]
