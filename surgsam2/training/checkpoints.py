@@ -26,13 +26,12 @@ def flat_state(state: dict[str, torch.Tensor], *, half: bool) -> dict[str, torch
 
 
 def mean_state(
-    state: dict[str, torch.Tensor], other: Path, share: float
+    state: dict[str, torch.Tensor], others: dict[str, torch.Tensor], share: float
 ) -> dict[str, torch.Tensor]:
-    """The mean of weights with others that they were trained from, which have this share.
+    """The mean of weights with `others` that they were trained from, which have this share.
 
     Wortsman et al., "Model soups", arXiv:2203.05482.
     """
-    others = torch.load(other, map_location="cpu", weights_only=True)
     return {
         name: torch.lerp(value.float(), others[name].float(), share)
         if value.is_floating_point()

@@ -8,7 +8,6 @@ LLM Training", arXiv:2502.16982, eq. 4, so that AdamW's learning rates can stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,30 +30,31 @@ class Muon(torch.optim.AdamW):
         self._momentum = momentum
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step of every parameter that has a gradient."""
-        gradients: dict[torch.Tensor, torch.Tensor] = {}
-        for group in self.param_groups:
-            for matrix in group["params"] if group.get("muon") else ():
-                if matrix.grad is not None:
-                    # AdamW passes over parameters without a gradient
-                    gradients[matrix], matrix.grad = matrix.grad, None
-        loss = super().step(closure)
-        for group in self.param_groups:
-            for matrix in group["params"]:
-                if matrix in gradients:
-                    matrix.grad = gradients[matrix]
-                    self._move(matrix, group["lr"], group["weight_decay"])
-        return loss
+        matrices = [
+            (matrix, matrix.grad, group)
+            for group in self.param_groups
+            if group.get("muon")
+            for matrix in group["params"]
+            if matrix.grad is not None
+        ]
+        for matrix, _, _ in matrices:
+            matrix.grad = None  # so that AdamW passes over it
+        super().step()
+        for matrix, gradient, group in matrices:
+            matrix.grad = gradient
+            self._move(matrix, gradient, group["lr"], group["weight_decay"])
 
-    def _move(self, matrix: torch.Tensor, lr: float, weight_decay: float) -> None:
-        assert matrix.grad is not None
+    def _move(
+        self, matrix: torch.Tensor, gradient: torch.Tensor, lr: float, weight_decay: float
+    ) -> None:
         state = self.state[matrix]
         if not state:
             state["momentum"] = torch.zeros_like(matrix)
             state["step"] = torch.zeros(())  # AdamW looks for it when a state is loaded
-        momentum = state["momentum"].lerp_(matrix.grad, 1 - self._momentum)
-        direction = orthogonalised(matrix.grad.lerp(momentum, self._momentum))
+        momentum = state["momentum"].lerp_(gradient, 1 - self._momentum)
+        direction = orthogonalised(gradient.lerp(momentum, self._momentum))
         matrix.mul_(1 - lr * weight_decay)
         matrix.add_(direction, alpha=-lr * _STEP_RMS * max(matrix.shape) ** 0.5)
 
@@ -62,7 +62,7 @@ class Muon(torch.optim.AdamW):
 def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     """`matrix` with its singular values brought near 1 (0.7 to 1.2) by Newton-Schulz steps.
 
-    Those of less than a thousandth of the largest stay smaller.
+    Those below a thousandth of its Frobenius norm stay smaller.
     """
     a, b, c = _QUINTIC
     wide = matrix.shape[0] <= matrix.shape[1]

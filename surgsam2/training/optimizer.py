@@ -26,9 +26,8 @@ def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.A
         if parameter.requires_grad:
             decay = 0.0 if parameter.ndim < 2 or name.endswith(".bias") else config.weight_decay
             scale = rate_scale(name, depth, config.layer_decay)
-            groups[scale, decay, config.muon and _is_hidden_matrix(name, parameter)].append(
-                parameter
-            )
+            muon = config.muon and _is_hidden_matrix(name, parameter)
+            groups[scale, decay, muon].append(parameter)
     optimizer = Muon if config.muon else torch.optim.AdamW
     return optimizer(
         [

@@ -28,7 +28,7 @@ from surgsam2.bundle_files import write_bundle
 from surgsam2.data import Sequence
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.checkpoint import infer_config
+from surgsam2.model.checkpoint import infer_config, read_checkpoint
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 from surgsam2.training.batches import ClipBatches, batches_from, open_source
@@ -100,9 +100,10 @@ def train(
         chosen = best if best is not None and best.is_file() else weights
         assert chosen is not None
         if place.first:
-            state = torch.load(chosen, map_location="cpu", weights_only=True)
+            state = read_checkpoint(chosen)
             if mean is not None:
-                state = mean_state(state, root / mean.stage / LAST, mean.share)
+                earlier = read_checkpoint(root / mean.stage / LAST)
+                state = mean_state(state, earlier, mean.share)
             state = flat_state(state, half=True)
             save_atomically(state, root / MODEL)
             settings = yaml.safe_load((chosen.with_name(SETTINGS)).read_text(encoding="utf-8"))

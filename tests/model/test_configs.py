@@ -119,7 +119,8 @@ def test_the_built_in_model_has_the_same_settings_but_one_mask_for_a_click() -> 
         if not OmegaConf.is_config(value) and key not in own:
             assert demo.get(key) == value, key
     assert (demo.multimask_max_pt_num, large.multimask_max_pt_num) == (0, 1)
-    assert not demo.sam_mask_decoder_extra_args.dynamic_multimask_via_stability
+    one_mask = {"dynamic_multimask_via_stability": False}
+    assert demo.sam_mask_decoder_extra_args == {**large.sam_mask_decoder_extra_args, **one_mask}
 
 
 @pytest.mark.parametrize(
