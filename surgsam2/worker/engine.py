@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from surgsam2.errors import InputError
@@ -27,7 +26,13 @@ from surgsam2.worker.read_job import read_frames
 from surgsam2.worker.remote_video import RemoteVideo
 from surgsam2.worker.shared import FRAME_SLOTS, LIVE_SLOTS, SharedBlock
 from surgsam2.worker.track_job import TrackJob
-from surgsam2.worker.wire import mask_from_bytes, pack, prompts_from_wire, result_to_wire
+from surgsam2.worker.wire import (
+    image_from_wire,
+    mask_from_bytes,
+    pack,
+    prompts_from_wire,
+    result_to_wire,
+)
 
 _MODEL_OPTIONS = ("config", "device", "dtype", "pruning", "compile")
 
@@ -295,13 +300,7 @@ class Engine:
         return self._live
 
     def _live_prompts(self, job: Job, message: Message) -> None:
-        image = None
-        if shape := message.optional("image", list):
-            data = np.frombuffer(message.blobs[-1], np.uint8)
-            if len(shape) != 2 or data.size != shape[0] * shape[1] * 3:
-                raise InputError(f"an image of {shape} pixels cannot have {data.size} bytes")
-            image = data.reshape(*shape, 3)
-        self._session().prompt(prompts_from_wire(message), image)
+        self._session().prompt(prompts_from_wire(message), image_from_wire(message))
         self._finish(job, "complete")
 
     def _live_remove(self, job: Job, message: Message) -> None:

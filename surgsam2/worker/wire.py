@@ -68,6 +68,25 @@ def prompts_from_wire(message: Message) -> PromptSet:
     return prompts_from_text(text, masks)
 
 
+def image_from_wire(message: Message) -> np.ndarray | None:
+    """The (H, W, 3) uint8 RGB image that prompts were made on, behind their masks, if one came.
+
+    Raises:
+        ProtocolError: the message is not complete.
+    """
+    size = message.optional("image", list)
+    if not size:
+        return None
+    match size:
+        case [int(height), int(width)] if height > 0 and width > 0:
+            data = message.blob(1 + len(message.get("masks", list)))
+        case _:
+            raise ProtocolError(f"an image must be [height, width], got {size!r:.80}")
+    if len(data) != height * width * 3:
+        raise ProtocolError(f"an image of {width}x{height} pixels cannot have {len(data)} bytes")
+    return np.frombuffer(data, np.uint8).reshape(height, width, 3)
+
+
 def result_to_wire(result: FrameResult) -> dict[str, Any]:
     """The header fields of a result; its masks travel beside them."""
     return {

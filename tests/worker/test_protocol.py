@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from surgsam2 import PromptSet
@@ -20,6 +20,7 @@ from surgsam2.worker.jobs import KINDS
 from surgsam2.worker.protocol import MAX_HEADER, Decoder, Message, ProtocolError, encode
 from surgsam2.worker.server import Server
 from surgsam2.worker.wire import (
+    image_from_wire,
     mask_from_bytes,
     pack,
     packed_size,
@@ -119,6 +120,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(TYPES, HEADERS, st.lists(st.binary(max_size=50), max_size=3))))
+@example([("live_prompts", {"image": [None]}, [])])
 def test_any_message_gets_an_answer(
     folder: Path, messages: list[tuple[str, dict[str, Any], list[bytes]]]
 ) -> None:
@@ -158,6 +160,32 @@ def received(prompts: PromptSet) -> Message:
     decoder = Decoder()
     decoder.feed(encode("track", header, blobs))
     return next(decoder.messages())
+
+
+def test_an_image_survives_behind_the_masks() -> None:
+    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    header = {"masks": [["a", 8, 1]], "image": [2, 3]}
+    message = Message("live_prompts", header, (b"{}", b"m", image.tobytes()))
+    found = image_from_wire(message)
+    assert found is not None
+    assert np.array_equal(found, image)
+    assert image_from_wire(Message("live_prompts", {"masks": []}, (b"{}",))) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "blobs", "reason"),
+    [
+        ([None], [], r"must be \[height, width\], got \[None\]"),
+        ([1, "2"], [], r"must be \[height, width\]"),
+        ([-1, -2], [], r"must be \[height, width\]"),
+        ([1, 2], [], "raw bytes are missing"),
+        ([1, 2], [b"12345"], "2x1 pixels cannot have 5 bytes"),
+    ],
+)
+def test_an_image_that_is_not_complete(size: list[Any], blobs: list[bytes], reason: str) -> None:
+    header = {"masks": [], "image": size}
+    with pytest.raises(ProtocolError, match=reason):
+        image_from_wire(Message("live_prompts", header, (b"{}", *blobs)))
 
 
 def test_prompts_survive() -> None:
