@@ -179,10 +179,10 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class MeanConfig:
-    """Weights that are averaged with those of the last stage."""
+    """Weights that a stage's last ones are averaged with."""
 
     stage: str = ""
-    """Name of the earlier stage; its last weights are taken."""
+    """Name of an earlier stage; the weights that it ended in are taken."""
     share: float = 0.5
     """Of the earlier stage in the mean."""
 
@@ -215,7 +215,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     validation: ValidationConfig = ValidationConfig()
     mean_with: MeanConfig | None = None
-    """Of the last stage: the model is the mean of its weights and an earlier stage's."""
+    """The stage ends in the mean of its last weights and an earlier stage's."""
     epochs: int = 30
     steps: int | None = None
     """Steps of an epoch; None: as many as show every sequence once."""

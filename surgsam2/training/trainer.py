@@ -51,7 +51,8 @@ from surgsam2.training.validation import score_sequence
 
 logger = logging.getLogger(__name__)
 
-PROGRESS, BEST, LAST, MODEL = "progress.pt", "best.pt", "last.pt", "model.pt"
+PROGRESS, BEST, LAST, MEAN = "progress.pt", "best.pt", "last.pt", "mean.pt"
+MODEL = "model.pt"
 SETTINGS, BUNDLE = "settings.yaml", "bundle"
 _MOST_BAD_STEPS = 20
 
@@ -76,19 +77,21 @@ def train(
         overrides: settings that win over the recipe's.
 
     Returns:
-        The trained model, `output`/model.pt: the weights of the last stage with the best
-        J&F (without validation, the last ones), averaged with those of an earlier one if it
-        has `mean_with`, in half precision. `output`/bundle is the same model as a MONAI bundle.
+        The trained model, `output`/model.pt, in half precision: the mean that the last stage
+        ends in if it has `mean_with`, else its weights with the best J&F (without validation,
+        the last ones). `output`/bundle is the same model as a MONAI bundle.
     """
     stages = load_recipe(recipe, overrides)
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise InputError(f"{recipe}: stages need different names, got {', '.join(names)}")
-    mean = stages[-1].mean_with
-    if mean is not None and mean.stage not in names[:-1]:
-        raise InputError(f"{recipe}: mean_with.stage {mean.stage!r} is no stage before the last")
+    for number, stage in enumerate(stages):
+        other = stage.mean_with.stage if stage.mean_with is not None else None
+        if other is not None and other not in names[:number]:
+            raise InputError(f"{recipe}: mean_with.stage {other!r} is no stage before {stage.name}")
     root = Path(output)
     weights: Path | None = None
+    ends: dict[str, Path] = {}
     with processes(device) as place:
         for stage in stages:
             folder = root / stage.name
@@ -96,20 +99,27 @@ def train(
                 run = TrainingRun(stage, folder, place, weights=weights)
                 run.run()
             weights = folder / LAST
-        best = weights.with_name(BEST) if weights else None
-        chosen = best if best is not None and best.is_file() else weights
-        assert chosen is not None
+            if stage.mean_with is not None:
+                weights, earlier = folder / MEAN, ends[stage.mean_with.stage]
+                _write_mean(weights, folder / LAST, earlier, stage.mean_with.share, place)
+            ends[stage.name] = weights
+        assert weights is not None
+        best = weights.with_name(BEST)
+        chosen = best if weights.name == LAST and best.is_file() else weights
         if place.first:
-            state = read_checkpoint(chosen)
-            if mean is not None:
-                earlier = read_checkpoint(root / mean.stage / LAST)
-                state = mean_state(state, earlier, mean.share)
-            state = flat_state(state, half=True)
+            state = flat_state(read_checkpoint(chosen), half=True)
             save_atomically(state, root / MODEL)
             settings = yaml.safe_load((chosen.with_name(SETTINGS)).read_text(encoding="utf-8"))
             network = settings["network"] or infer_config(state, chosen)
             write_bundle(root / BUNDLE, state, network, settings["image_size"])
     return root / MODEL
+
+
+def _write_mean(path: Path, last: Path, earlier: Path, share: float, place: Place) -> None:
+    if place.first:
+        save_atomically(mean_state(read_checkpoint(last), read_checkpoint(earlier), share), path)
+    if place.world > 1:
+        torch.distributed.barrier()
 
 
 class TrainingRun:

@@ -18,7 +18,7 @@ from surgsam2.commands import train as command
 from surgsam2.errors import CheckpointError, InputError, SurgSAM2Error
 from surgsam2.model.checkpoint import read_checkpoint
 from surgsam2.training.checkpoints import read_progress
-from surgsam2.training.trainer import BEST, LAST, PROGRESS, DivergedError, TrainingRun, train
+from surgsam2.training.trainer import BEST, LAST, MEAN, PROGRESS, DivergedError, TrainingRun, train
 
 from .conftest import CACHE, SIZE, a_config, a_source, cpu
 
@@ -149,24 +149,34 @@ def test_stages_continue_from_each_other_and_the_model_loads(
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("*/*.pt")} == before
 
 
-def test_the_model_may_be_a_mean_of_stages(some_settings: dict[str, Any], tmp_path: Path) -> None:
-    mean = {"stage": "one", "share": 0.75}
-    stages = [{"name": "one"}, {"name": "two", "mean_with": mean}]
+def test_a_stage_may_end_in_a_mean(
+    some_settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stages = [
+        {"name": "one"},
+        {"name": "two", "mean_with": {"stage": "one", "share": 0.75}},
+        {"name": "three", "mean_with": {"stage": "two"}},
+    ]
     recipe = a_recipe(some_settings | {"epochs": 1, "steps": 1, "stages": stages}, tmp_path)
-    model = torch.load(train(recipe, tmp_path / "out", device="cpu"), weights_only=True)
-    one, two = (
-        torch.load(tmp_path / "out" / name / LAST, weights_only=True) for name in ("one", "two")
+    out = tmp_path / "out"
+    with caplog.at_level(logging.INFO, "surgsam2.training"):
+        model = torch.load(train(recipe, out, device="cpu"), weights_only=True)
+    one, two, three = (
+        torch.load(out / name / LAST, weights_only=True) for name in ("one", "two", "three")
     )
     assert any(not torch.equal(one[name], two[name]) for name in one)
+    assert f"demo from {out / 'two' / MEAN}" in caplog.text  # what stage three began with
     for name, weights in model.items():
-        torch.testing.assert_close(weights, (0.75 * one[name] + 0.25 * two[name]).half())
+        mean = 0.75 * one[name] + 0.25 * two[name]
+        torch.testing.assert_close(weights, (0.5 * mean + 0.5 * three[name]).half())
 
 
 def test_a_mean_with_an_unknown_stage_is_refused(
     some_settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings = some_settings | {"stages": [{"name": "a", "mean_with": {"stage": "b"}}]}
-    with pytest.raises(InputError, match=r"mean_with\.stage 'b' is no stage before the last"):
+    stages = [{"name": "a", "mean_with": {"stage": "b"}}, {"name": "b"}]
+    settings = some_settings | {"stages": stages}
+    with pytest.raises(InputError, match=r"mean_with\.stage 'b' is no stage before a"):
         train(a_recipe(settings, tmp_path), tmp_path / "out")
 
 
