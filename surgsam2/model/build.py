@@ -84,7 +84,7 @@ class SurgSAM2Model:
         """(S, S, 3) uint8 RGB to (1, 3, S, S) float32 on the model's device."""
         pixels = torch.from_numpy(square).to(self.device).permute(2, 0, 1)
         mean, std = self._normalisation
-        return ((pixels.float() / 255.0 - mean) / std)[None]
+        return pixels.float().div_(255.0).sub_(mean).div_(std)[None]
 
     def resize_mask(self, mask: np.ndarray) -> torch.Tensor:
         """(H, W) bool to the network's (1, 1, S, S) float32 of 0 and 1, on the model's device.

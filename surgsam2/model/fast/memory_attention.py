@@ -92,13 +92,12 @@ def _cross_attention(
     attn = layer.cross_attn_image
     projected = through(attn.k_proj, key)
     spatial = len(projected) - pointer_tokens
-    maps = projected[:spatial].view(-1, *query.shape)
-    keys = torch.cat([_rotate(attn, maps).flatten(0, 1), projected[spatial:]])
+    _rotate(attn, projected[:spatial].view(-1, *query.shape))
     v, out = attn.v_proj, attn.out_proj
     weights = (v.weight, v.bias, out.weight, out.bias)
     weight = remembered(attn, "value weight", weights, lambda: out.weight @ v.weight)
     bias = remembered(attn, "value bias", weights, lambda: out.weight @ v.bias + out.bias)
-    return linear(attention(query, keys, memory), weight, bias)
+    return linear(attention(query, projected, memory), weight, bias)
 
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
@@ -107,11 +106,11 @@ def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
 
 
 def _rotate(attn: RoPEAttention, x: Tensor) -> Tensor:
-    """Rotary position encoding of (..., P, C) maps of P positions."""
+    """Rotary position encoding of (..., P, C) maps of P positions, in place."""
     positions = x.shape[-2]
     if len(attn.freqs_cis) != positions:  # as sam2 does it, for another image size
         side = positions**0.5
         attn.freqs_cis = attn.compute_cis(end_x=side, end_y=side)
     attn.freqs_cis = attn.freqs_cis.to(x.device)  # no buffer: it stays on a GPU that was left
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * attn.freqs_cis).flatten(-2)
+    torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(attn.freqs_cis)
+    return x
