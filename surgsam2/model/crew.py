@@ -7,9 +7,11 @@ run on them beside the tracker, and every thread has work of its own.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Barrier
 
 import torch
@@ -19,6 +21,9 @@ from surgsam2.model.fast.lanes import lanes
 
 ENCODERS = 2
 """Frames that are encoded at a time."""
+_NICER = 5
+"""By how much the encoders give way to the tracker, on Linux. It keeps only one core busy at
+times: a frame that was encoded before leaves the other one with nothing to do then."""
 
 
 class Crew:
@@ -36,7 +41,7 @@ class Crew:
             runs_fast = model.network.runs_fast(torch.empty(0, device=model.device))
         if self._threads > 1 and runs_fast:
             self._share = max(self._threads // ENCODERS, 1)
-            self._encoders = _pool("surgsam2-encode", ENCODERS, self._share)
+            self._encoders = _pool("surgsam2-encode", ENCODERS, self._share, _give_way)
             self._lanes = _pool("surgsam2-object", self._threads, 1)
 
     def ahead(self, work: Callable[[], object]) -> Future[object] | None:
@@ -63,8 +68,19 @@ class Crew:
             self._lanes.shutdown(cancel_futures=True)
 
 
-def _pool(name: str, workers: int, threads: int) -> ThreadPoolExecutor:
-    """Workers without gradients that give each operation `threads` of PyTorch's threads."""
+def _give_way() -> None:
+    if sys.platform == "linux":  # where `nice` is of the thread that calls it, not of the process
+        with suppress(OSError):
+            os.nice(_NICER)
+
+
+def _pool(
+    name: str, workers: int, threads: int, also: Callable[[], None] = lambda: None
+) -> ThreadPoolExecutor:
+    """Workers without gradients that give each operation `threads` of PyTorch's threads.
+
+    also: called in each of them at the start.
+    """
     total = torch.get_num_threads()
     started = Barrier(workers + 1)
 
@@ -72,6 +88,7 @@ def _pool(name: str, workers: int, threads: int) -> ThreadPoolExecutor:
         torch.get_num_threads()  # a thread's first call takes over the number set last
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)  # a thread's own setting
+        also()
         started.wait()
 
     pool = ThreadPoolExecutor(workers, name, start)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +107,23 @@ def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
     assert len(seen) == len(beside) + 1
     assert not ours()
     assert torch.get_num_threads() == 2
+
+
+@needs_fast
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+@pytest.mark.usefixtures("two_threads")
+def test_encoders_give_way_to_the_tracker(a_model: SurgSAM2Model) -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)  # of the thread that asks
+
+    before = niceness()
+    with closing(Crew(a_model)) as crew:
+        beside = crew.ahead(niceness)
+        assert beside is not None
+        assert beside.result() == min(before + 5, 19)
+        with crew.tracking():
+            assert each(lambda _: torch.tensor(niceness()), [0, 1]) == [before, before]
+    assert niceness() == before
 
 
 @needs_fast
