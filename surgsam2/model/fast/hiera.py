@@ -35,18 +35,21 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
         lambda: trunk._get_pos_embed((height, width))[0],
     )
     windows = Windows(height, width, trunk.window_spec[0])
-    tokens = (embedded + position).flatten(0, 1)[order(windows)]
+    tokens = (embedded + position).flatten(0, 1)
+    # `index_select` copies whole rows, indexing with a tensor takes three times as long
+    tokens = tokens.index_select(0, order(windows))
     maps = []
     for index, block in enumerate(trunk.blocks):
         if block.window_size not in (0, windows.size):
             wanted = Windows(windows.height, windows.width, block.window_size)
-            tokens, windows = tokens[change(windows, wanted)], wanted
+            tokens, windows = tokens.index_select(0, change(windows, wanted)), wanted
         parts = [_block(block, *strip) for strip in _strips(tokens, windows, block)]
         tokens = parts[0] if len(parts) == 1 else torch.cat(parts)
         if block.q_stride:
             windows = windows.halved()
         if index in trunk.stage_ends:
-            maps.append(tokens[back(windows)].unflatten(0, (windows.height, windows.width)))
+            image = tokens.index_select(0, back(windows))
+            maps.append(image.unflatten(0, (windows.height, windows.width)))
     return maps
 
 
