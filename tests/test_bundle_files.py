@@ -51,7 +51,7 @@ def test_a_network_of_ones_own_goes_along(
 def test_another_config_may_be_chosen(demo_weights: Weights, tmp_path: Path) -> None:
     write_bundle(tmp_path / "new", demo_weights, "demo", 96)
     model = surgsam2.load_model(tmp_path / "new", config="demo", device="cpu")
-    assert (model.name, model.image_size) == ("demo", 320)
+    assert (model.name, model.image_size) == ("demo", 384)
 
 
 def test_only_bundles_are_replaced(demo_weights: Weights, tmp_path: Path) -> None:

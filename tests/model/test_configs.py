@@ -54,7 +54,7 @@ def test_every_name_makes_a_network(name: str) -> None:
     assert type(network) is SurgSAM2Network
     assert isinstance(network, SAM2Base)
     assert network.num_maskmem == 7
-    resolution = 320 if name == "demo" else int(name.rpartition("-")[2])
+    resolution = 384 if name == "demo" else int(name.rpartition("-")[2])
     assert network.image_size == resolution
     side = resolution // 16
     for layer in network.memory_attention.layers:
