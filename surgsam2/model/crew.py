@@ -22,8 +22,9 @@ from surgsam2.model.fast.lanes import lanes
 ENCODERS = 2
 """Frames that are encoded at a time."""
 _NICER = 5
-"""By how much the encoders give way to the tracker, on Linux. It keeps only one core busy at
-times: a frame that was encoded before leaves the other one with nothing to do then."""
+"""By how much the encoders give way to objects in lanes. What follows the lanes keeps
+one core busy only: a frame that was encoded before leaves the other with nothing to do then. With
+fewer objects nothing is gained, and beside other programs much is lost."""
 
 
 class Crew:
@@ -32,16 +33,20 @@ class Crew:
     That is on a GPU, with one core, and where the network's modules run themselves
     (lower precision, compiled): there `ahead` does nothing and `tracking` changes nothing.
     How the threads share the cores was measured with two. To be closed.
+
+    Args:
+        objects: how many the tracker will have, at most.
     """
 
-    def __init__(self, model: SurgSAM2Model) -> None:
+    def __init__(self, model: SurgSAM2Model, objects: int) -> None:
         self._threads = torch.get_num_threads()
         self._encoders: ThreadPoolExecutor | None = None
         with torch.no_grad(), model.autocast():
             runs_fast = model.network.runs_fast(torch.empty(0, device=model.device))
         if self._threads > 1 and runs_fast:
             self._share = max(self._threads // ENCODERS, 1)
-            self._encoders = _pool("surgsam2-encode", ENCODERS, self._share, _give_way)
+            nicer = _NICER if objects >= self._threads else 0
+            self._encoders = _pool("surgsam2-encode", ENCODERS, self._share, nicer)
             self._lanes = _pool("surgsam2-object", self._threads, 1)
 
     def ahead(self, work: Callable[[], object]) -> Future[object] | None:
@@ -68,18 +73,10 @@ class Crew:
             self._lanes.shutdown(cancel_futures=True)
 
 
-def _give_way() -> None:
-    if sys.platform == "linux":  # where `nice` is of the thread that calls it, not of the process
-        with suppress(OSError):
-            os.nice(_NICER)
-
-
-def _pool(
-    name: str, workers: int, threads: int, also: Callable[[], None] = lambda: None
-) -> ThreadPoolExecutor:
+def _pool(name: str, workers: int, threads: int, nicer: int = 0) -> ThreadPoolExecutor:
     """Workers without gradients that give each operation `threads` of PyTorch's threads.
 
-    also: called in each of them at the start.
+    nicer: by how much they give way to other threads, on Linux.
     """
     total = torch.get_num_threads()
     started = Barrier(workers + 1)
@@ -88,7 +85,9 @@ def _pool(
         torch.get_num_threads()  # a thread's first call takes over the number set last
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)  # a thread's own setting
-        also()
+        if nicer and sys.platform == "linux":  # elsewhere `nice` is of the whole process
+            with suppress(OSError):
+                os.nice(nicer)
         started.wait()
 
     pool = ThreadPoolExecutor(workers, name, start)

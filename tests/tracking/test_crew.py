@@ -112,15 +112,18 @@ def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
 @needs_fast
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
 @pytest.mark.usefixtures("two_threads")
-def test_encoders_give_way_to_the_tracker(a_model: SurgSAM2Model) -> None:
+@pytest.mark.parametrize(("objects", "nicer"), [(1, 0), (2, 5)])
+def test_encoders_give_way_to_as_many_objects_as_cores(
+    a_model: SurgSAM2Model, objects: int, nicer: int
+) -> None:
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, 0)  # of the thread that asks
 
     before = niceness()
-    with closing(Crew(a_model)) as crew:
+    with closing(Crew(a_model, objects)) as crew:
         beside = crew.ahead(niceness)
         assert beside is not None
-        assert beside.result() == min(before + 5, 19)
+        assert beside.result() == min(before + nicer, 19)
         with crew.tracking():
             assert each(lambda _: torch.tensor(niceness()), [0, 1]) == [before, before]
     assert niceness() == before
@@ -174,17 +177,17 @@ def test_stopping_early_ends_the_threads(
 
 def test_one_core_has_no_threads_beside(a_model: SurgSAM2Model) -> None:
     assert torch.get_num_threads() == 1  # see conftest.py
-    with closing(Crew(a_model)) as crew, crew.tracking():
+    with closing(Crew(a_model, 1)) as crew, crew.tracking():
         assert crew.ahead(lambda: None) is None
         assert not ours()
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_modules_that_run_themselves_have_no_threads_beside(a_model: SurgSAM2Model) -> None:
-    with fast.plain(), closing(Crew(a_model)) as crew:
+    with fast.plain(), closing(Crew(a_model, 1)) as crew:
         assert crew.ahead(lambda: None) is None
     low = surgsam2.load_model("demo", device="cpu", dtype="bfloat16")
-    with closing(Crew(low)) as crew:
+    with closing(Crew(low, 1)) as crew:
         assert crew.ahead(lambda: None) is None
 
 
@@ -192,9 +195,9 @@ def test_modules_that_run_themselves_have_no_threads_beside(a_model: SurgSAM2Mod
 @pytest.mark.usefixtures("two_threads")
 def test_threads_begun_later_have_all_cores(a_model: SurgSAM2Model) -> None:
     counts = []
-    with closing(Crew(a_model)) as crew, crew.tracking():
+    with closing(Crew(a_model, 1)) as crew, crew.tracking():
         inside = torch.get_num_threads()
-    with closing(Crew(a_model)):
+    with closing(Crew(a_model, 1)):
         late = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
         late.start()
         late.join()
@@ -212,7 +215,7 @@ def test_lanes_keep_the_order_and_need_enough_items(a_model: SurgSAM2Model) -> N
 
     for items, elsewhere in (([1], False), ([1, 2, 3], True)):
         names: set[str] = set()
-        with torch.no_grad(), closing(Crew(a_model)) as crew, crew.tracking():
+        with torch.no_grad(), closing(Crew(a_model, 1)) as crew, crew.tracking():
             assert [float(y) for y in each(square, items)] == [x * x for x in items]
         assert all(n.startswith("surgsam2-object") for n in names) is elsewhere
 
