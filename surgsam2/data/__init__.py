@@ -9,6 +9,7 @@ from surgsam2.data.images import ImageDataset
 from surgsam2.data.sample import Sample, draw_sample
 from surgsam2.data.sequence import Dataset, Sequence
 from surgsam2.data.synthetic import (
+    Difficulty,
     SyntheticClip,
     SyntheticObject,
     generate_clip,
@@ -20,6 +21,7 @@ from surgsam2.data.vos import VOSDataset
 __all__ = [
     "Augmentation",
     "Dataset",
+    "Difficulty",
     "DrawnAugmentation",
     "EndoVis17",
     "EndoVis18",

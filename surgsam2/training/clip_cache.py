@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from surgsam2.data import Sequence, generate_clip
+from surgsam2.data import Difficulty, Sequence, generate_clip
 from surgsam2.errors import DatasetError, InputError
 
 _SHAPES = ((1.0, 1.0), (1.5, 0.84))
@@ -34,6 +34,9 @@ class CacheConfig:
     easiest: float = 0.1
     hardest: float = 0.75
     """Difficulties are uniform between the two."""
+    neighbours: float = 0.0
+    """See `surgsam2.data.synthetic.Difficulty`, as for the next."""
+    leaving: float | None = None
 
     def __post_init__(self) -> None:
         if (self.frames - 1) * self.stride >= self.scene_frames:
@@ -41,6 +44,12 @@ class CacheConfig:
                 f"{self.frames} frames at a stride of {self.stride} do not fit "
                 f"{self.scene_frames} scene frames"
             )
+        for level in (self.easiest, self.hardest):
+            self.difficulty(level)  # refuses bad values now, not at the first clip
+
+    def difficulty(self, level: float) -> Difficulty:
+        """Of a clip of this level."""
+        return Difficulty(level, self.neighbours, self.leaving)
 
 
 class CachedClip(Sequence):
@@ -82,7 +91,12 @@ def build_cache(folder: str | Path, config: CacheConfig) -> list[CachedClip]:
 
 
 def _clip(root: Path, config: CacheConfig, seed: int) -> CachedClip:
-    path = root / f"{seed}-{config.frames}x{config.side}-{config.stride}"
+    name = f"{seed}-{config.frames}x{config.side}-{config.stride}"
+    if config.neighbours:
+        name += f"-neighbours{config.neighbours:g}"
+    if config.leaving is not None:
+        name += f"-leaving{config.leaving:g}"
+    path = root / name
     if not (path / "labels.npy").is_file():
         path.mkdir(exist_ok=True)
         frames, labels = _generate(config, seed)
@@ -106,7 +120,7 @@ def _generate(config: CacheConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
         seed,
         config.scene_frames,
         (width, height),
-        difficulty=float(rng.uniform(config.easiest, config.hardest)),
+        difficulty=config.difficulty(float(rng.uniform(config.easiest, config.hardest))),
     )
     start = int(rng.integers(config.scene_frames - (config.frames - 1) * config.stride))
     frames = np.empty((config.frames, config.side, config.side, 3), np.uint8)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from surgsam2.data import SyntheticClip, VOSDataset, draw_sample, generate_clip
-from surgsam2.data.synthetic import write_video, write_vos
+from surgsam2.data.synthetic import organs, write_video, write_vos
 from surgsam2.data.synthetic.difficulty import LEVELS, Difficulty
 from surgsam2.data.synthetic.motion import ALWAYS, Growth, Presence, Wave
 from surgsam2.data.synthetic.motion import Path as Curve
@@ -21,6 +21,7 @@ from surgsam2.data.synthetic.raster import Fragment, Sprite, merge, smear, smear
 from surgsam2.errors import InputError
 
 SMALL = (128, 96)
+TISSUE_NAMES = {tissue.name for tissue in organs.TISSUES}
 
 
 def digest(clip: SyntheticClip) -> str:
@@ -212,6 +213,52 @@ def test_difficulty_is_monotonic_and_named() -> None:
         assert getattr(easy, name) < getattr(hard, name)
 
 
+def test_an_organ_with_a_neighbour_touches_an_unlabelled_one_of_its_tissue() -> None:
+    touched, count = 0, 0
+    for seed in range(6):
+        clip = SyntheticClip(seed, 2, SMALL, 4, Difficulty(0.2, neighbours=1.0))
+        layers = [x for x in clip._scene._layers if isinstance(x, SoftBody)]
+        for organ in (x for x in layers if clip.object_names.get(x.object_id) in TISSUE_NAMES):
+            count += 1
+            beside = [x for x in layers if x.sway is organ.sway and x is not organ]
+            assert [x.object_id for x in beside] == [0], "one that goes with it, unlabelled"
+            gap = np.hypot(*(beside[0].anchor(1.0) - organ.anchor(1.0)))
+            touched += gap < organ.radius + beside[0].radius
+    assert count > 4
+    assert touched == count
+
+
+def test_a_toned_sprite_keeps_its_shape_and_changes_its_colour() -> None:
+    rng = np.random.default_rng(3)
+    plain = organs.tissue_sprite(rng, organs.blob_shape(rng, 64), organs.TISSUES[1])
+    toned = organs.toned(rng, plain)
+    assert np.array_equal(toned.rgba[..., 3], plain.rgba[..., 3])
+    assert np.array_equal(toned.surface, plain.surface)
+    change = np.abs(toned.rgba[..., :3].astype(int) - plain.rgba[..., :3]).mean(axis=2)
+    assert change.max() > 10
+    assert change.min() < 0.5 * change.max(), "one side more than the other"
+
+
+def test_leaving_decides_how_many_objects_leave() -> None:
+    def absent(leaving: float) -> float:
+        gone, seen = 0, 0
+        for seed in range(8):
+            clip = generate_clip(seed, 60, SMALL, 3, Difficulty(0.3, leaving=leaving))
+            for index in range(24, 60, 6):
+                labels = clip.labels(index)
+                gone += sum(i not in labels for i in clip.object_ids)
+                seen += len(clip.object_ids)
+        return gone / seen
+
+    assert absent(1.0) > absent(0.0) + 0.1
+
+
+def test_the_default_scene_has_neither_neighbours_nor_its_own_rate_of_leaving() -> None:
+    same = digest(generate_clip(5, 2, SMALL, difficulty=0.5))
+    assert digest(generate_clip(5, 2, SMALL, difficulty=Difficulty(0.5))) == same
+    assert digest(generate_clip(5, 2, SMALL, difficulty=Difficulty(0.5, neighbours=1.0))) != same
+
+
 def test_harder_clips_move_more() -> None:
     def motion(difficulty: str) -> float:
         changes = []
@@ -237,6 +284,13 @@ def test_harder_clips_move_more() -> None:
 def test_bad_arguments_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         generate_clip(**{"seed": 0, "frames": 1, "size": (64, 64), **arguments})
+
+
+def test_bad_difficulties_are_refused() -> None:
+    with pytest.raises(InputError, match="neighbours must be from 0 to 1, got 2"):
+        Difficulty(0.5, neighbours=2.0)
+    with pytest.raises(InputError, match=r"leaving must be from 0 to 1, got -0\.1"):
+        Difficulty(0.5, leaving=-0.1)
 
 
 def test_unknown_frames_and_objects_are_refused() -> None:

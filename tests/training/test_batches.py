@@ -112,6 +112,16 @@ def test_the_cache_is_made_once_and_repaired(tmp_path: Path) -> None:
         build_cache(tmp_path, config)
 
 
+def test_clips_of_other_scenes_are_kept_apart(tmp_path: Path) -> None:
+    settings = {**CACHE, "clips": 1}
+    (plain,) = build_cache(tmp_path, CacheConfig(**settings))
+    (other,) = build_cache(tmp_path, CacheConfig(**settings, neighbours=1.0, leaving=0.0))
+    assert plain.name != other.name
+    assert {p.name for p in tmp_path.iterdir()} == {plain.name, other.name}
+    with pytest.raises(InputError, match="leaving must be from 0 to 1, got 3"):
+        CacheConfig(**settings, leaving=3.0)
+
+
 def test_unreadable_frames_are_skipped_with_their_name(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,14 @@ look like), `camera`, `lighting`, `effects`, and below them `raster`, `texture`,
 """
 
 from surgsam2.data.synthetic.clip import SyntheticClip, SyntheticObject, generate_clip
+from surgsam2.data.synthetic.difficulty import Difficulty
 from surgsam2.data.synthetic.export import write_video, write_vos
 
-__all__ = ["SyntheticClip", "SyntheticObject", "generate_clip", "write_video", "write_vos"]
+__all__ = [
+    "Difficulty",
+    "SyntheticClip",
+    "SyntheticObject",
+    "generate_clip",
+    "write_video",
+    "write_vos",
+]

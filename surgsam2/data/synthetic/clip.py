@@ -43,7 +43,7 @@ class SyntheticClip(Sequence):
         frames: int,
         size: tuple[int, int],
         objects: int | None,
-        difficulty: str | float,
+        difficulty: str | float | Difficulty,
         fps: float = 25.0,
     ) -> None:
         width, height = size
@@ -61,8 +61,9 @@ class SyntheticClip(Sequence):
         self.frame_count = frames
         self.fps = fps
         """Frames per second."""
-        self.difficulty = Difficulty.parse(difficulty).level
-        self._scene = Scene(seed, (width, height), frames, objects, Difficulty(self.difficulty))
+        chosen = Difficulty.parse(difficulty)
+        self.difficulty = chosen.level
+        self._scene = Scene(seed, (width, height), frames, objects, chosen)
         names = self._scene.names
         self.objects = tuple(SyntheticObject(i, names[i], default_color(i)) for i in sorted(names))
         """The labelled objects, in the order of their ids."""
@@ -152,13 +153,14 @@ def generate_clip(
     frames: int = 60,
     size: tuple[int, int] = (512, 512),
     objects: int | None = None,
-    difficulty: str | float = "normal",
+    difficulty: str | float | Difficulty = "normal",
 ) -> SyntheticClip:
     """A synthetic endoscopic clip.
 
     `size` is (width, height) in pixels; `objects` the number of labelled objects (2 to 4
     at random when None); `difficulty` is "easy", "normal", "hard" or a number from 0 to
-    1 and sets motion, deformation, occlusion, look-alikes, smoke, blood and blur.
+    1 and sets motion, deformation, occlusion, look-alikes, smoke, blood and blur; a
+    `Difficulty` sets more.
 
     The same arguments give the same bytes whatever the state of other random
     generators, given the same versions of NumPy and OpenCV. `frames` is part of the

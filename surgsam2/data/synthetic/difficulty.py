@@ -16,10 +16,26 @@ class Difficulty:
 
     level: float
     """0 (still, nothing in the way) to 1."""
+    neighbours: float = 0.0
+    """Probability that a labelled organ changes its colour along its length and has an
+    unlabelled organ of nearly its tissue lying against it, as lobes and loops have."""
+    leaving: float | None = None
+    """Takes the place of `leaves` where given."""
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("difficulty", self.level),
+            ("neighbours", self.neighbours),
+            ("leaving", 0.0 if self.leaving is None else self.leaving),
+        ):
+            if not 0.0 <= value <= 1.0:
+                raise InputError(f"{name} must be from 0 to 1, got {value}")
 
     @staticmethod
-    def parse(value: str | float) -> Difficulty:
+    def parse(value: str | float | Difficulty) -> Difficulty:
         """From a name of `LEVELS` or a number from 0 to 1."""
+        if isinstance(value, Difficulty):
+            return value
         if isinstance(value, str):
             if value not in LEVELS:
                 raise InputError(
@@ -27,8 +43,6 @@ class Difficulty:
                     f"got {value!r}"
                 )
             return Difficulty(LEVELS[value])
-        if not 0.0 <= value <= 1.0:
-            raise InputError(f"difficulty must be from 0 to 1, got {value}")
         return Difficulty(float(value))
 
     @property
@@ -79,7 +93,7 @@ class Difficulty:
     @property
     def leaves(self) -> float:
         """Probability that a labelled instrument or thing leaves and comes back."""
-        return 0.05 + 0.4 * self.level
+        return 0.05 + 0.4 * self.level if self.leaving is None else self.leaving
 
     @property
     def smoke(self) -> float:

@@ -212,6 +212,23 @@ def tissue_sprite(rng: np.random.Generator, alpha: np.ndarray, tissue: Tissue) -
     return Sprite(rgba, texture.surface(height, 1.0, gloss))
 
 
+def toned(rng: np.random.Generator, sprite: Sprite) -> Sprite:
+    """The sprite with one side of it paler, darker or of another tint, as ends of organs are."""
+    n = sprite.rgba.shape[0]
+    across = np.linspace(-1, 1, n, dtype=np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    along = np.cos(angle) * across[None, :] + np.sin(angle) * across[:, None]
+    along = along + rng.uniform(0.1, 0.5) * (texture.fbm(rng, (n, n), 3, 3) - 0.5)
+    width = rng.uniform(0.05, 0.5)
+    part = 1.0 / (1.0 + np.exp(-(along - rng.uniform(-0.4, 0.4)) / width))
+    colour = sprite.rgba[..., :3].astype(np.float32)
+    grey = colour.mean(axis=2, keepdims=True)
+    other = grey + (colour - grey) * rng.uniform(0.2, 1.2)
+    other = other * rng.uniform(0.6, 1.4) * rng.uniform(0.92, 1.08, 3)
+    changed = texture.mix(colour, other.astype(np.float32), part.astype(np.float32))
+    return Sprite(np.dstack([texture.to_bytes(changed), sprite.rgba[..., 3]]), sprite.surface)
+
+
 def thing_sprite(rng: np.random.Generator, alpha: np.ndarray) -> Sprite:
     """Anything: two random colours in a random pattern, flat or bulging, dull or shiny."""
     shape = alpha.shape

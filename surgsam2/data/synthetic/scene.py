@@ -220,8 +220,29 @@ class Scene:
         tissue = tissue or organs.TISSUES[int(rng.integers(len(organs.TISSUES)))]
         shape = organs.ORGAN_SHAPES[int(rng.integers(len(organs.ORGAN_SHAPES)))]
         sprite = organs.tissue_sprite(rng, shape(rng, self._resolution(radius)), tissue)
-        self._add_body(sprite, object_id, radius, height, self._place(), free=False)
+        share = self._difficulty.neighbours if object_id else 0.0
+        beside = share > 0 and rng.random() < share
+        if beside:
+            sprite = organs.toned(rng, sprite)
+        body = self._add_body(sprite, object_id, radius, height, self._place(), free=False)
+        if beside:
+            self._add_neighbour(body, tissue)
         return Recipe(tissue.name, sprite=sprite, tissue=tissue, radius=radius)
+
+    def _add_neighbour(self, organ: SoftBody, tissue: Tissue) -> None:
+        """An unlabelled organ of nearly the same tissue that touches `organ` and goes with it."""
+        rng = self._rng
+        radius = organ.radius * rng.uniform(0.5, 1.1)
+        shape = organs.ORGAN_SHAPES[int(rng.integers(len(organs.ORGAN_SHAPES)))]
+        sprite = organs.tissue_sprite(rng, shape(rng, self._resolution(radius)), tissue)
+        sprite = organs.toned(rng, sprite)
+        angle = rng.uniform(0, 2 * np.pi)
+        # sprites reach 0.8 of their squares at most, and less across
+        reach = 0.8 * (organ.radius + radius) * rng.uniform(0.5, 0.9)
+        home = organ.home + reach * np.array([np.cos(angle), np.sin(angle)])
+        height = organ.height + rng.uniform(-0.1, 0.03)
+        body = self._add_body(sprite, 0, radius, height, home, free=False)
+        body.sway, body.depth = organ.sway, organ.depth
 
     def _add_thing(self, object_id: int) -> Recipe:
         rng = self._rng
