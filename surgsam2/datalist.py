@@ -18,7 +18,7 @@ from typing import Any
 
 from surgsam2.atomic import write_text_atomically, writing
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
-from surgsam2.outputs.folder import PROGRAM
+from surgsam2.output_folder import PROGRAM
 
 logger = logging.getLogger(__name__)
 

@@ -206,4 +206,4 @@ def test_a_broken_torchvision_is_never_touched(tmp_path: Path) -> None:
     assert check.returncode == 0, check.stderr
     found = json.loads(check.stdout.splitlines()[-1])
     assert found == {"code": 0, "masks": [[1, 48, 64]] * 2, "loaded": []}
-    assert "0.1.2 is installed; it is never used" in check.stdout
+    assert "0.1.2 is installed; surgsam2 does not use it" in check.stdout

@@ -105,6 +105,23 @@ def test_the_report_tells_how_it_was_done(
     assert report["skipped"] == ["object 300: no masks before frame 4, its first prompt"]
 
 
+@pytest.mark.parametrize(
+    ("direction", "missing"),
+    [
+        ("forward", "frames 0 to 4: before the first prompt; direction both tracks them"),
+        ("backward", "frames 6 to 9: after the last prompt; direction both tracks them"),
+    ],
+)
+def test_the_report_names_frames_that_no_prompt_reaches(
+    a_model: SurgSAM2Model, a_file: Path, tmp_path: Path, direction: str, missing: str
+) -> None:
+    late = PromptSet().add(object_id=1, frame=5, mask=disc(WIDTH, HEIGHT, 60, 60, 20))
+    assert run(a_model, a_file, late, tmp_path / "out", direction=direction)["skipped"] == [missing]
+    # a range that was asked for is no news
+    chosen = run(a_model, a_file, late, tmp_path / "chosen", direction=direction, start=5, stop=6)
+    assert chosen["skipped"] == []
+
+
 def test_two_runs_write_the_same_bytes(
     a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
 ) -> None:

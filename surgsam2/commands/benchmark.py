@@ -110,9 +110,12 @@ def _baselines(options: list[str]) -> dict[str, list[int]]:
 
 def _numbers(option: str, text: str) -> list[int]:
     try:
-        return [int(part) for part in _names(text)]
+        numbers = [int(part) for part in _names(text)]
     except ValueError as error:
         raise InputError(f"--{option} takes whole numbers like 1,2,4, got {text!r}") from error
+    if min(numbers, default=1) < 1:
+        raise InputError(f"--{option} takes numbers from 1, got {text!r}")
+    return numbers
 
 
 def _size(text: str) -> tuple[int, int]:

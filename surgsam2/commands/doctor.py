@@ -116,7 +116,7 @@ def _torchvision() -> Finding:
         installed = version("torchvision")
     except PackageNotFoundError:
         return Finding("ok", "torchvision", "not installed, and not needed")
-    return Finding("ok", "torchvision", f"{installed} is installed; it is never used")
+    return Finding("ok", "torchvision", f"{installed} is installed; surgsam2 does not use it")
 
 
 def _devices() -> Iterator[Finding]:

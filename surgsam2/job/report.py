@@ -14,8 +14,6 @@ import numpy as np
 from surgsam2.job.identity import Identity
 from surgsam2.job.task import Task
 from surgsam2.outputs import collect_versions
-from surgsam2.prompts import PromptSet
-from surgsam2.tracking.plan import TrackingPlan
 from surgsam2.video import Video
 
 
@@ -99,7 +97,7 @@ def make_report(
         "frame_range": [plan.start, plan.stop],
         "timings": timings,
         "resumed": resumed,
-        "skipped": list(_skipped(video, prompts, plan, timings["frames"])),
+        "skipped": list(_skipped(task, timings["frames"])),
         "identity": identity,
     }
 
@@ -110,9 +108,15 @@ def _without_names(text: str, video: Video) -> str:
     return text
 
 
-def _skipped(video: Video, prompts: PromptSet, plan: TrackingPlan, done: int) -> Iterator[str]:
+def _skipped(task: Task, done: int) -> Iterator[str]:
     """What is not in the results, and why; one sentence each."""
+    video, prompts, plan, options = task.video, task.prompts, task.plan, task.options
     yield from video.warnings
+    if options.start is None and plan.start > 0:
+        yield f"{_frames(0, plan.start)}: before the first prompt; direction both tracks them"
+    if options.stop is None and plan.stop < video.frame_count:
+        after = _frames(plan.stop, video.frame_count)
+        yield f"{after}: after the last prompt; direction both tracks them"
     if done < plan.frames:
         yield f"{plan.frames - done} of {plan.frames} frames were not segmented"
     for obj in prompts:
@@ -125,3 +129,7 @@ def _skipped(video: Video, prompts: PromptSet, plan: TrackingPlan, done: int) ->
             yield f"object {obj.id}: last prompted on frame {last}, before the range"
         elif plan.direction == "backward" and last < plan.stop - 1:
             yield f"object {obj.id}: no masks after frame {last}, its last prompt"
+
+
+def _frames(start: int, stop: int) -> str:
+    return f"frames {start} to {stop - 1}" if stop - start > 1 else f"frame {start}"

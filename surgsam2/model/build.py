@@ -135,6 +135,11 @@ def load_model(
         CheckpointError: unreadable file or bundle, or weights of another network.
         DeviceError: the device does not exist here.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise InputError(
+            "a model is given as a name, a file or a bundle folder, got "
+            f"{type(name_or_path).__name__}"
+        )
     target = resolve_device(device)
     number_format = resolve_dtype(dtype, target)
     if not isinstance(pruning, EFP):

@@ -13,10 +13,7 @@ frame and finishes the folder; nothing is collected in memory.
 
 from __future__ import annotations
 
-from surgsam2.outputs.base import OutputContext, OutputWriter
-from surgsam2.outputs.coco import CocoWriter
-from surgsam2.outputs.drawing import draw_overlay
-from surgsam2.outputs.folder import (
+from surgsam2.output_folder import (
     INCOMPLETE,
     RESUME,
     begin_output,
@@ -25,6 +22,9 @@ from surgsam2.outputs.folder import (
     is_ours,
     prepare_output,
 )
+from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.outputs.coco import CocoWriter
+from surgsam2.outputs.drawing import draw_overlay
 from surgsam2.outputs.label_png import LabelPngWriter
 from surgsam2.outputs.ordered import OrderedOutputs
 from surgsam2.outputs.output_set import DEFAULT_FORMATS, FORMATS, OutputSet

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from surgsam2.atomic import write_text_atomically
-from surgsam2.outputs.folder import PROGRAM
+from surgsam2.output_folder import PROGRAM
 from surgsam2.version import __version__
 
 _PACKAGES = ("torch", "sam2", "monai", "numpy", "av")

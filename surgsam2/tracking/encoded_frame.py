@@ -31,6 +31,8 @@ class EncodedFrame:
         height: int,
     ) -> None:
         wanted = (height, width, 3)
+        if not isinstance(frame, np.ndarray):
+            raise InputError(f"frame must be a {wanted} uint8 array, got {type(frame).__name__}")
         if frame.shape != wanted or frame.dtype != np.uint8:
             raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
         self.frame = frame

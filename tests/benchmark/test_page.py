@@ -78,6 +78,7 @@ def test_the_page_of_an_earlier_record(
     [
         (["--objects", "1,two"], "--objects takes whole numbers like 1,2,4, got '1,two'"),
         (["--size", "720p"], "--size takes WIDTHxHEIGHT like 1280x720, got '720p'"),
+        (["--objects", "0,1"], "--objects takes numbers from 1, got '0,1'"),
         (["--baseline", "sam2=x"], "--baseline takes whole numbers"),
         (["--config", "nothing", "--baseline", "none"], "unknown config 'nothing'"),
         (["--record", "missing.json"], "missing.json: the record cannot be read"),

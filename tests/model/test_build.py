@@ -127,6 +127,11 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         surgsam2.load_model(tmp_path, device="cpu")
 
 
+def test_a_model_is_named() -> None:
+    with pytest.raises(InputError, match=r"a model is given as a name, .* got NoneType"):
+        surgsam2.load_model(None)  # type: ignore[arg-type]
+
+
 def test_an_unknown_config(demo_checkpoint: Path) -> None:
     with pytest.raises(InputError, match="unknown config 'dmo'; did you mean demo"):
         surgsam2.load_model(demo_checkpoint, config="dmo", device="cpu")

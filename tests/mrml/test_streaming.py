@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -432,3 +434,9 @@ def test_frames_equal_those_of_the_file(video: Any, file: Path) -> None:
         video.window.get(FRAMES + 5)
     with pytest.raises(InputError, match="there is no frame 10000"):
         video.current_frame = FRAMES
+
+
+def test_streaming_needs_no_opencv() -> None:
+    """Slicer's Python may lack it when another one runs the engine."""
+    code = "import sys; sys.modules['cv2'] = None; import surgsam2.mrml.streaming"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -193,6 +193,8 @@ def test_refuses_frames_of_another_shape(a_model: SurgSAM2Model, shape: tuple[in
 def test_refuses_frames_of_another_type(a_model: SurgSAM2Model) -> None:
     with pytest.raises(InputError, match="float64"):
         tracker(a_model).step(np.zeros((HEIGHT, WIDTH, 3)))
+    with pytest.raises(InputError, match="uint8 array, got list"):
+        tracker(a_model).step([1, 2])  # type: ignore[arg-type]
 
 
 def test_refuses_prompts_for_a_frame_that_has_passed(

@@ -58,9 +58,9 @@ class StreamCalls:
                     "work from the file, install what is missing in Slicer."
                 ).format(file=Path(path.source).name)
             )
-        video = open_for_scene(path)
         from surgsam2.mrml.streaming import WINDOW_BYTES, stream_video
 
+        video = open_for_scene(path)
         try:
             nodes = stream_video(self.scene, video, masksFolder, limit=memory or WINDOW_BYTES)
         except SurgSAM2Error:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from surgsam2.atomic import writing
 from surgsam2.errors import InputError
+from surgsam2.label_images import LABELS, label_name, label_palette, write_labels
 from surgsam2.mrml.styles import ObjectStyle
-from surgsam2.outputs import hold_output
-from surgsam2.outputs.label_png import LABELS, label_name, label_palette, write_labels
+from surgsam2.output_folder import hold_output
 
 
 class LabelFolder:
