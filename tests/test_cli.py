@@ -239,7 +239,7 @@ def _empty(path: Path) -> str:
         ("video", lambda p: str(p / "none.mp4"), "no such file or folder"),
         ("--prompts", lambda p: str(p / "none.json"), "none.json"),
         ("--prompts", lambda p: _empty(p / "a.json"), "a.json"),
-        ("--prompts", lambda p: str(prompt_file(p / "late.json", 99)), "object 7"),
+        ("--prompts", lambda p: str(prompt_file(p / "late.json", 99)), "late.json: object 7"),
         ("--output", lambda p: _text(p / "a-file"), "a-file"),
         ("--output", lambda p: _text(p / "a-file") + "/below", "a-file"),
         ("--device", lambda p: "cuda:77", "device 'cuda:77' is not"),

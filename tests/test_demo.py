@@ -31,3 +31,15 @@ def test_demo(
         prompts = surgsam2.load_prompts(out / "prompts.json")
         prompts.validate(video.width, video.height, video.frame_count)
         assert video.frame_count == 6
+
+
+def test_the_demo_leaves_results_of_another_run_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = tmp_path / "masks" / "00000.png"
+    label.parent.mkdir()
+    label.write_bytes(b"work of a day")
+    (tmp_path / ".surgsam2").write_text("This folder is written by surgsam2.\n")
+    assert main(["demo", "--frames", "2", "--output", str(tmp_path)]) == 2
+    assert "it holds the results of another run (masks)" in capsys.readouterr().err
+    assert label.read_bytes() == b"work of a day"

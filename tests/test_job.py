@@ -122,6 +122,18 @@ def test_the_report_names_frames_that_no_prompt_reaches(
     assert chosen["skipped"] == []
 
 
+def test_a_mask_too_small_for_the_network_costs_no_earlier_result(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    run(a_model, a_file, prompts, tmp_path / "out", stop=2)
+    before = sha256_of(tmp_path / "out" / "masks" / "00001.png")
+    large = write_video(tmp_path / "large.mp4", 2, size=(1280, 960))
+    tiny = PromptSet().add(object_id=1, frame=1, mask=disc(1280, 960, 500, 500, 1))
+    with pytest.raises(PromptError, match="object 1, frame 1: the mask vanishes"):
+        run(a_model, large, tiny, tmp_path / "out")
+    assert sha256_of(tmp_path / "out" / "masks" / "00001.png") == before
+
+
 def test_two_runs_write_the_same_bytes(
     a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
 ) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from pathlib import Path
 
 from surgsam2.commands.evaluate import ProgressBar
 from surgsam2.commands.interrupt import stop_on_interrupt
 from surgsam2.commands.segment import progress_bar, summarise
+from surgsam2.errors import OutputError
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from surgsam2.prompts import PromptSet, save_prompts
     from surgsam2.video import open_video
 
+    _keep_other_results(Path(args.output))
     clip = generate_clip(args.seed, frames=args.frames)
     model = load_model("demo", device=args.device)
     folder = prepare_output(args.output)
@@ -82,3 +85,13 @@ def run(args: argparse.Namespace) -> int:
         f"--prompts {folder / 'prompts.json'} --output OUT"
     )
     return 0
+
+
+def _keep_other_results(folder: Path) -> None:
+    """The demo removes what it made before in its folder, but nobody's segmentation."""
+    for name in ("masks", "report.json", ".resume"):
+        if (folder / name).exists():
+            raise OutputError(
+                f"cannot write {folder}: it holds the results of another run ({name}); choose an "
+                "empty or new folder, or one of an earlier demo"
+            )

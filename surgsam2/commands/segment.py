@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry out the job; 130 when it was stopped by Ctrl-C."""
     from surgsam2.job import JobOptions, segment_to_folder
-    from surgsam2.prompts import load_prompts
+    from surgsam2.prompts import load_prompts, naming_prompt_file
     from surgsam2.video import open_video
 
     options = JobOptions(
@@ -78,7 +78,11 @@ def run(args: argparse.Namespace) -> int:
     prompts = load_prompts(args.prompts)
     with open_video(args.video, fps=args.fps) as video:
         model = load_chosen_model(args)
-        with progress_bar() as show, stop_on_interrupt() as should_stop:
+        with (
+            naming_prompt_file(args.prompts),
+            progress_bar() as show,
+            stop_on_interrupt() as should_stop,
+        ):
             report = segment_to_folder(
                 model, video, prompts, args.output, options, progress=show, should_stop=should_stop
             )

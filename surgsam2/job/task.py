@@ -11,6 +11,7 @@ from surgsam2.job.options import JobOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import FORMATS, OutputContext
 from surgsam2.prompts import PromptSet
+from surgsam2.tracking.encoded_frame import refuse_vanishing_masks
 from surgsam2.tracking.plan import plan_tracking
 from surgsam2.tracking.postprocess import MaskOptions
 from surgsam2.video import Video
@@ -34,6 +35,7 @@ class Task:
     ) -> None:
         self.model, self.video, self.prompts, self.options = model, video, prompts, options
         self.plan = plan_tracking(video, prompts, options.start, options.stop, options.direction)
+        refuse_vanishing_masks(model, prompts)
         self.masks = MaskOptions(not options.allow_overlap, options.fill_holes)
         _keep_inputs(folder, video, prompts)
         self.inputs = input_files(video, model)

@@ -13,7 +13,7 @@ object ids go from 1 to 65535. Every refusal is a `PromptError` of one line.
 from __future__ import annotations
 
 from surgsam2.prompts.checks import MAX_OBJECT_ID
-from surgsam2.prompts.file import load_prompts, save_prompts
+from surgsam2.prompts.file import load_prompts, naming_prompt_file, save_prompts
 from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
 from surgsam2.prompts.prompt_set import PromptSet
 
@@ -24,5 +24,6 @@ __all__ = [
     "PromptedObject",
     "VideoShape",
     "load_prompts",
+    "naming_prompt_file",
     "save_prompts",
 ]

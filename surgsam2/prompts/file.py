@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,8 +54,18 @@ def load_prompts(path: Path | str) -> PromptSet:
     reads like ``objects[0].prompts[1].points[2]``. Unknown keys are refused.
     """
     path = Path(path)
-    try:
+    with naming_prompt_file(path):
         return _Reader(path.parent).prompt_set(_parse(path))
+
+
+@contextlib.contextmanager
+def naming_prompt_file(path: Path | str) -> Iterator[None]:
+    """Every `PromptError` of the block starts with the file's name, ``path: ``.
+
+    For what is found out about prompts when they meet their video.
+    """
+    try:
+        yield
     except PromptError as error:
         raise PromptError(f"{path}: {error}") from error.__cause__
 

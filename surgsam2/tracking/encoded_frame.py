@@ -8,7 +8,7 @@ import torch
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.network import Decoded, ImageFeatures
-from surgsam2.prompts import Prompt
+from surgsam2.prompts import Prompt, PromptSet
 
 
 class EncodedFrame:
@@ -70,13 +70,7 @@ class EncodedFrame:
                 points = np.concatenate([prompt.box.reshape(2, 2), points])
                 labels = np.concatenate([[2, 3], labels])
             return self.decode_points(points, labels)
-        mask = self._model.resize_mask(prompt.mask)
-        if not mask.any():
-            size = self._model.image_size
-            raise PromptError(
-                f"{place}: the mask vanishes in the network's {size}x{size} input; prompt with a "
-                "point or a box, or use a larger config"
-            )
+        mask = _network_mask(self._model, prompt.mask, place)
         return self._model.network.decode_mask(self.features(), mask)
 
     def decode_points(
@@ -93,3 +87,22 @@ class EncodedFrame:
             torch.tensor(labels, dtype=torch.int32)[None].to(device),
             previous,
         )
+
+
+def refuse_vanishing_masks(model: SurgSAM2Model, prompts: PromptSet) -> None:
+    """Before anything is computed or written: `PromptError` as `EncodedFrame.decode` raises it."""
+    for item in prompts:
+        for prompt in item.prompts:
+            if prompt.mask is not None:
+                _network_mask(model, prompt.mask, f"object {item.id}, frame {prompt.frame}")
+
+
+def _network_mask(model: SurgSAM2Model, mask: np.ndarray, place: str) -> torch.Tensor:
+    small = model.resize_mask(mask)
+    if not small.any():
+        size = model.image_size
+        raise PromptError(
+            f"{place}: the mask vanishes in the network's {size}x{size} input; prompt with a "
+            "point or a box, or use a larger config"
+        )
+    return small

@@ -12,6 +12,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.results import FrameResult
 from surgsam2.spool import Spool
+from surgsam2.tracking.encoded_frame import refuse_vanishing_masks
 from surgsam2.tracking.plan import Direction, plan_tracking
 from surgsam2.tracking.postprocess import MaskOptions
 from surgsam2.tracking.run import TrackingRun
@@ -61,6 +62,7 @@ def segment_video(
         if opened is not video:
             mine.enter_context(opened)
         plan = plan_tracking(opened, prompts, start, stop, direction)
+        refuse_vanishing_masks(model, prompts)
         earlier = mine.enter_context(closing(Spool()))
         frames = TrackingRun(model, opened, prompts, plan, options, earlier).results()
         return _results(frames, mine.pop_all())

@@ -18,7 +18,7 @@ from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.model.build import SurgSAM2Model, load_model
 from surgsam2.model.pruning import EFP, Form
 from surgsam2.outputs import DEFAULT_FORMATS
-from surgsam2.prompts import load_prompts
+from surgsam2.prompts import load_prompts, naming_prompt_file
 from surgsam2.settings import parse, parse_path
 from surgsam2.video import open_video
 from surgsam2.workflows.inferer import VideoInferer
@@ -191,7 +191,11 @@ class VideoSegmentation:
             opened = open_video(job.video, fps=self.fps)
         with opened as video:
             model = model or self._load_model()
-            with progress_bar() as show, stop_on_interrupt() as should_stop:
+            with (
+                naming_prompt_file(job.prompts),
+                progress_bar() as show,
+                stop_on_interrupt() as should_stop,
+            ):
                 report = segment_to_folder(
                     model,
                     video,
