@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from typing import NoReturn
 
 from surgsam2.commands import (
     benchmark,
@@ -27,9 +28,16 @@ from surgsam2.errors import SurgSAM2Error
 from surgsam2.version import __version__
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong on one line, as every other refusal of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; each sub-command sets `run`, a function of the arguments."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="surgsam2",
         description="Promptable, real-time segmentation of surgical video.",
     )

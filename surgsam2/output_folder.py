@@ -113,7 +113,7 @@ def _usable(folder: Path | str, overwrite: bool) -> Path:
     if occupied and not overwrite and not is_ours(path):
         raise OutputError(
             f"cannot write {folder}: the folder is not empty and not of an earlier run; "
-            f"choose an empty or new folder, or allow overwriting"
+            f"choose an empty or new folder, or set overwrite (--overwrite)"
         )
     return path
 

@@ -464,7 +464,9 @@ def test_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as stopped:
         cli.main(words)
     assert stopped.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error: " in line
+    assert line.endswith(" --help")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

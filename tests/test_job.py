@@ -105,6 +105,11 @@ def test_the_report_tells_how_it_was_done(
     assert report["skipped"] == ["object 300: no masks before frame 4, its first prompt"]
 
 
+def test_formats_are_a_tuple() -> None:
+    with pytest.raises(InputError, match=r"formats must be a tuple such as .*, got 'png'"):
+        JobOptions(formats="png")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("direction", "missing"),
     [

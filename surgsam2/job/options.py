@@ -32,6 +32,8 @@ class JobOptions:
     """Write the video's file name into the results. It may name a patient."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.formats, str):
+            raise InputError(f"formats must be a tuple such as ('png',), got {self.formats!r}")
         unknown = [name for name in self.formats if name not in FORMATS]
         if unknown or not self.formats:
             raise InputError(

@@ -87,6 +87,8 @@ def _config(name: str) -> DictConfig:
     if Path(name).suffix in (".yaml", ".yml"):
         return _own_config(Path(name))
     if name not in config_names():
+        if Path(name).suffix and Path(name).is_file():
+            raise InputError(f"a configuration file has the ending .yaml, got {name!r}")
         near = difflib.get_close_matches(name, config_names(), n=3) or config_names()
         raise InputError(f"unknown config {name!r}; did you mean {', '.join(near)}?")
     if name == "demo":

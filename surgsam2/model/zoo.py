@@ -97,6 +97,8 @@ def download(name: str) -> Path:
     """
     entry = find_known(name)
     if entry is None:
+        if name == "demo":
+            raise InputError("the model demo is built in; there is nothing to download")
         raise InputError(f"unknown model {name!r}; known: {', '.join(known_checkpoints())}")
     if entry.path.is_file():
         return entry.path

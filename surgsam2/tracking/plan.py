@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from surgsam2.errors import InputError
@@ -47,6 +48,13 @@ def plan_tracking(
         PromptError: the prompts do not fit the video, or none of them reaches the range.
         InputError: unknown direction, or an empty range or one beyond the video.
     """
+    if not isinstance(prompts, PromptSet):
+        raise InputError(
+            f"prompts must be a PromptSet, as load_prompts gives, got {type(prompts).__name__}"
+        )
+    for name, value in (("start", start), ("stop", stop)):
+        if value is not None and not isinstance(value, Integral):
+            raise InputError(f"{name} must be a whole number, got {value!r}")
     if direction not in DIRECTIONS:
         raise InputError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
     prompts.validate(video.width, video.height, video.frame_count)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from surgsam2.errors import InputError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.results import FrameResult
@@ -56,6 +57,8 @@ def segment_video(
         PromptError, InputError: at once, before anything is computed.
         VideoError: where a frame cannot be decoded.
     """
+    if not isinstance(model, SurgSAM2Model):
+        raise InputError(f"model must be what load_model gives, got {type(model).__name__}")
     options = MaskOptions(non_overlap, fill_holes)
     opened = open_video(video)
     with ExitStack() as mine:

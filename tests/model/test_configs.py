@@ -141,6 +141,12 @@ def test_an_unknown_name_gets_suggestions(name: str, suggestion: str) -> None:
     assert suggestion in message
 
 
+def test_a_file_with_another_ending_is_no_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "network.json"
+    file.write_text("{}")
+    assert "a configuration file has the ending .yaml" in refusal(str(file))
+
+
 # a file of one's own
 
 

@@ -326,3 +326,5 @@ def test_the_authors_weights_are_fetched_by_hand(cache: Path) -> None:
 def test_unknown_names(cache: Path) -> None:
     with pytest.raises(InputError, match="unknown model 'sam9'; known: "):
         zoo.download("sam9")
+    with pytest.raises(InputError, match="demo is built in; there is nothing to download"):
+        zoo.download("demo")

@@ -113,6 +113,7 @@ def test_prompts_ahead_change_the_frames_before_them(
         ({"start": 5, "stop": 5}, InputError, "start 5, stop 5 is empty"),
         ({"stop": 19}, InputError, "frames 0 to 17"),
         ({"start": -1}, InputError, "start -1"),
+        ({"start": 1.5}, InputError, "start must be a whole number, got 1.5"),
         ({"stop": 2}, InputError, "not after the first prompt"),
         ({"start": 9, "stop": 12, "direction": "backward"}, InputError, "after the last prompt"),
     ],
@@ -135,6 +136,13 @@ def test_refuses_prompts_that_do_not_fit(a_model: SurgSAM2Model, a_clip: np.ndar
         segment_video(a_model, a_clip, PromptSet().add(object_id=1, frame=18, box=[1, 1, 9, 9]))
     with pytest.raises(PromptError):
         segment_video(a_model, a_clip, PromptSet())
+    with pytest.raises(InputError, match="must be a PromptSet, as load_prompts gives, got str"):
+        segment_video(a_model, a_clip, "prompts.json")  # type: ignore[arg-type]
+
+
+def test_refuses_the_name_of_a_model(a_clip: np.ndarray, two_objects: PromptSet) -> None:
+    with pytest.raises(InputError, match="model must be what load_model gives, got str"):
+        segment_video("demo", a_clip, two_objects)  # type: ignore[arg-type]
 
 
 def test_leaves_no_thread_behind(
