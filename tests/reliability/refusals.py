@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "surgsam2"
 DOCUMENT = ROOT / "docs" / "reliability.md"
 ROOMS = ("video", "prompts", "model", "tracking", "outputs", "job")
-FILES = ("atomic.py", "fingerprint.py", "limits.py", "spool.py")
+FILES = ("atomic.py", "fingerprint.py", "limits.py", "output_folder.py", "spool.py")
 BEGIN, END = "<!-- refusals: begin -->", "<!-- refusals: end -->"
 _CLASSES = {
     name
