@@ -17,6 +17,7 @@ from pathlib import Path
 
 from surgsam2.atomic import TEMPORARY_SUFFIX, write_text_atomically, writing
 from surgsam2.errors import OutputError
+from surgsam2.label_images import LABELS
 from surgsam2.lock import exclusive
 
 PROGRAM = "surgsam2"
@@ -86,7 +87,7 @@ def begin_output(folder: Path, *, keep: bool = False) -> None:
     The files of an earlier run are removed. With ``keep`` only those are that it did not
     finish, and the run that begins replaces the others one by one. Raises `OutputError`.
     """
-    for name in ("masks", RESUME):
+    for name in (LABELS, RESUME):
         if (folder / name).is_symlink():
             raise OutputError(
                 f"cannot write {folder / name}: it is a link to another folder; remove it first"
@@ -140,7 +141,7 @@ def is_ours(folder: Path | str) -> bool:
 
 
 def _remove_products(folder: Path, *, only_unfinished: bool) -> None:
-    masks = folder / "masks"
+    masks = folder / LABELS
 
     def remove_from(place: Path, ours: re.Pattern[str], kept: tuple[str, ...] = ()) -> None:
         for path in list(place.iterdir()):

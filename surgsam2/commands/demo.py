@@ -89,7 +89,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _keep_other_results(folder: Path) -> None:
     """The demo removes what it made before in its folder, but nobody's segmentation."""
-    for name in ("masks", "report.json", ".resume"):
+    from surgsam2.label_images import LABELS
+    from surgsam2.output_folder import RESUME
+
+    for name in (LABELS, "report.json", RESUME):
         if (folder / name).exists():
             raise OutputError(
                 f"cannot write {folder}: it holds the results of another run ({name}); choose an "
