@@ -29,8 +29,9 @@ class MaskOptions:
     network's input in each direction). SAM 2's own value, where it can, is 8."""
 
     def __post_init__(self) -> None:
-        if self.fill_holes < 0:
-            raise InputError(f"fill_holes must be 0 or more, got {self.fill_holes}")
+        holes = self.fill_holes
+        if not isinstance(holes, int) or isinstance(holes, bool) or holes < 0:
+            raise InputError(f"fill_holes must be a whole number of 0 or more, got {holes!r}")
 
 
 def make_result(

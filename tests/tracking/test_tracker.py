@@ -215,8 +215,9 @@ def test_refuses_prompts_outside_the_frame(a_model: SurgSAM2Model, a_clip: np.nd
 def test_refuses_sizes_and_options() -> None:
     with pytest.raises(InputError, match="0x5"):
         Tracker(None, 0, 5)
-    with pytest.raises(InputError, match="fill_holes must be 0 or more, got -1"):
-        MaskOptions(fill_holes=-1)
+    for wrong in (-1, "a", 2.5, True):
+        with pytest.raises(InputError, match=f"fill_holes must be a whole number .* got {wrong!r}"):
+            MaskOptions(fill_holes=wrong)  # type: ignore[arg-type]
 
 
 def resident_megabytes() -> float:
