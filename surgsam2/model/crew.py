@@ -7,24 +7,18 @@ run on them beside the tracker, and every thread has work of its own.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Barrier
 
 import torch
 
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.fast.lanes import lanes
+from surgsam2.model.fast.lanes import Lanes
 
 ENCODERS = 2
 """Frames that are encoded at a time."""
-_NICER = 5
-"""By how much the encoders give way to objects in lanes. What follows the lanes keeps
-one core busy only: a frame that was encoded before leaves the other with nothing to do then. With
-fewer objects nothing is gained, and beside other programs much is lost."""
 
 
 class Crew:
@@ -33,21 +27,18 @@ class Crew:
     That is on a GPU, with one core, and where the network's modules run themselves
     (lower precision, compiled): there `ahead` does nothing and `tracking` changes nothing.
     How the threads share the cores was measured with two. To be closed.
-
-    Args:
-        objects: how many the tracker will have, at most.
     """
 
-    def __init__(self, model: SurgSAM2Model, objects: int) -> None:
+    def __init__(self, model: SurgSAM2Model) -> None:
         self._threads = torch.get_num_threads()
         self._encoders: ThreadPoolExecutor | None = None
         with torch.no_grad(), model.autocast():
             runs_fast = model.network.runs_fast(torch.empty(0, device=model.device))
         if self._threads > 1 and runs_fast:
             self._share = max(self._threads // ENCODERS, 1)
-            nicer = _NICER if objects >= self._threads else 0
-            self._encoders = _pool("surgsam2-encode", ENCODERS, self._share, nicer)
-            self._lanes = _pool("surgsam2-object", self._threads, 1)
+            self._objects = _pool("surgsam2-object", self._threads, 1)
+            self._lanes = Lanes(self._objects, self._threads)
+            self._encoders = _pool("surgsam2-encode", ENCODERS, self._share, self._lanes.come_first)
 
     def ahead(self, work: Callable[[], object]) -> Future[object] | None:
         """Have something of the network run beside the tracker."""
@@ -61,7 +52,7 @@ class Crew:
             return
         torch.set_num_threads(self._share)
         try:
-            with lanes(self._lanes, self._threads):
+            with self._lanes.used_here():
                 yield
         finally:
             torch.set_num_threads(self._threads)
@@ -70,13 +61,15 @@ class Crew:
         """Drop what has not begun and wait for the rest."""
         if self._encoders is not None:
             self._encoders.shutdown(cancel_futures=True)
-            self._lanes.shutdown(cancel_futures=True)
+            self._objects.shutdown(cancel_futures=True)
 
 
-def _pool(name: str, workers: int, threads: int, nicer: int = 0) -> ThreadPoolExecutor:
+def _pool(
+    name: str, workers: int, threads: int, begin: Callable[[], None] = lambda: None
+) -> ThreadPoolExecutor:
     """Workers without gradients that give each operation `threads` of PyTorch's threads.
 
-    nicer: by how much they give way to other threads, on Linux.
+    begin: called in each of them first.
     """
     total = torch.get_num_threads()
     started = Barrier(workers + 1)
@@ -85,9 +78,7 @@ def _pool(name: str, workers: int, threads: int, nicer: int = 0) -> ThreadPoolEx
         torch.get_num_threads()  # a thread's first call takes over the number set last
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)  # a thread's own setting
-        if nicer and sys.platform == "linux":  # elsewhere `nice` is of the whole process
-            with suppress(OSError):
-                os.nice(nicer)
+        begin()
         started.wait()
 
     pool = ThreadPoolExecutor(workers, name, start)

@@ -82,7 +82,7 @@ class TrackingRun:
             on_step: called after each of the plan's `steps`; for a result, when the next one
                 is asked for.
         """
-        with closing(Crew(self._model, len(self._prompts))) as crew:
+        with closing(Crew(self._model)) as crew:
             if self._first_pass:
                 self._track_before_first_prompts(crew, on_step)
                 self._first_pass, self._tracker = False, None

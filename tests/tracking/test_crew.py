@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +19,7 @@ from surgsam2.model import fast
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.crew import ENCODERS, Crew
 from surgsam2.model.fast import products
-from surgsam2.model.fast.lanes import each, lanes
+from surgsam2.model.fast.lanes import Lanes, each, give_way
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.results import FrameResult
 from surgsam2.tracking import run
@@ -110,23 +108,59 @@ def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
 
 
 @needs_fast
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize(("objects", "nicer"), [(1, 0), (2, 5)])
-def test_encoders_give_way_to_as_many_objects_as_cores(
-    a_model: SurgSAM2Model, objects: int, nicer: int
-) -> None:
-    def niceness() -> int:
-        return os.getpriority(os.PRIO_PROCESS, 0)  # of the thread that asks
+def test_encoders_pause_while_every_core_has_an_object(a_model: SurgSAM2Model) -> None:
+    begun, goes_on = threading.Barrier(3), threading.Event()
 
-    before = niceness()
-    with closing(Crew(a_model, objects)) as crew:
-        beside = crew.ahead(niceness)
+    def slow(x: int) -> torch.Tensor:
+        if x < 2:
+            begun.wait(10)
+            assert goes_on.wait(10)
+        return torch.tensor(x)
+
+    with closing(Crew(a_model)) as crew:
+
+        def track() -> list[torch.Tensor]:
+            with torch.no_grad(), crew.tracking():
+                return each(slow, [0, 1, 2])
+
+        with ThreadPoolExecutor(1) as tracker:
+            tracked = tracker.submit(track)
+            begun.wait(10)
+            beside = crew.ahead(give_way)
+            assert beside is not None
+            with pytest.raises(TimeoutError):
+                beside.result(0.1)
+            goes_on.set()
+            beside.result(10)
+            assert [int(x) for x in tracked.result(10)] == [0, 1, 2]
+
+
+@needs_fast
+@pytest.mark.usefixtures("two_threads")
+def test_encoders_go_on_when_a_lane_is_free_or_an_object_fails(a_model: SurgSAM2Model) -> None:
+    encoded = threading.Event()
+
+    def last_waits_for_the_encoder(x: int) -> torch.Tensor:
+        assert x < 2 or encoded.wait(10)
+        return torch.tensor(x)
+
+    def fails(x: int) -> torch.Tensor:
+        raise MemoryError(x)
+
+    def encode() -> None:
+        give_way()
+        encoded.set()
+
+    with closing(Crew(a_model)) as crew, torch.no_grad(), crew.tracking():
+        beside = crew.ahead(encode)
         assert beside is not None
-        assert beside.result() == min(before + nicer, 19)
-        with crew.tracking():
-            assert each(lambda _: torch.tensor(niceness()), [0, 1]) == [before, before]
-    assert niceness() == before
+        each(last_waits_for_the_encoder, [0, 1, 2])
+        with pytest.raises(MemoryError):
+            each(fails, [0, 1])
+        again = crew.ahead(give_way)
+        assert again is not None
+        again.result(10)
 
 
 @needs_fast
@@ -177,17 +211,17 @@ def test_stopping_early_ends_the_threads(
 
 def test_one_core_has_no_threads_beside(a_model: SurgSAM2Model) -> None:
     assert torch.get_num_threads() == 1  # see conftest.py
-    with closing(Crew(a_model, 1)) as crew, crew.tracking():
+    with closing(Crew(a_model)) as crew, crew.tracking():
         assert crew.ahead(lambda: None) is None
         assert not ours()
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_modules_that_run_themselves_have_no_threads_beside(a_model: SurgSAM2Model) -> None:
-    with fast.plain(), closing(Crew(a_model, 1)) as crew:
+    with fast.plain(), closing(Crew(a_model)) as crew:
         assert crew.ahead(lambda: None) is None
     low = surgsam2.load_model("demo", device="cpu", dtype="bfloat16")
-    with closing(Crew(low, 1)) as crew:
+    with closing(Crew(low)) as crew:
         assert crew.ahead(lambda: None) is None
 
 
@@ -195,9 +229,9 @@ def test_modules_that_run_themselves_have_no_threads_beside(a_model: SurgSAM2Mod
 @pytest.mark.usefixtures("two_threads")
 def test_threads_begun_later_have_all_cores(a_model: SurgSAM2Model) -> None:
     counts = []
-    with closing(Crew(a_model, 1)) as crew, crew.tracking():
+    with closing(Crew(a_model)) as crew, crew.tracking():
         inside = torch.get_num_threads()
-    with closing(Crew(a_model, 1)):
+    with closing(Crew(a_model)):
         late = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
         late.start()
         late.join()
@@ -215,7 +249,7 @@ def test_lanes_keep_the_order_and_need_enough_items(a_model: SurgSAM2Model) -> N
 
     for items, elsewhere in (([1], False), ([1, 2, 3], True)):
         names: set[str] = set()
-        with torch.no_grad(), closing(Crew(a_model, 1)) as crew, crew.tracking():
+        with torch.no_grad(), closing(Crew(a_model)) as crew, crew.tracking():
             assert [float(y) for y in each(square, items)] == [x * x for x in items]
         assert all(n.startswith("surgsam2-object") for n in names) is elsewhere
 
@@ -224,5 +258,5 @@ def test_what_an_object_raises_comes_through() -> None:
     def fails(x: int) -> torch.Tensor:
         raise MemoryError(x)
 
-    with ThreadPoolExecutor(1) as pool, lanes(pool, 1), pytest.raises(MemoryError):
+    with ThreadPoolExecutor(1) as pool, Lanes(pool, 1).used_here(), pytest.raises(MemoryError):
         each(fails, [1, 2])

@@ -10,6 +10,7 @@ from sam2.modeling.backbones.hieradet import Hiera, MultiScaleAttention, MultiSc
 from torch import Tensor
 
 from surgsam2.model.fast.constants import remembered
+from surgsam2.model.fast.lanes import give_way
 from surgsam2.model.fast.products import attention, through
 from surgsam2.model.fast.windows import Group, Windows, back, change, order
 
@@ -40,6 +41,7 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
     tokens = tokens.index_select(0, order(windows))
     maps = []
     for index, block in enumerate(trunk.blocks):
+        give_way()
         if block.window_size not in (0, windows.size):
             wanted = Windows(windows.height, windows.width, block.window_size)
             tokens, windows = tokens.index_select(0, change(windows, wanted)), wanted
