@@ -228,6 +228,18 @@ def test_an_organ_with_a_neighbour_touches_an_unlabelled_one_of_its_tissue() -> 
     assert touched == count
 
 
+def test_a_neighbour_goes_with_an_organ_that_is_moved() -> None:
+    clip = SyntheticClip(0, 2, SMALL, 4, Difficulty(0.2, neighbours=1.0))
+    layers = [x for x in clip._scene._layers if isinstance(x, SoftBody)]
+    organ = next(x for x in layers if x.neighbour is not None)
+    assert organ.neighbour is not None
+    before = organ.neighbour.anchor(1.0) - organ.anchor(1.0)
+    home = organ.home
+    organ.centre_in(0.55)
+    assert np.allclose(organ.home, home * 0.55)
+    assert np.allclose(organ.neighbour.anchor(1.0) - organ.anchor(1.0), before)
+
+
 def test_a_toned_sprite_keeps_its_shape_and_changes_its_colour() -> None:
     rng = np.random.default_rng(3)
     plain = organs.tissue_sprite(rng, organs.blob_shape(rng, 64), organs.TISSUES[1])

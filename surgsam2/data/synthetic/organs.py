@@ -293,6 +293,8 @@ class SoftBody:
     """A film tints what is below and takes no label."""
     object_id: int = 0
     """0 when it is not labelled."""
+    neighbour: SoftBody | None = None
+    """Another that lies against it, and goes with it wherever it is moved."""
 
     def __post_init__(self) -> None:
         alpha = self.sprite.rgba[..., 3]
@@ -310,6 +312,8 @@ class SoftBody:
 
     def centre_in(self, part: float) -> None:
         """Move the body's home towards the middle, to `part` of its distance."""
+        if self.neighbour is not None:
+            self.neighbour.home = self.neighbour.home + self.home * (part - 1)
         self.home = self.home * part
 
     def fragments(self, t: float, view: View, size: tuple[int, int]) -> Iterable[Fragment]:

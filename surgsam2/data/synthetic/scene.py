@@ -226,10 +226,10 @@ class Scene:
             sprite = organs.toned(rng, sprite)
         body = self._add_body(sprite, object_id, radius, height, self._place(), free=False)
         if beside:
-            self._add_neighbour(body, tissue)
+            body.neighbour = self._neighbour_of(body, tissue)
         return Recipe(tissue.name, sprite=sprite, tissue=tissue, radius=radius)
 
-    def _add_neighbour(self, organ: SoftBody, tissue: Tissue) -> None:
+    def _neighbour_of(self, organ: SoftBody, tissue: Tissue) -> SoftBody:
         """An unlabelled organ of nearly the same tissue that touches `organ` and goes with it."""
         rng = self._rng
         radius = organ.radius * rng.uniform(0.5, 1.1)
@@ -243,6 +243,7 @@ class Scene:
         height = organ.height + rng.uniform(-0.1, 0.03)
         body = self._add_body(sprite, 0, radius, height, home, free=False)
         body.sway, body.depth = organ.sway, organ.depth
+        return body
 
     def _add_thing(self, object_id: int) -> Recipe:
         rng = self._rng
