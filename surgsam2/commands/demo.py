@@ -21,9 +21,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--output", default="demo-output", help="folder for everything it makes (%(default)s)"
     )
     parser.add_argument("--frames", type=int, default=60, help="length (%(default)s)")
-    # of 1 to 12 the seed on which stage 15 of the built-in model and optical flow were nearest
-    # to their means
-    parser.add_argument("--seed", type=int, default=10, help="of the clip (%(default)s)")
+    # of 1 to 12 the seed on which the built-in model is nearest to its means on held-out clips
+    parser.add_argument("--seed", type=int, default=9, help="of the clip (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (%(default)s)")
     parser.set_defaults(run=run)
 
