@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 from typing import Any
 
 from surgsam2.evaluation.environment import environment
+from surgsam2.model.fast.processor import cpuinfo
 
 
 def describe_machine(device: str) -> dict[str, Any]:
@@ -15,14 +15,7 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    facts: dict[str, str] = {}
-    for line in lines:
-        key, _, value = line.partition(":")
-        facts.setdefault(key.strip(), value.strip())
+    facts = cpuinfo()
     name = facts.get("model name") or platform.processor() or platform.machine()
     widest = next((w for w in ("avx512f", "avx2") if w in facts.get("flags", "").split()), "")
     return f"{name} ({widest.rstrip('f').upper()})" if widest else name

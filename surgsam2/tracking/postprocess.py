@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
+from numbers import Integral
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ class MaskOptions:
 
     def __post_init__(self) -> None:
         holes = self.fill_holes
-        if not isinstance(holes, int) or isinstance(holes, bool) or holes < 0:
+        if not isinstance(holes, Integral) or isinstance(holes, bool) or holes < 0:
             raise InputError(f"fill_holes must be a whole number of 0 or more, got {holes!r}")
 
 

@@ -218,6 +218,7 @@ def test_refuses_sizes_and_options() -> None:
     for wrong in (-1, "a", 2.5, True):
         with pytest.raises(InputError, match=f"fill_holes must be a whole number .* got {wrong!r}"):
             MaskOptions(fill_holes=wrong)  # type: ignore[arg-type]
+    assert MaskOptions(fill_holes=np.int64(8)).fill_holes == 8
 
 
 def resident_megabytes() -> float:
