@@ -8,21 +8,22 @@ of objects as a batch, each with memories of its own.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from sam2.modeling.sam.transformer import RoPEAttention
-from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
 from surgsam2.model import fast
 from surgsam2.model.fast import image as fast_image
+from surgsam2.model.fast import mask_decoder as fast_decoder
 from surgsam2.model.fast import memory_attention as fast_attention
 from surgsam2.model.fast import memory_encoder as fast_memory
-from surgsam2.model.fast.products import FastLinear
+from surgsam2.model.fast.lanes import each
+from surgsam2.model.fast.two_way import Places
 from surgsam2.model.pruning import EFP
 
 
@@ -237,7 +238,15 @@ class SurgSAM2Network(SAM2Base):
 
     def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:
         """Masks of B objects from their (B, C, h, w) conditioned maps, without prompts."""
-        return self._decode(features, conditioned, self._use_multimask(False, None))
+        multimask = self._use_multimask(False, None)
+        if (
+            self._one_frame(features)
+            and fast_decoder.supports(self.sam_mask_decoder)
+            and self.fixed_no_obj_ptr
+            and not self.soft_no_obj_ptr
+        ):
+            return self._decode_each(features, conditioned, multimask)
+        return self._decode(features, conditioned, multimask)
 
     def encode_memory(
         self, features: ImageFeatures, decoded: Decoded, *, prompted: bool
@@ -247,12 +256,14 @@ class SurgSAM2Network(SAM2Base):
         if prompted:  # SAM 2 encodes what the user saw: the low-resolution mask, enlarged
             high_res = F.interpolate(decoded.low_res, size=high_res.shape[-2:], mode="bilinear")
         if self._one_frame(features) and fast_memory.supports(self.memory_encoder):
-            maps = fast_memory.encode(
-                self.memory_encoder,
-                features.tokens[:, 0],
-                features.size,
-                self._mask_for_memory(high_res, prompted),
-            )
+            encoder = self.memory_encoder
+            image = fast_memory.image_share(encoder, features.tokens[:, 0], features.size)
+
+            def encoded(logits: torch.Tensor) -> torch.Tensor:
+                mask = self._mask_for_memory(logits, prompted)
+                return fast_memory.encode(encoder, image, mask)
+
+            maps = torch.cat(each(encoded, list(high_res.split(1))))
             if self.no_obj_embed_spatial is not None:
                 absent = (decoded.presence_logits <= 0)[..., None, None]
                 maps = torch.where(absent, maps + self.no_obj_embed_spatial[..., None, None], maps)
@@ -279,14 +290,38 @@ class SurgSAM2Network(SAM2Base):
         multimask: bool,
         **prompts: Any,
     ) -> Decoded:
-        with FastLinear() if self.runs_fast(conditioned) else nullcontext():
-            heads = self._forward_sam_heads(
-                backbone_features=conditioned,
-                high_res_features=features.high_res_for(conditioned.shape[0]),
-                multimask_output=multimask,
-                **prompts,
-            )
+        heads = self._forward_sam_heads(
+            backbone_features=conditioned,
+            high_res_features=features.high_res_for(conditioned.shape[0]),
+            multimask_output=multimask,
+            **prompts,
+        )
         return self._decoded(heads, multimask)
+
+    def _decode_each(
+        self, features: ImageFeatures, conditioned: torch.Tensor, multimask: bool
+    ) -> Decoded:
+        """`_decode` without prompts, an object at a time; only the chosen mask is enlarged."""
+        none = conditioned.new_zeros(1, 1, 2), -torch.ones(1, 1, dtype=torch.int32)
+        prompt, _ = self.sam_prompt_encoder(points=none, boxes=None, masks=None)
+        no_mask = self.sam_prompt_encoder.no_mask_embed.weight
+        places = Places(self.sam_prompt_encoder.pe_layer, features.size)
+        frame = fast_decoder.Frame.of(places, features.high_res)
+
+        def decoded(tokens: torch.Tensor) -> Decoded:
+            masks, ious, of_masks, presence = fast_decoder.decode(
+                self.sam_mask_decoder, frame, tokens + no_mask, prompt[0], multimask=multimask
+            )
+            best = ious.argmax(dim=-1)  # of one, that one
+            mask = torch.where(presence[..., None, None] > 0, masks[:, best], NO_OBJ_SCORE)
+            size = (self.image_size, self.image_size)
+            enlarged = F.interpolate(mask, size=size, mode="bilinear", align_corners=False)
+            token = of_masks[:, best if of_masks.shape[1] > 1 else 0].flatten(1)
+            pointer = torch.where(presence > 0, self.obj_ptr_proj(token), self.no_obj_ptr)
+            return Decoded(mask, enlarged, pointer, presence, ious[:, best].flatten())
+
+        parts = [vars(part).values() for part in each(decoded, list(conditioned.flatten(2).mT))]
+        return Decoded(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
 
     def runs_fast(self, x: torch.Tensor) -> bool:
         """Whether `surgsam2.model.fast` stands in for the modules, for tensors like this one."""

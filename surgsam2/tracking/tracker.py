@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -226,33 +227,36 @@ class Tracker:
         """Masks of all objects that have begun, in the order of `object_ids`."""
         begun = {i: bank for i, bank in self._banks.items() if bank.has_begun(index)}
         tracked = [i for i, bank in begun.items() if index not in bank.conditioning]
-        outputs = dict(zip(tracked, self._track(work, index, tracked), strict=True))
+        outputs = self._track(work, index, tracked)
         for object_id, bank in begun.items():
             if index in bank.conditioning:
                 outputs[object_id] = bank.conditioning[index].output
         return {i: outputs[i] for i in begun}
 
-    def _track(self, work: EncodedFrame, index: int, object_ids: list[int]) -> list[MaskOutput]:
+    def _track(
+        self, work: EncodedFrame, index: int, object_ids: list[int]
+    ) -> dict[int, MaskOutput]:
         if not object_ids:
-            return []
+            return {}
         network, features = self.model.network, work.features()
         views = {i: self._banks[i].view(index, self._pointer_limit) for i in object_ids}
-        conditioned: dict[int, torch.Tensor] = {}
-        for group in _same_shape(views):
-            maps = network.attend(
+        groups = _same_shape(views)
+        conditioned = [
+            network.attend(
                 features,
                 batch_views([views[i] for i in group]),
                 self.model.pruning,
                 self._pointer_limit,
             )
-            conditioned.update(zip(group, maps, strict=True))
-        decoded = network.decode_tracked(
-            features, torch.stack([conditioned[i] for i in object_ids])
-        )
+            for group in groups
+        ]
+        decoded = network.decode_tracked(features, torch.cat(conditioned))
         maps = network.encode_memory(features, decoded, prompted=False)
-        for row, object_id in enumerate(object_ids):
+        outputs = {}
+        for row, object_id in enumerate(chain.from_iterable(groups)):
             self._banks[object_id].add(index, FrameMemory(maps[row], decoded.pointers[row]))
-        return [MaskOutput.of(decoded, row) for row in range(len(object_ids))]
+            outputs[object_id] = MaskOutput.of(decoded, row)
+        return outputs
 
 
 def _same_shape(views: dict[int, BankView]) -> list[list[int]]:

@@ -37,7 +37,18 @@ def unchanged(config: DictConfig) -> DictConfig:
     return config
 
 
-@pytest.fixture(scope="module", params=[unchanged, padded])
+def single_mask(config: DictConfig) -> DictConfig:
+    """As in some SAM 2 configurations: one mask while tracking, another where it is unstable."""
+    config.multimask_output_for_tracking = False
+    config.sam_mask_decoder_extra_args = {
+        "dynamic_multimask_via_stability": True,
+        "dynamic_multimask_stability_delta": 0.05,
+        "dynamic_multimask_stability_thresh": 0.98,
+    }
+    return config
+
+
+@pytest.fixture(scope="module", params=[unchanged, padded, single_mask])
 def network(request: pytest.FixtureRequest) -> SurgSAM2Network:
     change_config: Callable[[DictConfig], DictConfig] = request.param
     return a_network(change_config)
@@ -94,8 +105,8 @@ def test_every_step_gives_what_sam2_gives(network: SurgSAM2Network) -> None:
     for ours, theirs in zip(features.high_res, expected[0].high_res, strict=True):
         assert_close(ours, theirs)
     assert_close(conditioned, expected[1])
-    assert_close(decoded.low_res, expected[2].low_res)
-    assert_close(decoded.pointers, expected[2].pointers)
+    for name, value in vars(decoded).items():
+        assert_close(value, getattr(expected[2], name))
     # memories are rounded to bfloat16: a different last digit may round the other way
     assert_close(memory.float(), expected[3].float(), atol=0.02)
 
@@ -135,7 +146,12 @@ def test_it_is_really_used(network: SurgSAM2Network, monkeypatch: pytest.MonkeyP
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("sam2's own module was called")
 
-    modules = (network.image_encoder, network.memory_attention, network.memory_encoder)
+    modules = (
+        network.image_encoder,
+        network.memory_attention,
+        network.sam_mask_decoder,
+        network.memory_encoder,
+    )
     for module in modules:
         monkeypatch.setattr(module, "forward", refuse)
     a_frame(network)
@@ -167,6 +183,52 @@ def test_gradients_and_low_precision_take_the_modules_themselves() -> None:
             assert not fast.usable(x)
         with fast.plain():
             assert not fast.usable(x)
+
+
+def test_objects_out_of_sight() -> None:
+    """Their masks and pointers are SAM 2's own for that; one of two is made so."""
+    network = a_network()
+    logits = a_frame(network)[2].presence_logits
+    last = network.sam_mask_decoder.pred_obj_score_head.layers[-1]
+    last.bias.data -= logits.mean()
+    assert sorted((a_frame(network)[2].presence_logits > 0).flatten().tolist()) == [False, True]
+    with fast.plain():
+        expected = a_frame(network)[2]
+    decoded = a_frame(network)[2]
+    for name, value in vars(decoded).items():
+        assert_close(value, getattr(expected, name))
+    assert (decoded.low_res == -1024).flatten(1).all(1).sum() == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"fixed_no_obj_ptr": False}, {"soft_no_obj_ptr": True}],
+    ids=lambda s: next(iter(s)),
+)
+def test_other_ways_to_point_at_nothing_take_the_modules_themselves(
+    settings: dict[str, bool],
+) -> None:
+    def changed(config: DictConfig) -> DictConfig:
+        config.update(settings)
+        return config
+
+    network = a_network(changed)
+    decoded = a_frame(network)[2]
+    with fast.plain():
+        expected = a_frame(network)[2]
+    assert_close(decoded.pointers, expected.pointers)
+
+
+def test_a_decoder_without_finer_maps() -> None:
+    def changed(config: DictConfig) -> DictConfig:
+        config.use_high_res_features_in_sam = False
+        return config
+
+    network = a_network(changed)
+    decoded = a_frame(network)[2]
+    with fast.plain():
+        expected = a_frame(network)[2]
+    assert_close(decoded.low_res, expected.low_res)
 
 
 def test_an_encoder_of_another_build_runs_itself() -> None:

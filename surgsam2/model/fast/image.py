@@ -41,13 +41,12 @@ def supports(encoder: ImageEncoder, size: int) -> bool:
 
 
 class Maps(NamedTuple):
-    """The features of one image."""
+    """The features of one image, channels last in memory."""
 
     coarse: Tensor
-    """(1, C, h, w), channels last in memory."""
+    """(1, C, h, w)."""
     finer: list[Tensor]
-    """(1, C0, 4h, 4w) and (1, C1, 2h, 2w) as the mask decoder wants them; none for one that
-    does not use them."""
+    """(1, C0, 4h, 4w) and (1, C1, 2h, 2w); none for a mask decoder that does not use them."""
 
 
 def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
@@ -62,8 +61,7 @@ def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
     if decoder.use_high_res_features:
         for level, conv in enumerate((decoder.conv_s0, decoder.conv_s1)):
             image = _two_pixelwise(laterals[level], conv, maps[level])
-            # the decoder adds its own maps, channels first: mixed layouts are slow
-            finer.append(image.permute(2, 0, 1)[None].contiguous())
+            finer.append(image.permute(2, 0, 1)[None])
     return Maps(coarse.permute(2, 0, 1)[None], finer)
 
 

@@ -17,9 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from torch import Tensor
-
 T = TypeVar("T")
+R = TypeVar("R")
 _here = threading.local()
 
 
@@ -52,11 +51,11 @@ class Lanes:
         """Until a lane has nothing to do."""
         self._one_free.wait()
 
-    def map(self, function: Callable[[T], Tensor], items: list[T]) -> list[Tensor]:
+    def map(self, function: Callable[[T], R], items: list[T]) -> list[R]:
         """The function of every item, in order; raises what it raises."""
         left, lock = len(items), threading.Lock()
 
-        def in_lane(item: T) -> Tensor:
+        def in_lane(item: T) -> R:
             nonlocal left
             try:
                 return function(item)
@@ -73,7 +72,7 @@ class Lanes:
             self._one_free.set()
 
 
-def each(function: Callable[[T], Tensor], items: list[T]) -> list[Tensor]:
+def each(function: Callable[[T], R], items: list[T]) -> list[R]:
     """The function of every item, side by side where there are lanes and enough items."""
     lanes: Lanes | None = getattr(_here, "lanes", None)
     if lanes is None or len(items) < lanes.count:

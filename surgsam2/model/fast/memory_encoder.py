@@ -10,24 +10,8 @@ from torch import Tensor, nn
 
 from surgsam2.model.fast.products import pixelwise, through
 
-
-def encode(encoder: MemoryEncoder, tokens: Tensor, size: tuple[int, int], masks: Tensor) -> Tensor:
-    """What the encoder gives for B objects; the image's share is computed once.
-
-    Args:
-        tokens: (P, C) features of the frame, `size` their (h, w).
-        masks: (B, 1, S, S) masks as the encoder wants them (scaled sigmoid).
-
-    Returns:
-        (B, Cm, h, w).
-    """
-    pixels = pixelwise(encoder.pix_feat_proj, tokens).unflatten(0, size)
-    x = pixels + _downsampled(encoder.mask_downsampler.encoder, masks)
-    for block in encoder.fuser.layers:
-        x = _mix(block, x)
-    if isinstance(encoder.out_proj, nn.Conv2d):
-        x = pixelwise(encoder.out_proj, x)
-    return x.permute(0, 3, 1, 2).contiguous()
+_FEW_CHANNELS = 8
+"""For fewer, a pass over the whole map for every step costs less than a norm of every pixel."""
 
 
 def supports(encoder: MemoryEncoder) -> bool:
@@ -35,13 +19,40 @@ def supports(encoder: MemoryEncoder) -> bool:
     return isinstance(encoder.fuser.proj, nn.Identity)
 
 
-def _downsampled(layers: nn.Sequential, masks: Tensor) -> Tensor:
-    """(B, 1, S, S) masks to (B, h, w, C)."""
+def image_share(encoder: MemoryEncoder, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """What the objects of a frame share: (P, C) features, of (h, w), to (h, w, C)."""
+    return pixelwise(encoder.pix_feat_proj, tokens).unflatten(0, size)
+
+
+def encode(encoder: MemoryEncoder, image: Tensor, mask: Tensor) -> Tensor:
+    """What the encoder gives for one object.
+
+    Args:
+        image: from `image_share`.
+        mask: (1, 1, S, S), as the encoder wants it (scaled sigmoid).
+
+    Returns:
+        (1, Cm, h, w).
+    """
+    x = image + _downsampled(encoder.mask_downsampler.encoder, mask)
+    for block in encoder.fuser.layers:
+        x = _mix(block, x)
+    if isinstance(encoder.out_proj, nn.Conv2d):
+        x = pixelwise(encoder.out_proj, x)
+    return x.permute(0, 3, 1, 2).contiguous()
+
+
+def _downsampled(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """(1, 1, S, S) mask to (1, h, w, C)."""
     *stages, last = layers.children()
     assert isinstance(last, nn.Conv2d)
-    x = masks.contiguous(memory_format=torch.channels_last)
     for layer in stages:
-        x = _norm(layer, x) if isinstance(layer, LayerNorm2d) else layer(x)
+        if not isinstance(layer, LayerNorm2d):
+            x = layer(x)
+        elif x.shape[1] < _FEW_CHANNELS:
+            x = layer(x.contiguous())
+        else:
+            x = _norm(layer, x.contiguous(memory_format=torch.channels_last))
     return pixelwise(last, x.permute(0, 2, 3, 1))
 
 

@@ -10,18 +10,16 @@ by 12 % in memory attention and 1 % in the image encoder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from surgsam2.model.fast.processor import is_intel
 
-_FEWEST_ROWS = 32
+_ROWS = 512
+"""The scores of more queries at a time do not fit into the processor's cache."""
 _IN_PLACE = {"relu": torch.ops.aten.relu_, "gelu": torch.ops.aten.gelu_}
 
 
@@ -78,30 +76,17 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         one = (None, None)  # batch and head
         return F.scaled_dot_product_attention(query[one], key[one], value[one])[0, 0]
     query = query * query.shape[-1] ** -0.5
-    key, value = key.contiguous(), value.t().contiguous()
-    mixed = query.new_empty(len(query), len(value))
-    rows = 512 if by_onednn() else 256  # the scores of more do not fit into the processor's cache
-    # new memory is slow at first, so MKL writes all scores into one; oneDNN cannot be told where
-    room = None if by_onednn() else query.new_empty(min(rows, len(query)), len(key))
-    for part, place in zip(query.split(rows), mixed.split(rows), strict=True):
-        if room is None:
+    mixed = query.new_empty(len(query), value.shape[1])
+    parts = zip(query.split(_ROWS), mixed.split(_ROWS), strict=True)
+    if by_onednn():
+        key, value = key.contiguous(), value.t().contiguous()
+        for part, place in parts:
             scores = linear(part, key)
-        else:
-            scores = torch.mm(part, key.t(), out=room[: len(part)])
-        place.copy_(linear(torch.softmax(scores, dim=-1, out=scores), value))
+            place.copy_(linear(torch.softmax(scores, dim=-1, out=scores), value))
+        return mixed
+    # new memory is slow at first, so MKL writes all scores into one; oneDNN cannot be told where
+    room = query.new_empty(min(_ROWS, len(query)), len(key))
+    for part, place in parts:
+        scores = torch.mm(part, key.t(), out=room[: len(part)])
+        torch.mm(torch.softmax(scores, dim=-1, out=scores), value, out=place)
     return mixed
-
-
-class FastLinear(TorchFunctionMode):
-    """Inside, linear layers of some size are `linear`: for modules that run themselves."""
-
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if function is F.linear and not kwargs and args[0].shape[:-1].numel() >= _FEWEST_ROWS:
-            return linear(*args)
-        return function(*args, **(kwargs or {}))
