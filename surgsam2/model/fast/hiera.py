@@ -78,9 +78,10 @@ def _block(block: MultiScaleBlock, tokens: Tensor, windows: Windows) -> Tensor:
         shortcut = through(block.proj, normed)
         if block.q_stride:
             shortcut = torch.cat([_pool(shortcut[g.tokens], g) for g in windows.groups()])
-    tokens = shortcut + _attend(block.attn, normed, windows, everywhere=block.window_size == 0)
+    tokens = _attend(block.attn, normed, windows, everywhere=block.window_size == 0)
+    tokens.add_(shortcut)
     first, second = block.mlp.layers
-    return tokens + through(second, through(first, block.norm2(tokens), "gelu"))
+    return through(second, through(first, block.norm2(tokens), "gelu")).add_(tokens)
 
 
 def _attend(

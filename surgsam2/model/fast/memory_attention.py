@@ -63,11 +63,11 @@ def attend(
 
     def conditioned(memory_and_key: tuple[Tensor, Tensor]) -> Tensor:
         memory, key = memory_and_key
-        x = tokens + _cross_attention(first, query, key, memory, pointer_tokens)
+        x = _cross_attention(first, query, key, memory, pointer_tokens).add_(tokens)
         x = _feed_forward(first, x)
         for layer in others:
             x = _self_attention(layer, x)
-            x = x + _cross_attention(layer, _query(layer, x), key, memory, pointer_tokens)
+            x = _cross_attention(layer, _query(layer, x), key, memory, pointer_tokens).add_(x)
             x = _feed_forward(layer, x)
         return module.norm(x)
 
@@ -78,7 +78,7 @@ def _self_attention(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
     attn, normed = layer.self_attn, layer.norm1(x)
     query, key = (_rotate(attn, through(p, normed)) for p in (attn.q_proj, attn.k_proj))
     mixed = attention(query, key, through(attn.v_proj, normed))
-    return x + through(attn.out_proj, mixed)
+    return through(attn.out_proj, mixed).add_(x)
 
 
 def _query(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def _cross_attention(
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
     hidden = through(layer.linear1, layer.norm3(x), "relu")
-    return x + through(layer.linear2, hidden)
+    return through(layer.linear2, hidden).add_(x)
 
 
 def _rotate(attn: RoPEAttention, x: Tensor) -> Tensor:

@@ -59,7 +59,9 @@ def _downsampled(layers: nn.Sequential, x: Tensor) -> Tensor:
 def _mix(block: CXBlock, x: Tensor) -> Tensor:
     mixed = _norm(block.norm, block.dwconv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
     mixed = through(block.pwconv2, through(block.pwconv1, mixed, "gelu"))
-    return x + (mixed if block.gamma is None else block.gamma * mixed)
+    if block.gamma is not None:
+        mixed.mul_(block.gamma)
+    return mixed.add_(x)
 
 
 def _norm(norm: LayerNorm2d, x: Tensor) -> Tensor:
