@@ -309,16 +309,14 @@ class SurgSAM2Network(SAM2Base):
         frame = fast_decoder.Frame.of(places, features.high_res)
 
         def decoded(tokens: torch.Tensor) -> Decoded:
-            masks, ious, of_masks, presence = fast_decoder.decode(
+            mask, iou, token, presence = fast_decoder.decode(
                 self.sam_mask_decoder, frame, tokens + no_mask, prompt[0], multimask=multimask
             )
-            best = ious.argmax(dim=-1)  # of one, that one
-            mask = torch.where(presence[..., None, None] > 0, masks[:, best], NO_OBJ_SCORE)
+            mask = torch.where(presence[..., None, None] > 0, mask, NO_OBJ_SCORE)
             size = (self.image_size, self.image_size)
             enlarged = F.interpolate(mask, size=size, mode="bilinear", align_corners=False)
-            token = of_masks[:, best if of_masks.shape[1] > 1 else 0].flatten(1)
             pointer = torch.where(presence > 0, self.obj_ptr_proj(token), self.no_obj_ptr)
-            return Decoded(mask, enlarged, pointer, presence, ious[:, best].flatten())
+            return Decoded(mask, enlarged, pointer, presence, iou)
 
         parts = [vars(part).values() for part in each(decoded, list(conditioned.flatten(2).mT))]
         return Decoded(*(torch.cat(rows) for rows in zip(*parts, strict=True)))

@@ -7,6 +7,7 @@ layer, and its output may stay in the order in which it comes. Only the masks ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -47,34 +48,50 @@ class Frame:
         return cls(places, finer)
 
 
+class Choice(NamedTuple):
+    """The one mask of an object that counts."""
+
+    mask: Tensor
+    """(1, 1, 4h, 4w) logits."""
+    iou: Tensor
+    """(1,) its estimated IoU."""
+    token: Tensor
+    """(1, C) what the object pointer is made from."""
+    presence: Tensor
+    """(1, 1) logit."""
+
+
 def decode(
     decoder: MaskDecoder, frame: Frame, pixels: Tensor, prompt: Tensor, *, multimask: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the decoder gives for one object.
+) -> Choice:
+    """What the decoder gives for one object, of several masks that with the best estimated IoU.
 
     Args:
         pixels: (P, C) conditioned features, a dense prompt's included.
         prompt: (N, C) sparse prompt.
-
-    Returns:
-        (1, M, 4h, 4w) masks, (1, M) estimated IoUs, (1, 1 or M, C) tokens and (1, 1) presence
-        logits, as the module.
+        multimask: choose among the masks for ambiguous prompts, not the single one.
     """
     own = (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens)
     tokens = torch.cat([*(x.weight for x in own), prompt])
     tokens, pixels = two_way.transform(decoder.transformer, pixels, frame.places, tokens)
     presence = decoder.pred_obj_score_head(tokens[None, 0])
     ious = decoder.iou_prediction_head(tokens[None, 1])
-    of_masks = tokens[None, 2 : 2 + decoder.num_mask_tokens]
-    networks = decoder.output_hypernetworks_mlps
-    hyper = torch.cat([net(of_masks[:, k]) for k, net in enumerate(networks)])
-    masks = _in_place(linear(hyper, _enlarged(decoder, frame, pixels)), frame.places.size)[None]
+    of_masks = tokens[2 : 2 + decoder.num_mask_tokens]
+    pixels = _enlarged(decoder, frame, pixels)
+
+    def mask(index: int) -> Tensor:
+        hyper = decoder.output_hypernetworks_mlps[index](of_masks[None, index])
+        return _in_place(linear(hyper, pixels), frame.places.size)[None]
+
     if multimask:
-        chosen = of_masks[:, 1:] if decoder.use_multimask_token_for_obj_ptr else of_masks[:, :1]
-        return masks[:, 1:], ious[:, 1:], chosen, presence
+        best = 1 + int(ious[0, 1:].argmax())
+        chosen = best if decoder.use_multimask_token_for_obj_ptr else 0
+        return Choice(mask(best), ious[:, best], of_masks[None, chosen], presence)
     if decoder.dynamic_multimask_via_stability:
-        masks, ious = decoder._dynamic_multimask_via_stability(masks, ious)
-    return masks[:, :1], ious[:, :1], of_masks[:, :1], presence
+        masks = torch.cat([mask(k) for k in range(decoder.num_mask_tokens)], dim=1)
+        stable, iou = decoder._dynamic_multimask_via_stability(masks, ious)
+        return Choice(stable, iou[:, 0], of_masks[None, 0], presence)
+    return Choice(mask(0), ious[:, 0], of_masks[None, 0], presence)
 
 
 def _enlarged(decoder: MaskDecoder, frame: Frame, pixels: Tensor) -> Tensor:
