@@ -5,8 +5,8 @@ each other, so where there are as many of them as cores nothing needs to wait. W
 alone in a stream, an object is done sooner with all cores: lanes are for recorded video.
 
 The encoders of the next frames pause meanwhile. What follows the lanes keeps one core busy only:
-a frame that was encoded before leaves the other with nothing to do then. Two cores are busy for 99 %
-of a frame with 8 objects so, not for 95 %.
+a frame that was encoded before leaves the other with nothing to do then. Two cores are busy for
+99 % of a frame with 8 objects so, not for 95 %.
 """
 
 from __future__ import annotations
