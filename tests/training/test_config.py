@@ -81,5 +81,5 @@ def test_refusals(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_unknown_recipe() -> None:
-    with pytest.raises(InputError, match=r"neither a \.yaml file nor one of builtin, builtin-next, finetune"):
+    with pytest.raises(InputError, match=r"file nor one of builtin, builtin-next, finetune"):
         load_recipe("published")
