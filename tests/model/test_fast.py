@@ -202,12 +202,16 @@ def test_objects_out_of_sight() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"fixed_no_obj_ptr": False}, {"soft_no_obj_ptr": True}],
-    ids=lambda s: next(iter(s)),
+    [
+        {"fixed_no_obj_ptr": False},
+        {"soft_no_obj_ptr": True},
+        {"use_high_res_features_in_sam": False},
+    ],
+    ids=lambda settings: next(iter(settings)),
 )
-def test_other_ways_to_point_at_nothing_take_the_modules_themselves(
-    settings: dict[str, bool],
-) -> None:
+def test_other_builds_of_the_decoder(settings: dict[str, bool]) -> None:
+    """Other ways to point at nothing, which the modules themselves do, and no finer maps."""
+
     def changed(config: DictConfig) -> DictConfig:
         config.update(settings)
         return config
@@ -217,17 +221,6 @@ def test_other_ways_to_point_at_nothing_take_the_modules_themselves(
     with fast.plain():
         expected = a_frame(network)[2]
     assert_close(decoded.pointers, expected.pointers)
-
-
-def test_a_decoder_without_finer_maps() -> None:
-    def changed(config: DictConfig) -> DictConfig:
-        config.use_high_res_features_in_sam = False
-        return config
-
-    network = a_network(changed)
-    decoded = a_frame(network)[2]
-    with fast.plain():
-        expected = a_frame(network)[2]
     assert_close(decoded.low_res, expected.low_res)
 
 
