@@ -17,12 +17,16 @@ _SECONDS = 0.5
 def count_flops(function: Callable[[], Answer]) -> tuple[int, Answer]:
     """Floating point operations of `function`'s matrix products and convolutions.
 
-    PyTorch's counter leaves out fused attention on the CPU and oneDNN's linear layer.
+    PyTorch's counter leaves out fused attention on the CPU, oneDNN's linear layer and products
+    that are added in place.
 
     Returns:
         The count, a multiplication and an addition being two, and the function's answer.
     """
-    kinds: dict[Any, Any] = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+    kinds: dict[Any, Any] = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+        torch.ops.aten.addmm_: _added,
+    }
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         kinds[torch.ops.mkldnn._linear_pointwise] = _linear
     with FlopCounterMode(display=False, custom_mapping=kinds) as counter:
@@ -61,6 +65,10 @@ def _rate(product: Callable[[], torch.Tensor], device: torch.device) -> float:
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return int(sdpa_flop_count(query, key, value))
+
+
+def _added(_: Any, one: Any, other: Any, **__: Any) -> int:
+    return 2 * int(one[0]) * int(one[1]) * int(other[1])
 
 
 def _linear(x: Any, weight: Any, *_: Any, **__: Any) -> int:

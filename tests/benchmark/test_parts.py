@@ -70,6 +70,10 @@ def test_products_of_the_network_are_counted(onednn: bool, monkeypatch: pytest.M
         flops, answer = count_flops(lambda: products.linear(x, weight))
     assert flops == 2 * 40 * 16 * 24
     torch.testing.assert_close(answer, x @ weight.t())
+    place = torch.ones(20, 24)
+    with torch.no_grad():
+        flops, _ = count_flops(lambda: products.add_product(place, x[0], weight, weight[:, 0]))
+    assert flops == 2 * 20 * 16 * 24
 
 
 @pytest.mark.parametrize("objects", [1, 5, 16])

@@ -306,8 +306,9 @@ def test_other_processors_take_the_modules_themselves(monkeypatch: pytest.Monkey
     assert torch.equal(a_frame(network)[1], expected[1])
 
 
-def test_what_depends_on_weights_is_computed_once() -> None:
-    layer = torch.nn.Linear(2, 2)
+@pytest.mark.parametrize("size", [2, 100])
+def test_what_depends_on_weights_is_computed_once(size: int) -> None:
+    layer = torch.nn.Linear(size, size)
     calls = []
 
     def compute() -> torch.Tensor:
@@ -320,7 +321,9 @@ def test_what_depends_on_weights_is_computed_once() -> None:
     with torch.no_grad():
         layer.weight.add_(1)
     assert torch.equal(remembered(layer, "twice", (layer.weight,), compute), layer.weight * 2)
-    assert len(calls) == 2
+    layer.weight.data[0, 0].add_(1)  # without a trace
+    assert torch.equal(remembered(layer, "twice", (layer.weight,), compute), layer.weight * 2)
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize(
@@ -362,8 +365,9 @@ def test_attention_is_attention(channels: int) -> None:
     query, key = torch.randn(700, 16, generator=generator), torch.randn(90, 16, generator=generator)
     value = torch.randn(90, channels, generator=generator)
     expected = (query @ key.t() / 4).softmax(-1) @ value
-    with torch.no_grad():
-        assert_close(products.attention(query, key, value), expected)
+    for mode in (torch.inference_mode, torch.no_grad):  # memory kept by one serves the other
+        with mode():
+            assert_close(products.attention(query, key, value), expected)
 
 
 @pytest.mark.usefixtures("library")
@@ -381,3 +385,14 @@ def test_a_layer_with_its_activation(activation: str) -> None:
     if activation != "none":
         expected = getattr(torch.nn.functional, activation)(expected)
     assert_close(products.linear(x, weight, bias, activation), expected)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_product_added_in_place() -> None:
+    x, weight, bias = torch.randn(20, 16), torch.randn(24, 16), torch.randn(24)
+    whole = torch.randn(30, 24)
+    expected = whole.clone()
+    expected[5:25] += torch.nn.functional.linear(x, weight, bias)
+    place = whole[5:25]
+    assert products.add_product(place, x, weight, bias) is place
+    assert_close(whole, expected)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-_kept: WeakKeyDictionary[nn.Module, dict[str, tuple[list[Tensor], Tensor]]] = WeakKeyDictionary()
+_SAMPLE = 512
+"""Values of a weight that are compared: a look at all of them would take longer than it saves."""
+
+
+class _Kept(NamedTuple):
+    versions: list[int]
+    samples: list[Tensor]
+    result: Tensor
+
+
+_kept: WeakKeyDictionary[nn.Module, dict[str, _Kept]] = WeakKeyDictionary()
 
 
 def remembered(
@@ -16,14 +27,23 @@ def remembered(
 ) -> Tensor:
     """``compute()``, or its earlier result while the weights are unchanged.
 
-    Kept for as long as the module lives. The weights are compared by value, with copies:
-    they are small, and fused optimizers and `Tensor.data` change them without a trace.
+    Kept for as long as the module lives. Changes are told by the weights' version numbers and,
+    as fused optimizers and `Tensor.data` leave those as they are, by a sample of the values: all
+    of a small weight, every nth of a large one.
     """
     results = _kept.setdefault(module, {})
-    if name in results:
-        copies, result = results[name]
-        if all(map(torch.equal, copies, weights)):
-            return result
-    result = compute()
-    results[name] = ([weight.detach().clone() for weight in weights], result)
-    return result
+    versions = [0 if weight.is_inference() else weight._version for weight in weights]
+    samples = [_sample(weight) for weight in weights]
+    kept = results.get(name)
+    if kept is None or kept.versions != versions or not _equal(kept.samples, samples):
+        kept = _Kept(versions, [sample.clone() for sample in samples], compute())
+        results[name] = kept
+    return kept.result
+
+
+def _sample(weight: Tensor) -> Tensor:
+    return weight.detach().flatten()[:: weight.numel() // _SAMPLE | 1]  # odd, to meet all columns
+
+
+def _equal(some: list[Tensor], others: list[Tensor]) -> bool:
+    return all(map(torch.equal, some, others))

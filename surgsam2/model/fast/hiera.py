@@ -11,7 +11,7 @@ from torch import Tensor
 
 from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.lanes import give_way
-from surgsam2.model.fast.products import attention, through
+from surgsam2.model.fast.products import add_product, attention, linear, through
 from surgsam2.model.fast.windows import Group, Windows, back, change, order
 
 _FLOATS_AT_A_TIME = 2**20
@@ -46,7 +46,8 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
             wanted = Windows(windows.height, windows.width, block.window_size)
             tokens, windows = tokens.index_select(0, change(windows, wanted)), wanted
         parts = [_block(block, *strip) for strip in _strips(tokens, windows, block)]
-        tokens = parts[0] if len(parts) == 1 else torch.cat(parts)
+        if block.dim != block.dim_out:
+            tokens = parts[0] if len(parts) == 1 else torch.cat(parts)
         if block.q_stride:
             windows = windows.halved()
         if index in trunk.stage_ends:
@@ -72,53 +73,58 @@ def _strips(
 
 
 def _block(block: MultiScaleBlock, tokens: Tensor, windows: Windows) -> Tensor:
+    """In place, where the number of channels stays."""
     normed = block.norm1(tokens)
-    shortcut = tokens
     if block.dim != block.dim_out:
-        shortcut = through(block.proj, normed)
+        tokens = through(block.proj, normed)
         if block.q_stride:
-            shortcut = torch.cat([_pool(shortcut[g.tokens], g) for g in windows.groups()])
-    tokens = _attend(block.attn, normed, windows, everywhere=block.window_size == 0)
-    tokens.add_(shortcut)
+            tokens = torch.cat([_pool(tokens[g.tokens], g) for g in windows.groups()])
+    _attend(tokens, block.attn, normed, windows, everywhere=block.window_size == 0)
     first, second = block.mlp.layers
-    return through(second, through(first, block.norm2(tokens), "gelu")).add_(tokens)
+    hidden = through(first, block.norm2(tokens), "gelu")
+    return add_product(tokens, hidden, second.weight, second.bias)
 
 
 def _attend(
-    attn: MultiScaleAttention, tokens: Tensor, windows: Windows, *, everywhere: bool
-) -> Tensor:
-    joint = through(attn.qkv, tokens)
+    place: Tensor, attn: MultiScaleAttention, tokens: Tensor, windows: Windows, *, everywhere: bool
+) -> None:
+    """Adds what the tokens find to `place`."""
+    # keys without their bias: it would raise all scores of a query alike.
+    # Values without theirs: a query's weights add up to 1, so it is what the output gains
+    bias, _, of_values = attn.qkv.bias.view(3, -1)
+    joint = linear(tokens, attn.qkv.weight)
+    joint[:, : len(bias)] += bias
     query, key, value = joint.view(len(tokens), 3, attn.num_heads, -1).unbind(1)
+    groups = windows.groups()
     if everywhere:
         if attn.q_pool:
-            query = torch.cat([_pool(query[g.tokens], g) for g in windows.groups()])
+            query = torch.cat([_pool(query[g.tokens], g) for g in groups])
         heads = range(attn.num_heads)
         mixed = torch.cat([attention(query[:, h], key[:, h], value[:, h]) for h in heads], dim=-1)
-        return through(attn.proj, mixed)
-    parts = []
-    for group in windows.groups():
-        q, k, v = (x[group.tokens] for x in (query, key, value))
-        if attn.q_pool:
-            q = _pool(q, group)
-        parts.append(_attend_in_windows(attn, q, k, v, group, windows.size))
-    return through(attn.proj, torch.cat(parts))
+    else:
+        parts = []
+        for group in groups:
+            q, k, v = (x[group.tokens] for x in (query, key, value))
+            if attn.q_pool:
+                q = _pool(q, group)
+            parts.append(_attend_in_windows(q, k, v, group, windows.size))
+        mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
+    proj = attn.proj
+    weights = (proj.weight, proj.bias, of_values)
+    offset = remembered(attn, "bias", weights, lambda: proj.weight @ of_values + proj.bias)
+    add_product(place, mixed, proj.weight, offset)
 
 
-def _attend_in_windows(
-    attn: MultiScaleAttention, q: Tensor, k: Tensor, v: Tensor, group: Group, size: int
-) -> Tensor:
+def _attend_in_windows(q: Tensor, k: Tensor, v: Tensor, group: Group, size: int) -> Tensor:
     """(tokens, heads, D) of a group to (tokens, heads * D)."""
     q, k, v = (x.unflatten(0, (group.windows, -1)).transpose(1, 2) for x in (q, k, v))
     padding = size * size - group.rows * group.columns
     mask = None
     if padding:
-        # sam2 pads with zeros after the norm: every padded token has the bias as its key and
-        # value. One such key, its score raised by log(padding), weighs as much as all of them
-        _, key, value = attn.qkv.bias.view(3, attn.num_heads, 1, -1)
-        k, v = (
-            torch.cat([x, extra.expand(len(x), -1, -1, -1)], dim=2)
-            for x, extra in ((k, key), (v, value))
-        )
+        # sam2 pads with zeros after the norm: the keys and values of padded tokens are zero
+        # without their bias. One such key, its score raised by log(padding), weighs as much
+        # as all of them
+        k, v = (F.pad(x, (0, 0, 0, 1)) for x in (k, v))
         mask = k.new_zeros(1, 1, 1, k.shape[2])
         mask[..., -1] = math.log(padding)
         mask = mask.expand(-1, -1, q.shape[2], -1)
