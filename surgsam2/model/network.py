@@ -191,49 +191,39 @@ class SurgSAM2Network(SAM2Base):
             (B, C, h, w) one conditioned map per object.
         """
         maps, ages = memory.maps.flatten(3), memory.map_ages
-        batch, count = maps.shape[:2]
         kept = pruning.select(maps, self.num_maskmem)
-        if kept.shape[1] < count:
-            maps = maps.gather(1, kept[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+        pruned = kept.shape[1] < maps.shape[1]
+        if pruned:
             ages = ages.gather(1, kept)
         # time encodings belong to a frame's age, so pruning does not shift them; the
         # table holds age 1 first and the prompted frames' (age 0) last
         time = self.maskmem_tpos_enc[(ages - 1) % self.num_maskmem, 0, 0]  # (B, K, Cm)
         position = self._memory_position(features.size).flatten(2)  # (1, Cm, P)
-        position = position[:, None] + time[..., None]
-
-        if torch.is_autocast_enabled(maps.device.type):
-            maps = maps.to(torch.get_autocast_dtype(maps.device.type))
-        else:
-            maps = maps.to(position.dtype)
-        tokens = [_sequence_first(maps)]
-        positions = [_sequence_first(position)]
-        pointer_tokens = 0
-        if self.use_obj_ptrs_in_encoder and memory.pointers.shape[1]:
-            split = self.hidden_dim // self.mem_dim
-            pointers = memory.pointers.reshape(batch, -1, self.mem_dim).transpose(0, 1)
-            encoded = self._pointer_position(memory, max_pointer_age)
-            tokens.append(pointers)
-            positions.append(encoded.repeat_interleave(split, dim=1).transpose(0, 1))
-            pointer_tokens = pointers.shape[0]
-        memories, encodings = torch.cat(tokens), torch.cat(positions)
+        pointers, pointer_positions = self._pointer_tokens(memory, max_pointer_age)
         if self._one_frame(features) and fast_attention.supports(self.memory_attention):
             conditioned = fast_attention.attend(
                 self.memory_attention,
                 features.tokens[:, 0],
                 features.position[:, 0],
-                memories.transpose(0, 1),
-                encodings.transpose(0, 1),
-                pointer_tokens,
+                fast_attention.Memories(
+                    maps, kept, time, position[0].t().contiguous(), pointers, pointer_positions
+                ),
             ).transpose(0, 1)
-        else:
-            conditioned = self.memory_attention(
-                curr=[features.tokens_for(batch)],
-                curr_pos=[features.position.expand(-1, batch, -1)],
-                memory=memories,
-                memory_pos=encodings,
-                num_obj_ptr_tokens=pointer_tokens,
-            )
+            return self._as_map(conditioned, features.size)
+
+        if pruned:
+            maps = maps.gather(1, kept[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+        autocast = torch.is_autocast_enabled(maps.device.type)
+        maps = maps.to(torch.get_autocast_dtype(maps.device.type) if autocast else position.dtype)
+        position = position[:, None] + time[..., None]
+        batch = maps.shape[0]
+        conditioned = self.memory_attention(
+            curr=[features.tokens_for(batch)],
+            curr_pos=[features.position.expand(-1, batch, -1)],
+            memory=torch.cat([_sequence_first(maps), pointers.transpose(0, 1)]),
+            memory_pos=torch.cat([_sequence_first(position), pointer_positions.transpose(0, 1)]),
+            num_obj_ptr_tokens=pointers.shape[1],
+        )
         return self._as_map(conditioned, features.size)
 
     def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:
@@ -353,12 +343,21 @@ class SurgSAM2Network(SAM2Base):
         like = self.maskmem_tpos_enc.new_empty(1, self.mem_dim, *size)
         return self.memory_encoder.position_encoding(like).to(like.dtype)
 
-    def _pointer_position(self, memory: MemoryBatch, max_pointer_age: int) -> torch.Tensor:
-        ages = memory.pointer_ages
-        if not self.add_tpos_enc_to_obj_ptrs:
-            return ages.new_zeros(*ages.shape, self.mem_dim)
-        dim = self.hidden_dim if self.proj_tpos_enc_in_obj_ptrs else self.mem_dim
-        return self.obj_ptr_tpos_proj(get_1d_sine_pe(ages / max_pointer_age, dim=dim))
+    def _pointer_tokens(
+        self, memory: MemoryBatch, max_pointer_age: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, Q, Cm) tokens that the object pointers are split into, and their time encodings."""
+        pointers, ages = memory.pointers, memory.pointer_ages
+        if not self.use_obj_ptrs_in_encoder:
+            pointers, ages = pointers[:, :0], ages[:, :0]
+        if self.add_tpos_enc_to_obj_ptrs and ages.shape[1]:
+            dim = self.hidden_dim if self.proj_tpos_enc_in_obj_ptrs else self.mem_dim
+            encoded = self.obj_ptr_tpos_proj(get_1d_sine_pe(ages / max_pointer_age, dim=dim))
+        else:
+            encoded = ages.new_zeros(*ages.shape, self.mem_dim)
+        split = self.hidden_dim // self.mem_dim
+        tokens = pointers.reshape(pointers.shape[0], -1, self.mem_dim)
+        return tokens, encoded.repeat_interleave(split, dim=1)
 
 
 def _sequence_first(maps: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.sam.transformer import RoPEAttention
@@ -36,33 +38,59 @@ def supports(module: MemoryAttention) -> bool:
     )
 
 
-def attend(
-    module: MemoryAttention,
-    tokens: Tensor,
-    position: Tensor,
-    memories: Tensor,
-    memory_positions: Tensor,
-    pointer_tokens: int,
-) -> Tensor:
+@dataclass(frozen=True)
+class Memories:
+    """What B objects of a frame remember: the K maps of M that count, and Q pointer tokens."""
+
+    maps: Tensor
+    """(B, M, Cm, P), any float dtype."""
+    kept: Tensor
+    """(B, K) int64 indices of the maps that count."""
+    time: Tensor
+    """(B, K, Cm) their time encodings."""
+    position: Tensor
+    """(P, Cm) encoding of the positions."""
+    pointers: Tensor
+    """(B, Q, Cm)."""
+    pointer_positions: Tensor
+    """(B, Q, Cm)."""
+
+    def of(self, index: int) -> tuple[Tensor, Tensor]:
+        """(K * P + Q, Cm) tokens of an object, and what their keys are made from."""
+        places, channels = self.position.shape
+        chosen = self.kept[index].tolist()
+        spatial = len(chosen) * places
+        # a matrix of its own for every object: products with rows that lie apart are slow
+        tokens = self.position.new_empty(spatial + self.pointers.shape[1], channels)
+        as_maps = (len(chosen), places, channels)
+        # a matrix is transposed fast, a batch of them is not
+        for place, which in zip(tokens[:spatial].view(as_maps), chosen, strict=True):
+            place.copy_(self.maps[index, which].to(place.dtype).t())
+        tokens[spatial:] = self.pointers[index]
+        keys = tokens.clone()
+        keys[:spatial].view(as_maps).add_(self.position).add_(self.time[index, :, None])
+        keys[spatial:] += self.pointer_positions[index]
+        return tokens, keys
+
+
+def attend(module: MemoryAttention, tokens: Tensor, position: Tensor, memories: Memories) -> Tensor:
     """What the module gives for B objects of one frame.
 
     Args:
         tokens, position: (P, C) features of the frame and their position encoding.
-        memories, memory_positions: (B, N, Cm) tokens of each object's memories, the
-            last `pointer_tokens` of them from object pointers, and their encodings.
 
     Returns:
         (B, P, C).
     """
     if module.pos_enc_at_input:
         tokens = tokens + 0.1 * position
-    keys = memories + memory_positions
+    pointer_tokens = memories.pointers.shape[1]
     first, *others = module.layers
     tokens = _self_attention(first, tokens)
     query = _query(first, tokens)
 
-    def conditioned(memory_and_key: tuple[Tensor, Tensor]) -> Tensor:
-        memory, key = memory_and_key
+    def conditioned(index: int) -> Tensor:
+        memory, key = memories.of(index)
         x = _cross_attention(first, query, key, memory, pointer_tokens).add_(tokens)
         x = _feed_forward(first, x)
         for layer in others:
@@ -71,7 +99,7 @@ def attend(
             x = _feed_forward(layer, x)
         return module.norm(x)
 
-    return torch.stack(each(conditioned, list(zip(memories, keys, strict=True))))
+    return torch.stack(each(conditioned, list(range(len(memories.maps)))))
 
 
 def _self_attention(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
