@@ -128,9 +128,7 @@ def _limit(record: Record) -> str:
             continue
         seconds = run["cpu_ms" if on_cpu else "p50_ms"] / 1000
         sam2 = _find(record["stages"], {**each, "subject": "sam2"})
-        counts = [(each["flops"], rate) for rate in rates.values()]
-        counts += [(sam2["flops"], best)] if sam2 else []
-        shares = [f"{100 * flops / rate / seconds:.0f} %" for flops, rate in counts]
+        shares = [_share(each, rate, seconds) for rate in rates.values()]
         rows.append(
             [
                 _title(record, each),
@@ -138,7 +136,7 @@ def _limit(record: Record) -> str:
                 f"{each['flops'] / 1e9:.1f}",
                 f"{1000 * each['flops'] / best:.0f}",
                 *shares,
-                *([] if sam2 else [""]),
+                _share(sam2, best, seconds) if sam2 else "",
             ]
         )
     measured = ", ".join(f"{rate / 1e9:.0f} GFLOP/s by {kind}" for kind, rate in rates.items())
@@ -159,6 +157,10 @@ def _limit(record: Record) -> str:
         "the best rate, counts what sam2 does for the same masks: products that the subject leaves "
         "out without changing them count as done there."
     )
+
+
+def _share(counted: Record, rate: float, seconds: float) -> str:
+    return f"{100 * counted['flops'] / rate / seconds:.0f} %"
 
 
 def _agreement(record: Record) -> str:

@@ -350,7 +350,7 @@ class SurgSAM2Network(SAM2Base):
         pointers, ages = memory.pointers, memory.pointer_ages
         if not self.use_obj_ptrs_in_encoder:
             pointers, ages = pointers[:, :0], ages[:, :0]
-        if self.add_tpos_enc_to_obj_ptrs and ages.shape[1]:
+        if self.add_tpos_enc_to_obj_ptrs:
             dim = self.hidden_dim if self.proj_tpos_enc_in_obj_ptrs else self.mem_dim
             encoded = self.obj_ptr_tpos_proj(get_1d_sine_pe(ages / max_pointer_age, dim=dim))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -368,6 +369,20 @@ def test_attention_is_attention(channels: int) -> None:
     for mode in (torch.inference_mode, torch.no_grad):  # memory kept by one serves the other
         with mode():
             assert_close(products.attention(query, key, value), expected)
+
+
+@pytest.mark.usefixtures("library")
+def test_attention_where_new_tensors_go_elsewhere() -> None:
+    """In a new thread, which keeps no memory yet."""
+    query, key, value = torch.randn(20, 16), torch.randn(30, 16), torch.randn(30, 8)
+
+    def attend() -> torch.Tensor:
+        with torch.device("meta"), torch.no_grad():
+            return products.attention(query, key, value)
+
+    with ThreadPoolExecutor(1) as pool:
+        mixed = pool.submit(attend).result()
+    assert_close(mixed, (query @ key.t() / 4).softmax(-1) @ value)
 
 
 @pytest.mark.usefixtures("library")

@@ -35,15 +35,12 @@ def remembered(
     versions = [0 if weight.is_inference() else weight._version for weight in weights]
     samples = [_sample(weight) for weight in weights]
     kept = results.get(name)
-    if kept is None or kept.versions != versions or not _equal(kept.samples, samples):
-        kept = _Kept(versions, [sample.clone() for sample in samples], compute())
-        results[name] = kept
-    return kept.result
+    if kept and kept.versions == versions and all(map(torch.equal, kept.samples, samples)):
+        return kept.result
+    result = compute()
+    results[name] = _Kept(versions, [sample.clone() for sample in samples], result)
+    return result
 
 
 def _sample(weight: Tensor) -> Tensor:
     return weight.detach().flatten()[:: weight.numel() // _SAMPLE | 1]  # odd, to meet all columns
-
-
-def _equal(some: list[Tensor], others: list[Tensor]) -> bool:
-    return all(map(torch.equal, some, others))

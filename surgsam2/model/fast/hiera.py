@@ -47,7 +47,7 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
             tokens, windows = tokens.index_select(0, change(windows, wanted)), wanted
         parts = [_block(block, *strip) for strip in _strips(tokens, windows, block)]
         if block.dim != block.dim_out:
-            tokens = parts[0] if len(parts) == 1 else torch.cat(parts)
+            tokens = _joined(parts)
         if block.q_stride:
             windows = windows.halved()
         if index in trunk.stage_ends:
@@ -108,7 +108,7 @@ def _attend(
             if attn.q_pool:
                 q = _pool(q, group)
             parts.append(_attend_in_windows(q, k, v, group, windows.size))
-        mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
+        mixed = _joined(parts)
     proj = attn.proj
     weights = (proj.weight, proj.bias, of_values)
     offset = remembered(attn, "bias", weights, lambda: proj.weight @ of_values + proj.bias)
@@ -130,6 +130,10 @@ def _attend_in_windows(q: Tensor, k: Tensor, v: Tensor, group: Group, size: int)
         mask = mask.expand(-1, -1, q.shape[2], -1)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _pool(tokens: Tensor, group: Group) -> Tensor:

@@ -105,5 +105,5 @@ def _room(values: int) -> Tensor:
     room: Tensor | None = getattr(_here, "room", None)
     if room is None or len(room) < values:
         with torch.inference_mode(False):  # or it could be written to in that mode alone
-            _here.room = room = torch.empty(values)
+            _here.room = room = torch.empty(values, dtype=torch.float32, device="cpu")
     return room[:values]
