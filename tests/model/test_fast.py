@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -350,39 +349,6 @@ def test_changing_the_order() -> None:
     old, new = Windows(12, 12, 2), Windows(12, 12, 5)
     values = torch.randn(144)
     assert torch.equal(values[order(old)][change(old, new)], values[order(new)])
-
-
-@pytest.fixture(params=["oneDNN", "MKL"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both, whichever is the faster one here."""
-    monkeypatch.setattr(products, "by_onednn", lambda: request.param == "oneDNN")
-
-
-@pytest.mark.usefixtures("library")
-@pytest.mark.parametrize("channels", [8, 16])
-def test_attention_is_attention(channels: int) -> None:
-    """Of 700 queries, more than are held at once; values with other channels than the keys too."""
-    generator = torch.Generator().manual_seed(0)
-    query, key = torch.randn(700, 16, generator=generator), torch.randn(90, 16, generator=generator)
-    value = torch.randn(90, channels, generator=generator)
-    expected = (query @ key.t() / 4).softmax(-1) @ value
-    for mode in (torch.inference_mode, torch.no_grad):  # memory kept by one serves the other
-        with mode():
-            assert_close(products.attention(query, key, value), expected)
-
-
-@pytest.mark.usefixtures("library")
-def test_attention_where_new_tensors_go_elsewhere() -> None:
-    """In a new thread, which keeps no memory yet."""
-    query, key, value = torch.randn(20, 16), torch.randn(30, 16), torch.randn(30, 8)
-
-    def attend() -> torch.Tensor:
-        with torch.device("meta"), torch.no_grad():
-            return products.attention(query, key, value)
-
-    with ThreadPoolExecutor(1) as pool:
-        mixed = pool.submit(attend).result()
-    assert_close(mixed, (query @ key.t() / 4).softmax(-1) @ value)
 
 
 @pytest.mark.usefixtures("library")

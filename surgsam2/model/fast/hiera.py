@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from sam2.modeling.backbones.hieradet import Hiera, MultiScaleAttention, MultiScaleBlock
 from torch import Tensor
 
+from surgsam2.model.fast.attention import attention
 from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.lanes import give_way
-from surgsam2.model.fast.products import add_product, attention, linear, through
+from surgsam2.model.fast.products import add_product, linear, through
 from surgsam2.model.fast.windows import Group, Windows, back, change, order
 
 _FLOATS_AT_A_TIME = 2**20

@@ -15,9 +15,10 @@ from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
+from surgsam2.model.fast.attention import attention
 from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.lanes import each
-from surgsam2.model.fast.products import attention, linear, through
+from surgsam2.model.fast.products import linear, through
 
 
 def supports(module: MemoryAttention) -> bool:

@@ -1,4 +1,4 @@
-"""Matrix products and attention by whichever of PyTorch's two libraries is faster here.
+"""Matrix products by whichever of PyTorch's two libraries is faster here.
 
 On the CPU PyTorch gives float32 products to MKL, which uses half the vector width of
 processors that are not Intel's: on an AMD EPYC with AVX-512 `torch.mm` does 91 GFLOP/s per
@@ -10,7 +10,6 @@ by 12 % in memory attention and 1 % in the image encoder.
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 
 import torch
@@ -19,9 +18,6 @@ from torch import Tensor, nn
 
 from surgsam2.model.fast.processor import is_intel
 
-_ROWS = 512
-"""The scores of more queries at a time do not fit into the processor's cache."""
-_here = threading.local()
 _IN_PLACE = {"relu": torch.ops.aten.relu_, "gelu": torch.ops.aten.gelu_}
 
 
@@ -73,37 +69,3 @@ def matrix(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
 def pixelwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """(..., K) maps, channels last, through a 1x1 convolution."""
     return linear(x, *matrix(conv))
-
-
-def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """One head's softmax(query key^T / sqrt(D)) value: (P, D), (N, D), (N, V) to (P, V).
-
-    For thousands of tokens; the values may have other channels than the keys.
-    """
-    if not by_onednn() and query.shape[-1] == value.shape[-1]:
-        # PyTorch's own never holds a row of scores, but its products are MKL's
-        one = (None, None)  # batch and head
-        return F.scaled_dot_product_attention(query[one], key[one], value[one])[0, 0]
-    query = query * query.shape[-1] ** -0.5
-    mixed = query.new_empty(len(query), value.shape[1])
-    parts = zip(query.split(_ROWS), mixed.split(_ROWS), strict=True)
-    if by_onednn():
-        key, value = key.contiguous(), value.t().contiguous()
-        for part, place in parts:
-            scores = linear(part, key)
-            place.copy_(linear(torch.softmax(scores, dim=-1, out=scores), value))
-        return mixed
-    for part, place in parts:
-        scores = _room(len(part) * len(key)).view(len(part), -1)
-        torch.mm(part, key.t(), out=scores)
-        torch.mm(torch.softmax(scores, dim=-1, out=scores), value, out=place)
-    return mixed
-
-
-def _room(values: int) -> Tensor:
-    """Memory that this thread keeps: new memory is slow, as the system gives it page by page."""
-    room: Tensor | None = getattr(_here, "room", None)
-    if room is None or len(room) < values:
-        with torch.inference_mode(False):  # or it could be written to in that mode alone
-            _here.room = room = torch.empty(values, dtype=torch.float32, device="cpu")
-    return room[:values]

@@ -1,0 +1,13 @@
+"""What several tests of the model need."""
+
+from __future__ import annotations
+
+import pytest
+
+from surgsam2.model.fast import products
+
+
+@pytest.fixture(params=["oneDNN", "MKL"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both, whichever is the faster one here."""
+    monkeypatch.setattr(products, "by_onednn", lambda: request.param == "oneDNN")
