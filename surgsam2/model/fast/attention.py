@@ -16,7 +16,7 @@ from torch import Tensor
 
 from surgsam2.model.fast import products
 
-_QUERIES, _KEYS = 1024, 768
+_QUERIES, _KEYS = 1024, 1536
 """Whose scores are held at a time."""
 _SAFE = 1e-25, 1e25
 """Sums of exponentials. Beyond, smaller ones may be lost, or products with values overflow."""
