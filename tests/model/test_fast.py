@@ -369,6 +369,29 @@ def test_a_layer_with_its_activation(activation: str) -> None:
 
 
 @pytest.mark.usefixtures("library")
+def test_a_large_product_of_few_channels() -> None:
+    """MKL is not asked then."""
+    x, weight, bias = torch.randn(2, 1100, 8), torch.randn(256, 8), torch.randn(256)
+    expected = torch.nn.functional.linear(x, weight, bias)
+    assert_close(products.linear(x, weight, bias), expected)
+    assert_close(products.linear(x, weight, bias, "relu"), expected.relu())
+
+
+@pytest.mark.usefixtures("library")
+def test_two_layers_added_in_place() -> None:
+    """The first layer's bias is taken past ReLU; another one counts from the next call on."""
+    first, second = torch.nn.Linear(16, 40), torch.nn.Linear(40, 24)
+    x, before = torch.randn(20, 16), torch.randn(20, 24)
+    with torch.no_grad():
+        for _ in range(2):
+            place = before.clone()
+            expected = before + second(first(x).relu())
+            assert products.add_two_layers(place, x, first, second) is place
+            assert_close(place, expected)
+            first.bias += 3
+
+
+@pytest.mark.usefixtures("library")
 def test_a_product_added_in_place() -> None:
     x, weight, bias = torch.randn(20, 16), torch.randn(24, 16), torch.randn(24)
     whole = torch.randn(30, 24)

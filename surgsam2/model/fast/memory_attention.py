@@ -18,7 +18,7 @@ from torch import Tensor
 from surgsam2.model.fast.attention import attention
 from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.lanes import each
-from surgsam2.model.fast.products import linear, through
+from surgsam2.model.fast.products import add_two_layers, linear, through
 
 
 def supports(module: MemoryAttention) -> bool:
@@ -130,8 +130,8 @@ def _cross_attention(
 
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
-    hidden = through(layer.linear1, layer.norm3(x), "relu")
-    return through(layer.linear2, hidden).add_(x)
+    """In place."""
+    return add_two_layers(x, layer.norm3(x), layer.linear1, layer.linear2)
 
 
 def _rotate(attn: RoPEAttention, x: Tensor) -> Tensor:
