@@ -56,7 +56,7 @@ def _mix(query: Tensor, key: Tensor, value: Tensor, place: Tensor) -> None:
             weights = _exponentials(scores, shift)
             sums = weights.sum(-1, keepdim=True)
         total.add_(sums)
-        _add_product(place, weights, values)
+        products.add_product(place, weights, values.t())
     place.div_(total)
 
 
@@ -74,13 +74,6 @@ def _scores(query: Tensor, keys: Tensor) -> Tensor:
         return products.linear(query, keys)
     place = _room(len(query) * len(keys)).view(len(query), -1)
     return torch.mm(query, keys.t(), out=place)
-
-
-def _add_product(place: Tensor, weights: Tensor, values: Tensor) -> None:
-    if products.by_onednn():
-        place.add_(products.linear(weights, values.t()))
-    else:
-        place.addmm_(weights, values)
 
 
 def _room(values: int) -> Tensor:

@@ -55,11 +55,13 @@ def linear(
     return product if activation == "none" else _IN_PLACE[activation](product)
 
 
-def add_product(place: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def add_product(place: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(P, K) by (N, K) and the bias, added to (P, N) in place."""
     if by_onednn():
         return place.add_(linear(x, weight, bias))
-    return place.add_(bias).addmm_(x, weight.t())
+    if bias is not None:
+        place.add_(bias)
+    return place.addmm_(x, weight.t())
 
 
 def add_two_layers(place: Tensor, x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
