@@ -10,6 +10,7 @@ import numpy as np
 
 from surgsam2.atomic import writing
 from surgsam2.data import generate_clip
+from surgsam2.h264 import add_h264
 from surgsam2.prompts import PromptSet
 
 DISTINCT = 16
@@ -28,10 +29,7 @@ def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
     pictures = [picture for _, picture, _ in clip.frames()]
     pictures += pictures[-2:0:-1]
     with writing(path), av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "18", "preset": "veryfast"}
+        stream = add_h264(container, size, 25, preset="veryfast", crf=18)
         for index in range(frames):
             picture = pictures[index % len(pictures)]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

@@ -14,6 +14,7 @@ import numpy as np
 
 from surgsam2.atomic import TEMPORARY_SUFFIX, replace, writing
 from surgsam2.errors import InputError, OutputError
+from surgsam2.h264 import add_h264
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.drawing import draw_overlay
 from surgsam2.results import FrameResult
@@ -75,16 +76,20 @@ class OverlayWriter(OutputWriter):
             self._container = av.open(
                 str(self._part), "w", format="mp4", container_options=_container_options()
             )
+            size = (
+                self.context.width + self.context.width % 2,
+                self.context.height + self.context.height % 2,
+            )
             try:
-                av.Codec("libx264", "w")
-                codec = "libx264"
+                stream = add_h264(self._container, size, rate, preset="veryfast", crf=21)
             except ValueError:
-                codec = "mpeg4"
-            stream: Any = self._container.add_stream(codec, rate=rate)
-            stream.width = self.context.width + self.context.width % 2
-            stream.height = self.context.height + self.context.height % 2
-            stream.pix_fmt = "yuv420p"
+                stream = self._container.add_stream("mpeg4", rate=rate)
+                stream.width, stream.height = size
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.bit_rate = int(size[0] * size[1] * float(rate) * 0.3)
             context = stream.codec_context
+            # without B-frames the first frame is at time 0, and less is lost by a killed process
+            context.max_b_frames = 0
             context.time_base = 1 / rate
             context.gop_size = max(1, round(2 * rate))  # quick seeking
             space = _color_space(stream.height)
@@ -92,11 +97,6 @@ class OverlayWriter(OutputWriter):
             context.color_primaries = space
             context.color_trc = space
             context.color_range = 1  # limited
-            if codec == "libx264":
-                # without B-frames the first frame is at time 0 and less is lost by a killed process
-                stream.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
-            else:
-                context.bit_rate = int(stream.width * stream.height * float(rate) * 0.3)
             self._stream = stream
 
     @contextlib.contextmanager

@@ -65,7 +65,9 @@ def write_video(
             pytest.skip(f"this PyAV has no {codec} encoder ({error})")
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.time_base = time_base
-        stream.options = dict(options or {})
+        # without this x264 gives other bytes from run to run, see `surgsam2.h264`
+        same = {"x264-params": "mbtree=0"} if codec == "libx264" else {}
+        stream.options = same | (options or {})
         stream.codec_context.thread_count = 1
         if configure:
             configure(stream.codec_context)
@@ -87,7 +89,7 @@ def x264(key_interval: int, b_frames: int = 0, extra: str = "") -> dict[str, str
     return {
         "preset": "ultrafast" if b_frames == 0 else "veryfast",
         "x264-params": f"keyint={key_interval}:min-keyint={key_interval}:scenecut=0:threads=1:"
-        f"bframes={b_frames}:b-adapt=0{extra}",
+        f"mbtree=0:bframes={b_frames}:b-adapt=0{extra}",
     }
 
 

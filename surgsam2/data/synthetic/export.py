@@ -12,6 +12,7 @@ from PIL import Image
 from surgsam2.colors import VOC_PALETTE
 from surgsam2.data.synthetic.clip import SyntheticClip
 from surgsam2.errors import InputError, OutputError
+from surgsam2.h264 import add_h264
 
 
 def write_vos(
@@ -58,12 +59,8 @@ def write_video(clip: SyntheticClip, path: str | Path, crf: int = 12) -> Path:
         raise InputError(f"an mp4 needs an even width and height, got {clip.width}x{clip.height}")
     try:
         with av.open(str(path), "w", format="mp4") as container:
-            stream = container.add_stream(
-                "libx264", rate=Fraction(clip.fps).limit_denominator(1001)
-            )
-            stream.width, stream.height = clip.width, clip.height
-            stream.pix_fmt = "yuv420p"
-            stream.options = {"crf": str(crf), "preset": "medium"}
+            rate = Fraction(clip.fps).limit_denominator(1001)
+            stream = add_h264(container, (clip.width, clip.height), rate, preset="medium", crf=crf)
             for _, frame, _ in clip.frames():
                 picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
                 container.mux(stream.encode(picture))
