@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
 from numbers import Integral
 
 import cv2
@@ -60,10 +60,12 @@ def make_result(
     def logits() -> torch.Tensor:
         return to_video_resolution(low_res, width, height)
 
+    # those of one object stay in a processor's cache while they are compared
+    one_by_one = (to_video_resolution(low, width, height)[0] for low in low_res.split(1))
     return FrameResult(
         frame_index,
         tuple(outputs),
-        to_masks(logits(), non_overlap=options.non_overlap).cpu().numpy(),
+        to_masks(one_by_one, non_overlap=options.non_overlap).cpu().numpy(),
         iou_scores=scores[:, 0],
         presence=scores[:, 1],
         compute_logits=lambda: logits().cpu().numpy(),
@@ -75,17 +77,26 @@ def to_video_resolution(low_res: torch.Tensor, width: int, height: int) -> torch
     return F.interpolate(low_res, size=(height, width), mode="bilinear", align_corners=False)[:, 0]
 
 
-def to_masks(logits: torch.Tensor, *, non_overlap: bool) -> torch.Tensor:
-    """(N, H, W) logits to bool masks; with `non_overlap` a pixel goes to the highest logit."""
-    masks = logits > 0
-    if non_overlap and len(logits) > 1:
-        # a pass per object: `argmax` over the objects is ten times slower on the CPU
-        masks &= logits == reduce(torch.maximum, logits)
-        taken = masks[0].clone()
-        for row in range(1, len(masks)):  # of equal logits the first object's counts
-            masks[row] &= ~taken
-            taken |= masks[row]
-    return masks
+def to_masks(logits: Iterable[torch.Tensor], *, non_overlap: bool) -> torch.Tensor:
+    """(H, W) logits of one or more objects to (N, H, W) bool masks.
+
+    With `non_overlap` a pixel goes to the object of the highest logit, of equal ones the first.
+    """
+    if not non_overlap:
+        return torch.stack([one > 0 for one in logits])
+    masks: list[torch.Tensor] = []
+    highest, before = torch.zeros(()), None
+    for one in logits:
+        if before is not None:
+            highest = torch.maximum(highest, before)
+        masks.append(one > highest)
+        before = one
+    # a pixel belongs to the last object that was higher there than all before
+    taken = torch.zeros_like(masks[0])
+    for mask in reversed(masks):
+        mask.logical_and_(~taken)
+        taken.logical_or_(mask)
+    return torch.stack(masks)
 
 
 def fill_small_holes(low_res: torch.Tensor, max_area: int) -> torch.Tensor:

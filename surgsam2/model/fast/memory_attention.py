@@ -1,9 +1,9 @@
 """Memory attention for many objects of one frame, with less arithmetic.
 
 - Before the first cross-attention nothing depends on the object: it is computed once.
-- Cross-attention has one head, so softmax(S) (M W_v) = (softmax(S) M) W_v: the product is
-  taken on the memories' own 64 channels, not on 256, and the two projections that follow
-  are one matrix.
+- With one head softmax(S) (M W_v) = (softmax(S) M) W_v, and the two projections of what was
+  found are one matrix. In cross-attention it comes last, so that the product is taken on the
+  memories' own 64 channels, not on 256.
 """
 
 from __future__ import annotations
@@ -106,8 +106,7 @@ def attend(module: MemoryAttention, tokens: Tensor, position: Tensor, memories: 
 def _self_attention(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
     attn, normed = layer.self_attn, layer.norm1(x)
     query, key = (_rotate(attn, through(p, normed)) for p in (attn.q_proj, attn.k_proj))
-    mixed = attention(query, key, through(attn.v_proj, normed))
-    return through(attn.out_proj, mixed).add_(x)
+    return attention(query, key, linear(normed, *_values_out(attn))).add_(x)
 
 
 def _query(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
@@ -122,11 +121,19 @@ def _cross_attention(
     projected = through(attn.k_proj, key)
     spatial = len(projected) - pointer_tokens
     _rotate(attn, projected[:spatial].view(-1, *query.shape))
+    return linear(attention(query, projected, memory), *_values_out(attn))
+
+
+def _values_out(attn: RoPEAttention) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the values' projection and the output's as one.
+
+    A query's shares of the values add up to 1, so the bias may be added to these or to their sum.
+    """
     v, out = attn.v_proj, attn.out_proj
     weights = (v.weight, v.bias, out.weight, out.bias)
     weight = remembered(attn, "value weight", weights, lambda: out.weight @ v.weight)
     bias = remembered(attn, "value bias", weights, lambda: out.weight @ v.bias + out.bias)
-    return linear(attention(query, projected, memory), weight, bias)
+    return weight, bias
 
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:

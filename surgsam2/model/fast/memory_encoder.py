@@ -8,7 +8,8 @@ from sam2.modeling.memory_encoder import CXBlock, MemoryEncoder
 from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 
-from surgsam2.model.fast.products import pixelwise, through
+from surgsam2.model.fast.constants import remembered
+from surgsam2.model.fast.products import add_product, matrix, pixelwise, through
 
 _FEW_CHANNELS = 8
 """For fewer, a pass over the whole map for every step costs less than a norm of every pixel."""
@@ -35,10 +36,15 @@ def encode(encoder: MemoryEncoder, image: Tensor, mask: Tensor) -> Tensor:
         (1, Cm, h, w).
     """
     x = image + _downsampled(encoder.mask_downsampler.encoder, mask)
-    for block in encoder.fuser.layers:
-        x = _mix(block, x)
+    *blocks, last = encoder.fuser.layers
+    for block in blocks:
+        add_product(x.flatten(0, 2), _hidden(block, x), *_rest(block))
+    hidden, project = _hidden(last, x), None
     if isinstance(encoder.out_proj, nn.Conv2d):
-        x = pixelwise(encoder.out_proj, x)
+        # of what the last block adds only the channels of a memory are made
+        project = encoder.out_proj
+        x = pixelwise(project, x)
+    add_product(x.flatten(0, 2), hidden, *_rest(last, project))
     return x.permute(0, 3, 1, 2).contiguous()
 
 
@@ -56,12 +62,27 @@ def _downsampled(layers: nn.Sequential, x: Tensor) -> Tensor:
     return pixelwise(last, x.permute(0, 2, 3, 1))
 
 
-def _mix(block: CXBlock, x: Tensor) -> Tensor:
+def _hidden(block: CXBlock, x: Tensor) -> Tensor:
+    """(1, h, w, C) to (P, 4 C)."""
     mixed = _norm(block.norm, block.dwconv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-    mixed = through(block.pwconv2, through(block.pwconv1, mixed, "gelu"))
-    if block.gamma is not None:
-        mixed.mul_(block.gamma)
-    return mixed.add_(x)
+    return through(block.pwconv1, mixed.flatten(0, 2), "gelu")
+
+
+def _rest(block: CXBlock, project: nn.Conv2d | None = None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a block's last layer, its scale and a projection as one layer."""
+    layer, gamma = block.pwconv2, block.gamma
+    weights = [x for x in (layer.weight, layer.bias, gamma) if x is not None]
+    if project is not None:
+        weights.append(project.weight)
+
+    def joined(x: Tensor) -> Tensor:
+        scaled = x if gamma is None else (gamma * x.t()).t()
+        return scaled if project is None else matrix(project)[0] @ scaled
+
+    return (
+        remembered(block, "weight", weights, lambda: joined(layer.weight)),
+        remembered(block, "bias", weights, lambda: joined(layer.bias)),
+    )
 
 
 def _norm(norm: LayerNorm2d, x: Tensor) -> Tensor:
