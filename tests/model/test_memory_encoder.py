@@ -5,8 +5,11 @@ import torch
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
 from sam2.modeling.position_encoding import PositionEmbeddingSine
 
-from surgsam2.model.fast import memory_encoder
+from surgsam2.model.fast import memory_encoder, products
 
+pytestmark = pytest.mark.skipif(
+    not products.available(), reason="the fast arithmetic needs an x86 processor with AVX2"
+)
 CHANNELS, SIDE, STRIDE = 32, 6, 16
 
 

@@ -38,13 +38,13 @@ def encode(encoder: MemoryEncoder, image: Tensor, mask: Tensor) -> Tensor:
     x = image + _downsampled(encoder.mask_downsampler.encoder, mask)
     *blocks, last = encoder.fuser.layers
     for block in blocks:
-        add_product(x.flatten(0, 2), _hidden(block, x), *_rest(block))
+        add_product(x.view(-1, x.shape[-1]), _hidden(block, x), *_rest(block))
     hidden, project = _hidden(last, x), None
     if isinstance(encoder.out_proj, nn.Conv2d):
         # of what the last block adds only the channels of a memory are made
         project = encoder.out_proj
         x = pixelwise(project, x)
-    add_product(x.flatten(0, 2), hidden, *_rest(last, project))
+    add_product(x.view(-1, x.shape[-1]), hidden, *_rest(last, project))
     return x.permute(0, 3, 1, 2).contiguous()
 
 
