@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from hypothesis import settings
 from omegaconf import OmegaConf
 
 import surgsam2
@@ -20,6 +21,10 @@ from surgsam2.model.configs import load_config
 # Processes that tests start compute with as many, and so round alike
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# the same examples in every run, however slow the machine is at the moment
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
 
 PRESENT = 0.4
 """Makes the presence head see the objects; see `demo_weights`."""

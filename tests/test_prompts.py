@@ -25,9 +25,7 @@ from surgsam2.prompts import (
     save_prompts,
 )
 
-QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def a_mask(height: int = 6, width: int = 8) -> np.ndarray:

@@ -36,7 +36,7 @@ def a_frame(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @given(ANY_STRENGTH, SEED, st.integers(20, 90), st.integers(20, 90))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_frame_of_a_clip_is_transformed_alike(
     augmentation: Augmentation, seed: int, height: int, width: int
 ) -> None:
@@ -52,7 +52,7 @@ def test_every_frame_of_a_clip_is_transformed_alike(
 
 
 @given(ANY_STRENGTH, SEED)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_label_is_invented(augmentation: Augmentation, seed: int) -> None:
     _, labels = a_frame(seed, 40, 50)
     result = augmentation.draw(seed).apply_labels(labels)
@@ -61,7 +61,7 @@ def test_no_label_is_invented(augmentation: Augmentation, seed: int) -> None:
 
 
 @given(ANY_STRENGTH, SEED)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_labels_stay_on_their_pixels(augmentation: Augmentation, seed: int) -> None:
     """A white square on black is still where its label is."""
     labels = np.zeros((60, 80), np.uint8)

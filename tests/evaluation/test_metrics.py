@@ -114,7 +114,7 @@ def structured_pair(rng, shape):
     return (pred, truth) if rng.random() < 0.5 else (truth, pred)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(PAIRS)
 def test_random_pairs_equal_the_definition(pair):
     assert_all_equal(*pair)
@@ -234,7 +234,7 @@ def naive_class_scores(frames, classes):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(

@@ -20,8 +20,6 @@ pytestmark = [
 ]
 both_libraries = settings(
     max_examples=60,
-    deadline=None,
-    derandomize=True,
     # the fixture sets one library for all examples
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

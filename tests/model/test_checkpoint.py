@@ -339,7 +339,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=400), suffix=st.sampled_from(sorted(FORMS)))
 def test_any_bytes_are_refused_in_words(scratch: Path, data: bytes, suffix: str) -> None:
     path = scratch / f"random{suffix}"
@@ -347,7 +347,7 @@ def test_any_bytes_are_refused_in_words(scratch: Path, data: bytes, suffix: str)
     refusal(path)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400)
 @given(
     suffix=st.sampled_from(sorted(FORMS)),
     flips=st.lists(

@@ -50,7 +50,7 @@ def test_points_outside_the_frame(a_video, fiducials, point):
         points_of(fiducials, a_video)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     matrix=geometries,
     x=st.tuples(st.floats(-0.5, 31), st.floats(32, 63.5)),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -50,7 +50,6 @@ def four_objects():
     return masks
 
 
-@settings(deadline=None)
 @given(
     pixels=arrays(bool, (4, 11, 13)),
     kept=arrays(bool, (4, 1, 1)),

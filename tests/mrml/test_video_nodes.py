@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from vtk.util.numpy_support import numpy_to_vtk
 
@@ -130,7 +130,6 @@ geometries = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     matrix=geometries,
     moved=geometries,
@@ -151,7 +150,6 @@ def test_pixels_to_space_and_back(matrix, moved, x, y):
     assert video.pixel_of(place) == pytest.approx((x, y), abs=1e-2)
 
 
-@settings(deadline=None)
 @given(matrix=geometries)
 def test_masks_lie_on_the_video_wherever_it_is(matrix):
     scene = slicer.vtkMRMLScene()

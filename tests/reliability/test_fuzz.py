@@ -14,7 +14,7 @@ from tests.reliability.targets import TARGETS, Target
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_taken_or_refused(target: Target, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -15,7 +15,6 @@ LOGITS = arrays.arrays(
 )
 
 
-@settings(deadline=None)
 @given(LOGITS)
 def test_a_pixel_goes_to_the_first_of_the_highest_logits(logits: np.ndarray) -> None:
     before = logits.copy()
@@ -25,7 +24,6 @@ def test_a_pixel_goes_to_the_first_of_the_highest_logits(logits: np.ndarray) -> 
     assert np.array_equal(logits, before)
 
 
-@settings(deadline=None)
 @given(LOGITS)
 def test_overlaps_may_stay(logits: np.ndarray) -> None:
     masks = to_masks(iter(torch.from_numpy(logits)), non_overlap=False).numpy()

@@ -79,8 +79,6 @@ def test_reading_is_the_same_in_pixels_whatever_the_order(a_short_video: Path) -
 
 @settings(
     max_examples=25,
-    derandomize=True,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(indices=st.lists(st.integers(-COUNT, COUNT - 1), min_size=1, max_size=12))
@@ -95,7 +93,7 @@ def test_random_access_is_exact(
         assert [number_in(video[i]) for i in indices] == [i % COUNT for i in indices]
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(start=st.integers(0, 45), stop=st.none() | st.integers(0, 45), reverse=st.booleans())
 def test_ranges_are_python_ranges(
     tmp_path_factory: pytest.TempPathFactory, start: int, stop: int | None, reverse: bool

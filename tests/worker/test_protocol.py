@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from surgsam2 import PromptSet
@@ -47,7 +47,6 @@ HEADERS = st.dictionaries(st.sampled_from(FIELDS), PLAIN, max_size=8)
 TYPES = st.sampled_from([*sorted(KINDS), "cancel", "frame", "release", "live_frame"]) | st.text()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(TYPES, HEADERS, st.lists(st.binary(max_size=50), max_size=3)), max_size=4),
     st.integers(1, 40),
@@ -65,7 +64,6 @@ def test_messages_arrive_as_sent_in_any_pieces(
         assert {k: v for k, v in message.header.items() if k not in ("type", "blobs")} == header
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_messages_or_refused(data: bytes) -> None:
     decoder = Decoder()
@@ -118,7 +116,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(TYPES, HEADERS, st.lists(st.binary(max_size=50), max_size=3))))
 @example([("live_prompts", {"image": [None]}, [])])
 def test_any_message_gets_an_answer(
