@@ -12,7 +12,8 @@ from surgsam2.benchmark.case import Case
 from surgsam2.benchmark.child import measure
 from surgsam2.benchmark.runner import Plan, run_plan
 
-SIZE = (160, 120)
+SIZE = (256, 192)
+"""Large enough that a pixel at its edge is not 3 % of a mask."""
 
 
 @pytest.fixture(scope="session")
