@@ -13,6 +13,22 @@ pytestmark = pytest.mark.skipif(
 CHANNELS, SIDE, STRIDE = 32, 6, 16
 
 
+def a_case(
+    out_dim: int, layer_scale: float, blocks: int
+) -> tuple[MemoryEncoder, torch.Tensor, torch.Tensor]:
+    """An encoder, features and a mask."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = an_encoder(out_dim, layer_scale, blocks)
+        features = torch.randn(1, CHANNELS, SIDE, SIDE)
+        mask = torch.randn(1, 1, STRIDE * SIDE, STRIDE * SIDE)
+    return encoder, features, mask
+
+
+def shared(encoder: MemoryEncoder, features: torch.Tensor) -> torch.Tensor:
+    return memory_encoder.image_share(encoder, features[0].flatten(1).t(), (SIDE, SIDE))
+
+
 def an_encoder(out_dim: int, layer_scale: float, blocks: int) -> MemoryEncoder:
     block = CXBlock(CHANNELS, layer_scale_init_value=layer_scale)
     encoder = MemoryEncoder(
@@ -35,15 +51,10 @@ def an_encoder(out_dim: int, layer_scale: float, blocks: int) -> MemoryEncoder:
 @pytest.mark.parametrize("layer_scale", [1e-6, 0])
 @pytest.mark.parametrize("out_dim", [8, CHANNELS])
 def test_every_build_gives_what_sam2_gives(out_dim: int, layer_scale: float, blocks: int) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        encoder = an_encoder(out_dim, layer_scale, blocks)
-        features = torch.randn(1, CHANNELS, SIDE, SIDE)
-        mask = torch.randn(1, 1, STRIDE * SIDE, STRIDE * SIDE)
+    encoder, features, mask = a_case(out_dim, layer_scale, blocks)
     assert memory_encoder.supports(encoder)
     expected = encoder(features, mask, skip_mask_sigmoid=True)["vision_features"]
-    tokens = features[0].flatten(1).t()
-    image = memory_encoder.image_share(encoder, tokens, (SIDE, SIDE))
+    image = shared(encoder, features)
     kept = image.clone()
     for _ in range(2):  # the second time with what the first has computed from the weights
         memory = memory_encoder.encode(encoder, image, mask)
@@ -52,12 +63,8 @@ def test_every_build_gives_what_sam2_gives(out_dim: int, layer_scale: float, blo
 
 
 def test_changed_weights_are_seen() -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        encoder = an_encoder(8, 1e-6, 2)
-        features = torch.randn(1, CHANNELS, SIDE, SIDE)
-        mask = torch.randn(1, 1, STRIDE * SIDE, STRIDE * SIDE)
-    image = memory_encoder.image_share(encoder, features[0].flatten(1).t(), (SIDE, SIDE))
+    encoder, features, mask = a_case(8, 1e-6, 2)
+    image = shared(encoder, features)
     for block in encoder.fuser.layers:
         for weight in (block.pwconv2.weight, block.pwconv2.bias, block.gamma):
             memory_encoder.encode(encoder, image, mask)

@@ -10,8 +10,7 @@ from sam2.modeling.sam.mask_decoder import MaskDecoder
 from torch import Tensor, nn
 
 from surgsam2.model.fast import hiera
-from surgsam2.model.fast.constants import remembered
-from surgsam2.model.fast.products import linear, matrix, pixelwise
+from surgsam2.model.fast.products import as_one, linear, matrix, pixelwise
 from surgsam2.model.fast.windows import Windows
 
 _COARSE = 2
@@ -67,7 +66,4 @@ def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
 
 def _two_pixelwise(first: nn.Conv2d, second: nn.Conv2d, image: Tensor) -> Tensor:
     """Two 1x1 convolutions, one after the other, as the one that they amount to."""
-    (a, c), (b, d) = matrix(first), matrix(second)
-    weight = remembered(second, "folded weight", (a, c, b, d), lambda: b @ a)
-    bias = remembered(second, "folded bias", (a, c, b, d), lambda: b @ c + d)
-    return linear(image, weight, bias)
+    return linear(image, *as_one(second, matrix(first), matrix(second)))

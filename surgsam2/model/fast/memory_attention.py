@@ -16,9 +16,8 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
 from surgsam2.model.fast.attention import attention
-from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.lanes import each
-from surgsam2.model.fast.products import add_two_layers, linear, through
+from surgsam2.model.fast.products import add_two_layers, as_one, linear, through
 
 
 def supports(module: MemoryAttention) -> bool:
@@ -130,10 +129,7 @@ def _values_out(attn: RoPEAttention) -> tuple[Tensor, Tensor]:
     A query's shares of the values add up to 1, so the bias may be added to these or to their sum.
     """
     v, out = attn.v_proj, attn.out_proj
-    weights = (v.weight, v.bias, out.weight, out.bias)
-    weight = remembered(attn, "value weight", weights, lambda: out.weight @ v.weight)
-    bias = remembered(attn, "value bias", weights, lambda: out.weight @ v.bias + out.bias)
-    return weight, bias
+    return as_one(attn, (v.weight, v.bias), (out.weight, out.bias))
 
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:

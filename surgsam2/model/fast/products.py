@@ -82,6 +82,19 @@ def through(layer: nn.Linear, x: Tensor, activation: str = "none") -> Tensor:
     return linear(x, layer.weight, layer.bias, activation)
 
 
+def as_one(
+    owner: nn.Module, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of two layers, one after the other, as the one that they amount to.
+
+    `owner` is the module that the result is remembered for, one result each.
+    """
+    (a, c), (b, d) = first, second
+    weight = remembered(owner, "weight as one", (a, c, b, d), lambda: b @ a)
+    bias = remembered(owner, "bias as one", (a, c, b, d), lambda: b @ c + d)
+    return weight, bias
+
+
 def matrix(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
     """(N, K) weight and (N,) bias of a 1x1 convolution."""
     assert conv.bias is not None
