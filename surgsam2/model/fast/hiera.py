@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sam2.modeling.backbones.hieradet import Hiera, MultiScaleBlock
 from torch import Tensor
 
@@ -65,8 +67,9 @@ def _strips(
     size = windows.size
     if block.window_size == 0 or windows.height % size or windows.width % size:
         return [(tokens, windows)]
-    across = max(_FLOATS_AT_A_TIME // (4 * block.dim_out * size**2), 1)
-    parts = tokens.split(across * size**2)
+    widest = block.dim_out * (1 if block.q_stride else 4)  # for a token, which pooling quarters
+    strips = math.ceil(len(tokens) * widest / _FLOATS_AT_A_TIME)
+    parts = tokens.split(math.ceil(len(tokens) / size**2 / strips) * size**2)
     return [(part, Windows(size, len(part) // size, size)) for part in parts]
 
 
