@@ -206,6 +206,12 @@ def test_preprocessing_takes_any_memory_layout(a_model: SurgSAM2Model, a_clip: n
     assert torch.equal(a_model.preprocess(frame), expected)
 
 
+def test_channels_come_last_in_memory(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+    # convolutions look at the strides, also that of a batch of one
+    side = a_model.image_size
+    assert a_model.preprocess(a_clip[0]).stride() == (3 * side**2, 1, 3 * side, 3)
+
+
 # device, number format, pruning
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from sam2.modeling.backbones.hieradet import Hiera, MultiScaleBlock
 from torch import Tensor
@@ -10,40 +11,49 @@ from torch import Tensor
 from surgsam2.model.fast.constants import remembered
 from surgsam2.model.fast.hiera_attention import Weights, attend, joined, pooled
 from surgsam2.model.fast.lanes import give_way
-from surgsam2.model.fast.products import add_product, through
+from surgsam2.model.fast.products import add_product, linear, through
 from surgsam2.model.fast.windows import Windows, back, change, order
 
 _FLOATS_AT_A_TIME = 2**20
 """Of the widest layer of a block."""
 
 
-def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
-    """What ``trunk(images)`` gives, channels last.
+class Stage(NamedTuple):
+    """What a stage ends with."""
+
+    tokens: Tensor
+    """(N, C)."""
+    windows: Windows
+    """Their order."""
+
+    def projected(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """The map (H, W, K) that a 1x1 convolution of (K, C) and (K,) makes of the stage's."""
+        x = _reordered(linear(self.tokens, weight, bias), back(self.windows))
+        return x.view(self.windows.height, self.windows.width, -1)
+
+
+def encode(trunk: Hiera, images: Tensor) -> list[Stage]:
+    """What ``trunk(images)`` gives: the maps at the end of each stage, as tokens.
 
     Args:
-        images: (1, 3, S, S) float32.
-
-    Returns:
-        A map (H, W, C) at the end of each stage.
+        images: (1, 3, S, S) float32, fastest with channels last in memory.
     """
     embedded = trunk.patch_embed(images)[0]
     height, width = embedded.shape[:2]
+    windows = Windows(height, width, trunk.window_spec[0])
     position = remembered(
         trunk,
         f"position {height}x{width}",
         (trunk.pos_embed, trunk.pos_embed_window),
-        lambda: trunk._get_pos_embed((height, width))[0],
+        lambda: trunk._get_pos_embed((height, width))[0].flatten(0, 1)[order(windows)],
     )
-    windows = Windows(height, width, trunk.window_spec[0])
-    tokens = (embedded + position).flatten(0, 1)
-    # `index_select` copies whole rows, indexing with a tensor takes three times as long
-    tokens = tokens.index_select(0, order(windows))
-    maps = []
+    tokens = _reordered(embedded.flatten(0, 1), order(windows)).add_(position)
+    stages = []
     for index, block in enumerate(trunk.blocks):
         give_way()
         if block.window_size not in (0, windows.size):
             wanted = Windows(windows.height, windows.width, block.window_size)
-            tokens, windows = tokens.index_select(0, change(windows, wanted)), wanted
+            tokens, windows = _reordered(tokens, change(windows, wanted)), wanted
         weights = Weights.of(block.attn)
         parts = [_block(block, weights, *strip) for strip in _strips(tokens, windows, block)]
         if block.dim != block.dim_out:
@@ -51,9 +61,13 @@ def encode(trunk: Hiera, images: Tensor) -> list[Tensor]:
         if block.q_stride:
             windows = windows.halved()
         if index in trunk.stage_ends:
-            image = tokens.index_select(0, back(windows))
-            maps.append(image.unflatten(0, (windows.height, windows.width)))
-    return maps
+            stages.append(Stage(tokens, windows))
+    return stages
+
+
+def _reordered(tokens: Tensor, positions: Tensor) -> Tensor:
+    # it copies whole rows; indexing with a tensor takes three times as long
+    return tokens.index_select(0, positions)
 
 
 def _strips(

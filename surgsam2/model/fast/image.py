@@ -7,10 +7,10 @@ from typing import NamedTuple
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.sam.mask_decoder import MaskDecoder
-from torch import Tensor, nn
+from torch import Tensor
 
 from surgsam2.model.fast import hiera
-from surgsam2.model.fast.products import as_one, linear, matrix, pixelwise
+from surgsam2.model.fast.products import as_one, matrix
 from surgsam2.model.fast.windows import Windows
 
 _COARSE = 2
@@ -50,20 +50,17 @@ class Maps(NamedTuple):
 
 def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
     """The features of (1, 3, S, S) float32 images; the decoder's 1x1 convolutions included."""
-    maps = hiera.encode(encoder.trunk, images)
+    stages = hiera.encode(encoder.trunk, images)
     laterals = [conv.conv for conv in reversed(encoder.neck.convs)]
-    coarse = pixelwise(laterals[_COARSE], maps[_COARSE])
-    coarsest = pixelwise(laterals[_COARSE + 1], maps[_COARSE + 1])
+    coarse, coarsest = (
+        stages[level].projected(*matrix(laterals[level])) for level in (_COARSE, _COARSE + 1)
+    )
     squares = coarse.unflatten(1, (-1, 2)).unflatten(0, (-1, 2))
     squares += coarsest[:, None, :, None]
     finer = []
     if decoder.use_high_res_features:
         for level, conv in enumerate((decoder.conv_s0, decoder.conv_s1)):
-            image = _two_pixelwise(laterals[level], conv, maps[level])
+            both = as_one(conv, matrix(laterals[level]), matrix(conv))
+            image = stages[level].projected(*both)
             finer.append(image.permute(2, 0, 1)[None])
     return Maps(coarse.permute(2, 0, 1)[None], finer)
-
-
-def _two_pixelwise(first: nn.Conv2d, second: nn.Conv2d, image: Tensor) -> Tensor:
-    """Two 1x1 convolutions, one after the other, as the one that they amount to."""
-    return linear(image, *as_one(second, matrix(first), matrix(second)))
