@@ -37,8 +37,8 @@ def count_flops(function: Callable[[], Answer]) -> tuple[int, Answer]:
 def matmul_rates(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """Operations per second of large matrix products, the fastest of many, by who does them.
 
-    On the CPU per second of CPU time, that is, of one core: other work on the machine
-    takes time away, but does not make the arithmetic look slower.
+    On the CPU per second of CPU time, that is, of one core. Other work on the machine makes that
+    slower too, where it shares a core or the memory: a rate belongs to the minute it was seen in.
     """
     a = torch.randn(_SIZE, _SIZE, device=device, dtype=dtype)
     rates = {"torch.mm": _rate(lambda: torch.mm(a, a), device)}

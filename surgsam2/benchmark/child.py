@@ -46,7 +46,6 @@ def measure(case: Case, folder: Path, *, stages: bool) -> dict[str, Any]:
             return {
                 "stages_ms": times.milliseconds,
                 "flops": times.flops,
-                "rates": matmul_rates(model.device, model.dtype),
                 "threads": torch.get_num_threads(),
                 "device": str(model.device),
                 "dtype": str(model.dtype).removeprefix("torch."),
@@ -60,6 +59,7 @@ def measure(case: Case, folder: Path, *, stages: bool) -> dict[str, Any]:
             "cpu_ms": cpu,
             "peak_mb": memory.peak_mb(),
             "gpu_peak_mb": gpu_peak_mb(model),
+            "rates": matmul_rates(model.device, model.dtype),
         }
 
 

@@ -163,7 +163,6 @@ def run_plan(
             "warm_up_frames": WARM_UP,
             "cool_down_frames": COOL_DOWN,
             "repeats": plan.repeats,
-            "rates": _best_rates(stages),
             "runs": runs,
             "stages": stages,
             "agreement": agreement,
@@ -207,7 +206,7 @@ def _facts(case: Case) -> Record:
 
 
 def _summary(results: Sequence[Record]) -> Record:
-    """Percentiles over all frames of all repetitions; FPS and CPU time of the median one."""
+    """Percentiles over all frames of all repetitions; of other figures the median one's."""
     wall = np.concatenate([result["wall_ms"] for result in results])
     p50, p95, p99 = np.percentile(wall, (50, 95, 99))
     return {
@@ -218,17 +217,15 @@ def _summary(results: Sequence[Record]) -> Record:
         "cpu_ms": float(np.median([np.mean(result["cpu_ms"]) for result in results])),
         "peak_mb": _most(result["peak_mb"] for result in results),
         "gpu_peak_mb": _most(result["gpu_peak_mb"] for result in results),
+        "rates": {
+            kind: float(np.median([result["rates"][kind] for result in results]))
+            for kind in sorted(results[0]["rates"])
+        },
     }
 
 
 def _most(values: Iterator[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
-
-
-def _best_rates(stages: Sequence[Record]) -> dict[str, float]:
-    """The fastest that each kind of matrix product was seen to be in the whole run."""
-    kinds = {kind for each in stages for kind in each["rates"]}
-    return {kind: max(each["rates"].get(kind, 0.0) for each in stages) for kind in sorted(kinds)}
 
 
 def _untrained(config: Any, path: Path) -> Path:

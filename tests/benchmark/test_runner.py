@@ -31,6 +31,7 @@ def test_every_case_has_its_figures(a_record: dict[str, Any]) -> None:
         assert run["fps"] > 0
         assert 0 < run["p50_ms"] <= run["p95_ms"] <= run["p99_ms"]
         assert run["cpu_ms"] > 0
+        assert min(run["rates"].values()) > 1e8
         assert math.isclose(run["fps"], 1000 / run["p50_ms"], rel_tol=0.9)
 
 
@@ -40,7 +41,6 @@ def test_stages_are_all_there(a_record: dict[str, Any]) -> None:
     for each in stages.values():
         assert tuple(each["stages_ms"]) == STAGES
         assert all(each["stages_ms"][name] > 0 for name in STAGES)
-        assert min(each["rates"].values()) > 1e8
 
 
 def test_arithmetic_is_counted(a_record: dict[str, Any]) -> None:
@@ -53,14 +53,14 @@ def test_arithmetic_is_counted(a_record: dict[str, Any]) -> None:
 def test_arithmetic_left_out_counts_as_done_beside_sam2(a_record: dict[str, Any]) -> None:
     _, _, section = render_page(a_record, "performance").partition("arithmetic limit")
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in section.splitlines()]
-    by_case = {(row[0], row[1]): row for row in rows if len(row) == 7}
+    by_case = {(row[0], row[1]): row for row in rows if len(row) == 8}
     assert by_case["1 object", "surgsam2"][-1] == ""
     *_, by_one, by_another, counted = by_case["2 objects", "sam2"]
     assert counted in (by_one, by_another)
     *_, counted = by_case["2 objects", "surgsam2"]
     ours, theirs = (each["flops"] for each in a_record["stages"][1:])
     (run,) = (r for r in a_record["runs"] if (r["subject"], r["objects"]) == ("surgsam2", 2))
-    best = max(a_record["rates"].values())
+    best = max(run["rates"].values())
     assert counted == f"{100 * theirs / best / (run['cpu_ms'] / 1000):.0f} %"
     assert ours != theirs
 
