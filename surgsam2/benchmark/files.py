@@ -39,6 +39,8 @@ def read_record(path: Path) -> Record:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the record cannot be read ({error})") from error
-    if not isinstance(record, dict) or record.get("kind") != "surgsam2 benchmark":
+    ours = isinstance(record, dict) and record.get("kind") == "surgsam2 benchmark"
+    runs = record.get("runs") if ours else None
+    if not runs or any("rates" not in run for run in runs):  # which earlier ones had elsewhere
         raise InputError(f"{path} is not a benchmark.json of `surgsam2 benchmark`")
     return record

@@ -73,6 +73,14 @@ def test_the_page_of_an_earlier_record(
     assert "# Performance" in capsys.readouterr().out
 
 
+def test_records_that_hold_no_rates_are_refused(a_record: dict[str, Any], tmp_path: Path) -> None:
+    runs = [{k: v for k, v in run.items() if k != "rates"} for run in a_record["runs"]]
+    for record in ({**a_record, "runs": runs}, {**a_record, "runs": []}):
+        (tmp_path / "benchmark.json").write_text(json.dumps(record))
+        with pytest.raises(InputError, match=r"is not a benchmark.json of"):
+            read_record(tmp_path / "benchmark.json")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
