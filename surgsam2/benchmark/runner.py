@@ -206,7 +206,7 @@ def _facts(case: Case) -> Record:
 
 
 def _summary(results: Sequence[Record]) -> Record:
-    """Percentiles over all frames of all repetitions; of other figures the median one's."""
+    """Percentiles over all frames of all repetitions; the most memory; medians of the rest."""
     wall = np.concatenate([result["wall_ms"] for result in results])
     p50, p95, p99 = np.percentile(wall, (50, 95, 99))
     return {

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from surgsam2.model.fast.attention import attention
 from surgsam2.model.fast.constants import remembered
-from surgsam2.model.fast.products import add_product, linear
+from surgsam2.model.fast.products import add_product, as_one, linear
 from surgsam2.model.fast.windows import Group, Windows
 
 
@@ -39,7 +39,7 @@ class Weights(NamedTuple):
 
     @classmethod
     def of(cls, attn: MultiScaleAttention) -> Weights:
-        """Computed once."""
+        """Those of a module; what is made of several weights is remembered."""
         qkv, proj, heads, pools = attn.qkv, attn.proj, attn.num_heads, bool(attn.q_pool)
         of_query, of_key, of_value = qkv.weight.unflatten(0, (3, -1))
         query_bias, _, value_bias = qkv.bias.view(3, -1)
@@ -66,9 +66,8 @@ class Weights(NamedTuple):
         )
         if pools:
             return cls(heads, pools, of_query, query_bias, turn, (output, offset))
-        weights = (qkv.weight, qkv.bias)
-        query = remembered(attn, "query", weights, lambda: turn[0] @ of_query)
-        query_bias = remembered(attn, "query bias", weights, lambda: turn[0] @ query_bias)
+        turn_alone = (turn[0], turn.new_zeros(turn.shape[1]))
+        query, query_bias = as_one(attn, (of_query, query_bias), turn_alone)
         return cls(heads, pools, query, query_bias, None, (output, offset))
 
 
@@ -133,10 +132,10 @@ def joined(parts: list[Tensor]) -> Tensor:
 
 def _within(windows: Windows, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """(M, heads, D) queries and (N, heads, D) keys and values to (M, heads * D)."""
-    ratio = len(query) / len(key)
     parts = []
     for group in windows.groups():
-        asking = slice(*(round(ratio * x) for x in (group.tokens.start, group.tokens.stop)))
+        ends = (group.tokens.start, group.tokens.stop)
+        asking = slice(*(len(query) * end // len(key) for end in ends))
         parts.append(
             _within_group(
                 group, windows.size, query[asking], key[group.tokens], value[group.tokens]
