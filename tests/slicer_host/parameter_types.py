@@ -112,6 +112,9 @@ class Parameter:
         known = (bool, int, float, str, enum.Enum, pathlib.PurePath, slicer.vtkMRMLNode)
         if not (isinstance(self.type, type) and issubclass(self.type, known)):
             raise TypeError(f"{self.name}: the test host does not know {self.type}")
+        if self.is_node:
+            # Slicer asks an instance for its class name, so an abstract class raises TypeError.
+            self.type().GetClassName()
 
     def _check_value(self, value: Any) -> None:
         accepted = (int, float) if self.type is float else self.type

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Annotated
 
-from slicer import vtkMRMLSequenceBrowserNode, vtkMRMLVolumeNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSequenceBrowserNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from SurgSAM2Lib.i18n import _
@@ -69,6 +69,6 @@ class SurgSAM2ParameterNode:
     fillHoles: Annotated[int, WithinRange(0, 1000)] = 0
     livePreview: bool = True
 
-    liveVolume: vtkMRMLVolumeNode
+    liveVolume: vtkMRMLScalarVolumeNode
     liveGigabytes: Annotated[float, WithinRange(0.1, 1000.0)] = 2.0
     """Memory that a recording may take."""
