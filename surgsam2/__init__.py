@@ -10,14 +10,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from surgsam2.dependencies import missing_dependency
-from surgsam2.errors import SurgSAM2Error
+from surgsam2.errors import SurgSAM2Error, missing_dependency
 from surgsam2.version import __version__
 
 # name -> module that defines it; imported on first use (PEP 562)
 _LAZY = {
     "EFP": "surgsam2.model.pruning",
-    "FrameResult": "surgsam2.results",
+    "FrameResult": "surgsam2.results.frame_result",
     "PromptSet": "surgsam2.prompts",
     "Tracker": "surgsam2.tracking.tracker",
     "load_model": "surgsam2.model.build",
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from surgsam2.model.pruning import EFP as EFP
     from surgsam2.prompts import PromptSet as PromptSet
     from surgsam2.prompts import load_prompts as load_prompts
-    from surgsam2.results import FrameResult as FrameResult
+    from surgsam2.results.frame_result import FrameResult as FrameResult
     from surgsam2.tracking.segment import segment_video as segment_video
     from surgsam2.tracking.tracker import Tracker as Tracker
     from surgsam2.video import open_video as open_video

@@ -23,8 +23,7 @@ from surgsam2.commands import (
     segment,
     train,
 )
-from surgsam2.dependencies import missing_dependency
-from surgsam2.errors import SurgSAM2Error
+from surgsam2.errors import SurgSAM2Error, missing_dependency
 from surgsam2.version import __version__
 
 

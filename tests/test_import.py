@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import surgsam2
-from surgsam2.dependencies import missing_dependency
-from surgsam2.errors import MissingDependencyError
+from surgsam2.errors import MissingDependencyError, missing_dependency
 from tests.conftest import REPOSITORY
 
 HEAVY = ("torch", "torchvision", "sam2", "cv2", "av", "hydra", "omegaconf", "SimpleITK", "PIL")

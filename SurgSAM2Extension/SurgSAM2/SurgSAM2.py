@@ -14,15 +14,15 @@ try:
 except ImportError:  # run from the source tree, by an additional module path
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from SurgSAM2Lib.python_version import pythonProblem
+from SurgSAM2Lib.install.python_version import pythonProblem
 
 if pythonProblem():  # a Slicer that is too old says so on the panel
-    from SurgSAM2Lib.too_old import SurgSAM2Widget
+    from SurgSAM2Lib.install.too_old import SurgSAM2Widget
 else:
-    from SurgSAM2Lib.file_reader import SurgSAM2FileReader  # noqa: F401
+    from SurgSAM2Lib.panel.widget import SurgSAM2Widget  # noqa: F401
     from SurgSAM2Lib.self_test import SurgSAM2Test  # noqa: F401
+    from SurgSAM2Lib.session.file_reader import SurgSAM2FileReader  # noqa: F401
     from SurgSAM2Lib.slicer_logic import SurgSAM2Logic  # noqa: F401
-    from SurgSAM2Lib.widget import SurgSAM2Widget  # noqa: F401
 
 DOCUMENTATION = "https://github.com/SurgSAM2/SlicerSurgSAM2/blob/main/docs/slicer.md"
 

@@ -76,7 +76,7 @@ def open_panel(host: SlicerHost) -> Any:
     host.load_module(MODULE)
     slicer.util.selectModule("SurgSAM2")
     panel = slicer.modules.SurgSAM2Widget
-    from SurgSAM2Lib import requirements
+    from SurgSAM2Lib.install import requirements
 
     installed, requirements.installedVersion = requirements.installedVersion, lambda name: ""
     panel.setup_section.check()

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from surgsam2.errors import InputError
-from surgsam2.tracking.ahead import AHEAD
+from surgsam2.tracking.prefetch import AHEAD
 
 OURS = "surgsam2"
 BASELINES = {

@@ -8,10 +8,10 @@ import av
 import cv2
 import numpy as np
 
-from surgsam2.atomic import writing
 from surgsam2.data import generate_clip
-from surgsam2.h264 import add_h264
 from surgsam2.prompts import PromptSet
+from surgsam2.storage.atomic_file import writing
+from surgsam2.video.h264 import add_h264
 
 DISTINCT = 16
 """Generated frames; longer clips play them forward and backward over and over."""

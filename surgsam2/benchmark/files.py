@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from surgsam2.atomic import write_text_atomically, writing
 from surgsam2.benchmark.page import Record, render_page, render_plots
 from surgsam2.errors import InputError
+from surgsam2.storage.atomic_file import write_text_atomically, writing
 
 RECORD = "benchmark.json"
 PAGE = "performance.md"

@@ -6,7 +6,7 @@ import platform
 from typing import Any
 
 from surgsam2.evaluation.environment import environment
-from surgsam2.model.fast.processor import cpuinfo
+from surgsam2.model.cpu.processor import cpuinfo
 
 
 def describe_machine(device: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import OutputContext
 from surgsam2.outputs.label_png import LabelPngWriter
 from surgsam2.prompts import PromptSet
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.postprocess import to_masks
 from surgsam2.video import Video
 

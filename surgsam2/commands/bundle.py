@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the bundle; print where it is."""
-    from surgsam2.bundle_files import copy_bundle, zip_bundle
+    from surgsam2.export.bundle_folder import copy_bundle, zip_bundle
 
     output = Path(args.output)
     with TemporaryDirectory() as temporary:
@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _bundle_of(name: str, config: str | None, made: Path) -> Path:
     """The bundle that the model is in already, else one made of it at `made`."""
-    from surgsam2.bundle_files import write_bundle
     from surgsam2.errors import CheckpointError
+    from surgsam2.export.bundle_folder import write_bundle
     from surgsam2.model.build import build_network, locate
     from surgsam2.model.bundle import OWN
     from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint

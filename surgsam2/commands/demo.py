@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _keep_other_results(folder: Path) -> None:
     """The demo removes what it made before in its folder, but nobody's segmentation."""
-    from surgsam2.label_images import LABELS
-    from surgsam2.output_folder import RESUME
+    from surgsam2.storage.label_image import LABELS
+    from surgsam2.storage.output_folder import RESUME
 
     for name in (LABELS, "report.json", RESUME):
         if (folder / name).exists():

@@ -46,9 +46,9 @@ def _download(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from surgsam2.fingerprint import sha256_of
     from surgsam2.model.build import load_model
     from surgsam2.model.zoo import find_known
+    from surgsam2.storage.hashing import sha256_of
 
     model = load_model(args.name, config=args.config, device="cpu")
     parameters = sum(p.numel() for p in model.network.parameters())

@@ -15,7 +15,7 @@ from surgsam2.evaluation.record import run_record
 from surgsam2.evaluation.scoring import Progress, score_results
 from surgsam2.evaluation.stopwatch import Stopwatch
 from surgsam2.evaluation.truth import Scan
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 if TYPE_CHECKING:
     from surgsam2.video import Video

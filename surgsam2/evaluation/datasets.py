@@ -11,10 +11,10 @@ import numpy as np
 
 from surgsam2.data import EndoVis17, EndoVis18
 from surgsam2.data.endovis import instrument_type
+from surgsam2.data.label_reader import LabelFile
 from surgsam2.data.sequence import Sequence
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.evaluation.frames import FramesVideo
-from surgsam2.evaluation.labels import LabelFile
 from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.protocols import Protocol
 from surgsam2.evaluation.truth import TruthSequence, label_sequences, usable_images

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from surgsam2.evaluation.calibration import OracleGap
 from surgsam2.evaluation.datasets import Truth
-from surgsam2.evaluation.estimates import OracleGap
 from surgsam2.evaluation.memory import gpu_peak_mb, reset_gpu_peak
 from surgsam2.evaluation.names import model_names, path_names
 from surgsam2.evaluation.problems import Problems
@@ -19,7 +19,7 @@ from surgsam2.evaluation.scoring import Progress, score_results
 from surgsam2.evaluation.stopwatch import Stopwatch
 from surgsam2.evaluation.truth import Scan
 from surgsam2.evaluation.worst import WorstPictures
-from surgsam2.fingerprint import sha256_of
+from surgsam2.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
     from surgsam2.model.build import SurgSAM2Model

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from surgsam2.evaluation.labels import (
+from surgsam2.data.label_reader import (
     label_files,
     label_folders,
     label_ids,

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from surgsam2.evaluation.calibration import judge
 from surgsam2.evaluation.conventions import CONVENTIONS, Convention, summarize, summarize_object
-from surgsam2.evaluation.estimates import judge
 from surgsam2.evaluation.metrics import ClassIoU
 from surgsam2.evaluation.scores import UNKNOWN_CLASS, ObjectScores, SequenceScores
 

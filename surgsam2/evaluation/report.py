@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from surgsam2.atomic import temporary_beside, write_text_atomically, writing
 from surgsam2.errors import OutputError
 from surgsam2.evaluation.page import render_html
 from surgsam2.evaluation.record import Record
 from surgsam2.evaluation.report_csv import render_csv
 from surgsam2.evaluation.report_text import summary_text
 from surgsam2.evaluation.tracked import tracking_record
+from surgsam2.storage.atomic_file import temporary_beside, write_text_atomically, writing
 
 __all__ = [
     "render_csv",

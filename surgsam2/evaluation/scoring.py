@@ -10,7 +10,7 @@ import numpy as np
 from surgsam2.evaluation.parallel import cores, parallel_map
 from surgsam2.evaluation.scores import FrameScores, SequenceScores, score_frame
 from surgsam2.evaluation.truth import Scan
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, frames done, frames in all."""

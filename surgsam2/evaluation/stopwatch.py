@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from surgsam2.evaluation.memory import ProcessPeak
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 WARM_UP = 5
 """Frames at the start of each sequence that do not count in the speed."""

@@ -13,7 +13,7 @@ from surgsam2.evaluation.scoring import Progress, score_results
 from surgsam2.evaluation.stopwatch import Stopwatch
 from surgsam2.evaluation.truth import TruthSequence, scan
 from surgsam2.evaluation.worst import WorstPictures
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 
 def score_tracking(

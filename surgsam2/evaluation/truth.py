@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from surgsam2.errors import DatasetError
-from surgsam2.evaluation.labels import (
+from surgsam2.data.label_reader import (
     RESOLUTIONS,
     LabelFile,
     label_files,
@@ -24,6 +23,7 @@ from surgsam2.evaluation.labels import (
     name_stray_files,
     read_labels,
 )
+from surgsam2.errors import DatasetError
 from surgsam2.evaluation.parallel import parallel_map
 from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.scores import ObjectScores, SequenceScores

@@ -10,7 +10,7 @@ import numpy as np
 
 from surgsam2.evaluation.scores import ObjectScores, SequenceScores
 from surgsam2.evaluation.truth import Scan
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 if TYPE_CHECKING:
     from surgsam2.video import Video

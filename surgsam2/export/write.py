@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from surgsam2.atomic import write_bytes_atomically, write_text_atomically, writing
 from surgsam2.errors import InputError, OutputError
 from surgsam2.export.check import compare
 from surgsam2.export.convert import to_onnx
 from surgsam2.export.graphs import Graph, describe_graphs
 from surgsam2.export.rotary import without_complex_numbers
 from surgsam2.export.tensors import Tensor
-from surgsam2.fingerprint import sha256_of
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs.report import collect_versions
+from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically, writing
+from surgsam2.storage.hashing import sha256_of
 
 DESCRIPTION = "export.json"
 DEFAULT_OPSET = 20

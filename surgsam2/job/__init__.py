@@ -6,7 +6,7 @@ that all of them write the same bytes.
 
 from __future__ import annotations
 
-from surgsam2.job.main import Progress, segment_to_folder
 from surgsam2.job.options import JobOptions
+from surgsam2.job.segment import Progress, segment_to_folder
 
 __all__ = ["JobOptions", "Progress", "segment_to_folder"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from surgsam2.job.identity import Identity
+from surgsam2.job.fingerprint import Identity
 from surgsam2.job.task import Task
 from surgsam2.outputs import collect_versions
 from surgsam2.video import Video

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from surgsam2.errors import InputError, OutputError
-from surgsam2.job.identity import Identity, identity_of, input_files
+from surgsam2.job.fingerprint import Identity, identity_of, input_files
 from surgsam2.job.options import JobOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import FORMATS, OutputContext

@@ -16,7 +16,7 @@ OWN = Path(__file__).parents[1] / "bundle"
 """The bundle that comes with this package."""
 CONFIGURATION = Path("configs", "inference.json")
 WEIGHTS = Path("models", "model.pt")
-NETWORK = "surgsam2.workflows.network.frame_network"
+NETWORK = "surgsam2.monai_bundle.network.frame_network"
 """What `network_def` of a SurgSAM2 bundle instantiates."""
 
 

@@ -17,13 +17,13 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
-from surgsam2.model import fast
-from surgsam2.model.fast import image as fast_image
-from surgsam2.model.fast import mask_decoder as fast_decoder
-from surgsam2.model.fast import memory_attention as fast_attention
-from surgsam2.model.fast import memory_encoder as fast_memory
-from surgsam2.model.fast.lanes import each
-from surgsam2.model.fast.two_way import Places
+from surgsam2.model import cpu as fast
+from surgsam2.model.cpu import image as fast_image
+from surgsam2.model.cpu import mask_decoder as fast_decoder
+from surgsam2.model.cpu import memory_attention as fast_attention
+from surgsam2.model.cpu import memory_encoder as fast_memory
+from surgsam2.model.cpu.parallel_objects import each
+from surgsam2.model.cpu.two_way import Places
 from surgsam2.model.pruning import EFP
 
 
@@ -87,7 +87,7 @@ class SurgSAM2Network(SAM2Base):
 
         What changes while objects come and go (their number, that of their memories and of
         their pointers) is symbolic, so the number of compilations is bounded. The parts then
-        run themselves, not `surgsam2.model.fast`.
+        run themselves, not `surgsam2.model.cpu`.
         """
         self._compiled = True
         side = self.image_size // self.backbone_stride
@@ -312,7 +312,7 @@ class SurgSAM2Network(SAM2Base):
         return Decoded(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
 
     def runs_fast(self, x: torch.Tensor) -> bool:
-        """Whether `surgsam2.model.fast` stands in for the modules, for tensors like this one."""
+        """Whether `surgsam2.model.cpu` stands in for the modules, for tensors like this one."""
         return not self._compiled and fast.usable(x)
 
     def _one_frame(self, features: ImageFeatures) -> bool:

@@ -9,9 +9,9 @@ from http.client import HTTPException
 from pathlib import Path
 
 from surgsam2.errors import DownloadError, InputError
-from surgsam2.fingerprint import sha256_of
-from surgsam2.lock import exclusive
 from surgsam2.model.transfer import fetch
+from surgsam2.storage.folder_lock import exclusive
+from surgsam2.storage.hashing import sha256_of
 
 _PUBLIC = "https://dl.fbaipublicfiles.com/segment_anything_2"
 _AUTHORS = "https://github.com/jinlab-imvr/Surgical-SAM-2"

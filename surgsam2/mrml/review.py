@@ -27,7 +27,7 @@ from surgsam2.mrml.review_series import (
     column_name,
     series_of,
 )
-from surgsam2.review import QUANTITIES, Measurements, Stretch, Thresholds
+from surgsam2.results.review import QUANTITIES, Measurements, Stretch, Thresholds
 
 THRESHOLDS_ATTRIBUTE = "SurgSAM2.thresholds"
 SERIES_ATTRIBUTE = "SurgSAM2.series"

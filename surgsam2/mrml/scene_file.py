@@ -13,9 +13,9 @@ from zipfile import is_zipfile
 
 import slicer
 
-from surgsam2.atomic import replace, writing
 from surgsam2.errors import InputError, OutputError
 from surgsam2.mrml.nodes import prepare_scene
+from surgsam2.storage.atomic_file import replace, writing
 
 SUFFIX = ".mrb"
 

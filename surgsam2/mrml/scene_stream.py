@@ -22,7 +22,6 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 import slicer
 
-from surgsam2.atomic import replace, temporary_beside, writing
 from surgsam2.errors import OutputError
 from surgsam2.mrml.layout import show_in_red
 from surgsam2.mrml.loading import load_video
@@ -30,6 +29,7 @@ from surgsam2.mrml.mask_nodes import MaskNodes
 from surgsam2.mrml.scene_file import save_scene
 from surgsam2.mrml.styles import ObjectStyle
 from surgsam2.mrml.video_nodes import TIMES_ATTRIBUTE, times_to_text
+from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 from surgsam2.video import open_video
 
 _VIDEO, _MASKS = "Video", "Segmentation"

@@ -13,15 +13,6 @@ frame and finishes the folder; nothing is collected in memory.
 
 from __future__ import annotations
 
-from surgsam2.output_folder import (
-    INCOMPLETE,
-    RESUME,
-    begin_output,
-    finish_output,
-    hold_output,
-    is_ours,
-    prepare_output,
-)
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.drawing import draw_overlay
@@ -32,6 +23,15 @@ from surgsam2.outputs.overlay import OverlayWriter
 from surgsam2.outputs.report import collect_versions, write_report
 from surgsam2.outputs.scene import SceneWriter
 from surgsam2.outputs.table import TableWriter
+from surgsam2.storage.output_folder import (
+    INCOMPLETE,
+    RESUME,
+    begin_output,
+    finish_output,
+    hold_output,
+    is_ours,
+    prepare_output,
+)
 
 __all__ = [
     "DEFAULT_FORMATS",

@@ -13,7 +13,7 @@ import numpy as np
 
 from surgsam2.errors import InputError
 from surgsam2.prompts import PromptedObject
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 
 @dataclass(frozen=True)

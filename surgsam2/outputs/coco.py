@@ -10,7 +10,7 @@ import numpy as np
 
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.streamed import StreamedFile
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 
 class CocoWriter(OutputWriter):

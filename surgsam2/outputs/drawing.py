@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from surgsam2.outputs.base import OutputContext
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK = (16, 16, 16)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from surgsam2.atomic import writing
-from surgsam2.label_images import LABELS, label_name, label_palette, write_labels
 from surgsam2.outputs.base import OutputContext, OutputWriter
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.label_image import LABELS, label_name, label_palette, write_labels
 
 
 class LabelPngWriter(OutputWriter):

@@ -12,8 +12,8 @@ import numpy as np
 
 from surgsam2.outputs.base import OutputContext
 from surgsam2.outputs.output_set import FORMATS, OutputSet
-from surgsam2.results import FrameResult
-from surgsam2.spool import Spool
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.disk_store import DiskStore
 from surgsam2.video import Video
 
 
@@ -35,7 +35,7 @@ class OrderedOutputs:
         formats: Iterable[str],
         context: OutputContext,
         video: Video,
-        record: Spool,
+        record: DiskStore,
         *,
         descending: bool,
     ) -> None:

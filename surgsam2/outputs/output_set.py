@@ -15,7 +15,7 @@ from surgsam2.outputs.label_png import LabelPngWriter
 from surgsam2.outputs.overlay import OverlayWriter
 from surgsam2.outputs.scene import SceneWriter
 from surgsam2.outputs.table import TableWriter
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 FORMATS: dict[str, type[OutputWriter]] = {
     "png": LabelPngWriter,

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from surgsam2.atomic import TEMPORARY_SUFFIX, replace, writing
 from surgsam2.errors import InputError, OutputError
-from surgsam2.h264 import add_h264
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.drawing import draw_overlay
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
+from surgsam2.video.h264 import add_h264
 
 DEFAULT_FPS = 25
 MAX_FPS = 1000

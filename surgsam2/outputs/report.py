@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from surgsam2.atomic import write_text_atomically
-from surgsam2.output_folder import PROGRAM
+from surgsam2.storage.atomic_file import write_text_atomically
+from surgsam2.storage.output_folder import PROGRAM
 from surgsam2.version import __version__
 
 _PACKAGES = ("torch", "sam2", "monai", "numpy", "av")

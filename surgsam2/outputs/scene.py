@@ -11,7 +11,7 @@ import numpy as np
 
 from surgsam2.errors import InputError, MissingDependencyError
 from surgsam2.outputs.base import OutputContext, OutputWriter
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 from surgsam2.video.base import DEFAULT_FPS
 
 MAX_BYTES = 16 * 2**30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from surgsam2.atomic import TEMPORARY_SUFFIX, replace, writing
+from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
 
 
 class StreamedFile:

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from surgsam2.atomic import writing
 from surgsam2.outputs.base import OutputContext, OutputWriter
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.atomic_file import writing
 
 COLUMNS = (
     "frame",

@@ -11,9 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from surgsam2.atomic import write_bytes_atomically, write_text_atomically
 from surgsam2.errors import PromptError
-from surgsam2.limits import MASK_PIXELS
 from surgsam2.prompts.checks import (
     MAX_FRAME,
     checked_color,
@@ -29,6 +27,8 @@ from surgsam2.prompts.checks import (
 from surgsam2.prompts.mask_file import check_mask_path, mask_png, read_mask
 from surgsam2.prompts.prompt import VideoShape, prompt_rows
 from surgsam2.prompts.prompt_set import PromptSet
+from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically
+from surgsam2.storage.limits import MASK_PIXELS
 
 MAX_FILE_BYTES = 64 * 2**20
 """Largest prompt file that is read (masks are files of their own)."""

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from surgsam2.errors import InputError, PromptError
-from surgsam2.limits import FRAME_PIXELS
 from surgsam2.prompts.checks import one_line, show
+from surgsam2.storage.limits import FRAME_PIXELS
 
 
 def check_mask_path(text: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from surgsam2.colors import default_color
 from surgsam2.errors import PromptError
 from surgsam2.prompts.checks import (
     MAX_FRAME,
@@ -23,6 +22,7 @@ from surgsam2.prompts.checks import (
     whole_number,
 )
 from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
+from surgsam2.storage.palette import default_color
 
 
 def default_name(object_id: int) -> str:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from surgsam2.errors import InputError
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.memory import MaskOutput
 
 HOLE_LOGIT = 0.1

@@ -15,15 +15,15 @@ import torch
 
 from surgsam2.errors import VideoError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.crew import Crew
+from surgsam2.model.cpu.parallel import Crew
 from surgsam2.prompts import PromptSet
-from surgsam2.results import FrameResult
-from surgsam2.spool import Spool
-from surgsam2.tracking.ahead import read_ahead
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.disk_store import DiskStore
 from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.plan import TrackingPlan
 from surgsam2.tracking.postprocess import MaskOptions, make_result
+from surgsam2.tracking.prefetch import read_ahead
 from surgsam2.tracking.state import detached, restore_tracker, tracker_state
 from surgsam2.tracking.tracker import Tracker
 from surgsam2.video import Video
@@ -51,7 +51,7 @@ class TrackingRun:
         prompts: PromptSet,
         plan: TrackingPlan,
         options: MaskOptions,
-        earlier: Spool,
+        earlier: DiskStore,
         state: dict[str, Any] | None = None,
     ) -> None:
         self._model = model
@@ -193,7 +193,7 @@ class TrackingRun:
         return tracker.advance(work)
 
 
-def _store(spool: Spool, index: int, outputs: dict[int, MaskOutput]) -> None:
+def _store(spool: DiskStore, index: int, outputs: dict[int, MaskOutput]) -> None:
     spool.put(
         index,
         ids=np.array(list(outputs)),
@@ -202,7 +202,7 @@ def _store(spool: Spool, index: int, outputs: dict[int, MaskOutput]) -> None:
     )
 
 
-def _restore(spool: Spool, index: int, device: torch.device) -> dict[int, MaskOutput]:
+def _restore(spool: DiskStore, index: int, device: torch.device) -> dict[int, MaskOutput]:
     if index not in spool:
         return {}
     arrays = spool.get(index)

@@ -11,8 +11,8 @@ import numpy as np
 from surgsam2.errors import InputError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
-from surgsam2.results import FrameResult
-from surgsam2.spool import Spool
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.disk_store import DiskStore
 from surgsam2.tracking.encoded_frame import refuse_vanishing_masks
 from surgsam2.tracking.plan import Direction, plan_tracking
 from surgsam2.tracking.postprocess import MaskOptions
@@ -66,7 +66,7 @@ def segment_video(
             mine.enter_context(opened)
         plan = plan_tracking(opened, prompts, start, stop, direction)
         refuse_vanishing_masks(model, prompts)
-        earlier = mine.enter_context(closing(Spool()))
+        earlier = mine.enter_context(closing(DiskStore()))
         frames = TrackingRun(model, opened, prompts, plan, options, earlier).results()
         return _results(frames, mine.pop_all())
 

@@ -14,7 +14,7 @@ import torch
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import Prompt, PromptSet
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.tracking.memory import (
     BankView,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from surgsam2.atomic import replace, temporary_beside, writing
 from surgsam2.errors import CheckpointError
+from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 
 
 def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> None:

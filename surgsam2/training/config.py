@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from surgsam2.errors import InputError
-from surgsam2.settings import parse
+from surgsam2.storage.settings import parse
 from surgsam2.training.clip_cache import CacheConfig
 
 SourceKind = Literal["vos", "endovis17", "endovis18", "images", "synthetic"]

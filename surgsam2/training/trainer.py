@@ -23,14 +23,14 @@ from monai.handlers import (
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from surgsam2.atomic import writing
-from surgsam2.bundle_files import write_bundle
 from surgsam2.data import Sequence
 from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.export.bundle_folder import write_bundle
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.checkpoint import infer_config, read_checkpoint
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
+from surgsam2.storage.atomic_file import writing
 from surgsam2.training.batches import ClipBatches, batches_from, open_source
 from surgsam2.training.checkpoints import (
     flat_state,

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import numpy as np
 
 from surgsam2.errors import InputError, VideoError
-from surgsam2.limits import FRAME_PIXELS, FRAME_SIDE, FRAMES
+from surgsam2.storage.limits import FRAME_PIXELS, FRAME_SIDE, FRAMES
 from surgsam2.video.prefetch import Cancelled, Prefetcher
 from surgsam2.video.sampling import sample
 

@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from surgsam2.errors import VideoError
-from surgsam2.limits import FRAME_PIXELS
+from surgsam2.storage.limits import FRAME_PIXELS
 from surgsam2.video.index import FrameIndex
 from surgsam2.video.prefetch import Cancelled
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from surgsam2.errors import MissingDependencyError, VideoError
-from surgsam2.limits import SEQUENCE_BYTES
+from surgsam2.storage.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
 from surgsam2.video.base import Video, check_count, check_size
-from surgsam2.video.detached import check_data_files
+from surgsam2.video.header_check import check_data_files
 
 ITK_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nrrd", ".nhdr"})
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from surgsam2.dependencies import missing_dependency
-from surgsam2.errors import InputError
+from surgsam2.errors import InputError, missing_dependency
 
 if TYPE_CHECKING:
     from surgsam2.video.base import Frames, Video

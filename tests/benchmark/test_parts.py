@@ -17,7 +17,7 @@ from surgsam2.benchmark.arithmetic import count_flops
 from surgsam2.benchmark.clip import make_prompts, write_clip
 from surgsam2.benchmark.clocks import FrameClock, StageClock
 from surgsam2.errors import OutputError
-from surgsam2.model.fast import products
+from surgsam2.model.cpu import matmul as products
 from surgsam2.video import open_video
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surgsam2.colors import VOC_PALETTE
+from surgsam2.storage.palette import VOC_PALETTE
 
 SHAPE = (24, 32)
 """Height and width of the frames."""

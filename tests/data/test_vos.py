@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surgsam2.colors import VOC_PALETTE
 from surgsam2.data import ImageDataset, VOSDataset
 from surgsam2.data.sequence import natural_key, read_indexed
 from surgsam2.errors import DatasetError
+from surgsam2.storage.palette import VOC_PALETTE
 
 from .conftest import SHAPE, VOSFolder, box_labels, save_frame, save_labels
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from surgsam2 import atomic, cli
+from surgsam2 import cli
 from surgsam2.commands import evaluate as command
 from surgsam2.errors import DatasetError, InputError, OutputError
+from surgsam2.monai_bundle.evaluation import BundleEvaluation
+from surgsam2.storage import atomic_file as atomic
 from surgsam2.tracking import segment
-from surgsam2.workflows.evaluation import BundleEvaluation
 
 
 def run_command(*arguments: object) -> int:

@@ -28,7 +28,7 @@ from surgsam2.evaluation.report import (
     write_report,
 )
 from surgsam2.evaluation.runner import evaluate_predictions
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 from .conftest import moving_labels, save_indexed
 

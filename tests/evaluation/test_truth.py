@@ -14,10 +14,10 @@ from PIL import Image
 
 from surgsam2.data import EndoVis18
 from surgsam2.data.endovis import read_instrument_mask
+from surgsam2.data.label_reader import read_labels
 from surgsam2.data.sequence import image_size, read_indexed
 from surgsam2.errors import DatasetError
 from surgsam2.evaluation.datasets import open_truth
-from surgsam2.evaluation.labels import read_labels
 from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.protocols import get_protocol
 from surgsam2.evaluation.runner import evaluate, evaluate_predictions

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 import surgsam2
-from surgsam2.prompts import Prompt, PromptSet
-from surgsam2.results import FrameResult
-from surgsam2.worker import (
+from surgsam2.engine import (
     Died,
     Event,
     Failed,
@@ -24,13 +22,15 @@ from surgsam2.worker import (
     Tracked,
     VideoOpened,
 )
+from surgsam2.prompts import Prompt, PromptSet
+from surgsam2.results.frame_result import FrameResult
 from tests.conftest import disc
 
 RADIUS = 10
 
 
 class FakeClient:
-    """Has `WorkerClient`'s methods. An event is given per `poll`, as from a slow engine."""
+    """Has `EngineClient`'s methods. An event is given per `poll`, as from a slow engine."""
 
     def __init__(self) -> None:
         self.alive = False

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from surgsam2.engine import Died, Event, Failed, LiveTracked, ModelLoaded, Ready
 from surgsam2.prompts import PromptSet
-from surgsam2.results import FrameResult
-from surgsam2.worker import Died, Event, Failed, LiveTracked, ModelLoaded, Ready
+from surgsam2.results.frame_result import FrameResult
 
 
 def disc_in(picture: np.ndarray) -> np.ndarray:
@@ -21,7 +21,7 @@ def disc_in(picture: np.ndarray) -> np.ndarray:
 
 
 class FakeLiveClient:
-    """Has the methods of `WorkerClient` that a live session needs."""
+    """Has the methods of `EngineClient` that a live session needs."""
 
     def __init__(self) -> None:
         self.alive = False

@@ -95,7 +95,8 @@ def test_every_file_arrives(trees: tuple[Path, Path], tree: str) -> None:
 def test_surgsam2_imports_from_the_installed_folder(trees: tuple[Path, Path]) -> None:
     folder = trees[1] / PLACE
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import surgsam2, surgsam2.worker.client; "
+        "import sys; sys.path.insert(0, sys.argv[1]); import surgsam2, "
+        "surgsam2.engine.client.client; "
         "assert 'torch' not in sys.modules; print(surgsam2.__file__)"
     )
     command = [sys.executable, "-P", "-c", code] if sys.version_info >= (3, 11) else []

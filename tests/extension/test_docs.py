@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import slicer
 
+from surgsam2.engine import EngineClient
 from surgsam2.mrml.loading import frame_node, image_of
-from surgsam2.worker import WorkerClient
 from tests.conftest import REPOSITORY, moving_picture
 from tests.extension.conftest import MODULE_FOLDER, write_mp4
 from tests.slicer_host.host import SlicerHost
@@ -35,12 +35,12 @@ def in_slicer(
     depends on what the built-in one has learnt.
     """
 
-    def load_small(client: WorkerClient, name: str, **options: Any) -> int:
+    def load_small(client: EngineClient, name: str, **options: Any) -> int:
         options |= {"config": str(small_config), "device": "cpu"}
         return load_model(client, demo_checkpoint, **options)
 
-    load_model = WorkerClient.load_model
-    monkeypatch.setattr(WorkerClient, "load_model", load_small)
+    load_model = EngineClient.load_model
+    monkeypatch.setattr(EngineClient, "load_model", load_small)
     write_mp4(tmp_path / "operation.mp4", moving_picture(36, 640, 480))
     monkeypatch.chdir(tmp_path)
     slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")

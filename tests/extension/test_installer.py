@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from surgsam2.worker import Died, Failed, Ready
+from surgsam2.engine import Died, Failed, Ready
 from tests.slicer_host.host import SlicerHost
 
 if sys.version_info >= (3, 11):
@@ -29,7 +29,7 @@ def lib(slicer_app: SlicerHost) -> Any:
 
     def fresh(name: str) -> Any:
         for known in ("pip_runs", "installer"):
-            sys.modules.pop(f"SurgSAM2Lib.{known}", None)
+            sys.modules.pop(f"SurgSAM2Lib.install.{known}", None)
         return importlib.import_module(f"SurgSAM2Lib.{name}")
 
     return fresh
@@ -43,7 +43,7 @@ def missing(lib: Any, slicer_app: SlicerHost, monkeypatch: pytest.MonkeyPatch) -
     """
 
     def say(installer: Any, *names: str, repaired: bool = True) -> None:
-        package = importlib.import_module("SurgSAM2Lib.requirements").Package
+        package = importlib.import_module("SurgSAM2Lib.install.requirements").Package
         lines = {"torch": "torch>=2.5.1", "av": "av>=15", "sam2": "sam2==1.1.0"}
         packages = [package(name, lines[name], "") for name in names]
 
@@ -58,7 +58,7 @@ def missing(lib: Any, slicer_app: SlicerHost, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_list_is_pyproject_s(lib: Any) -> None:
-    text = lib("requirements").REQUIREMENTS.read_text()
+    text = lib("install.requirements").REQUIREMENTS.read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     constraint = re.search(r"^sam2==\S+", (REPOSITORY / "constraints.txt").read_text(), re.M)
@@ -71,7 +71,7 @@ def test_missing_packages_are_found_without_importing(lib: Any, tmp_path: Path) 
     path = tmp_path / "requirements.txt"
     path.write_text("# comment\n\nnumpy>=1.0\nsurgsam2-none>=3\nnumpy>=999\n")
     before = set(sys.modules)
-    found = lib("requirements").missingPackages(path)
+    found = lib("install.requirements").missingPackages(path)
     assert [(p.requirement, bool(p.installed)) for p in found] == [
         ("surgsam2-none>=3", False),
         ("numpy>=999", True),
@@ -80,7 +80,7 @@ def test_missing_packages_are_found_without_importing(lib: Any, tmp_path: Path) 
 
 
 def test_another_opencv_is_as_good(lib: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    requirements = lib("requirements")
+    requirements = lib("install.requirements")
 
     def version(name: str) -> str:
         if name == "opencv-python":
@@ -94,15 +94,15 @@ def test_another_opencv_is_as_good(lib: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_nothing_to_do_asks_nothing(lib: Any, slicer_app: SlicerHost, missing: Any) -> None:
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer)
     assert installer.offerInstallation()
     assert not slicer_app.dialogs.messages
 
 
 def test_the_question_says_what_and_how_much(lib: Any) -> None:
-    installer = lib("installer")
-    package = importlib.import_module("SurgSAM2Lib.requirements").Package
+    installer = lib("install.installer")
+    package = importlib.import_module("SurgSAM2Lib.install.requirements").Package
     text = installer.describe(
         [package("torch", "torch>=2.5.1", "2.1"), package("av", "av>=15", "")]
     )
@@ -113,7 +113,7 @@ def test_the_question_says_what_and_how_much(lib: Any) -> None:
 
 
 def test_a_no_installs_nothing(lib: Any, slicer_app: SlicerHost, missing: Any) -> None:
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "torch", "av", "sam2")
     slicer_app.torch_utils.use(present=True)
     slicer_app.dialogs.accept = False
@@ -124,7 +124,7 @@ def test_a_no_installs_nothing(lib: Any, slicer_app: SlicerHost, missing: Any) -
 
 def test_testing_mode_installs_nothing(lib: Any, slicer_app: SlicerHost, missing: Any) -> None:
     """There, Slicer answers every question with yes."""
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "av")
     slicer_app.set_testing(True)
     assert not installer.offerInstallation()
@@ -139,7 +139,7 @@ def test_everything_in_order(
     monkeypatch.delenv("SAM2_BUILD_CUDA", raising=False)
     slicer_app.use_packaging(packaging)
     slicer_app.torch_utils.use(present=True)
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "torch", "av", "sam2")
     said: list[str] = []
     assert installer.offerInstallation(said.append)
@@ -166,7 +166,7 @@ def test_pip_may_not_replace_what_others_use(
     """numpy and torch stay at their versions, by a constraints file that exists meanwhile."""
     import numpy
 
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "av")
     seen: list[str] = []
     original = slicer_app.pip.install
@@ -186,7 +186,7 @@ def test_a_failure_is_explained_and_tried_again(
     lib: Any, slicer_app: SlicerHost, missing: Any
 ) -> None:
     slicer_app.pip.failures = [OSError(28, "No space left on device")]
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "av")
     slicer_app.dialogs.answers = [True, True]  # install, retry
     assert installer.offerInstallation(lambda text: None)
@@ -202,7 +202,7 @@ def test_a_failure_is_explained_and_tried_again(
 
 def test_without_the_pytorch_extension(lib: Any, slicer_app: SlicerHost, missing: Any) -> None:
     slicer_app.torch_utils.use(present=False)
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "torch", "av")
     slicer_app.dialogs.answers = [True, False]
     assert not installer.offerInstallation(lambda text: None)
@@ -211,7 +211,7 @@ def test_without_the_pytorch_extension(lib: Any, slicer_app: SlicerHost, missing
 
 
 def test_torch_may_be_refused_or_fail(lib: Any, slicer_app: SlicerHost, missing: Any) -> None:
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "torch")
     slicer_app.torch_utils.use(present=True)
     slicer_app.torch_utils.failure = RuntimeError("getaddrinfo failed")
@@ -221,7 +221,7 @@ def test_torch_may_be_refused_or_fail(lib: Any, slicer_app: SlicerHost, missing:
 
 
 def test_success_is_checked(lib: Any, missing: Any) -> None:
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "av", repaired=False)
     with pytest.raises(installer.InstallError, match=r"Still missing.*av>=15"):
         installer.install(installer.missingPackages(), lambda text: None)
@@ -230,7 +230,7 @@ def test_success_is_checked(lib: Any, missing: Any) -> None:
 def test_a_full_disk_is_seen_before(
     lib: Any, slicer_app: SlicerHost, missing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installer = lib("installer")
+    installer = lib("install.installer")
     missing(installer, "av")
     usage = namedtuple("usage", "total used free")(10, 9, 1)
     monkeypatch.setattr(installer.shutil, "disk_usage", lambda folder: usage)
@@ -255,11 +255,11 @@ def test_a_full_disk_is_seen_before(
     ],
 )
 def test_plain_words(lib: Any, log: str, words: str) -> None:
-    assert words in lib("install_errors").plainWords(log)
+    assert words in lib("install.install_errors").plainWords(log)
 
 
 def test_old_slicers_are_told(lib: Any) -> None:
-    problem = lib("python_version").pythonProblem
+    problem = lib("install.python_version").pythonProblem
     assert "Slicer 5.10 or later" in problem((3, 9, 10))
     assert problem((3, 12, 10)) == ""
     assert problem() == ""
@@ -291,19 +291,21 @@ class _Client:
 )
 def test_another_python(lib: Any, event: Any, usable: bool, words: str) -> None:
     client = _Client(event)
-    answer = lib("other_python").checkPython(sys.executable, makeClient=lambda python: client)
+    answer = lib("install.other_python").checkPython(
+        sys.executable, makeClient=lambda python: client
+    )
     assert answer.usable is usable
     assert words in answer.text
     assert client.closed
 
 
 def test_another_python_that_is_not_there(lib: Any, tmp_path: Path) -> None:
-    answer = lib("other_python").checkPython(tmp_path / "python")
+    answer = lib("install.other_python").checkPython(tmp_path / "python")
     assert not answer.usable
     assert "no file" in answer.text
 
 
 def test_this_very_python_works(lib: Any) -> None:
     """The real worker, in a real process."""
-    answer = lib("other_python").checkPython(sys.executable)
+    answer = lib("install.other_python").checkPython(sys.executable)
     assert answer.usable, answer.text

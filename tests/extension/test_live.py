@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from SurgSAM2Lib.live_source import LiveSource
+from SurgSAM2Lib.live.source import LiveSource
 from SurgSAM2Lib.logic import LogicCore
 from vtk.util.numpy_support import numpy_to_vtk
 

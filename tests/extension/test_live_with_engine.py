@@ -16,9 +16,9 @@ from SurgSAM2Lib.logic import LogicCore
 
 import surgsam2
 from surgsam2 import PromptSet, Tracker
+from surgsam2.engine import EngineClient
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.mrml import MaskNodes, VideoNodes, load_video
-from surgsam2.worker import WorkerClient
 from tests.conftest import moving_picture
 from tests.extension.conftest import HEIGHT, WIDTH
 
@@ -52,7 +52,7 @@ class Replay:
             self.most_waiting = max(self.most_waiting, self._logic.liveStatistics().waiting)
 
 
-class Slow(WorkerClient):
+class Slow(EngineClient):
     """A worker that hands out what it has found only every so many looks."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ def start(scene: Any, clip: np.ndarray, checkpoint: Path, config: Path, make: An
 def session(
     scene: Any, clip: np.ndarray, demo_checkpoint: Path, small_config: Path
 ) -> Iterator[tuple[LogicCore, Replay]]:
-    logic, replay = start(scene, clip, demo_checkpoint, small_config, WorkerClient)
+    logic, replay = start(scene, clip, demo_checkpoint, small_config, EngineClient)
     yield logic, replay
     logic.close()
 
@@ -97,7 +97,7 @@ def test_a_replayed_sequence(
     a_model: SurgSAM2Model, speed: str,
 ) -> None:  # fmt: skip
     """What is recorded is what the tracker gives for the recorded pictures, in their order."""
-    make = WorkerClient if speed == "fast" else Slow
+    make = EngineClient if speed == "fast" else Slow
     logic, replay = start(scene, clip, demo_checkpoint, small_config, make)
     tool = logic.addLiveObject("tool", "#11aa55")
     logic.recordLive(0.5)
@@ -195,7 +195,7 @@ def test_another_size_keeps_the_model(
 def test_a_model_that_is_missing_and_a_source_that_goes(
     scene: Any, clip: np.ndarray, demo_checkpoint: Path, small_config: Path
 ) -> None:
-    logic, replay = start(scene, clip, Path("no_such_model.pt"), small_config, WorkerClient)
+    logic, replay = start(scene, clip, Path("no_such_model.pt"), small_config, EngineClient)
     replay.until(lambda: not logic.live.running)
     assert "no_such_model.pt" in logic.live.message
     logic.setModel(demo_checkpoint, config=str(small_config), device="cpu")

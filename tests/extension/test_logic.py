@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from SurgSAM2Lib.engine import EngineError
 from SurgSAM2Lib.logic import LogicCore
+from SurgSAM2Lib.tracking.engine import EngineError
 
 from surgsam2.errors import InputError, PromptError
 from tests.conftest import disc

@@ -78,7 +78,7 @@ def test_what_does_not_fit_can_stay_in_its_file(
     module: Any, a_file: Path, tmp_path: Path, slicer_app: SlicerHost,
     monkeypatch: pytest.MonkeyPatch, wanted: bool,
 ) -> None:  # fmt: skip
-    for place in ("surgsam2.mrml.loading", "SurgSAM2Lib.loading_options"):
+    for place in ("surgsam2.mrml.loading", "SurgSAM2Lib.session.loading_options"):
         monkeypatch.setattr(f"{place}.free_memory", lambda: 300_000)
     file = Path(shutil.copy(a_file, tmp_path / "operation.mp4"))
     slicer_app.dialogs.answers = [wanted]

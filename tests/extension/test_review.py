@@ -18,7 +18,7 @@ from surgsam2.errors import InputError, OutputError
 from surgsam2.mrml import load_scene, load_video
 from surgsam2.outputs import INCOMPLETE
 from surgsam2.prompts import Prompt
-from surgsam2.review import Reason, Stretch
+from surgsam2.results.review import Reason, Stretch
 from tests.extension.conftest import FRAMES, MODULE_FOLDER, WIDTH
 from tests.extension.fake_client import FakeClient
 from tests.slicer_host.host import SlicerHost

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from SurgSAM2Lib.engine import EngineError
 from SurgSAM2Lib.logic import LogicCore
+from SurgSAM2Lib.tracking.engine import EngineError
 
 import surgsam2
 from surgsam2.errors import InputError, VideoError

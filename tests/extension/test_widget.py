@@ -74,7 +74,7 @@ def test_the_panel_opens_and_says_what_to_do_first(panel: Any) -> None:
 def test_the_panel_opens_without_packages_and_installs_nothing(
     slicer_app: SlicerHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from SurgSAM2Lib import requirements
+    from SurgSAM2Lib.install import requirements
 
     monkeypatch.setattr(requirements, "installedVersion", lambda name: "")
     slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
@@ -280,7 +280,7 @@ def test_a_video_is_looked_at_before_it_is_loaded(
     assert "160 x 120 pixels, 12 frames" in panel.ui.pendingLabel.text
     before = panel.ui.memoryLabel.text
     assert "GB that are free" in before
-    free = "SurgSAM2Lib.loading_options.free_memory"
+    free = "SurgSAM2Lib.session.loading_options.free_memory"
     monkeypatch.setattr(free, lambda: 100_000)
     panel.ui.strideSpinBox.value = 2
     assert "Load at most" in panel.ui.memoryLabel.text
@@ -510,7 +510,7 @@ def test_shortcuts_only_while_the_module_is_shown(
 
 
 def test_the_panel_of_an_old_slicer_says_which_one_is_needed(slicer_app: SlicerHost) -> None:
-    from SurgSAM2Lib import python_version
+    from SurgSAM2Lib.install import python_version
 
     text = python_version.pythonProblem((3, 9, 18))
     assert "Slicer 5.10 or later" in text

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from SurgSAM2Lib.engine import EngineError
 from SurgSAM2Lib.logic import LogicCore
+from SurgSAM2Lib.tracking.engine import EngineError
 
 from surgsam2.mrml import load_scene
 from tests.extension.conftest import FRAMES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from surgsam2.model.fast import products
+from surgsam2.model.cpu import matmul as products
 
 
 @pytest.fixture(params=["oneDNN", "MKL"])

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from surgsam2.errors import DownloadError, InputError
-from surgsam2.lock import exclusive
 from surgsam2.model import transfer, zoo
 from surgsam2.model.configs import config_names
+from surgsam2.storage.folder_lock import exclusive
 
 NAME = "sam2.1-hiera-tiny"
 FILENAME = "sam2.1_hiera_tiny.pt"

@@ -7,7 +7,7 @@ import pytest
 
 from surgsam2.outputs import OutputContext
 from surgsam2.prompts import PromptSet
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 
 class ARun:

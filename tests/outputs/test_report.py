@@ -10,8 +10,8 @@ import pytest
 
 import surgsam2
 from surgsam2.errors import InputError, OutputError
-from surgsam2.fingerprint import sha256_of
 from surgsam2.outputs import collect_versions, write_report
+from surgsam2.storage.hashing import sha256_of
 
 
 def test_values_become_plain_json(tmp_path):

@@ -25,13 +25,13 @@ from safetensors.torch import save
 
 from surgsam2 import open_video
 from surgsam2.errors import SurgSAM2Error
-from surgsam2.job.saved import RunStore
+from surgsam2.job.checkpoint import CheckpointStore
 from surgsam2.model.bundle import CONFIGURATION, OWN, WEIGHTS, read_bundle
 from surgsam2.model.checkpoint import infer_config, read_checkpoint
 from surgsam2.model.configs import load_config
+from surgsam2.monai_bundle.inferer import VideoInferer
+from surgsam2.monai_bundle.segmentation import VideoJobs, VideoSegmentation
 from surgsam2.prompts import load_prompts
-from surgsam2.workflows.inferer import VideoInferer
-from surgsam2.workflows.segmentation import VideoJobs, VideoSegmentation
 from tests.conftest import disc, moving_picture
 from tests.reliability.mutations import change_somewhere, damage, damage_png, odd_value
 
@@ -406,7 +406,7 @@ def _saved_state(random: Random, folder: Path) -> Path:
 
 
 def _read_saved_state(path: Path) -> None:
-    store = RunStore(path)
+    store = CheckpointStore(path)
     state = store.load()
     for spool in store.open(state):
         spool.close()

@@ -17,9 +17,9 @@ from PIL import Image
 
 from surgsam2 import load_prompts, open_video
 from surgsam2.errors import CheckpointError, InputError, PromptError, VideoError
-from surgsam2.limits import FRAME_PIXELS, FRAMES, MASK_PIXELS
 from surgsam2.model.checkpoint import read_checkpoint
 from surgsam2.model.configs import load_config
+from surgsam2.storage.limits import FRAME_PIXELS, FRAMES, MASK_PIXELS
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

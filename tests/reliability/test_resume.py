@@ -18,11 +18,12 @@ import torch
 
 from surgsam2 import PromptSet, open_video
 from surgsam2.errors import InputError, OutputError
-from surgsam2.job import JobOptions, behind, saved, segment_to_folder
+from surgsam2.job import JobOptions, background_writer, segment_to_folder
+from surgsam2.job import checkpoint as saved
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.pruning import EFP
 from surgsam2.outputs import LabelPngWriter
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 from tests.reliability.conftest import FRAMES, contents, in_child, kill_at, prompts_for_two, run
 
 DIRECTIONS = ("forward", "backward", "both")
@@ -237,7 +238,7 @@ def test_a_state_that_cannot_be_read_is_not_called_damaged(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", away)
         with pytest.raises(OutputError, match=r"the saved state cannot be read \(Input/output"):
-            saved.RunStore(a_killed_run).load()
+            saved.CheckpointStore(a_killed_run).load()
     again = run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
     assert (again["status"], again["resumed"]) == ("complete", 1)
 
@@ -333,7 +334,9 @@ def test_two_runs_into_one_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second is refused and harms nothing, also when it is another process."""
-    monkeypatch.setattr(behind, "AHEAD", 0)  # the first one's own writing would be seen too
+    monkeypatch.setattr(
+        background_writer, "AHEAD", 0
+    )  # the first one's own writing would be seen too
     out = tmp_path / "out"
     refusals = []
 

@@ -22,10 +22,10 @@ from hydra.utils import instantiate
 
 import surgsam2
 from surgsam2 import EFP, PromptSet
-from surgsam2.model import fast
+from surgsam2.model import cpu as fast
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.configs import load_config
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 from tests.conftest import disc
 from tests.tracking.reference import sam2_logits
 

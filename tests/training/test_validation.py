@@ -9,7 +9,7 @@ import pytest
 
 from surgsam2.errors import InputError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.results import FrameResult
+from surgsam2.results.frame_result import FrameResult
 from surgsam2.training import validation
 from surgsam2.training.clip_cache import CachedClip
 from surgsam2.training.validation import PROMPTS, make_prompts, score_sequence

@@ -65,7 +65,7 @@ def write_video(
             pytest.skip(f"this PyAV has no {codec} encoder ({error})")
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.time_base = time_base
-        # without this x264 gives other bytes from run to run, see `surgsam2.h264`
+        # without this x264 gives other bytes from run to run, see `surgsam2.video.h264`
         same = {"x264-params": "mbtree=0"} if codec == "libx264" else {}
         stream.options = same | (options or {})
         stream.codec_context.thread_count = 1

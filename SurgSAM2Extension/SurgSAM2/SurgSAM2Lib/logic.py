@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from surgsam2.engine import EngineClient
 from surgsam2.mrml import VideoNodes, load_video, save_scene
 from surgsam2.video import Video
-from surgsam2.worker import WorkerClient
-from SurgSAM2Lib.engine import Engine
-from SurgSAM2Lib.live_calls import LiveCalls
-from SurgSAM2Lib.opening import Elsewhere, nowhere_else, open_for_scene
-from SurgSAM2Lib.review_export import EXPORT_FORMATS, export_results
-from SurgSAM2Lib.review_import import import_masks
-from SurgSAM2Lib.session import Session
-from SurgSAM2Lib.stream_calls import StreamCalls
-from SurgSAM2Lib.track_calls import TrackCalls
+from SurgSAM2Lib.live.calls import LiveCalls
+from SurgSAM2Lib.review.mask_export import EXPORT_FORMATS, export_results
+from SurgSAM2Lib.review.mask_import import import_masks
+from SurgSAM2Lib.session.opening import Elsewhere, nowhere_else, open_for_scene
+from SurgSAM2Lib.session.session import Session
+from SurgSAM2Lib.session.stream_calls import StreamCalls
+from SurgSAM2Lib.tracking.calls import TrackCalls
+from SurgSAM2Lib.tracking.engine import Engine
 
 
 class LogicCore(TrackCalls, LiveCalls, StreamCalls):
@@ -33,14 +33,14 @@ class LogicCore(TrackCalls, LiveCalls, StreamCalls):
 
     Args:
         scene: the ``vtkMRMLScene`` to work in.
-        makeClient: makes the `WorkerClient`; by default one in this same Python.
+        makeClient: makes the `EngineClient`; by default one in this same Python.
         elsewhere: opens the videos that this Python cannot decode.
     """
 
     def __init__(
         self,
         scene: Any,
-        makeClient: Callable[[], WorkerClient] = WorkerClient,
+        makeClient: Callable[[], EngineClient] = EngineClient,
         elsewhere: Elsewhere = nowhere_else,
     ) -> None:
         LiveCalls.__init__(self, scene, makeClient)
@@ -169,11 +169,11 @@ class LogicCore(TrackCalls, LiveCalls, StreamCalls):
         progress: Callable[[int, int], None] = lambda done, total: None,
         shouldStop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Write the masks of the scene as files; see `SurgSAM2Lib.review_export`."""
+        """Write the masks of the scene as files; see `SurgSAM2Lib.review.mask_export`."""
         export_results(self.currentSession, folder, formats, progress, shouldStop)
 
     def importMasks(self, path: str | Path, asPrompts: bool = False) -> list[int]:
-        """Take masks from label PNGs or a COCO file; see `SurgSAM2Lib.review_import`."""
+        """Take masks from label PNGs or a COCO file; see `SurgSAM2Lib.review.mask_import`."""
         self._refuse_while_tracking()
         return import_masks(self.currentSession, path, asPrompts)
 

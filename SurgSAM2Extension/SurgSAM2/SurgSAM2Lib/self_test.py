@@ -10,7 +10,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 from surgsam2.errors import InputError, PromptError
 from surgsam2.mrml import MaskNodes
 from surgsam2.video.arrays import ArrayVideo
-from SurgSAM2Lib.requirements import missingPackages
+from SurgSAM2Lib.install.requirements import missingPackages
 from SurgSAM2Lib.slicer_logic import SurgSAM2Logic
 
 FRAMES, WIDTH, HEIGHT = 8, 96, 64

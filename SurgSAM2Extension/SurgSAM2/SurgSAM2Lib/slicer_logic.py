@@ -8,9 +8,9 @@ import qt
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from SurgSAM2Lib.chosen_python import make_client, open_in_other_python
+from SurgSAM2Lib.install.chosen_python import make_client, open_in_other_python
 from SurgSAM2Lib.logic import LogicCore
-from SurgSAM2Lib.parameters import SurgSAM2ParameterNode
+from SurgSAM2Lib.panel.parameters import SurgSAM2ParameterNode
 
 POLL_MILLISECONDS = 15
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surgsam2.colors import default_color
 from surgsam2.data.sequence import Sequence
 from surgsam2.data.synthetic.difficulty import Difficulty
 from surgsam2.data.synthetic.scene import VISIBLE_SHARE, Scene
 from surgsam2.errors import InputError
+from surgsam2.storage.palette import default_color
 
 MAX_OBJECTS = 16
 MIN_SIDE = 32

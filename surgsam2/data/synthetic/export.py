@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from surgsam2.colors import VOC_PALETTE
 from surgsam2.data.synthetic.clip import SyntheticClip
 from surgsam2.errors import InputError, OutputError
-from surgsam2.h264 import add_h264
+from surgsam2.storage.palette import VOC_PALETTE
+from surgsam2.video.h264 import add_h264
 
 
 def write_vos(

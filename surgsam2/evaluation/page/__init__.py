@@ -12,8 +12,8 @@ from string import Template
 
 from surgsam2.evaluation.page.accuracy import accuracy_section
 from surgsam2.evaluation.page.breakdown import classes_section, sequences_section
+from surgsam2.evaluation.page.calibration import estimates_section
 from surgsam2.evaluation.page.courses import courses_section
-from surgsam2.evaluation.page.estimates import estimates_section
 from surgsam2.evaluation.page.head import head, notes_section
 from surgsam2.evaluation.page.problems import problems_section
 from surgsam2.evaluation.page.runs import COLOURS

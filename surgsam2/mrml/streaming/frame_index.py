@@ -8,8 +8,8 @@ from typing import Any
 
 import slicer
 
-from surgsam2.atomic import writing
 from surgsam2.errors import OutputError
+from surgsam2.storage.atomic_file import writing
 
 _SHARING = 256
 """Items that share a data node. One for all would be slow: Slicer lists a node's users."""

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from surgsam2.atomic import writing
 from surgsam2.errors import InputError
-from surgsam2.label_images import LABELS, label_name, label_palette, write_labels
 from surgsam2.mrml.styles import ObjectStyle
-from surgsam2.output_folder import hold_output
+from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.label_image import LABELS, label_name, label_palette, write_labels
+from surgsam2.storage.output_folder import hold_output
 
 
 class LabelFolder:

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from surgsam2.errors import InputError
-from surgsam2.fingerprint import quick_fingerprint
 from surgsam2.mrml.attribute_text import attribute_text
 from surgsam2.mrml.video_nodes import STREAM_ATTRIBUTE
+from surgsam2.storage.hashing import quick_fingerprint
 
 _DEPTH = 4  # folders between a file and the scene's, when both were moved together
 

@@ -8,7 +8,7 @@ from typing import Any
 import qt
 
 from surgsam2.mrml import ObjectStyle
-from surgsam2.review import Reason, Stretch
+from surgsam2.results.review import Reason, Stretch
 from SurgSAM2Lib.i18n import _
 
 OBJECT, FRAMES, REASON = range(3)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import slicer
 
-from SurgSAM2Lib.live import LiveSegmenter
-from SurgSAM2Lib.live_held_picture import HeldPicture
-from SurgSAM2Lib.live_source import PictureNode
-from SurgSAM2Lib.prompt_markups import (
+from SurgSAM2Lib.live.held_picture import HeldPicture
+from SurgSAM2Lib.live.live_session import LiveSegmenter
+from SurgSAM2Lib.live.source import PictureNode
+from SurgSAM2Lib.prompts.markups import (
     BOX,
     NEGATIVE,
     POSITIVE,

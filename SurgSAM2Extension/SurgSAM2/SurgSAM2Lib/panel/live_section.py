@@ -11,10 +11,10 @@ import slicer
 
 from surgsam2.errors import InputError
 from SurgSAM2Lib.i18n import _
-from SurgSAM2Lib.live_statistics import LiveStatistics
+from SurgSAM2Lib.live.statistics import LiveStatistics
 from SurgSAM2Lib.panel.live_marks import LiveMarks
 from SurgSAM2Lib.panel.section import Section, enable, later
-from SurgSAM2Lib.prompt_markups import BOX, NEGATIVE, POSITIVE
+from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
 
 REFRESH = 8
 """The numbers are shown anew with every so many pictures."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 import slicer
 
 from SurgSAM2Lib.i18n import _
-from SurgSAM2Lib.objects import Objects
 from SurgSAM2Lib.panel import dialogs
 from SurgSAM2Lib.panel.objects_table import ObjectsTable
 from SurgSAM2Lib.panel.section import Section, enable
-from SurgSAM2Lib.prompt_markups import BOX, NEGATIVE, POSITIVE
-from SurgSAM2Lib.terminology import TERMS, word_for
+from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
+from SurgSAM2Lib.session.objects import Objects
+from SurgSAM2Lib.session.terminology import TERMS, word_for
 
 PROMPT_FILTER = "JSON (*.json)"
 

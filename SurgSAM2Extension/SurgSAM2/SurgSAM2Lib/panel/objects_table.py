@@ -8,8 +8,8 @@ from typing import Any
 import qt
 
 from SurgSAM2Lib.i18n import _
-from SurgSAM2Lib.session import Session
-from SurgSAM2Lib.terminology import word_for
+from SurgSAM2Lib.session.session import Session
+from SurgSAM2Lib.session.terminology import word_for
 
 VISIBLE, COLOR, NAME, TERM, PROMPTS = range(5)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import slicer
 
-from surgsam2.review import Stretch, Thresholds
+from surgsam2.results.review import Stretch, Thresholds
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.panel.doubtful_table import DoubtfulTable
 from SurgSAM2Lib.panel.review_plot import ReviewPlot

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 if TYPE_CHECKING:
-    from SurgSAM2Lib.session import Session
-    from SurgSAM2Lib.widget import SurgSAM2Widget
+    from SurgSAM2Lib.panel.widget import SurgSAM2Widget
+    from SurgSAM2Lib.session.session import Session
 
 
 class Section:

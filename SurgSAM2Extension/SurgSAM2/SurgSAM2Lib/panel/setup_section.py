@@ -5,18 +5,18 @@ from __future__ import annotations
 import qt
 import slicer
 
-from surgsam2.worker import WorkerClient
-from SurgSAM2Lib.chosen_python import (
+from surgsam2.engine import EngineClient
+from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.install.chosen_python import (
     PYTHON_SETTING,
     make_client,
     other_python,
     startup_environment,
 )
-from SurgSAM2Lib.i18n import _
-from SurgSAM2Lib.installer import offerInstallation
-from SurgSAM2Lib.other_python import checkPython
+from SurgSAM2Lib.install.installer import offerInstallation
+from SurgSAM2Lib.install.other_python import checkPython
+from SurgSAM2Lib.install.requirements import missingPackages
 from SurgSAM2Lib.panel.section import Section
-from SurgSAM2Lib.requirements import missingPackages
 
 
 class SetupSection(Section):
@@ -76,5 +76,5 @@ class SetupSection(Section):
             self.ui.setupLabel.text = f"{self.ui.setupLabel.text}<br>{answer.text}"
 
 
-def _client_of(python: str) -> WorkerClient:
-    return WorkerClient(python, startup_environment())
+def _client_of(python: str) -> EngineClient:
+    return EngineClient(python, startup_environment())

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surgsam2.mrml.video_nodes import STREAM_ATTRIBUTE
-from SurgSAM2Lib.file_types import VIDEO_FILTER
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.panel import dialogs
 from SurgSAM2Lib.panel.section import Section
-from SurgSAM2Lib.views import show_video
+from SurgSAM2Lib.session.file_types import VIDEO_FILTER
+from SurgSAM2Lib.session.views import show_video
 
 if TYPE_CHECKING:
     from surgsam2.mrml.streaming import FilesMovedError

@@ -7,13 +7,13 @@ from typing import Any
 
 import slicer
 
-from SurgSAM2Lib.chosen_python import engine_python, startup_environment
-from SurgSAM2Lib.downloading import download_model
 from SurgSAM2Lib.i18n import _
-from SurgSAM2Lib.jobs import TrackJob
+from SurgSAM2Lib.install.chosen_python import engine_python, startup_environment
 from SurgSAM2Lib.panel import dialogs
 from SurgSAM2Lib.panel.model_chooser import ModelChooser, known_models, model_problem
 from SurgSAM2Lib.panel.section import Section, enable
+from SurgSAM2Lib.tracking.jobs import TrackJob
+from SurgSAM2Lib.tracking.model_download import download_model
 
 
 class TrackingSection(Section):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from surgsam2.video import Video
-from SurgSAM2Lib.file_types import VIDEO_FILTER
 from SurgSAM2Lib.i18n import _
-from SurgSAM2Lib.loading_options import LoadingOptions, describe_video, memory_text
 from SurgSAM2Lib.panel import dialogs
 from SurgSAM2Lib.panel.section import Section, enable
-from SurgSAM2Lib.views import show_video
+from SurgSAM2Lib.session.file_types import VIDEO_FILTER
+from SurgSAM2Lib.session.loading_options import LoadingOptions, describe_video, memory_text
+from SurgSAM2Lib.session.views import show_video
 
 
 class VideoSection(Section):

@@ -1,0 +1,1 @@
+"""Installation of the Python packages that are missing."""

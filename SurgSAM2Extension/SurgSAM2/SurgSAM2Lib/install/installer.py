@@ -1,0 +1,128 @@
+"""Installing what is missing: only after asking, through Slicer's own means.
+
+torch comes from the PyTorch extension, sam2 is built with that torch, and pip brings the
+rest. torchvision is never asked for. The engine runs in a process of its own, so Slicer
+needs no restart afterwards.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import site
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+
+from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.install.install_errors import InstallError
+from SurgSAM2Lib.install.pip_runs import explained, installPackages, installSam2
+from SurgSAM2Lib.install.requirements import Package, missingPackages
+
+Progress = Callable[[str], None]
+"""Told in plain words what is being done."""
+
+
+def describe(packages: list[Package]) -> str:
+    """The question to the user: what would be installed, where, and how much it is."""
+    lines = [_("SurgSAM2 needs these Python packages, which Slicer does not have yet:"), ""]
+    for package in packages:
+        old = _(" (now {version})").format(version=package.installed) if package.installed else ""
+        lines.append(f"  {package.requirement}{old}")
+    megabytes = sum(package.megabytes for package in packages)
+    size = _("{size} MB").format(size=megabytes)
+    if megabytes >= 1000:
+        size = _("{size} GB").format(size=round(megabytes / 1000, 1))
+    lines += ["", _("About {size} on the disk, downloaded from the internet.").format(size=size)]
+    if any(package.name == "torch" for package in packages):
+        lines.append(_("With an NVIDIA graphics card, torch takes up to 6 GB instead of 0.8 GB."))
+    lines.append(_("They go into Slicer's own Python, which other extensions share."))
+    return "\n".join(lines)
+
+
+def offerInstallation(progress: Progress = print) -> bool:
+    """Ask, install, and ask again after a failure. True when nothing is missing at the end.
+
+    Must run on the main thread: Slicer's pip functions show dialogs.
+    """
+    packages = missingPackages()
+    if not packages:
+        return True
+    if slicer.app.testingEnabled():
+        return False  # there a question is answered without anybody being asked
+    title = _("SurgSAM2 - install Python packages")
+    question = describe(packages) + "\n\n" + _("Install them now?")
+    if not slicer.util.confirmOkCancelDisplay(question, title):
+        return False
+    while True:
+        try:
+            install(missingPackages(), progress)
+        except InstallError as error:
+            if not slicer.util.confirmRetryCloseDisplay(str(error), title):
+                return False
+        else:
+            return True
+
+
+def install(packages: list[Package], progress: Progress = print) -> None:
+    """Install without asking; what is there already stays as it is.
+
+    Raises:
+        InstallError: it failed; the text says why and what to do. What was installed
+            before stays, so that a second try goes on from there.
+    """
+    _check_disk(packages)
+    by_name = {package.name: package for package in packages}
+    torch, sam2 = by_name.pop("torch", None), by_name.pop("sam2", None)
+    rest = list(by_name.values())
+    if torch is not None:
+        progress(_("Installing torch: the largest part, this can take many minutes"))
+        _install_torch(torch)
+    if rest:
+        progress(_("Installing {count} packages").format(count=len(rest)))
+        installPackages(rest)
+    if sam2 is not None:
+        progress(_("Building sam2"))
+        installSam2(sam2.requirement)
+    importlib.invalidate_caches()
+    left = [package.requirement for package in missingPackages()]
+    if left:
+        raise InstallError(
+            _(
+                "Still missing after the installation: {names}. Restart Slicer and try again."
+            ).format(names=", ".join(left))
+        )
+    progress(_("Everything is installed"))
+
+
+def _install_torch(torch: Package) -> None:
+    try:
+        import PyTorchUtils
+    except ImportError as error:
+        raise InstallError(
+            _(
+                "torch is installed by the extension PyTorch, which this Slicer does not have. "
+                "Open View > Extensions Manager, install PyTorch, restart Slicer, and try "
+                "again. Or choose another Python environment that has surgsam2."
+            )
+        ) from error
+    needed = torch.requirement.removeprefix("torch")
+    logic = PyTorchUtils.PyTorchUtilsLogic()
+    with explained():
+        done = logic.installTorch(askConfirmation=False, torchVersionRequirement=needed)
+    if done is None:
+        raise InstallError(_("torch was not installed: the extension PyTorch was stopped."))
+
+
+def _check_disk(packages: list[Package]) -> None:
+    """The least that is needed; torch with CUDA needs more, which pip would then find out."""
+    folder = next((Path(p) for p in site.getsitepackages() if Path(p).is_dir()), Path.home())
+    free = shutil.disk_usage(folder).free / 1e6
+    needed = 1.5 * sum(package.megabytes for package in packages)  # the downloads come on top
+    if free < needed:
+        raise InstallError(
+            _(
+                "The disk is too full: {needed} MB are needed in {folder}, {free} MB are free."
+            ).format(needed=round(needed), folder=folder, free=round(free))
+        )

@@ -1,0 +1,1 @@
+"""Live segmentation of a volume that something else keeps filling."""

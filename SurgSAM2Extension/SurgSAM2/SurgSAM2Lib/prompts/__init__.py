@@ -1,0 +1,1 @@
+"""Prompts as markups, and how they are stored and undone."""

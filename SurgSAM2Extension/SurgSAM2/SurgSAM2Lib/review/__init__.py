@@ -1,0 +1,1 @@
+"""Review, export and import of masks."""

@@ -1,0 +1,76 @@
+"""Masks from files into the scene: as results, or as prompts to track from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from surgsam2.prompts import PromptSet
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.results.saved_masks import SavedMasks, open_saved_masks
+from SurgSAM2Lib.prompts.store import parts
+
+if TYPE_CHECKING:
+    from SurgSAM2Lib.session.session import Session
+
+
+def import_masks(session: Session, path: str | Path, as_prompts: bool = False) -> list[int]:
+    """Take masks from a folder of label PNGs or a COCO file; the frames that they are of.
+
+    An object of the same id gets them; others are added, with name and colour from the
+    files. As results they are written like tracked ones: not over good frames, nor over
+    masks that are prompts. Nothing changes when a file is damaged or does not fit.
+
+    Args:
+        session: of the video that the files were made for.
+        path: the folder, or the ``.json`` file. Frames are counted as the scene does, from 0.
+        as_prompts: each mask becomes a prompt, in place of one that its object has there.
+
+    Raises:
+        InputError: the files cannot be read or do not fit the video.
+        MissingDependencyError: a package that reads them is not installed.
+    """
+    saved = open_saved_masks(path)
+    video = session.video
+    ids = saved.check(video.width, video.height, video.frame_count)
+    if as_prompts:
+        session.take_prompts(_with_prompts(session, saved))
+    else:
+        _write(session, saved, ids)
+    return list(saved.frames)
+
+
+def _write(session: Session, saved: SavedMasks, ids: tuple[int, ...]) -> None:
+    for object_id in ids:
+        if object_id not in session.objects:
+            session.masks.add_object(object_id, saved.name(object_id), saved.color(object_id))
+    nothing = np.zeros((session.video.height, session.video.width), bool)
+    unknown = np.full(len(ids), np.nan, np.float32)
+    for frame in saved.frames:
+        found = saved.read(frame)
+        masks = np.stack([found.get(object_id, nothing) for object_id in ids])
+        session.write_result(FrameResult(frame, ids, masks, unknown, unknown))
+
+
+def _with_prompts(session: Session, saved: SavedMasks) -> PromptSet:
+    """The present prompts, and the saved masks in place of those on their frames."""
+    masks = {
+        (object_id, frame): mask
+        for frame in saved.frames
+        for object_id, mask in saved.read(frame).items()
+    }
+    result = PromptSet(video=session.prompts.video)
+    for item in session.prompt_set():
+        for prompt in item.prompts:
+            if (item.id, prompt.frame) not in masks:
+                result.add(
+                    object_id=item.id, frame=prompt.frame, name=item.name, color=item.color,
+                    **parts(prompt),
+                )  # fmt: skip
+    names = {style.id: (style.name, style.color) for style in session.objects}
+    for (object_id, frame), mask in masks.items():
+        name, color = names.get(object_id) or (saved.name(object_id), saved.color(object_id))
+        result.add(object_id=object_id, frame=frame, mask=mask, name=name, color=color)
+    return result

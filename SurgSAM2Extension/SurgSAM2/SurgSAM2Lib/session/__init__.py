@@ -1,0 +1,1 @@
+"""One video of the scene with its objects, masks and history."""

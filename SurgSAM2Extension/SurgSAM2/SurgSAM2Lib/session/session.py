@@ -1,0 +1,331 @@
+"""One video of the scene with its objects, prompts and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from surgsam2.errors import InputError, PromptError
+from surgsam2.mrml import MaskNodes, VideoNodes
+from surgsam2.prompts import Prompt, PromptSet, VideoShape
+from surgsam2.results.frame_result import FrameResult
+from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.prompts.correction import Correction, check_clicks
+from SurgSAM2Lib.prompts.nodes import PromptNodes
+from SurgSAM2Lib.prompts.store import PromptStore
+from SurgSAM2Lib.review.review import Review
+from SurgSAM2Lib.session.change import Change
+from SurgSAM2Lib.session.frame_set import BAD, EDITED, GOOD, FrameSet
+from SurgSAM2Lib.session.history import History, Step
+from SurgSAM2Lib.session.objects import Objects
+
+
+class Session:
+    """What the user has made for a video; everything of it is in the scene.
+
+    Names, colours and terminology are those of the segments, prompts are in text nodes of
+    the browser, marked frames are attributes of the mask sequence: a scene that is saved
+    and opened again gives an equal session. Only undo is not saved.
+
+    Args:
+        video: the nodes of the video; masks are made for it when it has none.
+
+    Raises:
+        PromptError: the scene's prompts are damaged or do not fit the video.
+    """
+
+    def __init__(self, video: VideoNodes) -> None:
+        self.video = video
+        self.prompts = PromptStore(VideoShape(video.width, video.height, video.frame_count))
+        self._nodes = PromptNodes(video.browser)
+        saved = self._nodes.load()
+        if saved is not None:
+            self.prompts.take(saved)
+        self.masks = (
+            MaskNodes.of(video.browser)
+            if MaskNodes.exists(video.browser)
+            else MaskNodes.create(video.scene, video, f"{video.name} segmentation")
+        )
+        self.objects = Objects(self.masks)
+        if saved is not None:  # the segmentation may have been deleted
+            self._add_missing_objects(saved)
+        self.good = FrameSet(self.masks, GOOD)
+        self.bad = FrameSet(self.masks, BAD)
+        self.edited = FrameSet(self.masks, EDITED)
+        self.review = Review(self.masks, self.good, self.bad)
+        self.history = History()
+        self._corrections: dict[tuple[int, int], Correction] = {}
+        self._stop_observing = self.masks.on_edit(self._on_edit)
+
+    def close(self) -> None:
+        """Stop observing the scene; its nodes stay."""
+        self._stop_observing()
+
+    @property
+    def intact(self) -> bool:
+        """Whether the nodes that hold video and masks are still in the scene."""
+        try:
+            return None not in (self.video.browser, self.video.sequence, self.masks.sequence)
+        except InputError:
+            return False
+
+    def remove_object(self, object_id: int) -> None:
+        """Take an object with its prompts and all its masks out of the scene; no undo."""
+        self.objects.remove(object_id)
+        self.prompts.remove(object_id)
+        self.review.remove(object_id)
+        self._corrections = {k: v for k, v in self._corrections.items() if k[0] != object_id}
+        self.history.forget()
+        self.save()
+
+    # prompts
+
+    def add_point(self, object_id: int, frame: int, x: float, y: float, positive: bool) -> None:
+        """A click on a frame, as a prompt. Raises `PromptError`, the session is then as before."""
+        with self._change(object_id, frame):
+            self.prompts.add_point(object_id, frame, x, y, positive)
+            self._corrections.pop((object_id, frame), None)
+
+    def set_box(self, object_id: int, frame: int, box: Iterable[float]) -> None:
+        """The box ``[x0, y0, x1, y1]`` of an object on a frame. Raises `PromptError`."""
+        with self._change(object_id, frame):
+            self.prompts.set_box(object_id, frame, box)
+            self._corrections.pop((object_id, frame), None)
+
+    def set_prompt(self, object_id: int, prompt: Prompt) -> None:
+        """A whole prompt, in place of the one on its frame. Raises `PromptError`."""
+        with self._change(object_id, prompt.frame):
+            self.prompts.put(object_id, prompt)
+            self._corrections.pop((object_id, prompt.frame), None)
+
+    def set_mask(self, object_id: int, frame: int, mask: np.ndarray | None = None) -> None:
+        """A mask as prompt; it is the object's mask on this frame from now on.
+
+        Args:
+            mask: (H, W) bool or integers, non-zero is the object; None takes what is
+                painted there.
+
+        Raises:
+            PromptError: the mask is empty or of another size.
+        """
+        with self._change(object_id, frame):
+            if mask is None:
+                mask = self.masks.mask(frame, object_id)
+                if not mask.any():
+                    raise PromptError(
+                        _("nothing is painted for {name} on frame {frame}; paint it first").format(
+                            name=self.objects[object_id].name, frame=frame
+                        )
+                    )
+            self.prompts.set_mask(object_id, frame, mask)
+            self._corrections.pop((object_id, frame), None)
+            self.masks.write(frame, {object_id: np.asarray(mask) != 0})
+
+    def clear_prompts(self, object_id: int, frame: int | None = None) -> None:
+        """Forget an object's prompts on a frame, or on all.
+
+        The mask that points or a box gave goes with them, a corrected one becomes what it
+        was before. A painted mask stays; it is only no prompt any more.
+        """
+        frames = self.prompts.frames(object_id) if frame is None else [frame]
+        for index in frames:
+            with self._change(object_id, index):
+                self._take_prompt_away(object_id, index)
+
+    def take_prompts(self, prompts: PromptSet) -> None:
+        """Replace all prompts; objects that are not there yet are added. No undo.
+
+        Raises:
+            PromptError: they do not fit the video; the session is then as before.
+        """
+        self.prompts.take(prompts)
+        self._add_missing_objects(prompts)
+        for item in prompts:
+            for prompt in item.prompts:
+                if prompt.mask is not None:
+                    self.masks.write(prompt.frame, {item.id: prompt.mask})
+                    self.review.measure(prompt.frame)
+        self._corrections.clear()
+        self.history.forget()
+        self.save()
+
+    def undo(self) -> int | None:
+        """Take the last change of prompts back; the frame it was on, None without one."""
+        step = self.history.take_back()
+        if step is None:
+            return None
+        self.prompts.restore(step.prompts)
+        self._corrections = dict(step.corrections)
+        self.masks.write(step.frame, {i: m for i, m in step.masks.items() if i in self.objects})
+        self.review.measure(step.frame)
+        self.save()
+        return step.frame
+
+    def prompt_set(
+        self, objects: Collection[int] | None = None, frame: int | None = None
+    ) -> PromptSet:
+        """The prompts as the engine takes them; of some objects, or of one frame, only."""
+        return self.prompts.as_set(self.objects, objects, frame)
+
+    def save(self) -> None:
+        """Write the prompts into the scene; done after each change of them."""
+        self._nodes.save(self.prompt_set(), self.prompts.video)
+
+    # corrections
+
+    def clicks(self, object_id: int, frame: int) -> np.ndarray:
+        """(P, 3) x, y, label: the points shown on a frame, of its prompt or its correction."""
+        correction = self._corrections.get((object_id, frame))
+        if correction is not None:
+            return correction.points
+        prompt = self.prompts.get(object_id, frame)
+        if prompt is None:
+            return np.zeros((0, 3))
+        return np.column_stack([prompt.points, prompt.labels]).reshape(-1, 3)
+
+    def corrects(self, object_id: int, frame: int) -> bool:
+        """Whether clicks on this frame correct a mask, rather than begin one.
+
+        They do where the object has a mask that no points or box of this frame gave.
+        """
+        prompt = self.prompts.get(object_id, frame)
+        if prompt is not None:
+            return prompt.mask is not None
+        return bool(self.masks.mask(frame, object_id).any())
+
+    def correction(
+        self, object_id: int, frame: int, clicks: Sequence[Sequence[float]] | np.ndarray
+    ) -> Correction:
+        """What all of a frame's clicks together correct.
+
+        Args:
+            clicks: (P, 3) x, y, label; those that corrected this mask before included.
+
+        Raises:
+            PromptError: a point is outside the frame, or there is no mask to correct.
+        """
+        known = self._corrections.get((object_id, frame))
+        mask = self.masks.mask(frame, object_id) if known is None else known.mask
+        if not mask.any():
+            raise PromptError(
+                _("{name} has no mask on frame {frame} to correct; add a prompt there").format(
+                    name=self.objects[object_id].name, frame=frame
+                )
+            )
+        rows = np.asarray(clicks, np.float64).reshape(-1, 3)
+        check_clicks(rows, self.prompts.video)
+        return Correction(mask, rows)
+
+    def take_correction(
+        self, object_id: int, frame: int, correction: Correction, mask: np.ndarray
+    ) -> None:
+        """Keep a corrected mask: the frame is a conditioning frame from now on.
+
+        Raises:
+            PromptError: nothing is left of the object.
+        """
+        with self._change(object_id, frame):
+            if not mask.any():
+                raise PromptError(
+                    _(
+                        "this correction leaves nothing of {name}; undo it, or erase the object "
+                        "where it is not visible"
+                    ).format(name=self.objects[object_id].name)
+                )
+            self.prompts.set_mask(object_id, frame, mask)
+            self._corrections[object_id, frame] = correction
+            self.masks.write(frame, {object_id: mask})
+
+    def adopt_edits(self) -> list[tuple[int, int]]:
+        """Make prompts of the masks painted by hand; the (object, frame) pairs.
+
+        A mask that was erased altogether gives none: it tells that the object is not
+        visible, which is no prompt.
+        """
+        self.adopt_new_segments()
+        adopted = []
+        for frame in self.edited:
+            for object_id in self.masks.edited(frame):
+                if self.masks.mask(frame, object_id).any():
+                    self.set_mask(object_id, frame)
+                    adopted.append((object_id, frame))
+        self.edited.clear()
+        return adopted
+
+    def adopt_new_segments(self) -> None:
+        """Make objects of the segments that were added in Segment Editor on this frame."""
+        for segment_id in self.masks.new_segments():
+            self.masks.adopt(segment_id)
+            self.edited.add([self.video.current_frame])
+
+    # results
+
+    def write_result(self, result: FrameResult, overwrite_good: bool = False) -> None:
+        """Write what was tracked: not over good frames, nor over masks that are prompts."""
+        frame = result.frame_index
+        if frame in self.good and not overwrite_good:
+            return
+        prompted = self.prompts.on_frame(frame)
+        kept = {i: p.mask for i, p in prompted.items() if p.mask is not None}
+        masks = zip(result.object_ids, result.masks, strict=True)
+        written = {i: kept.get(i, m) for i, m in masks if i in self.objects}
+        self.masks.write(frame, written)
+        self.review.observe(result, written)
+
+    def show_preview(self, frame: int, masks: dict[int, np.ndarray]) -> None:
+        """Write the masks that points and boxes of a frame give."""
+        prompted = self.prompts.on_frame(frame)
+        wanted = {i for i, p in prompted.items() if p.mask is None}
+        self.masks.write(frame, {i: m for i, m in masks.items() if i in wanted})
+        self.review.measure(frame)
+
+    def between(self, frame: int) -> tuple[int, int]:
+        """The prompted frames around one: the last at or before it, the first after it.
+
+        The video's ends where there is none.
+        """
+        frames = self.prompts.frames()
+        before = [f for f in frames if f <= frame]
+        after = [f for f in frames if f > frame]
+        last = self.video.frame_count - 1
+        return (before[-1] if before else 0), (after[0] if after else last)
+
+    # inside
+
+    def _add_missing_objects(self, prompts: PromptSet) -> None:
+        for item in prompts:
+            if item.id not in self.objects:
+                self.masks.add_object(item.id, item.name, item.color)
+
+    def _change(self, object_id: int, frame: int) -> Change:
+        self.objects[object_id]
+        self.video.check_frame(frame)
+        return Change(self, object_id, frame)
+
+    def step(self, object_id: int, frame: int) -> Step:
+        """The present state, as far as a change of this object's prompt here may alter it."""
+        return Step(
+            self.prompts.snapshot(),
+            dict(self._corrections),
+            frame,
+            {object_id: self.masks.mask(frame, object_id)},
+        )
+
+    def _take_prompt_away(self, object_id: int, frame: int) -> None:
+        prompt = self.prompts.get(object_id, frame)
+        correction = self._corrections.pop((object_id, frame), None)
+        self.prompts.remove(object_id, frame)
+        if correction is not None:
+            self.masks.write(frame, {object_id: correction.mask})
+        elif prompt is not None and prompt.mask is None:
+            nothing = np.zeros((self.video.height, self.video.width), bool)
+            self.masks.write(frame, {object_id: nothing})
+
+    def _on_edit(self, frame: int) -> None:
+        if self.masks.style_changed():  # renamed or recoloured elsewhere in Slicer
+            self.masks.copy_style_to_all_frames()
+            self.save()
+        change = self.edited.add if self.masks.edited(frame) else self.edited.discard
+        change([frame])
+        self.review.measure(frame)

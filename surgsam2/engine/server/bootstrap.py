@@ -1,0 +1,58 @@
+"""The first lines of the engine's process; run by path, in whatever Python it is started.
+
+That Python may be too old or lack surgsam2, so this file uses nothing but the standard
+library and is written for old versions too. It takes the surgsam2 that is installed
+there, else the application's own copy, whose folder is the only argument: the folder
+itself is not put on the path, it may hold packages built for another Python.
+
+A problem is one line on the error output, ``surgsam2-worker KIND: MESSAGE``.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+
+
+def fail(kind: str, message: str) -> None:
+    sys.stderr.write("\nsurgsam2-worker " + kind + ": " + message + "\n")
+    sys.stderr.flush()
+    os._exit(3)
+
+
+def load_copy(folder: str) -> None:
+    package = os.path.join(folder, "surgsam2")  # noqa: PTH118
+    start = os.path.join(package, "__init__.py")  # noqa: PTH118
+    spec = importlib.util.spec_from_file_location(
+        "surgsam2", start, submodule_search_locations=[package]
+    )
+    assert spec is not None and spec.loader is not None  # noqa: PT018
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["surgsam2"] = module
+    spec.loader.exec_module(module)
+
+
+def run() -> None:
+    sys.path.pop(0)  # this file's own folder: its modules are not top-level ones
+    if sys.version_info < (3, 10):  # noqa: UP036
+        version = ".".join(map(str, sys.version_info[:3]))
+        fail("install", sys.executable + " is Python " + version + "; surgsam2 needs 3.10 or newer")
+    try:
+        if importlib.util.find_spec("surgsam2") is None:
+            load_copy(sys.argv[1])
+        server = importlib.import_module("surgsam2.engine.server.main")
+    except Exception as error:
+        advice = "; install it there: " + sys.executable + " -m pip install surgsam2"
+        missing = getattr(error, "name", None) or "surgsam2"
+        if missing.startswith("surgsam2.engine"):
+            fail("version", "the surgsam2 of " + sys.executable + " is too old; update it")
+        reason = " ".join(str(error).split())
+        fail(
+            "install",
+            "Python package " + missing + " is missing or broken there (" + reason + ")" + advice,
+        )
+    server.main()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,147 @@
+"""Bundles as files: a model becomes a bundle folder, a bundle folder becomes a zip file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from surgsam2.errors import OutputError
+from surgsam2.model.bundle import CONFIGURATION, OWN, WEIGHTS
+from surgsam2.model.checkpoint import StateDict
+from surgsam2.model.configs import load_config
+from surgsam2.storage.atomic_file import replace, temporary_beside, write_text_atomically, writing
+from surgsam2.version import __version__
+
+NAME = "surgsam2_segmentation"
+"""Folder in a zip file. MONAI Label guesses the kind of task from it."""
+_NETWORK_FILE = "configs/network.yaml"
+_DATE = (1980, 1, 1, 0, 0, 0)  # the same files make the same zip
+_SKIPPED = ("__pycache__", ".*")
+
+_CARD = """\
+# A SurgSAM2 model
+
+Made by surgsam2 {version}: the network `{config}` at {size}x{size} pixels, its weights in
+`models/model.pt`. **Not for clinical use.**
+
+Not yet written here, and due before this bundle is given to anybody: the data it was trained
+on and that data's licence (`docs/data_license.txt`), the recipe and its seeds, figures on data
+it has not seen (`configs/evaluate.json` measures them), and what it does not do.
+"""
+_DATA_LICENSE = "The licence of the data that this model was trained on is to be stated here.\n"
+
+
+def write_bundle(
+    folder: Path, state: StateDict, config: str, image_size: int | None = None
+) -> None:
+    """Make a bundle of a model: this package's own bundle with other weights and network.
+
+    An earlier bundle in `folder` is replaced; the new one is complete or absent.
+
+    Args:
+        state: flat state dict; written as it is.
+        config: name of the network's configuration, or a YAML file, which is copied.
+        image_size: side of the network's square input in pixels; None for the
+            configuration's own.
+
+    Raises:
+        InputError: the configuration cannot be read.
+        OutputError: the folder holds something else, or the disk refuses.
+    """
+    size = int(load_config(config, image_size).image_size)
+    if folder.exists() and not (folder / CONFIGURATION).is_file():
+        raise OutputError(f"cannot write {folder}: it is there, and is no bundle; choose another")
+    unfinished = temporary_beside(folder)
+    with writing(folder):
+        try:
+            ignored = shutil.ignore_patterns(WEIGHTS.parent.name, *_SKIPPED)
+            shutil.copytree(OWN, unfinished, ignore=ignored)
+            if Path(config).suffix in (".yaml", ".yml"):
+                shutil.copyfile(config, unfinished / _NETWORK_FILE)
+                config = _NETWORK_FILE
+            _describe(unfinished, config, size)
+            (unfinished / WEIGHTS).parent.mkdir()
+            torch.save(state, unfinished / WEIGHTS)
+            if folder.exists():
+                shutil.rmtree(folder)
+            replace(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _describe(folder: Path, config: str, size: int) -> None:
+    """Say in the copied files what this model is, in place of what the built-in one is."""
+
+    def network(content: dict[str, Any]) -> None:
+        content["network_def"].update(config=config, image_size=size)
+
+    def metadata(content: dict[str, Any]) -> None:
+        content["version"] = "0.1.0"
+        content["changelog"] = {"0.1.0": f"written by surgsam2 {__version__}"}
+        content["description"] = f"A SurgSAM2 model: {config} at {size}x{size} pixels."
+        content["data_source"] = "to be stated"
+        content["eval_metrics"] = {}
+        for tensors in content["network_data_format"].values():
+            for tensor in tensors.values():
+                tensor["spatial_shape"] = [size, size]
+
+    for path in (CONFIGURATION, CONFIGURATION.with_name("train.json")):
+        _edit(folder / path, network)
+    _edit(folder / "configs" / "metadata.json", metadata)
+    card = _CARD.format(version=__version__, config=config, size=size)
+    write_text_atomically(folder / "docs" / "README.md", card)
+    write_text_atomically(folder / "docs" / "data_license.txt", _DATA_LICENSE)
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    write_text_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def copy_bundle(source: Path, folder: Path) -> None:
+    """Copy a bundle folder to a new place; the copy is complete or absent.
+
+    Raises:
+        OutputError: something is there already, or the disk refuses.
+    """
+    if folder.exists():
+        raise OutputError(f"cannot write {folder}: it is there already; choose another")
+    unfinished = temporary_beside(folder)
+    with writing(folder):
+        try:
+            shutil.copytree(source, unfinished, ignore=shutil.ignore_patterns(*_SKIPPED))
+            replace(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def zip_bundle(folder: Path, path: Path) -> None:
+    """Pack a bundle folder as `NAME` into a zip file, complete or absent.
+
+    Equal folders give equal files.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    unfinished = temporary_beside(path)
+    files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    with writing(path):
+        try:
+            with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+                for file in files:
+                    if any(part[0] == "." or part == "__pycache__" for part in file.parts):
+                        continue
+                    entry = zipfile.ZipInfo(f"{NAME}/{file.as_posix()}", _DATE)
+                    entry.external_attr = 0o644 << 16
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(entry, (folder / file).read_bytes())
+            replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)

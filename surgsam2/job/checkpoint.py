@@ -1,0 +1,123 @@
+"""What an unfinished run leaves in its output folder so that another process can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from surgsam2.errors import OutputError
+from surgsam2.job.fingerprint import Identity
+from surgsam2.outputs import RESUME
+from surgsam2.storage.atomic_file import write_bytes_atomically, writing
+from surgsam2.storage.disk_store import DiskStore
+
+VERSION = 1
+"""Of the format; another one is refused."""
+_STATE = "state.pt"
+_CHECK_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run between two steps."""
+
+    identity: Identity
+    tracking: dict[str, Any]
+    """See `TrackingRun.state`."""
+    steps: int
+    """Frames that went through the tracker."""
+    seconds: float
+    """Time spent, over all processes."""
+    resumed: int
+    """How often the run was taken up; attempts that saved nothing do not count."""
+    results_bytes: int
+    """Valid length of the record of results."""
+    earlier_bytes: int
+    """Valid length of the first pass of direction `both`."""
+
+
+class CheckpointStore:
+    """The resume folder of an output folder that is held.
+
+    The two spools only grow; a state names the lengths that belong to it and replaces the
+    one before as a whole. So the folder is right at every moment, whenever the process ends.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.folder = output / RESUME
+
+    def exists(self) -> bool:
+        """Whether a state was saved."""
+        return (self.folder / _STATE).is_file()
+
+    def load(self) -> Checkpoint | None:
+        """The last state saved; None when there is none.
+
+        Raises:
+            OutputError: it cannot be read, is damaged, or of another version of the format.
+        """
+        path = self.folder / _STATE
+        if not self.exists():
+            return None
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise OutputError(
+                f"{path}: the saved state cannot be read ({error.strerror})"
+            ) from error
+        try:
+            check, data = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
+            if _check_of(data) != check:  # torch does not look: flipped bits become other masks
+                raise ValueError("checksum")
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            version = content.pop("version")
+            content["identity"] = json.loads(content["identity"])
+            state = Checkpoint(**content) if version == VERSION else None
+        except Exception as error:  # a damaged file can raise anything
+            raise OutputError(
+                f"{path}: the saved state is damaged; start anew without resume"
+            ) from error
+        if state is None:
+            raise OutputError(
+                f"{path}: the saved state has version {version}, this program writes {VERSION}; "
+                "resume with the program that began the run, or start anew without resume"
+            )
+        return state
+
+    def open(self, state: Checkpoint | None) -> tuple[DiskStore, DiskStore]:
+        """(record of results, first pass): as they were at `state`, empty for None.
+
+        Raises:
+            OutputError: a file cannot be written, or is damaged.
+        """
+        with writing(self.folder):
+            self.folder.mkdir(exist_ok=True)
+        results, earlier = self.folder / "results.spool", self.folder / "first_pass.spool"
+        if state is None:
+            return DiskStore(results), DiskStore(earlier)
+        return (
+            DiskStore(results, length=state.results_bytes),
+            DiskStore(earlier, length=state.earlier_bytes),
+        )
+
+    def save(self, state: Checkpoint) -> None:
+        """Replace the state; the spools must be on the disk (`DiskStore.sync`).
+
+        Raises:
+            OutputError: the disk refuses; the state before is still there.
+        """
+        content = asdict(state) | {"identity": json.dumps(state.identity), "version": VERSION}
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        data = buffer.getvalue()
+        write_bytes_atomically(self.folder / _STATE, _check_of(data) + data, durable=True)
+
+
+def _check_of(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,190 @@
+"""Many videos in one run: a list of jobs in a JSON file, each independent of the others.
+
+The file is a list of ``{"video": …, "prompts": …, "output": …}``: where the frames and the
+prompt file are, and the name of the folder for the results, inside one output folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path, PurePath
+from typing import Any
+
+from surgsam2.errors import InputError, OutputError, SurgSAM2Error
+from surgsam2.storage.atomic_file import write_text_atomically, writing
+from surgsam2.storage.output_folder import PROGRAM
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "summary.json"
+_KEYS = ("video", "prompts", "output")
+
+
+class FailedJobsError(SurgSAM2Error, RuntimeError):
+    """Some of the videos of a list were not segmented."""
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """One video, its prompt file, and the folder for its results."""
+
+    video: Path
+    prompts: Path
+    output: Path
+
+
+def read_datalist(
+    path: Path | str, output_dir: Path | str, dataset_dir: Path | str | None = None
+) -> list[VideoJob]:
+    """The jobs of a list, in its order.
+
+    Args:
+        output_dir: the output names are folders in it.
+        dataset_dir: where relative paths of videos and prompt files start; None is the
+            folder of the list.
+
+    Raises:
+        InputError: unreadable list, an entry that is not as above, an output that leaves the
+            folder, or two of which one is the other or lies in it.
+    """
+    path = Path(path)
+    base = path.parent if dataset_dir is None else Path(dataset_dir)
+    try:
+        entries = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: the datalist cannot be read ({error})") from error
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{path}: a datalist is a list of one or more {{{', '.join(_KEYS)}}}")
+    for number, entry in enumerate(entries):
+        _check_entry(f"{path}, entry {number}", entry)
+    _check_outputs(path, [entry["output"] for entry in entries])
+    return [
+        VideoJob(base / entry["video"], base / entry["prompts"], Path(output_dir) / entry["output"])
+        for entry in entries
+    ]
+
+
+def _check_entry(where: str, entry: Any) -> None:
+    if not isinstance(entry, dict) or set(entry) != set(_KEYS):
+        found = ", ".join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
+        raise InputError(f"{where}: must have exactly {', '.join(_KEYS)}, got {found}")
+    for key in _KEYS:
+        if not isinstance(entry[key], str) or not entry[key]:
+            raise InputError(f"{where}: {key} must be text, got {entry[key]!r}")
+    output = PurePath(entry["output"])
+    # "." has no parts: the folder itself, which is no job's
+    if output.anchor or ".." in output.parts or not output.parts:
+        raise InputError(
+            f"{where}: output {entry['output']!r} must be a name inside the output folder"
+        )
+    if output.parts[0].casefold() == SUMMARY:
+        raise InputError(f"{where}: the output must not be called {SUMMARY}")
+
+
+def _check_outputs(path: Path, names: list[str]) -> None:
+    # some file systems do not tell upper from lower case
+    folders = [PurePath(name.casefold()) for name in names]
+    for (i, one), (k, other) in combinations(enumerate(folders), 2):
+        if one.is_relative_to(other) or other.is_relative_to(one):
+            raise InputError(
+                f"{path}, entries {i} and {k}: outputs {names[i]!r} and {names[k]!r} would be "
+                "the same folder, or one in the other; give each its own"
+            )
+
+
+def run_jobs(
+    jobs: list[VideoJob],
+    output_dir: Path | str,
+    segment: Callable[[VideoJob], dict[str, Any]],
+    *,
+    overwrite: bool = False,
+    keep_names: bool = False,
+) -> dict[str, Any]:
+    """Carry out jobs one after the other; one that fails does not stop the others.
+
+    `output_dir`/summary.json says at any time how far the run is: its `status` is `running`,
+    `complete`, `failed` or `interrupted`, and so has each video one (or `waiting`).
+
+    Args:
+        segment: does one job; returns its report, as `segment_to_folder` does.
+        overwrite: replace a summary.json that is not of an earlier run.
+        keep_names: write the videos' paths into the summary. They may name a patient.
+
+    Returns:
+        The summary.
+
+    Raises:
+        FailedJobsError: some failed; after all have been tried.
+        KeyboardInterrupt: a job was interrupted; those after it were not begun.
+        OutputError: the folder cannot be written.
+    """
+    path = Path(output_dir) / SUMMARY
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not overwrite and not _is_ours(path):
+        raise OutputError(f"cannot write {path}: it is not of an earlier run; move it away")
+    rows: list[dict[str, Any]] = [
+        {"output": job.output.relative_to(output_dir).as_posix(), "status": "waiting"}
+        | ({"video": str(job.video)} if keep_names else {})
+        for job in jobs
+    ]
+    summary: dict[str, Any] = {"program": PROGRAM, "status": "running", "videos": rows}
+    for job, row in zip(jobs, rows, strict=True):
+        row["status"] = "running"
+        _save(path, summary)
+        try:
+            report = segment(job)
+            row["status"] = report["status"]
+            row["frames"] = report["timings"]["frames"]
+        except KeyboardInterrupt:
+            row["status"] = "interrupted"
+        except Exception as error:  # whatever it is, the next video is another matter
+            reason = " ".join(str(error).split())
+            row["status"] = "failed"
+            row["error"] = reason if keep_names else _without_names(reason, job)
+            if isinstance(error, SurgSAM2Error):
+                logger.error("%s: %s", row["output"], error)
+            else:
+                logger.exception("%s: unexpected error", row["output"])
+        if row["status"] == "interrupted":
+            break
+    states = {row["status"] for row in rows}
+    summary["status"] = next((s for s in ("interrupted", "failed") if s in states), "complete")
+    _save(path, summary)
+    if summary["status"] == "interrupted":
+        raise KeyboardInterrupt
+    if summary["status"] == "failed":
+        failed = [row["output"] for row in rows if row["status"] == "failed"]
+        raise FailedJobsError(
+            f"{len(failed)} of {len(rows)} videos failed ({', '.join(failed)}); see {path}"
+        )
+    return summary
+
+
+def _save(path: Path, summary: dict[str, Any]) -> None:
+    text = json.dumps(summary, indent=2, ensure_ascii=False)
+    write_text_atomically(path, text.encode(errors="replace").decode() + "\n")
+
+
+def _without_names(text: str, job: VideoJob) -> str:
+    """Without the job's paths; folders bear names of patients as well as files."""
+    for path, word in ((job.video, "the video"), (job.prompts, "the prompt file")):
+        for name in (str(path), path.name):
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", word, text)
+        if path.parent.name:
+            text = re.sub(rf"(?<!\w){re.escape(f'{path.parent}{os.sep}')}", "", text)
+    return text
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("program") == PROGRAM

@@ -1,0 +1,66 @@
+"""The image encoder: trunk and neck, and the decoder's share of the finer maps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.sam.mask_decoder import MaskDecoder
+from torch import Tensor
+
+from surgsam2.model.cpu import hiera
+from surgsam2.model.cpu.matmul import as_one, matrix
+from surgsam2.model.cpu.windows import Windows
+
+_COARSE = 2
+"""Level of the map that memory attention works on; coarser ones only add to it."""
+
+
+def supports(encoder: ImageEncoder, size: int) -> bool:
+    """Whether `encode` can stand in for an encoder: built as in SAM 2, windows pool evenly."""
+    trunk, neck = encoder.trunk, encoder.neck
+    if not isinstance(trunk, Hiera) or not isinstance(neck, FpnNeck):
+        return False
+    side, even = size // 4, True
+    for block in trunk.blocks:
+        if block.q_stride:
+            even &= tuple(block.q_stride) == (2, 2)
+            even &= Windows(side, side, block.window_size or 2).even
+            side //= 2
+    return (
+        even
+        and encoder.scalp == 1
+        and len(neck.convs) == _COARSE + 2
+        and neck.fpn_top_down_levels == [_COARSE, _COARSE + 1]
+        and neck.fpn_interp_model == "nearest"
+        and neck.fuse_type == "sum"
+        and all(conv.conv.kernel_size == (1, 1) for conv in neck.convs)
+    )
+
+
+class Maps(NamedTuple):
+    """The features of one image, channels last in memory."""
+
+    coarse: Tensor
+    """(1, C, h, w)."""
+    finer: list[Tensor]
+    """(1, C0, 4h, 4w) and (1, C1, 2h, 2w); none for a mask decoder that does not use them."""
+
+
+def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
+    """The features of (1, 3, S, S) float32 images; the decoder's 1x1 convolutions included."""
+    stages = hiera.encode(encoder.trunk, images)
+    laterals = [conv.conv for conv in reversed(encoder.neck.convs)]
+    coarse, coarsest = (
+        stages[level].projected(*matrix(laterals[level])) for level in (_COARSE, _COARSE + 1)
+    )
+    squares = coarse.unflatten(1, (-1, 2)).unflatten(0, (-1, 2))
+    squares += coarsest[:, None, :, None]
+    finer = []
+    if decoder.use_high_res_features:
+        for level, conv in enumerate((decoder.conv_s0, decoder.conv_s1)):
+            both = as_one(conv, matrix(laterals[level]), matrix(conv))
+            image = stages[level].projected(*both)
+            finer.append(image.permute(2, 0, 1)[None])
+    return Maps(coarse.permute(2, 0, 1)[None], finer)

@@ -1,0 +1,47 @@
+"""The options of a model: which one, where it runs, and with which precision. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from surgsam2.storage.options import Options, option
+
+if TYPE_CHECKING:
+    from surgsam2.model.build import SurgSAM2Model
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+PRUNING_FORMS = ("capped", "full-bank", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """Which model runs, where and how."""
+
+    model: str = option(
+        "demo", "known name, checkpoint file, or folder of a bundle", metavar="NAME|PATH"
+    )
+    config: str | None = option(
+        None, "name of the configuration, if it is not the checkpoint's own", metavar="NAME"
+    )
+    device: str = option("auto", "where the model runs: auto, cpu, cuda:0 or mps")
+    dtype: str = option("auto", "precision of the arithmetic", choices=PRECISIONS)
+    pruning: str = option("capped", "form of Efficient Frame Pruning", choices=PRUNING_FORMS)
+    prune: int = option(
+        2, "number of memories that Efficient Frame Pruning leaves out", minimum=0, metavar="N"
+    )
+    compile: bool = option(False, "compile the network's parts with torch.compile")
+
+    def load(self) -> SurgSAM2Model:
+        """Load the model; see `surgsam2.load_model` for the errors."""
+        from surgsam2.model.build import load_model
+        from surgsam2.model.pruning import EFP
+
+        return load_model(
+            self.model,
+            config=self.config,
+            device=self.device,
+            dtype=self.dtype,
+            pruning=EFP(self.pruning, self.prune),  # type: ignore[arg-type]
+            compile=self.compile,
+        )

@@ -1,0 +1,1 @@
+"""The results of a run: one per frame, reviewed, and read back from a folder."""

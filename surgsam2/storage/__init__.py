@@ -1,0 +1,1 @@
+"""Files on disk: complete or absent, locked, hashed, bounded."""

@@ -1,0 +1,32 @@
+"""The options of tracking: direction, range and how masks are made. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from surgsam2.storage.options import Options, option
+
+Direction = Literal["forward", "backward", "both"]
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingOptions(Options):
+    """How prompted objects are followed through a recorded video."""
+
+    direction: Direction = option(
+        "forward",
+        "from each object's first prompt on, up to its last prompt, or both",
+        choices=DIRECTIONS,
+    )
+    start: int | None = option(None, "first frame, from 0", metavar="N")
+    stop: int | None = option(None, "frame to stop before", metavar="N")
+    allow_overlap: bool = option(False, "let masks of different objects share pixels")
+    fill_holes: int = option(
+        0,
+        "fill holes of up to AREA pixels of the low-resolution mask, which has a quarter of the "
+        "network's input in each direction; SAM 2's own value is 8",
+        minimum=0,
+        metavar="AREA",
+    )

@@ -1,0 +1,110 @@
+"""One frame looked at by itself: previews of prompts, and corrections of a mask by clicks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from surgsam2.errors import PromptError
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.prompts import PromptSet
+from surgsam2.prompts.checks import Points, split_points
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.encoded_frame import EncodedFrame
+from surgsam2.tracking.memory import MaskOutput
+from surgsam2.tracking.postprocess import MaskOptions, make_result
+
+CONFIDENCE = 10.0
+"""The logit of a mask that was given: this inside, its negative outside, as in SAM 2."""
+
+
+class StillFrame:
+    """A frame without any memory of others. The image encoder runs once, when first needed.
+
+    Args:
+        model: from `load_model`.
+        frame: (H, W, 3) uint8 RGB.
+        frame_index: its index in the video.
+
+    Raises:
+        InputError: not such a frame.
+    """
+
+    def __init__(self, model: SurgSAM2Model, frame: np.ndarray, frame_index: int = 0) -> None:
+        self.model = model
+        self.frame_index = frame_index
+        self.height, self.width = frame.shape[:2]
+        self._encoded = EncodedFrame(model, frame, self.width, self.height)
+
+    @torch.no_grad()
+    def preview(self, prompts: PromptSet) -> FrameResult:
+        """The masks that the prompts of this frame give: those `segment_video` has for it.
+
+        Raises:
+            PromptError: the frame has no prompt, or one that does not fit it.
+        """
+        began = time.perf_counter()
+        given = prompts.on_frame(self.frame_index)
+        if not given:
+            raise PromptError(f"there is no prompt on frame {self.frame_index}")
+        prompts.validate(self.width, self.height)
+        outputs = {}
+        with self.model.autocast():
+            for object_id, prompt in given.items():
+                place = f"object {object_id}, frame {self.frame_index}"
+                outputs[object_id] = MaskOutput.of(self._encoded.decode(prompt, place), 0)
+        return self._result(outputs, began)
+
+    @torch.no_grad()
+    def refine(self, object_id: int, mask: np.ndarray, points: Points) -> FrameResult:
+        """Correct an object's mask by clicks.
+
+        The mask goes to the mask decoder as the previous mask of the same frame, as in SAM 2
+        for clicks on a frame that was prompted with a mask. Clicks may all be negative. To
+        track from the new mask, make it a mask prompt of this frame.
+
+        Args:
+            mask: (H, W) bool, what there is: tracked or painted.
+            points: (P, 3) rows of x, y in pixels and label: 1 on the object, 0 outside it.
+
+        Returns:
+            The result of this one object.
+
+        Raises:
+            PromptError: the mask is empty or of another size, there are no points, or one is
+                outside the frame.
+        """
+        began = time.perf_counter()
+        clicks, labels = self._checked(object_id, mask, points)
+        side = self.model.image_size // 4
+        square = self.model.resize_mask(mask) * (2 * CONFIDENCE) - CONFIDENCE
+        previous = F.interpolate(square, size=(side, side), mode="bilinear", antialias=True)
+        with self.model.autocast():
+            decoded = self._encoded.decode_points(clicks, labels, previous)
+        return self._result({object_id: MaskOutput.of(decoded, 0)}, began)
+
+    def _checked(
+        self, object_id: int, mask: np.ndarray, points: Points
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The clicks as coordinates and labels."""
+        xy, labels = split_points(points)
+        if not len(xy):
+            raise PromptError(
+                f"object {object_id}, frame {self.frame_index}: a correction needs a point"
+            )
+        # a prompt refuses points that are all negative, unless there is a box
+        everywhere = (-0.5, -0.5, self.width - 0.5, self.height - 0.5)
+        rows = np.column_stack([xy, labels])
+        for given in ({"points": rows, "box": everywhere}, {"mask": mask}):
+            alone = PromptSet().add(object_id=object_id, frame=self.frame_index, **given)
+            alone.validate(self.width, self.height)
+        return xy, labels
+
+    def _result(self, outputs: dict[int, MaskOutput], began: float) -> FrameResult:
+        size = (self.width, self.height)
+        result = make_result(self.frame_index, outputs, size, MaskOptions())
+        return replace(result, milliseconds=(time.perf_counter() - began) * 1000)

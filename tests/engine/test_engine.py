@@ -1,0 +1,355 @@
+"""A real process, a real model, real videos."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from surgsam2 import PromptSet, segment_video
+from surgsam2.engine import (
+    Failed,
+    Finished,
+    LiveTracked,
+    ModelLoaded,
+    Previewed,
+    Progress,
+    Refined,
+    Tracked,
+    VideoOpened,
+)
+from surgsam2.errors import InputError, PromptError
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.tracking.single_frame import StillFrame
+from tests.conftest import disc
+from tests.engine.conftest import Driver
+from tests.video.helpers import write_video
+
+
+def prompts_for_two() -> PromptSet:
+    prompts = PromptSet().add(object_id=3, frame=4, box=[30, 40, 80, 90], name="liver")
+    prompts.add(object_id=3, frame=12, points=[[60, 60, 1], [5, 5, 0]])
+    return prompts.add(object_id=7, frame=6, mask=disc(160, 120, 100, 40, 14))
+
+
+def open_clip(worker: Driver, clip: np.ndarray) -> list[int]:
+    """The clip as the application's frames; returns the list of indices that get read."""
+    read: list[int] = []
+
+    def frame(index: int) -> np.ndarray:
+        read.append(index)
+        return clip[index]
+
+    count, height, width = clip.shape[:3]
+    number = worker.client.open_frames(count, width, height, 25.0, frame)
+    opened = worker.until(VideoOpened, number)
+    assert (opened.frame_count, opened.width, opened.height, opened.fps) == (
+        count, width, height, 25.0,
+    )  # fmt: skip
+    return read
+
+
+def assert_same(results: list[Tracked], expected: list) -> None:
+    assert [t.result.frame_index for t in results] == [r.frame_index for r in expected]
+    for got, want in zip((t.result for t in results), expected, strict=True):
+        assert got.object_ids == want.object_ids
+        assert np.array_equal(got.masks, want.masks)
+        assert np.array_equal(got.iou_scores, want.iou_scores)
+        assert np.array_equal(got.presence, want.presence)
+        assert got.milliseconds > 0
+        with pytest.raises(ValueError, match="without logits"):
+            _ = got.logits
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+def test_tracking_equals_segment_video(
+    worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray, direction: str
+) -> None:
+    prompts = prompts_for_two()
+    expected = list(segment_video(a_model, a_clip, prompts, direction=direction))  # type: ignore[arg-type]
+    open_clip(worker, a_clip)
+    number = worker.client.track(prompts, direction)
+    end = worker.until(Finished, number)
+    results = worker.of(number, Tracked)
+    assert_same(results, expected)
+    assert end.status == "complete"
+    assert end.done == end.total == results[-1].done == results[-1].total
+    steps = worker.of(number, Progress)
+    assert [s.done for s in steps] == list(range(1, end.total - len(results) + 1))
+    assert bool(steps) == (direction == "both")
+    assert all(s.fps > 0 for s in (*steps, *results))
+
+
+def test_a_video_file_and_a_range(
+    worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "a clip.mp4"
+    write_video(
+        path,
+        len(a_clip),
+        size=(160, 120),
+        frame=lambda i: av.VideoFrame.from_ndarray(a_clip[i], format="rgb24").reformat(
+            format="yuv420p"
+        ),
+    )
+    opened = worker.until(VideoOpened, worker.client.open_video(path))
+    assert (opened.frame_count, opened.source) == (len(a_clip), str(path))
+    prompts = prompts_for_two()
+    number = worker.client.track(prompts, start=5, stop=10, non_overlap=True, fill_holes=20)
+    worker.until(Finished, number)
+    expected = segment_video(
+        a_model, str(path), prompts, start=5, stop=10, non_overlap=True, fill_holes=20
+    )
+    assert_same(worker.of(number, Tracked), list(expected))
+
+
+def test_preview_and_refine(worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+    read = open_clip(worker, a_clip)
+    prompts = prompts_for_two()
+    shown = worker.until(Previewed, worker.client.preview(6, prompts))
+    still = StillFrame(a_model, a_clip[6], 6)
+    expected = still.preview(prompts)
+    assert shown.frame == 6
+    assert list(shown.masks) == [7]
+    assert np.array_equal(shown.masks[7], expected.masks[0])
+    assert shown.iou == {7: float(expected.iou_scores[0])}
+    assert shown.presence == {7: float(expected.presence[0])}
+
+    mask = disc(160, 120, 100, 40, 14)
+    number = worker.client.refine(6, 7, mask, [[108, 40, 0]])
+    refined = worker.until(Refined, number)
+    corrected = still.refine(7, mask, [[108, 40, 0]])
+    assert (refined.frame, refined.object_id) == (6, 7)
+    assert np.array_equal(refined.mask, corrected.masks[0])
+    assert refined.iou == float(corrected.iou_scores[0])
+    assert read == [6]  # looked at once for both
+
+
+def test_previews_are_answered_while_a_track_runs(worker: Driver, a_clip: np.ndarray) -> None:
+    open_clip(worker, a_clip)
+    prompts = prompts_for_two()
+    track = worker.client.track(prompts)
+    worker.until(Tracked, track)
+    worker.until(Previewed, worker.client.preview(12, prompts))
+    assert not worker.of(track, Finished)
+    assert worker.until(Finished, track).status == "complete"
+    assert [t.result.frame_index for t in worker.of(track, Tracked)] == list(range(4, 18))
+
+
+def test_cancel_and_go_on(worker: Driver, a_clip: np.ndarray) -> None:
+    read = open_clip(worker, a_clip)
+    prompts = prompts_for_two()
+    number = worker.client.track(prompts, "both")
+    worker.until(Progress, number)
+    worker.client.cancel()
+    end = worker.until(Finished, number)
+    assert end.status == "cancelled"
+    assert end.done < end.total
+    assert len(read) < len(a_clip)  # it did not go on in secret
+    number = worker.client.track(prompts, stop=8)
+    worker.until(Tracked, number)
+    worker.client.cancel()
+    assert worker.until(Finished, number).status == "cancelled"
+    worker.until(Previewed, worker.client.preview(4, prompts))
+
+
+def test_a_newer_track_replaces_the_running_one(worker: Driver, a_clip: np.ndarray) -> None:
+    open_clip(worker, a_clip)
+    first = worker.client.track(prompts_for_two())
+    worker.until(Tracked, first)
+    second = worker.client.track(prompts_for_two(), "backward", stop=8)
+    assert worker.until(Finished, second).status == "complete"
+    assert worker.of(first, Finished)[0].status == "cancelled"
+    assert [t.result.frame_index for t in worker.of(second, Tracked)] == list(range(7, -1, -1))
+
+
+def test_the_worker_waits_for_the_application(worker: Driver, a_clip: np.ndarray) -> None:
+    """Without polls it stops after the results that have room; then all come, in order."""
+    long = np.concatenate([a_clip] * 3)
+    read = open_clip(worker, long)
+    number = worker.client.track(PromptSet().add(object_id=1, frame=0, box=[10, 30, 50, 80]))
+    worker.until(Tracked, number)
+    time.sleep(1.0)  # no claim about time: reading stands still because nobody polls
+    assert len(read) < len(long)
+    worker.until(Finished, number)
+    indices = [t.result.frame_index for t in worker.of(number, Tracked)]
+    assert indices == list(range(len(long)))
+
+
+def test_an_application_that_cannot_read_a_frame(worker: Driver, a_clip: np.ndarray) -> None:
+    def frame(index: int) -> np.ndarray:
+        if index == 7:
+            raise RuntimeError("the node was deleted")
+        return a_clip[index][:, :-1] if index == 9 else a_clip[index]
+
+    worker.until(VideoOpened, worker.client.open_frames(18, 160, 120, 25.0, frame))
+    number = worker.client.track(prompts_for_two(), start=4, stop=8)
+    failure = worker.until(Failed, number)
+    assert failure.kind == "video"
+    assert "frame 7 cannot be read: RuntimeError: the node was deleted" in failure.message
+    box = PromptSet().add(object_id=1, frame=9, box=[1, 1, 9, 9])
+    failure = worker.until(Failed, worker.client.preview(9, box))
+    assert "must be (120, 160, 3) uint8, got (120, 159, 3) uint8" in failure.message
+    worker.until(Previewed, worker.client.preview(4, prompts_for_two()))
+
+
+def test_refusals_are_messages(worker: Driver, a_clip: np.ndarray, tmp_path: Path) -> None:
+    client = worker.client
+    open_clip(worker, a_clip)
+    outside = PromptSet().add(object_id=1, frame=0, points=[[500, 5, 1]])
+    late = PromptSet().add(object_id=1, frame=40, points=[[5, 5, 1]])
+    good = prompts_for_two()
+    mask = disc(160, 120, 40, 40, 9)
+    for request, kind, words in (
+        (lambda: client.track(outside), "input", "outside the 160 x 120 frame"),
+        (lambda: client.track(late), "input", "the video has 18 frames"),
+        (lambda: client.track(PromptSet()), "input", "there are no prompts"),
+        (lambda: client.track(good, "sideways"), "input", "direction must be one of"),
+        (lambda: client.track(good, start=30), "input", "frame range"),
+        (
+            lambda: client.open_frames(0, 4, 4, 25.0, lambda k: a_clip[k]),
+            "input",
+            "a video needs frames",
+        ),
+        (lambda: client.preview(99, good), "input", "there is no frame 99"),
+        (lambda: client.preview(5, good), "input", "no prompt on frame 5"),
+        (lambda: client.refine(0, 1, mask[:50], [[5, 5, 1]]), "input", "the video 160 x 120"),
+        (lambda: client.refine(0, 1, mask, [[500, 5, 1]]), "input", "outside the 160 x 120 frame"),
+        (lambda: client.refine(0, 1, mask, [[float("nan"), 5, 1]]), "input", "plain data"),
+        (lambda: client.refine(0, 1, mask & False, [[5, 5, 1]]), "input", "the mask is empty"),
+        (lambda: client.live_prompts(good), "input", "no live session"),
+        (lambda: client.load_model("nothing.pt"), "checkpoint", "nothing.pt"),
+        (lambda: client.load_model("demo", device="tpu9"), "device", "tpu9"),
+        (lambda: client.load_model("demo", speed="high"), "input", "unknown model option 'speed'"),
+        (lambda: client.open_video(tmp_path / "none.mp4"), "video", "no such file"),
+    ):
+        number = request()
+        failure = worker.until(Failed, number)
+        assert failure.kind == kind
+        assert words in failure.message
+        assert "\n" not in failure.message
+    with pytest.raises(PromptError, match="must be \\(H, W\\)"):
+        client.refine(0, 1, mask[0], [[5, 5, 1]])
+    with pytest.raises(InputError, match="frame size must be positive"):
+        client.open_frames(1, 0, 5, 25.0, lambda k: a_clip[k])
+    assert client.alive
+    number = client.preview(4, good)  # model and video are still there
+    worker.until(Previewed, number)
+
+
+def test_messages_that_are_not_understood(worker: Driver) -> None:
+    assert worker.client._conversation is not None
+    child = worker.client._conversation.child
+    for kind, header in (
+        ("dance", {}),
+        ("track", {}),
+        ("track", {"request": "first"}),
+        ("track", {"request": 10**6, "masks": [[1, 2]]}),
+        ("load_model", {"request": 10**6, "name": 7, "options": {}}),
+        ("load_model", {"request": 10**6, "name": "demo", "options": {"pruning": {"x": 1}}}),
+        ("open_frames", {"request": 10**6, "width": 5, "height": 5, "block": "../x-1"}),
+        ("start_live", {"request": 10**6, "width": 5, "height": 5, "block": "live-99999"}),
+        ("frame", {"video": 1, "slot": "x"}),
+        ("release", {"block": "masks-1"}),
+    ):
+        worker.seen.clear()
+        child.send(kind, header)
+        failure = worker.until(Failed)
+        assert failure.kind in ("protocol", "input")
+    assert worker.client.alive
+
+
+def test_live(worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+    """Faster than it is segmented: older frames are dropped, what comes is in order."""
+    client = worker.client
+    number = client.start_live(160, 120)
+    prompts = PromptSet().add(object_id=5, frame=0, box=[10, 40, 45, 80])
+    client.live_prompts(prompts)
+    client.live_frame(a_clip[0], 0.0)
+    first = worker.until(LiveTracked, number)
+    assert (first.stamp, first.result.object_ids, first.dropped) == (0.0, (5,), 0)
+    expected = StillFrame(a_model, a_clip[0]).preview(prompts)
+    assert np.array_equal(first.result.masks, expected.masks)
+    for index in range(1, 18):
+        client.live_frame(a_clip[index], float(index))
+    last = worker.when(lambda e: isinstance(e, LiveTracked) and e.stamp == 17.0)
+    results = worker.of(number, LiveTracked)
+    stamps = [event.stamp for event in results]
+    assert stamps == sorted(stamps)
+    assert len(results) + last.dropped == 18  # type: ignore[attr-defined]
+    assert last.dropped > 0  # type: ignore[attr-defined]
+    assert [event.result.frame_index for event in results] == list(range(len(results)))
+
+    # another object, on a picture the user looked at; the first one is let go
+    more = PromptSet().add(object_id=9, frame=1, points=[[100, 60, 1]])
+    worker.until(Finished, client.live_prompts(more, a_clip[1]))
+    worker.until(Finished, client.live_remove(5))
+    assert "not tracked" in worker.until(Failed, client.live_remove(5)).message
+    client.live_frame(a_clip[3], 20.0)
+    event = worker.when(lambda e: isinstance(e, LiveTracked) and e.stamp == 20.0)
+    assert event.result.object_ids == (9,)  # type: ignore[attr-defined]
+
+    with pytest.raises(InputError, match="start a new live session"):
+        client.live_frame(a_clip[0][:50], 21.0)
+    for _ in range(4):
+        with pytest.raises(InputError, match="stamp of a live frame must be a finite number"):
+            client.live_frame(a_clip[0], float("nan"))
+    smaller = client.start_live(80, 60)
+    client.live_frame(a_clip[0][::2, ::2], 22.0)
+    assert worker.until(LiveTracked, smaller).result.masks.shape == (0, 60, 80)
+    assert worker.of(number, Finished)[0].status == "cancelled"
+    client.cancel()
+    assert worker.until(Finished, smaller).status == "cancelled"
+
+
+def test_polling_within_read_is_harmless(worker: Driver, a_clip: np.ndarray) -> None:
+    def frame(index: int) -> np.ndarray:
+        assert worker.client.poll() == []
+        return a_clip[index]
+
+    worker.until(VideoOpened, worker.client.open_frames(18, 160, 120, 25.0, frame))
+    worker.until(Previewed, worker.client.preview(4, prompts_for_two()))
+
+
+def test_models_can_be_changed(worker: Driver, demo_checkpoint: Path, small_config: Path) -> None:
+    number = worker.client.load_model(
+        demo_checkpoint, config=small_config, device="cpu", pruning={"form": "off"}
+    )
+    loaded = worker.until(ModelLoaded, number)
+    assert (loaded.device, loaded.dtype, loaded.image_size) == ("cpu", "float32", 128)
+    assert loaded.trained
+    number = worker.client.load_model(demo_checkpoint, config=str(small_config), device="cpu")
+    worker.until(ModelLoaded, number)
+
+
+def test_the_client_imports_nothing_heavy() -> None:
+    code = "import sys, json, surgsam2.engine; print(json.dumps(sorted(sys.modules)))"
+    modules = json.loads(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    )
+    top = {name.partition(".")[0] for name in modules}
+    assert "numpy" in top
+    assert not top & {"torch", "sam2", "cv2", "av", "PIL", "SimpleITK", "scipy"}
+
+
+def test_paths_are_those_of_the_application(
+    worker: Driver,
+    demo_checkpoint: Path,
+    small_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process works in a folder of its own."""
+    (tmp_path / "demo").mkdir()  # a name is a name
+    (tmp_path / "Gewichte ü.pt").write_bytes(demo_checkpoint.read_bytes())
+    (tmp_path / "my config.yaml").write_bytes(small_config.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for name in ("Gewichte ü.pt", Path("Gewichte ü.pt"), "demo"):
+        number = worker.client.load_model(name, config="my config.yaml", device="cpu")
+        assert worker.until(ModelLoaded, number).image_size == 128

@@ -1,0 +1,92 @@
+"""Arrays on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surgsam2.errors import OutputError
+from surgsam2.storage.disk_store import DiskStore
+
+
+@given(st.dictionaries(st.integers(0, 200), st.integers(0, 2**31), max_size=12))
+def test_gives_back_what_was_put(content: dict[int, int]) -> None:
+    spool = DiskStore()
+    for index, seed in content.items():
+        spool.put(index, a=np.arange(seed % 50), b=np.array([seed], np.uint32))
+    assert spool.indices() == sorted(content)
+    for index, seed in content.items():
+        arrays = spool.get(index)
+        assert np.array_equal(arrays["a"], np.arange(seed % 50))
+        assert arrays["b"].tolist() == [seed]
+        assert arrays["b"].dtype == np.uint32
+    assert 999 not in spool
+    with pytest.raises(KeyError):
+        spool.get(999)
+    spool.close()
+    spool.close()
+
+
+def test_the_last_one_put_counts() -> None:
+    spool = DiskStore()
+    spool.put(3, a=np.zeros(2))
+    spool.put(3, a=np.ones(5))
+    assert spool.get(3)["a"].tolist() == [1] * 5
+
+
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = DiskStore()
+
+    class Full:
+        def seek(self, *place: int) -> int:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spool, "_file", Full())
+    with pytest.raises(OutputError, match=r"TMPDIR chooses another place.*No space left"):
+        spool.put(0, a=np.zeros(1))
+    spool.close()
+
+
+def test_a_kept_file_is_taken_up_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "x.spool"
+    first = DiskStore(path)
+    for index in (4, 2, 4):
+        first.put(index, a=np.array([index, first.length]))
+    first.sync()
+    length = first.length
+    first.put(9, a=np.zeros(3))  # after the state that is taken up
+    first.close()
+    second = DiskStore(path, length=length)
+    assert second.indices() == [2, 4]
+    assert second.get(4)["a"][1] > 0, "the later of the two"
+    second.put(5, a=np.array([5]))
+    assert path.exists()
+    second.close()
+    third = DiskStore(path, length=second.length)
+    assert third.indices() == [2, 4, 5]
+    third.close()
+    assert DiskStore(tmp_path / "new.spool", length=0).indices() == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "head", "content"])
+def test_damage_to_a_kept_file_is_told(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "x.spool"
+    spool = DiskStore(path)
+    for index in range(3):
+        spool.put(index, a=np.arange(50))
+    spool.close()
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        del data[-1:]
+    else:
+        data[10 if damage == "head" else 100] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(OutputError, match="damaged"):
+        DiskStore(path, length=spool.length).get(0)
