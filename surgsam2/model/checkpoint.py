@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import pickle
 import warnings
-import zipfile
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from surgsam2.errors import CheckpointError
+from surgsam2.errors import CheckpointError, InputError
+from surgsam2.storage.archive import is_archive, open_archive
 
 StateDict = dict[str, torch.Tensor]
 
@@ -166,11 +166,13 @@ def _read_torch(path: Path) -> object:
 
 def _refuse_zip_bomb(path: Path) -> None:
     """torch stores tensors as they are, so what an archive unpacks to fits into the file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(item.file_size for item in archive.infolist())
-    except Exception:  # not an archive, or a damaged one: torch says what it is
+    if not is_archive(path):  # torch says what it is
         return
+    try:
+        with open_archive(path) as archive:
+            unpacked = archive.unpacked_bytes
+    except InputError as error:
+        raise CheckpointError(str(error)) from error
     size = path.stat().st_size
     if unpacked > size:
         raise CheckpointError(
@@ -182,10 +184,10 @@ def _refuse_zip_bomb(path: Path) -> None:
 def _is_foreign_pickle(path: Path) -> bool:
     """A pickle of a newer protocol than torch writes: torch cannot even say what it wants."""
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                inner = next(n for n in archive.namelist() if n.endswith("data.pkl"))
-                head = archive.read(inner)[:2]
+        if is_archive(path):
+            with open_archive(path) as archive:
+                inner = next(name for name in archive.files if name.endswith("data.pkl"))
+                head = archive.read(inner, 2)
         else:
             with path.open("rb") as file:
                 head = file.read(2)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from zipfile import is_zipfile
-
-import slicer
 
 from surgsam2.errors import InputError, OutputError
 from surgsam2.mrml.nodes import prepare_scene
+from surgsam2.mrml.scene_check import BUNDLE, DESCRIPTION, check_scene
+from surgsam2.mrml.scene_reading import read_description
+from surgsam2.mrml.scene_trial import try_scene
+from surgsam2.storage.archive import unpacked
 from surgsam2.storage.atomic_file import replace, writing
-
-SUFFIX = ".mrb"
 
 
 def save_scene(scene: Any, path: str | PathLike[str]) -> None:
@@ -43,53 +39,51 @@ def save_scene(scene: Any, path: str | PathLike[str]) -> None:
 def load_scene(scene: Any, path: str | PathLike[str]) -> None:
     """Adds everything in a ``.mrb`` file to a scene; empty the scene first to replace it.
 
-    For scripts; in Slicer use *Add data* or ``slicer.util.loadScene``.
+    The file may come from a stranger. Its members are checked and unpacked into a private
+    folder, which is removed again; another process reads the scene first, and only one that it
+    could read is read here. That takes the time of reading twice, and some seconds. Opening a
+    file by *Add data* in Slicer does none of this.
 
     Raises:
-        InputError: there is no such file, or it is no scene.
+        InputError: there is no such file, or it is no scene, or a damaged or hostile one. The
+            scene is then as it was.
+        OutputError: the folder for temporary files has too little room.
     """
-    path = Path(path).absolute()  # it is unpacked from another folder
+    path = Path(path).absolute()
     _check_suffix(path)
     if not path.is_file():
         raise InputError(f"there is no scene file {path}")
     prepare_scene(scene)
-    with _unpacking(scene), _staying_here():
-        if not is_zipfile(path) or not scene.ReadFromMRB(str(path), False, None):
-            raise InputError(f"{path} cannot be read as a scene; is it complete?")
-
-
-@contextlib.contextmanager
-def _staying_here() -> Iterator[None]:
-    """Unpacking a damaged archive leaves the process in another working directory."""
-    here = Path.cwd()
-    try:
-        yield
-    finally:
-        os.chdir(here)
-
-
-@contextlib.contextmanager
-def _unpacking(scene: Any) -> Iterator[None]:
-    """Reading an archive unpacks it into the scene's cache; a bare scene gets one meanwhile.
-
-    Left in the scene, the cache would make its folder again whenever the scene is saved.
-    """
-    if scene.GetCacheManager() is not None:
-        yield
-        return
-    with TemporaryDirectory(prefix="surgsam2-") as folder:
-        cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
-        cache.SetRemoteCacheDirectory(folder)
-        manager.SetCacheManager(cache)
-        scene.SetCacheManager(cache)
-        scene.SetDataIOManager(manager)
+    with unpacked(path) as folder:
+        files = check_scene(folder.resolve(), path)
+        classes = {scene.GetClassNameByTag(tag) for tag in files.tags} - {None}
+        try_scene(files, sorted(classes), path)
         try:
-            yield
+            read_description(scene, files.description)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
         finally:
-            scene.SetDataIOManager(None)
-            scene.SetCacheManager(None)
+            _move(scene, files.description, path)
+
+
+def _move(scene: Any, description: Path, path: Path) -> None:
+    """Has the scene's files where the archive is: what they were read from will be removed."""
+    scene.SetURL(str(path.with_suffix(DESCRIPTION)))
+    scene.SetRootDirectory(str(path.parent))
+    folder = f"{description.parent.as_posix()}/"
+    nodes = scene.GetNodesByClass("vtkMRMLStorageNode")
+    for index in range(nodes.GetNumberOfItems()):
+        node = nodes.GetItemAsObject(index)
+        name = node.GetFileName()
+        if name and name.startswith(folder):
+            node.SetFileName(name.removeprefix(folder))
+        for k in range(node.GetNumberOfFileNames()):
+            name = node.GetNthFileName(k)
+            if name.startswith(folder):
+                node.ResetNthFileName(k, name.removeprefix(folder))
+    scene.SetStorableNodesModifiedSinceRead()
 
 
 def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() != SUFFIX:
-        raise InputError(f"a scene file ends in {SUFFIX}, got {path.name!r}")
+    if path.suffix.lower() != BUNDLE:
+        raise InputError(f"a scene file ends in {BUNDLE}, got {path.name!r}")

@@ -40,3 +40,9 @@ MASK_PIXELS = Limit("SURGSAM2_MAX_MASK_PIXELS", 2**32)
 """Most pixels of all masks of one prompt file together (2000 masks of full HD)."""
 SEQUENCE_BYTES = Limit("SURGSAM2_MAX_SEQUENCE_BYTES", 16 * 2**30)
 """Largest medical image sequence that is held in memory as a whole."""
+ARCHIVE_BYTES = Limit("SURGSAM2_MAX_ARCHIVE_BYTES", 32 * 2**30)
+"""Most bytes that all files of a zip archive have together, unpacked."""
+ARCHIVE_MEMBERS = Limit("SURGSAM2_MAX_ARCHIVE_MEMBERS", 100_000)
+"""Most files and folders of a zip archive."""
+ARCHIVE_RATIO = Limit("SURGSAM2_MAX_ARCHIVE_RATIO", 200)
+"""How many times as large as the archive its files may be together, above 64 MiB."""

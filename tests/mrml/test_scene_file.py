@@ -148,5 +148,5 @@ def test_files_that_are_no_scenes(a_scene, tmp_path):
     with pytest.raises(InputError, match="there is no scene file"):
         load_scene(a_scene, tmp_path / "scene.mrb")
     (tmp_path / "scene.mrb").write_text("text")
-    with pytest.raises(InputError, match="cannot be read as a scene"):
+    with pytest.raises(InputError, match="cannot be read as a zip archive"):
         load_scene(a_scene, tmp_path / "scene.mrb")

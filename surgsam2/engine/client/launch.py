@@ -55,22 +55,24 @@ class Process:
         environment: all of its environment variables.
         folder: for its error output and shared files; also its working directory.
         settings: handed over through its standard input: nobody else can read that.
+        module: its `main` is what the child runs.
 
     Raises:
         OSError: it cannot be started.
     """
 
     def __init__(
-        self, python: str, environment: Mapping[str, str], folder: Path, settings: dict[str, object]
+        self,
+        python: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        settings: dict[str, object],
+        module: str = "surgsam2.engine.server.main",
     ) -> None:
         self._stderr = folder / _STDERR
         package = Path(__file__).parents[2]
-        command = [
-            python,
-            "-u",
-            str(package / "engine" / "server" / "bootstrap.py"),
-            str(package.parent),
-        ]
+        bootstrap = str(package / "engine" / "server" / "bootstrap.py")
+        command = [python, "-u", bootstrap, str(package.parent), module]
         with self._stderr.open("wb") as errors:
             self._process = subprocess.Popen(
                 command,

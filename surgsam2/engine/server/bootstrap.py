@@ -2,8 +2,9 @@
 
 That Python may be too old or lack surgsam2, so this file uses nothing but the standard
 library and is written for old versions too. It takes the surgsam2 that is installed
-there, else the application's own copy, whose folder is the only argument: the folder
-itself is not put on the path, it may hold packages built for another Python.
+there, else the application's own copy, whose folder is the first argument: the folder
+itself is not put on the path, it may hold packages built for another Python. The second
+argument is the module to run.
 
 A problem is one line on the error output, ``surgsam2-worker KIND: MESSAGE``.
 """
@@ -40,18 +41,18 @@ def run() -> None:
     try:
         if importlib.util.find_spec("surgsam2") is None:
             load_copy(sys.argv[1])
-        server = importlib.import_module("surgsam2.engine.server.main")
+        module = importlib.import_module(sys.argv[2])
     except Exception as error:
         advice = "; install it there: " + sys.executable + " -m pip install surgsam2"
         missing = getattr(error, "name", None) or "surgsam2"
-        if missing.startswith("surgsam2.engine"):
+        if missing.startswith("surgsam2."):
             fail("version", "the surgsam2 of " + sys.executable + " is too old; update it")
         reason = " ".join(str(error).split())
         fail(
             "install",
             "Python package " + missing + " is missing or broken there (" + reason + ")" + advice,
         )
-    server.main()
+    module.main()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""A scene is read in a process of its own first: damaged files end the process that reads them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from surgsam2.engine.client.launch import Process, base_environment, default_python
+from surgsam2.engine.protocol.messages import EXPLAINED
+from surgsam2.errors import InputError
+from surgsam2.mrml.free_memory import free_memory
+from surgsam2.mrml.scene_check import UnpackedScene
+from surgsam2.storage.limits import ARCHIVE_BYTES
+
+_MODULE = "surgsam2.mrml.scene_child"
+_SECONDS = 60.0
+"""Time that reading may take, and that much again for every `_BYTES`."""
+_BYTES = 600_000_000
+_ADVICE = "it is damaged or made to do harm, ask for a new copy"
+
+
+def try_scene(scene: UnpackedScene, classes: Sequence[str], source: Path) -> None:
+    """Have another process read a scene, whatever becomes of that process.
+
+    Args:
+        scene: the files; they must not change until the scene is read here.
+        classes: names of the classes that reading it here will use.
+        source: the scene file, for messages.
+
+    Raises:
+        InputError: the scene cannot be read; the process died of it, took too long, or needed
+            more memory than is free.
+    """
+    size = sum(file.stat().st_size for file in scene.folder.rglob("*") if file.is_file())
+    deadline = time.monotonic() + _SECONDS * (1 + size / _BYTES)
+    memory = min(free_memory() or ARCHIVE_BYTES.value, ARCHIVE_BYTES.value)
+    with TemporaryDirectory(prefix="surgsam2-", ignore_cleanup_errors=True) as folder:
+        settings: dict[str, object] = {
+            "description": str(scene.description),
+            "classes": list(classes),
+            "memory": memory,
+        }
+        # what it leaves when it dies is removed with the folder
+        environment = base_environment(None) | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+        try:
+            process = Process(default_python(), environment, Path(folder), settings, _MODULE)
+        except OSError as error:
+            raise InputError(
+                f"{source}: cannot be checked before it is opened, because "
+                f"{default_python()} cannot be started ({error})"
+            ) from error
+        try:
+            while (code := process.exit_code()) is None:
+                if time.monotonic() > deadline:
+                    raise InputError(f"{source}: reading it does not come to an end; {_ADVICE}")
+                time.sleep(0.01)
+            problem = process.problem() if code == EXPLAINED else None
+        finally:
+            process.kill()
+    if problem is not None:
+        kind, text = problem
+        what = "" if kind == "input" else "cannot be checked before it is opened: "
+        raise InputError(f"{source}: {what}{text}")
+    if code:
+        raise InputError(
+            f"{source}: 3D Slicer's libraries break down when they read it (exit code {code}), or "
+            f"need more than the {memory / 1e9:.1f} GB of memory that are free; {_ADVICE}"
+        )

@@ -1,0 +1,255 @@
+"""Zip archives: the one place that reads those that may come from strangers.
+
+What an archive says of itself may be false. Names, kinds and sizes of all members are checked
+before the first one is read, and what is unpacked is counted while it is written. Nothing is
+ever written outside of the folder that is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import stat
+import unicodedata
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+from tempfile import TemporaryDirectory
+
+from surgsam2.errors import InputError, OutputError, SurgSAM2Error
+from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.limits import ARCHIVE_BYTES, ARCHIVE_MEMBERS, ARCHIVE_RATIO
+
+_REMEDY = "do not use the archive, ask its author for one that is made by an ordinary program"
+_CHUNK = 1 << 20  # bytes that are read at a time
+_LIST_BYTES = 1 << 24  # longest list of members that is read into memory
+_DEPTH = 32  # names in a path, folders and file
+_NAME_BYTES = 255  # longest name of a file or folder
+_UNSUSPECTED_BYTES = 1 << 26  # so little may be compressed as strongly as it likes
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x2041  # bits of a member's flags: encrypted, strongly, and with its header
+
+
+class Archive:
+    """A zip archive whose members have been checked. `open_archive` makes it.
+
+    Attributes:
+        path: the file.
+        unpacked_bytes: how much the files in it hold together.
+    """
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, most: int | None) -> None:
+        self.path = path
+        self._zip = archive
+        self._members = archive.infolist()
+        self.unpacked_bytes = sum(member.file_size for member in self._members)
+        self._check(most)
+
+    @property
+    def files(self) -> list[str]:
+        """Names of all files, in the order of the archive, with forward slashes."""
+        return [member.filename for member in self._members if not member.is_dir()]
+
+    def read(self, name: str, most: int) -> bytes:
+        """The first bytes of a file, `most` of them or fewer.
+
+        Raises:
+            InputError: there is no such file, or it is damaged.
+        """
+        with self._reading(name), self._zip.open(name) as source:
+            return source.read(most)
+
+    def unpack(self, folder: Path) -> None:
+        """Write all members into an existing, empty folder.
+
+        Raises:
+            InputError: a member is damaged, or holds more than the archive says.
+            OutputError: the disk refuses. What was written until then stays.
+        """
+        free = shutil.disk_usage(folder).free
+        if self.unpacked_bytes > free:
+            raise OutputError(
+                f"cannot unpack {self.path}: it needs {self.unpacked_bytes / 1e9:.1f} GB in "
+                f"{folder.parent}, and {free / 1e9:.1f} GB are free there; make room, or set "
+                "TMPDIR to another folder"
+            )
+        with writing(folder):
+            for member in self._members:
+                target = folder.joinpath(*member.filename.split("/"))
+                parent = target if member.is_dir() else target.parent
+                parent.mkdir(parents=True, exist_ok=True)
+                if member.is_dir():
+                    continue
+                if not target.resolve().is_relative_to(folder.resolve()):  # a device of Windows
+                    raise self._refusal(member.filename, "is not the name of a file")
+                with target.open("xb") as file:
+                    for piece in self._content(member):
+                        file.write(piece)
+
+    def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
+        """A file piece by piece, never more than its size in the list of members."""
+        left = member.file_size
+        with self._reading(member.filename), self._zip.open(member) as source:
+            while piece := source.read(_CHUNK):
+                left -= len(piece)
+                if left < 0:
+                    raise self._refusal(member.filename, "holds more than the archive says")
+                yield piece
+
+    def _check(self, most: int | None) -> None:
+        """Raise `InputError` for what no honest archive has."""
+        members, size = self._members, self.path.stat().st_size
+        if len(members) > ARCHIVE_MEMBERS.value:
+            raise InputError(
+                f"{self.path}: refused, because the archive has {len(members)} members, more than "
+                f"{ARCHIVE_MEMBERS.value}; {_REMEDY}, or raise {ARCHIVE_MEMBERS.variable}"
+            )
+        allowed = ARCHIVE_BYTES.value if most is None else most
+        if self.unpacked_bytes > allowed:
+            raise InputError(
+                f"{self.path}: refused, because the archive unpacks to {self.unpacked_bytes} "
+                f"bytes, more than {allowed}; {_REMEDY}, or raise {ARCHIVE_BYTES.variable}"
+            )
+        if self.unpacked_bytes > max(_UNSUSPECTED_BYTES, size * ARCHIVE_RATIO.value):
+            raise InputError(
+                f"{self.path}: refused, because the archive has {size} bytes and unpacks to "
+                f"{self.unpacked_bytes}, more than {ARCHIVE_RATIO.value} times as much; {_REMEDY}, "
+                f"or raise {ARCHIVE_RATIO.variable}"
+            )
+        places: set[str] = set()
+        for member in members:
+            if problem := _problem(member):
+                raise self._refusal(member.orig_filename, problem)
+            place = _place(member.filename)
+            if place in places:
+                raise self._refusal(member.filename, "is in the archive twice")
+            places.add(place)
+        files = {_place(name) for name in self.files}
+        for member in members:
+            *folders, _ = _place(member.filename).split("/")
+            if any("/".join(folders[:depth]) in files for depth in range(1, len(folders) + 1)):
+                raise self._refusal(member.filename, "lies in a file")
+
+    def _refusal(self, name: str, problem: str) -> InputError:
+        return InputError(
+            f"{self.path}: refused, because its member {name[:200]!r} {problem}; {_REMEDY}"
+        )
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """Turns what a damaged member raises into an `InputError` that names the member."""
+        try:
+            yield
+        except SurgSAM2Error:
+            raise
+        except Exception as error:  # a damaged file can raise anything
+            raise InputError(
+                f"{self.path}: its member {name[:200]!r} cannot be read ({error}); the archive is "
+                "damaged, copy it again"
+            ) from error
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file ends as a zip archive does."""
+    return zipfile.is_zipfile(path)
+
+
+@contextlib.contextmanager
+def open_archive(path: Path, most: int | None = None) -> Iterator[Archive]:
+    """Open a zip archive and check its members.
+
+    Args:
+        path: the archive.
+        most: bytes that it may unpack to; None for the limit `ARCHIVE_BYTES`.
+
+    Raises:
+        InputError: it cannot be read as a zip archive, or has a member that no honest archive
+            has: a name that leads out of the folder, a link, a device, a name that comes twice,
+            encryption, an unusual compression, or far more than the file itself holds.
+    """
+    with contextlib.ExitStack() as opened:
+        try:
+            archive = opened.enter_context(zipfile.ZipFile(opened.enter_context(_File(path))))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be opened ({error.strerror})") from error
+        except Exception as error:  # a damaged file can raise anything
+            raise InputError(
+                f"{path}: cannot be read as a zip archive ({error}); is it complete? Copy it again"
+            ) from error
+        yield Archive(path, archive, most)
+
+
+@contextlib.contextmanager
+def unpacked(path: Path, most: int | None = None) -> Iterator[Path]:
+    """Unpack an archive into a folder that only this user may read, and remove that at the end.
+
+    Args:
+        path, most: as for `open_archive`.
+
+    Raises:
+        InputError: as `open_archive`; or a member is damaged.
+        OutputError: the folder for temporary files has too little room.
+    """
+    with TemporaryDirectory(prefix="surgsam2-") as name:
+        folder = Path(name)
+        with open_archive(path, most) as archive:
+            archive.unpack(folder)
+        yield folder
+
+
+def pack(folder: Path, path: Path) -> None:
+    """Write all files of a folder into a new archive, uncompressed.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    with writing(path), zipfile.ZipFile(path, "x") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder).as_posix())
+
+
+class _File(io.FileIO):
+    """Does not hand out more at once than the list of members may have.
+
+    The length of that list is a number in the file, and all of it is read into memory.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _LIST_BYTES:
+            raise zipfile.BadZipFile("its list of members is too long")
+        return super().read(-1 if size is None else size)
+
+
+def _problem(member: zipfile.ZipInfo) -> str | None:
+    """What is wrong with a member by itself, as the end of a sentence."""
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link" if kind == stat.S_IFLNK else "is a device, a pipe or a socket"
+    if member.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if member.compress_type not in _METHODS:
+        return f"is compressed by method {member.compress_type}, which is not deflate"
+    # an extra field can replace the name
+    return _problem_of_name(member.orig_filename) or _problem_of_name(member.filename)
+
+
+def _problem_of_name(name: str) -> str | None:
+    windows = PureWindowsPath(name)
+    if name.startswith("/") or windows.drive or windows.root:
+        return "has an absolute name"
+    if "\\" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        return "has a backslash or a control character in its name"
+    parts = name.removesuffix("/").split("/")
+    # Windows leaves out dots and spaces at the end of a name
+    if any(not part.rstrip(". ") for part in parts):
+        return "has a name that leads to another folder"
+    if len(parts) > _DEPTH or any(len(part.encode()) > _NAME_BYTES for part in parts):
+        return "has a name that is too long"
+    return None
+
+
+def _place(name: str) -> str:
+    """The same for names that are one file on some file system."""
+    return unicodedata.normalize("NFC", name.removesuffix("/")).casefold()
