@@ -17,6 +17,19 @@ class InputError(SurgSAM2Error, ValueError):
     """An argument or option has a value that cannot be used."""
 
 
+class ImageFileError(InputError):
+    """An image file cannot be read, or is refused.
+
+    Args:
+        reason: what is wrong with it and what to do; kept as the attribute `reason`.
+        path: the file.
+    """
+
+    def __init__(self, reason: str, path: object = "") -> None:
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.reason = reason
+
+
 class PromptError(SurgSAM2Error, ValueError):
     """A prompt, or a prompt file, is not valid."""
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from surgsam2.errors import OutputError
+from surgsam2.storage.image_file import read_pixels
 
 
 def compare_masks(ours: Path, theirs: Path) -> dict[str, Any]:
@@ -19,21 +19,21 @@ def compare_masks(ours: Path, theirs: Path) -> dict[str, Any]:
 
     Raises:
         OutputError: the folders do not hold the same frames.
+        ImageFileError: a file cannot be read.
     """
     names = sorted(path.name for path in ours.glob("*.png"))
     if not names or names != sorted(path.name for path in theirs.glob("*.png")):
         raise OutputError(f"{ours} and {theirs} do not hold masks of the same frames")
-    ious = [iou for name in names for iou in _ious(_read(ours / name), _read(theirs / name))]
+    ious = [
+        iou
+        for name in names
+        for iou in _ious(*(read_pixels(f / name).values for f in (ours, theirs)))
+    ]
     return {
         "masks": len(ious),
         "lowest_iou": min(ious, default=None),
         "mean_iou": float(np.mean(ious)) if ious else None,
     }
-
-
-def _read(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)
 
 
 def _ious(a: np.ndarray, b: np.ndarray) -> list[float]:

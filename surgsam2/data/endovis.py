@@ -24,24 +24,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from surgsam2.data.sequence import (
-    UNREADABLE,
     Dataset,
     FileSequence,
     Sequence,
     Skipped,
-    has_wide_channels,
     image_files,
     image_size,
     natural_key,
     read_image,
-    read_wide_channels,
     scan_pairs,
 )
 from surgsam2.data.vos import VOSDataset
-from surgsam2.errors import DatasetError
+from surgsam2.errors import DatasetError, ImageFileError
+from surgsam2.storage.image_file import LOSSLESS_FORMATS, has_wide_channels, read_pixels
 
 ENDOVIS17_TYPES = {
     1: "Bipolar Forceps",
@@ -212,13 +209,9 @@ class _MaskFolders(FileSequence):
 def read_instrument_mask(path: Path) -> np.ndarray:
     """(H, W) bool: the non-zero pixels of a mask of any bit depth, grey, palette or RGB."""
     try:
-        if has_wide_channels(path):
-            values = read_wide_channels(path)
-        else:
-            with Image.open(path) as image:
-                values = np.asarray(image)
-    except UNREADABLE as error:
-        raise DatasetError(f"cannot read the mask {path}: {error}") from error
+        values = read_pixels(path, formats=LOSSLESS_FORMATS).values
+    except ImageFileError as error:
+        raise DatasetError(f"cannot read the mask {error}") from error
     if values.ndim == 3:
         values = values[..., :3].max(axis=2)
     return np.asarray(values != 0)

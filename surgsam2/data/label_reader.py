@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from surgsam2.data.sequence import (
-    UNREADABLE,
-    has_wide_channels,
-    natural_key,
-    read_wide_channels,
-)
-from surgsam2.errors import DatasetError
+from surgsam2.data.sequence import natural_key
+from surgsam2.errors import DatasetError, ImageFileError
 from surgsam2.evaluation.problems import Problems
+from surgsam2.storage.image_file import read_pixels
 
 RESOLUTIONS = ("480p", "Full-Resolution")
 """DAVIS' folders between ``Annotations`` and the sequences."""
@@ -37,13 +32,10 @@ class LabelFile:
 def read_labels(path: Path) -> LabelFile:
     """Read a label PNG without guessing: what cannot be ids for sure is no label map."""
     try:
-        if has_wide_channels(path):
-            return _coloured_labels(read_wide_channels(path), "16-bit RGB")
-        with Image.open(path) as image:
-            mode = image.mode
-            values = np.asarray(image)
-    except (*UNREADABLE, DatasetError) as error:
-        return LabelFile(None, "unreadable", f"not a readable PNG ({type(error).__name__})")
+        stored = read_pixels(path)
+    except ImageFileError as error:
+        return LabelFile(None, "unreadable", error.reason)
+    values, mode = stored.values, stored.mode
     if mode in ("P", "L", "1"):
         return LabelFile(values.astype(np.uint8, copy=False))
     if mode.startswith("I"):

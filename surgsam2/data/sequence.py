@@ -12,20 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
-from surgsam2.errors import DatasetError
+from surgsam2.errors import DatasetError, ImageFileError
+from surgsam2.storage.image_file import LOSSLESS_FORMATS, image_header, read_pixels, read_rgb
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _LISTED = 10
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises for a file that it cannot read, or will not: a damaged header may
-promise a picture of any size."""
-
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 
@@ -128,65 +123,27 @@ def read_image(path: Path) -> np.ndarray:
 
     Colours are as stored: orientation tags are not applied, as they are not in labels.
     """
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return cv2.cvtColor(_decoded(path, flags), cv2.COLOR_BGR2RGB)
-
-
-def has_wide_channels(path: Path) -> bool:
-    """Whether a file is a PNG with several channels of 16 bits each.
-
-    Pillow keeps the upper half of such channels only, so that small ids become 0.
-    """
     try:
-        with path.open("rb") as file:
-            header = file.read(26)  # signature, then IHDR: width, height, depth, colour type
-    except OSError:
-        return False  # for the reader to complain about
-    grey_alpha, rgb, rgba = b"\x10\x04", b"\x10\x02", b"\x10\x06"
-    return header[:8] == b"\x89PNG\r\n\x1a\n" and header[24:] in (grey_alpha, rgb, rgba)
-
-
-def read_wide_channels(path: Path) -> np.ndarray:
-    """(H, W, 3) uint16 RGB of a PNG that `has_wide_channels`."""
-    return np.asarray(_decoded(path, cv2.IMREAD_UNCHANGED)[..., 2::-1])
-
-
-def _decoded(path: Path, flags: int) -> np.ndarray:
-    data = _bytes(path)
-    try:
-        image = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:  # a header that promises too large a picture
-        image = None
-    if image is None:
-        raise DatasetError(f"cannot read the image {path}")
-    return np.asarray(image)
-
-
-def _bytes(path: Path) -> np.ndarray:
-    try:
-        return np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
+        return read_rgb(path, with_opencv=True)
+    except ImageFileError as error:
+        raise DatasetError(f"cannot read the image {error}") from error
 
 
 def read_indexed(path: Path) -> np.ndarray:
-    """(H, W) uint16 ids of a palette, 8-bit, 16-bit or 1-bit PNG.
+    """(H, W) uint16 ids of a palette, 8-bit, 16-bit or 1-bit image: PNG, BMP or TIFF.
 
-    A colour PNG has no ids: `DatasetError`.
+    A colour image has no ids: `DatasetError`.
     """
     try:
-        with Image.open(path) as image:
-            mode = image.mode
-            if mode not in ("P", "L", "1", "I", "I;16", "I;16B"):
-                raise DatasetError(
-                    f"{path} is a colour image ({mode}); labels must be indexed: a palette, "
-                    "8-bit or 16-bit PNG whose pixel values are object ids"
-                )
-            values = np.asarray(image).astype(np.int64)
-    except DatasetError:
-        raise
-    except UNREADABLE as error:
-        raise DatasetError(f"cannot read the labels {path}: {error}") from error
+        stored = read_pixels(path, formats=LOSSLESS_FORMATS)
+    except ImageFileError as error:
+        raise DatasetError(f"cannot read the labels {error}") from error
+    if stored.mode not in ("P", "L", "1", "I", "I;16", "I;16B"):
+        raise DatasetError(
+            f"{path} is a colour image ({stored.mode}); labels must be indexed: a palette, "
+            "8-bit or 16-bit PNG whose pixel values are object ids"
+        )
+    values = stored.values
     if values.ndim != 2 or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
         raise DatasetError(f"{path} has values that are not object ids from 0 to 65535")
     return values.astype(np.uint16)
@@ -198,13 +155,13 @@ def image_size(path: Path) -> tuple[int, int]:
     Only the header and the end of the file are read, unless the end looks wrong.
     """
     try:
-        with Image.open(path) as image:
-            mark = _END_MARKS.get(image.format or "")
-            if mark is not None and mark not in _tail(path):
-                image.load()
-            return image.size
-    except UNREADABLE as error:
-        raise DatasetError(f"cannot read the image {path}: {error}") from error
+        header = image_header(path)
+        mark = _END_MARKS.get(header.format)
+        if mark is not None and mark not in _tail(path):
+            read_rgb(path)
+        return header.width, header.height
+    except (ImageFileError, OSError) as error:
+        raise DatasetError(f"cannot read the image {error}") from error
 
 
 def _tail(path: Path) -> bytes:

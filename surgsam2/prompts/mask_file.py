@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-import warnings
 from io import BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from surgsam2.errors import InputError, PromptError
+from surgsam2.errors import ImageFileError, PromptError
 from surgsam2.prompts.checks import one_line, show
-from surgsam2.storage.limits import FRAME_PIXELS
 
 
 def check_mask_path(text: str) -> None:
@@ -31,7 +29,7 @@ def check_mask_path(text: str) -> None:
 
 def read_mask(folder: Path, relative: str) -> np.ndarray:
     """(H, W) bool: where the PNG file is non-zero (any colour channel, not fully transparent)."""
-    from PIL import Image
+    from surgsam2.storage.image_file import read_pixels
 
     shown = show(relative)
     try:
@@ -50,31 +48,16 @@ def read_mask(folder: Path, relative: str) -> np.ndarray:
         why = "is not a file" if exists else "does not exist"
         raise PromptError(f"the mask file {shown} {why}; masks lie beside the prompt file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=("PNG",))
-        with image:
-            if image.width * image.height > FRAME_PIXELS.value:
-                raise PromptError(
-                    f"the mask {shown} has {image.width} x {image.height} pixels, too many; a "
-                    f"mask has the size of the video's frames (limit: {FRAME_PIXELS.variable})"
-                )
-            pixels = np.asarray(image)
-            alpha = image.mode in ("LA", "RGBA")
-    except Image.DecompressionBombError as error:
+        stored = read_pixels(path)
+    except ImageFileError as error:
         raise PromptError(
-            f"the mask {shown} has too many pixels; a mask has the size of the video's frames"
+            f"the mask {shown} cannot be used: {error.reason}; a mask is a PNG image of the "
+            "video's size"
         ) from error
-    except (PromptError, InputError):
-        raise
-    except Exception as error:  # a damaged file can raise anything
-        raise PromptError(
-            f"the mask {shown} is not a readable PNG image ({one_line(error)}); "
-            f"save it as an 8-bit PNG"
-        ) from error
+    pixels = stored.values
     if pixels.ndim == 2:
         return pixels != 0
-    if alpha:
+    if stored.mode in ("LA", "RGBA", "RGBA;16"):
         return pixels[..., :-1].any(axis=-1) & (pixels[..., -1] != 0)
     return np.asarray(pixels.any(axis=-1))
 

@@ -23,6 +23,7 @@ import numpy as np
 from surgsam2.errors import DatasetError, InputError, MissingDependencyError
 from surgsam2.prompts import MAX_OBJECT_ID
 from surgsam2.prompts.prompt_set import default_name
+from surgsam2.storage.limits import MASK_PIXELS
 from surgsam2.storage.palette import default_color
 
 
@@ -118,15 +119,20 @@ class LabelImages(SavedMasks):
         file = read_labels(path)
         if file.labels is None:
             raise InputError(f"{path}: {file.message}")
-        return {object_id: file.labels == object_id for object_id in label_ids(file.labels)}
+        ids = label_ids(file.labels)
+        if len(ids) * file.labels.size > MASK_PIXELS.value:
+            raise InputError(
+                f"{path}: the masks of its {len(ids)} objects have more than {MASK_PIXELS.value} "
+                f"pixels together; is it a label image? If it is, raise {MASK_PIXELS.variable}"
+            )
+        return {object_id: file.labels == object_id for object_id in ids}
 
     def color(self, object_id: int) -> str:
         """From the images' palette, if they have one."""
-        from PIL import Image
+        from surgsam2.storage.image_file import read_pixels
 
-        with Image.open(self._files[self.frames[0]]) as image:
-            palette = image.getpalette() if image.mode == "P" else None
-        rgb = bytes((palette or [])[3 * object_id : 3 * object_id + 3])
+        palette = read_pixels(self._files[self.frames[0]]).palette
+        rgb = palette[3 * object_id : 3 * object_id + 3]
         return f"#{rgb.hex()}" if len(rgb) == 3 and any(rgb) else default_color(object_id)
 
 

@@ -37,7 +37,8 @@ FRAME_PIXELS = Limit("SURGSAM2_MAX_FRAME_PIXELS", 2**26)
 FRAMES = Limit("SURGSAM2_MAX_FRAMES", 10_000_000)
 """Most frames of one video (46 hours at 60 a second)."""
 MASK_PIXELS = Limit("SURGSAM2_MAX_MASK_PIXELS", 2**32)
-"""Most pixels of all masks of one prompt file together (2000 masks of full HD)."""
+"""Most pixels of all masks of one prompt file, or of the objects of one label image, together
+(2000 masks of full HD)."""
 SEQUENCE_BYTES = Limit("SURGSAM2_MAX_SEQUENCE_BYTES", 16 * 2**30)
 """Largest medical image sequence that is held in memory as a whole."""
 ARCHIVE_BYTES = Limit("SURGSAM2_MAX_ARCHIVE_BYTES", 32 * 2**30)
@@ -46,3 +47,9 @@ ARCHIVE_MEMBERS = Limit("SURGSAM2_MAX_ARCHIVE_MEMBERS", 100_000)
 """Most files and folders of a zip archive."""
 ARCHIVE_RATIO = Limit("SURGSAM2_MAX_ARCHIVE_RATIO", 200)
 """How many times as large as the archive its files may be together, above 64 MiB."""
+
+
+def size_allowed(width: int, height: int) -> bool:
+    """Whether `FRAME_SIDE` and `FRAME_PIXELS` allow an image of this size in pixels."""
+    side = FRAME_SIDE.value
+    return width <= side and height <= side and width * height <= FRAME_PIXELS.value

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import numpy as np
 
 from surgsam2.errors import InputError, VideoError
-from surgsam2.storage.limits import FRAME_PIXELS, FRAME_SIDE, FRAMES
+from surgsam2.storage.limits import FRAME_PIXELS, FRAME_SIDE, FRAMES, size_allowed
 from surgsam2.video.prefetch import Cancelled, Prefetcher
 from surgsam2.video.sampling import sample
 
@@ -264,12 +264,11 @@ def check_size(source: str, width: int, height: int) -> None:
             f"{source}: the header declares frames of {width}x{height} pixels; "
             "the file is damaged or not a video"
         )
-    side, pixels = FRAME_SIDE.value, FRAME_PIXELS.value
-    if width > side or height > side or width * height > pixels:
+    if not size_allowed(width, height):
         raise VideoError(
             f"{source}: the header declares frames of {width}x{height} pixels, more than "
-            f"{side} a side or {pixels} in all; the file is damaged, or scale it down first, or "
-            f"raise {FRAME_SIDE.variable} and {FRAME_PIXELS.variable}"
+            f"{FRAME_SIDE.value} a side or {FRAME_PIXELS.value} in all; the file is damaged, or "
+            f"scale it down first, or raise {FRAME_SIDE.variable} and {FRAME_PIXELS.variable}"
         )
 
 

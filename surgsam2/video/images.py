@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from surgsam2.errors import VideoError
-from surgsam2.video.arrays import as_rgb
-from surgsam2.video.base import Video, check_count, check_size
+from surgsam2.errors import ImageFileError, VideoError
+from surgsam2.storage.image_file import image_header, read_rgb
+from surgsam2.video.base import Video, check_count
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")  # of PIL, for the suffixes above
 # where the frames are when a dataset's sequence folder is given instead of its frame folder:
 # EndoVis 2017/2018 (left camera), and names in common use
 _FRAME_FOLDERS = ("left_frames", "JPEGImages", "images", "frames", "img")
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
 class ImageVideo(Video):
@@ -50,7 +46,10 @@ class ImageVideo(Video):
 
     def _read(self, index: int) -> np.ndarray:
         path = self._paths[index]
-        frame = _pixels(path)
+        try:
+            frame = read_rgb(path)
+        except ImageFileError as error:
+            raise VideoError(str(error)) from error
         if frame.shape != (self._height, self._width, 3):
             raise VideoError(
                 f"{path}: its size changed to {frame.shape[1]}x{frame.shape[0]} since the video "
@@ -106,51 +105,9 @@ def _images_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # the size is checked below, with our own limits
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            # whatever the name says: PIL's other formats may start programs (PostScript)
-            return Image.open(path, formats=_FORMATS)
-    except Exception as error:  # a damaged file can raise anything
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: BaseException) -> VideoError:
-    try:
-        empty = path.stat().st_size == 0
-    except OSError:
-        return VideoError(f"{path}: cannot be opened; is it there, and may you read it?")
-    if empty:
-        return VideoError(f"{path}: the file is empty; copy it again or remove it")
-    if isinstance(error, Image.UnidentifiedImageError):
-        return VideoError(f"{path}: not an image, whatever its name says; replace or remove it")
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return VideoError(f"{path}: damaged image ({reason}); replace or remove it")
-
-
 def _header(path: Path) -> tuple[int, int]:
-    with _open(path) as image:
-        check_size(str(path), *image.size)
-        return image.size
-
-
-def _pixels(path: Path) -> np.ndarray:
-    with _open(path) as image:
-        check_size(str(path), *image.size)
-        try:
-            # PIL opens 16-bit PNG as "I" before release 10.3
-            if image.mode in _SIXTEEN_BIT or (image.mode == "I" and image.format == "PNG"):
-                grey = np.asarray(image).astype(np.uint32)
-                return as_rgb(((grey * 255 + 32767) // 65535).astype(np.uint8))
-            if image.mode in ("I", "F"):
-                raise VideoError(
-                    f"{path}: pixels of PIL mode {image.mode} (32 bits a pixel) have no defined "
-                    "brightness; save it with 8 or 16 bits"
-                )
-            return np.array(image.convert("RGB"), order="C")
-        except VideoError:
-            raise
-        except Exception as error:  # a damaged file can raise anything
-            raise _unreadable(path, error) from error
+    try:
+        header = image_header(path)
+    except ImageFileError as error:
+        raise VideoError(str(error)) from error
+    return header.width, header.height

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,18 @@ def test_a_picture_as_monai_label_takes_it(
     truth = surgsam2.Tracker(model, width, height).step(frame, centre).mask(1)
     assert 0.02 < truth.mean() < 0.98
     assert (np.asarray(mask).T.astype(bool) == truth).mean() > 0.98
+
+
+def test_postscript_is_no_picture_for_monai_label(a_bundle: Path, tmp_path: Path) -> None:
+    """Pillow would start Ghostscript for it."""
+    Image.new("RGB", (32, 24)).save(tmp_path / "frame.png", "EPS")
+    parser = ConfigParser()
+    parser.read_config(str(a_bundle / "configs" / "inference.json"))
+    parser["bundle_root"] = str(a_bundle)
+    preprocessing = parser.get_parsed_content("preprocessing")
+    with pytest.raises(RuntimeError) as caught:
+        preprocessing({"image": str(tmp_path / "frame.png")})
+    assert "cannot identify image file" in "".join(traceback.format_exception(caught.value))
 
 
 def test_expressions_of_a_bundle_are_not_run(a_bundle: Path, tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ class TestFile:
             (with_prompt(mask="a\0.png"), "is not a file name"),
             (with_prompt(mask="x" * 5000), "mask"),
             (with_prompt(mask="."), "is not a file"),
-            (with_prompt(mask="prompts.json"), "not a readable PNG"),
+            (with_prompt(mask="prompts.json"), "not a PNG image"),
             ('{"version": 1, "objects": [{"id": 1, "id": 2, "prompts": []}]}', "given twice"),
         ],
     )
@@ -374,13 +374,13 @@ class TestFile:
         Image.fromarray(a_mask()).resize((80, 60)).save(tmp_path / "m.png")
         data = (tmp_path / "m.png").read_bytes()
         (tmp_path / "cut.png").write_bytes(data[:50])
-        with pytest.raises(PromptError, match="not a readable PNG"):
+        with pytest.raises(PromptError, match="damaged image"):
             load_prompts(a_file(with_prompt(mask="cut.png")))
         Image.new("L", (4, 4)).save(tmp_path / "empty.png")
         with pytest.raises(PromptError, match="the mask is empty"):
             load_prompts(a_file(with_prompt(mask="empty.png")))
         monkeypatch.setenv("SURGSAM2_MAX_FRAME_PIXELS", "10")
-        with pytest.raises(PromptError, match="80 x 60 pixels, too many"):
+        with pytest.raises(PromptError, match="80x60 pixels, more than"):
             load_prompts(a_file(with_prompt(mask="m.png")))
 
     def test_a_failed_save_keeps_the_old_file(self, tmp_path, monkeypatch):

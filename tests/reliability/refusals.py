@@ -23,7 +23,7 @@ from surgsam2 import errors
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "surgsam2"
 DOCUMENT = ROOT / "docs" / "reliability.md"
-ROOMS = ("video", "prompts", "model", "tracking", "outputs", "job")
+ROOMS = ("video", "prompts", "model", "tracking", "outputs", "job", "storage")
 FILES = ("atomic.py", "fingerprint.py", "limits.py", "output_folder.py", "spool.py")
 BEGIN, END = "<!-- refusals: begin -->", "<!-- refusals: end -->"
 _CLASSES = {

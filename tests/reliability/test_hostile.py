@@ -82,7 +82,7 @@ def test_bombs_of_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     side = 9000
     Image.new("1", (side, side)).save(tmp_path / "huge.png")
     assert (tmp_path / "huge.png").stat().st_size < 50_000
-    with pytest.raises(PromptError, match="9000 x 9000 pixels, too many"):
+    with pytest.raises(PromptError, match="9000x9000 pixels, more than"):
         load_prompts(prompt_file(tmp_path, "huge.png"))
     with pytest.raises(VideoError, match="9000x9000 pixels, more than"):
         open_video(tmp_path / "huge.png")
@@ -132,7 +132,9 @@ def test_only_images_are_taken_for_images(tmp_path: Path, suffix: str) -> None:
     """PIL would start Ghostscript for this one, whatever it is called."""
     path = tmp_path / f"0{suffix}"
     Image.new("RGB", (8, 8)).save(path, "EPS")
-    with pytest.raises(VideoError, match="not an image, whatever its name says"):
+    with pytest.raises(
+        VideoError, match=r"not a JPEG, PNG, .* or PPM image, whatever its name says"
+    ):
         open_video(path)
 
 

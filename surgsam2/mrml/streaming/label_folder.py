@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from surgsam2.errors import InputError
+from surgsam2.errors import ImageFileError, InputError
 from surgsam2.mrml.styles import ObjectStyle
 from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.label_image import LABELS, label_name, label_palette, write_labels
 from surgsam2.storage.output_folder import hold_output
 
@@ -102,13 +102,13 @@ class LabelFolder:
     def _load(self, frame: int) -> np.ndarray:
         path = self._path(frame)
         try:
-            with Image.open(path) as image:
-                mode, labels = image.mode, np.asarray(image)
-        except Exception as error:  # a damaged file can raise anything
+            stored = read_pixels(path)
+        except ImageFileError as error:
             raise InputError(
-                f"the masks of frame {frame}, {path}, cannot be read ({error}); delete the file "
-                "and track the frame again"
+                f"the masks of frame {frame}, {path}, cannot be read ({error.reason}); delete "
+                "the file and track the frame again"
             ) from error
+        mode, labels = stored.mode, stored.values
         if mode not in ("P", "L", "I", "I;16") or labels.shape != self._size:
             raise InputError(
                 f"{path} is no label image of this video: {mode}, {labels.shape}, expected "
