@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
+import yaml
 from hypothesis import settings
-from omegaconf import OmegaConf
 
 import surgsam2
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
+from surgsam2.model.network import SurgSAM2Network
 
 # one each: the suite runs in parallel processes, and waiting threads would fight for cores.
 # Processes that tests start compute with as many, and so round alike
@@ -40,9 +41,8 @@ def demo_weights() -> dict[str, torch.Tensor]:
     span about 8, change by 3 or more between frames and by 0.1 or more with the form of
     pruning, while rounding errors are not blown up.
     """
-    with torch.random.fork_rng(devices=[]):  # never the built-in model's own weights
-        torch.manual_seed(0)
-        network = instantiate(load_config("demo"))
+    # never the built-in model's own weights
+    network = build_network(load_config("demo"), "demo", SurgSAM2Network)
     generator = torch.Generator().manual_seed(7)
     state = {}
     for name, tensor in network.state_dict().items():
@@ -73,9 +73,9 @@ def demo_config_at(side: int, folder: Path) -> Path:
     """
     path = folder / f"demo-{side}.yaml"
     config = load_config("demo", side)
-    config.multimask_max_pt_num = 1
-    config.sam_mask_decoder_extra_args.dynamic_multimask_via_stability = True
-    OmegaConf.save(OmegaConf.create({"model": config}), path)
+    config["multimask_max_pt_num"] = 1
+    config["sam_mask_decoder_extra_args"]["dynamic_multimask_via_stability"] = True
+    path.write_text(yaml.safe_dump({"model": config}, sort_keys=False))
     return path
 
 

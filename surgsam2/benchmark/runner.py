@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 
 from surgsam2.benchmark.agreement import compare_masks
 from surgsam2.benchmark.case import BASELINES, COOL_DOWN, OURS, WARM_UP, Case
@@ -25,7 +24,9 @@ from surgsam2.benchmark.clip import write_clip
 from surgsam2.benchmark.first_mask import seconds_to_first_mask
 from surgsam2.benchmark.machine import describe_machine
 from surgsam2.errors import DeviceError, InputError
-from surgsam2.model.configs import load_config
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import Config, load_config
+from surgsam2.model.network import SurgSAM2Network
 
 Record = dict[str, Any]
 Progress = Callable[[str], None]
@@ -138,7 +139,7 @@ def run_plan(
     weights = {}
     if plan.checkpoint is None:
         for number, (name, config) in enumerate(configs.items()):
-            weights[name] = str(_untrained(config, folder / f"untrained-{number}.pt"))
+            weights[name] = str(_untrained(config, name, folder / f"untrained-{number}.pt"))
 
     def measured(case: Case, *, stages: bool = False, masks: Path | None = None) -> Record:
         progress(f"{case.subject}, {case.config}, {case.objects} objects, {case.frames} frames")
@@ -228,9 +229,8 @@ def _most(values: Iterator[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _untrained(config: Any, path: Path) -> Path:
-    torch.manual_seed(0)
-    torch.save({"model": instantiate(config).state_dict()}, path)
+def _untrained(config: Config, name: str, path: Path) -> Path:
+    torch.save({"model": build_network(config, name, SurgSAM2Network).state_dict()}, path)
     return path
 
 

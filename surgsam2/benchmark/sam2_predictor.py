@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import Config
 from surgsam2.model.pruning import EFP
 from surgsam2.prompts import PromptSet
 from surgsam2.video import Video
@@ -23,9 +24,8 @@ def make_predictor(model: SurgSAM2Model, *, pruned: bool = True) -> SAM2VideoPre
     Args:
         pruned: with the model's pruning too; else it attends to every memory.
     """
-    config = OmegaConf.create(model.config)
-    config["_target_"] = "sam2.sam2_video_predictor.SAM2VideoPredictor"
-    predictor = instantiate(config, _recursive_=True).eval()
+    config = cast(Config, OmegaConf.to_container(model.config))
+    predictor = build_network(config, model.name, SAM2VideoPredictor).eval()
     predictor.load_state_dict(model.network.state_dict())
     if pruned and model.pruning.form != "off":
         _prune(predictor, model.pruning)

@@ -42,10 +42,12 @@ def _bundle_of(name: str, config: str | None, made: Path) -> Path:
     """The bundle that the model is in already, else one made of it at `made`."""
     from surgsam2.errors import CheckpointError
     from surgsam2.export.bundle_folder import write_bundle
-    from surgsam2.model.build import build_network, locate
+    from surgsam2.model.build import locate
+    from surgsam2.model.builder import build_network
     from surgsam2.model.bundle import OWN
     from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
     from surgsam2.model.configs import load_config
+    from surgsam2.model.network import SurgSAM2Network
 
     weights, own_config, _ = locate(name)
     if weights is None:
@@ -54,6 +56,7 @@ def _bundle_of(name: str, config: str | None, made: Path) -> Path:
         return OWN if name == "demo" else Path(name)
     state = read_checkpoint(weights)
     chosen = config or own_config or infer_config(state, weights)
-    load_state(build_network(load_config(chosen), chosen), state, path=weights, config_name=chosen)
+    network = build_network(load_config(chosen), chosen, SurgSAM2Network)
+    load_state(network, state, path=weights, config_name=chosen)
     write_bundle(made, state, chosen)
     return made

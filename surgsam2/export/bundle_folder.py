@@ -54,7 +54,7 @@ def write_bundle(
         InputError: the configuration cannot be read.
         OutputError: the folder holds something else, or the disk refuses.
     """
-    size = int(load_config(config, image_size).image_size)
+    size = load_config(config, image_size)["image_size"]
     if folder.exists() and not (folder / CONFIGURATION).is_file():
         raise OutputError(f"cannot write {folder}: it is there, and is no bundle; choose another")
     unfinished = temporary_beside(folder)

@@ -11,17 +11,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from surgsam2.errors import CheckpointError, InputError
 from surgsam2.model import zoo
+from surgsam2.model.builder import build_network
 from surgsam2.model.bundle import OWN, WEIGHTS, read_bundle
 from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
-from surgsam2.model.configs import check_config, config_names, load_config
+from surgsam2.model.configs import config_names, load_config
 from surgsam2.model.devices import resolve_device, resolve_dtype
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
@@ -153,10 +151,10 @@ def load_model(
         assert state is not None
         config_name = infer_config(state, name_or_path)
     resolved = load_config(config_name)
-    if config is None and image_size not in (None, resolved.image_size):
+    if config is None and image_size not in (None, resolved["image_size"]):
         resolved = load_config(config_name, image_size)
         config_name = f"{config_name} at {image_size}"
-    network = build_network(resolved, config_name)
+    network = build_network(resolved, config_name, SurgSAM2Network)
     bank = network.num_maskmem
     if pruning.form != "off" and pruning.prune > bank - 2:
         raise InputError(
@@ -171,7 +169,13 @@ def load_model(
     if compile:
         network.compile_parts()
     return SurgSAM2Model(
-        config_name, network, resolved, target, number_format, pruning, checkpoint=path
+        config_name,
+        network,
+        OmegaConf.create(resolved),
+        target,
+        number_format,
+        pruning,
+        checkpoint=path,
     )
 
 
@@ -209,21 +213,3 @@ def locate(name_or_path: str | Path) -> Located:
         names = ", ".join(["demo", *zoo.known_checkpoints()])
         raise InputError(f"model {name!r} is neither a file nor a known model ({names})")
     return Located(*read_bundle(path)) if path.is_dir() else Located(path, None)
-
-
-def build_network(config: DictConfig, name: str) -> SurgSAM2Network:
-    """A network with seeded random weights, of the class that `config` names.
-
-    Raises:
-        InputError: `config`, whose name is `name`, does not describe a network.
-    """
-    check_config(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            network = instantiate(config, _recursive_=True)
-        except (InstantiationException, OmegaConfBaseException) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"config {name!r} does not describe a network: {reason}") from error
-    assert isinstance(network, SurgSAM2Network)
-    return network

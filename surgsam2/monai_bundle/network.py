@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from surgsam2.model.build import MEAN, STD, build_network
+from surgsam2.model.build import MEAN, STD
+from surgsam2.model.builder import build_network
 from surgsam2.model.bundle import config_in
 from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
@@ -61,7 +62,4 @@ def frame_network(config: str, image_size: int | None = None, folder: str = ".")
         InputError, CheckpointError: as `load_config`, or a file outside of `folder`.
     """
     resolved = load_config(config_in(folder, config), image_size)
-    resolved._target_ = f"{__name__}.{FrameNetwork.__name__}"
-    network = build_network(resolved, config)
-    assert isinstance(network, FrameNetwork)
-    return network.eval()
+    return build_network(resolved, config, FrameNetwork).eval()

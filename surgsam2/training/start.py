@@ -6,15 +6,15 @@ import logging
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from sam2.modeling.sam.transformer import RoPEAttention
 from torch import nn
 
 from surgsam2.errors import CheckpointError
 from surgsam2.model.build import locate
+from surgsam2.model.builder import build_network
 from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
-from surgsam2.model.configs import check_config, load_config
+from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.training.config import TrainConfig
 
@@ -44,11 +44,7 @@ def start_network(
         assert state is not None
         name = infer_config(state, path or "")
     resolved = load_config(name, size)
-    check_config(resolved)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = instantiate(resolved, _recursive_=True)
-    assert isinstance(network, SurgSAM2Network)
+    network = build_network(resolved, name, SurgSAM2Network, seed=config.seed)
     if state is not None:
         assert path is not None
         load_state(network, state, path=path, config_name=name)
@@ -57,7 +53,7 @@ def start_network(
     if config.rollout.dropout is not None:
         set_dropout(network.memory_attention, config.rollout.dropout)
     logger.info("%s from %s", name, path or "random weights")
-    return network, resolved, name
+    return network, OmegaConf.create(resolved), name
 
 
 def set_dropout(module: nn.Module, probability: float) -> None:

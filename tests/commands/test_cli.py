@@ -251,7 +251,7 @@ def _empty(path: Path) -> str:
         ("--model", lambda p: "sam9", "neither a file nor a known model"),
         ("--config", lambda p: "sam2.1-hiera-tiny-512", "use the config demo"),
         ("--config", lambda p: "sam2.1-hiera-tiny", "did you mean"),
-        ("--config", lambda p: _text(p / "text.yaml"), "'model' node"),
+        ("--config", lambda p: _text(p / "text.yaml"), "text.yaml: the config cannot be read"),
         ("--formats", lambda p: "png,gif", "formats must be some of png"),
         ("--formats", lambda p: "", "formats must be some of png"),
         ("--start", lambda p: "5000", "start 5000"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+import yaml
 
 import surgsam2
 from surgsam2 import cli
@@ -46,7 +46,8 @@ def test_a_network_of_ones_own_goes_along(
     own.unlink()
     model = surgsam2.load_model(tmp_path / "new", device="cpu")
     assert model.image_size == 128
-    assert OmegaConf.load(tmp_path / "new" / "configs" / "network.yaml").model.image_size == 128
+    copied = yaml.safe_load((tmp_path / "new" / "configs" / "network.yaml").read_text())
+    assert copied["model"]["image_size"] == 128
 
 
 def test_another_config_may_be_chosen(demo_weights: Weights, tmp_path: Path) -> None:
@@ -85,12 +86,12 @@ def test_a_full_disk_leaves_the_bundle_before(
 def test_an_unknown_config(demo_weights: Weights, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown config 'dmo'"):
         write_bundle(tmp_path / "new", demo_weights, "dmo")
-    with pytest.raises(InputError, match="image_size must be a multiple of 32, got 100"):
+    with pytest.raises(InputError, match=r"image_size must be a multiple of 32 .*, got 100"):
         write_bundle(tmp_path / "new", demo_weights, "demo", 100)
     assert not names_in(tmp_path)
     own = tmp_path / "own.yaml"
     own.write_text("model: {image_size: 64}\n")
-    with pytest.raises(InputError, match="does not describe a network: Missing key"):
+    with pytest.raises(InputError, match="it has no memory_attention"):
         write_bundle(tmp_path / "new", demo_weights, str(own), 96)
 
 

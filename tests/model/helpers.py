@@ -1,13 +1,19 @@
-"""Large networks without their weights."""
+"""Large networks without their weights, and configurations with changes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig
+import yaml
+from sam2.modeling.sam2_base import SAM2Base
 from torch.overrides import TorchFunctionMode
+
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import Config
+from surgsam2.model.network import SurgSAM2Network
 
 
 class _RealNumbers(TorchFunctionMode):
@@ -22,7 +28,16 @@ class _RealNumbers(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def skeleton(config: DictConfig | ListConfig) -> Any:
+def skeleton(config: Config, kind: type[SAM2Base] = SurgSAM2Network) -> Any:
     """The network that a configuration describes; its tensors have shapes but no memory."""
     with torch.device("meta"), _RealNumbers():
-        return instantiate(config, _recursive_=True)
+        return build_network(config, "skeleton", kind)
+
+
+def changed(source: Path, folder: Path, change: Callable[[Config], Any]) -> Path:
+    """A copy of a config file with its `model` node changed."""
+    config = yaml.safe_load(source.read_text())
+    change(config["model"])
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path

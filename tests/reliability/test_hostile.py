@@ -196,5 +196,5 @@ def test_a_config_that_grows_without_bound(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="YAML aliases are not accepted"):
         load_config(str(tmp_path / "laughs.yaml"))
     (tmp_path / "number.yaml").write_text("20.5")
-    with pytest.raises(InputError, match="it is not a table of settings"):
+    with pytest.raises(InputError, match="a config needs a 'model' node"):
         load_config(str(tmp_path / "number.yaml"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from PIL import Image
+from surgsam2.results.frame_result.frame_result import FrameResult
 
 from surgsam2 import open_video
 from surgsam2.errors import (
@@ -24,7 +25,6 @@ from surgsam2.model.configs import load_config
 from surgsam2.outputs import OutputContext, OverlayWriter
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.prompts.file import prompts_from_text
-from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.hashing import sha256_of
 from surgsam2.video import container, images
 from surgsam2.video.base import check_size
@@ -158,5 +158,7 @@ def test_masks_that_did_not_come_with_the_prompts() -> None:
 
 
 def test_a_network_for_an_odd_size() -> None:
-    with pytest.raises(InputError, match="image_size must be a multiple of 32, got 33"):
+    with pytest.raises(
+        InputError, match="image_size must be a multiple of 32 from 32 to 2048, got 33"
+    ):
         load_config("demo", 33)

@@ -18,14 +18,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
+from surgsam2.results.frame_result.frame_result import FrameResult
 
 import surgsam2
 from surgsam2 import EFP, PromptSet
 from surgsam2.model import cpu as fast
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
-from surgsam2.results.frame_result import FrameResult
+from surgsam2.model.network import SurgSAM2Network
 from tests.conftest import disc
 from tests.tracking.reference import sam2_logits
 
@@ -169,7 +170,8 @@ def test_pruning_changes_the_result(a_model: SurgSAM2Model, a_clip: np.ndarray) 
 @pytest.mark.parametrize("config", ["sam2-hiera-tiny-512", "sam2.1-hiera-tiny-512"])
 def test_the_official_configurations(config: str, tmp_path: Path, a_clip: np.ndarray) -> None:
     """SAM 2 and 2.1 differ in pointers, time encodings and the no-object embedding."""
-    torch.save({"model": instantiate(load_config(config)).state_dict()}, tmp_path / "w.pt")
+    network = build_network(load_config(config), config, SurgSAM2Network)
+    torch.save({"model": network.state_dict()}, tmp_path / "w.pt")
     model = surgsam2.load_model(tmp_path / "w.pt", device="cpu", pruning="off")
     assert model.name == config
     short = a_clip[:3]

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from surgsam2 import EFP
 from surgsam2.model import cpu as fast
-from surgsam2.model.configs import load_config
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import Config, load_config
 from surgsam2.model.cpu import hiera, image
 from surgsam2.model.cpu import matmul as products
 from surgsam2.model.cpu.weight_cache import remembered
@@ -26,22 +25,22 @@ CLOSE = 1e-4
 """Largest difference, on features of about 4."""
 
 
-def padded(config: DictConfig) -> DictConfig:
+def padded(config: Config) -> Config:
     """Windows that do not divide the feature maps, as in SAM 2 at 512 and 1024 pixels."""
-    trunk = config.image_encoder.trunk
-    trunk.window_spec = [8, 4, 14, 6]
-    trunk.window_pos_embed_bkg_spatial_size = [7, 7]
+    trunk = config["image_encoder"]["trunk"]
+    trunk["window_spec"] = [8, 4, 14, 6]
+    trunk["window_pos_embed_bkg_spatial_size"] = [7, 7]
     return config
 
 
-def unchanged(config: DictConfig) -> DictConfig:
+def unchanged(config: Config) -> Config:
     return config
 
 
-def single_mask(config: DictConfig) -> DictConfig:
+def single_mask(config: Config) -> Config:
     """As in some SAM 2 configurations: one mask while tracking, another where it is unstable."""
-    config.multimask_output_for_tracking = False
-    config.sam_mask_decoder_extra_args = {
+    config["multimask_output_for_tracking"] = False
+    config["sam_mask_decoder_extra_args"] = {
         "dynamic_multimask_via_stability": True,
         "dynamic_multimask_stability_delta": 0.05,
         "dynamic_multimask_stability_thresh": 0.98,
@@ -51,14 +50,15 @@ def single_mask(config: DictConfig) -> DictConfig:
 
 @pytest.fixture(scope="module", params=[unchanged, padded, single_mask])
 def network(request: pytest.FixtureRequest) -> SurgSAM2Network:
-    change_config: Callable[[DictConfig], DictConfig] = request.param
+    change_config: Callable[[Config], Config] = request.param
     return a_network(change_config)
 
 
-def a_network(change_config: Callable[[DictConfig], DictConfig] = unchanged) -> SurgSAM2Network:
+def a_network(change_config: Callable[[Config], Config] = unchanged) -> SurgSAM2Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        network = instantiate(change_config(load_config("demo"))).eval()
+        config = change_config(load_config("demo"))
+        network = build_network(config, "demo", SurgSAM2Network, seed=3).eval()
         for parameter in network.parameters():
             if parameter.ndim == 1:  # biases and scales that are not all alike
                 parameter.data += 0.1 * torch.randn_like(parameter)
@@ -132,7 +132,8 @@ def test_maps_in_strips(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatc
 
 
 def test_maps_smaller_than_a_window() -> None:
-    network = instantiate(load_config("demo", 64)).eval().requires_grad_(False)
+    network = build_network(load_config("demo", 64), "demo", SurgSAM2Network)
+    network = network.eval().requires_grad_(False)
     picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         features = network.encode_image(picture)
@@ -213,7 +214,7 @@ def test_objects_out_of_sight() -> None:
 def test_other_builds_of_the_decoder(settings: dict[str, bool]) -> None:
     """Other ways to point at nothing, which the modules themselves do, and no finer maps."""
 
-    def changed(config: DictConfig) -> DictConfig:
+    def changed(config: Config) -> Config:
         config.update(settings)
         return config
 
