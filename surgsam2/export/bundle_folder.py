@@ -134,7 +134,7 @@ def zip_bundle(folder: Path, path: Path) -> None:
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     with writing(path):
         try:
-            with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+            with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:  # noqa: TID251
                 for file in files:
                     if any(part[0] == "." or part == "__pycache__" for part in file.parts):
                         continue
