@@ -152,7 +152,10 @@ class Archive:
 
 def is_archive(path: Path) -> bool:
     """Whether a file ends as a zip archive does."""
-    return zipfile.is_zipfile(path)
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # Python recognises the archive and refuses it, say for its disks
+        return True
 
 
 @contextlib.contextmanager
