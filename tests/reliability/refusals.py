@@ -1,10 +1,14 @@
 """Every message with which the package refuses something, found in its source.
 
-The table in ``docs/reliability.md`` is made from it, together with a record of which test
-meets which message:
+The table in ``docs/notes/refusals.md`` is made from it. After messages have changed, write
+the table again:
 
-    python -m pytest -p tests.reliability.refusals --record-refusals record.json TESTS
-    python -m tests.reliability.refusals record.json [MORE.json ...]
+    python -m tests.reliability.refusals [RECORD.json ...]
+
+A message that was in the table keeps its test. The tests of new messages come from records
+of test runs:
+
+    python -m pytest -p tests.reliability.refusals --record-refusals RECORD.json TESTS
 """
 
 from __future__ import annotations
@@ -22,9 +26,8 @@ from surgsam2 import errors
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "surgsam2"
-DOCUMENT = ROOT / "docs" / "reliability.md"
+DOCUMENT = ROOT / "docs" / "notes" / "refusals.md"
 ROOMS = ("video", "prompts", "model", "tracking", "outputs", "job", "storage")
-FILES = ("atomic.py", "fingerprint.py", "limits.py", "output_folder.py", "spool.py")
 BEGIN, END = "<!-- refusals: begin -->", "<!-- refusals: end -->"
 _CLASSES = {
     name
@@ -50,10 +53,7 @@ class Refusal:
 
 def refusals() -> Iterator[Refusal]:
     """All of them, in the order of files and lines; messages that only pass another on left out."""
-    paths = [PACKAGE / name for name in FILES]
-    for room in ROOMS:
-        paths += sorted((PACKAGE / room).rglob("*.py"))
-    for path in paths:
+    for path in (p for room in ROOMS for p in sorted((PACKAGE / room).rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
@@ -91,7 +91,14 @@ def table(tests: dict[str, str]) -> str:
 
 def key(item: Refusal) -> str:
     """Names a refusal in a record of tests."""
-    return f"{item.error}: {item.message}"
+    return f"{item.error}: {' '.join(item.message.split())}"
+
+
+def documented() -> dict[str, str]:
+    """Test of each refusal of the document, by its key."""
+    text = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", text, re.M)
+    return {f"{error}: {what}".replace("\\|", "|"): test for error, what, test in rows}
 
 
 # as a pytest plugin
@@ -146,13 +153,11 @@ class _Recorder:
 
 def main() -> None:
     """Write the table into the document."""
-    tests: dict[str, str] = {}
+    tests = documented()
     for name in sys.argv[1:]:
         for message, test in json.loads(Path(name).read_text()).items():
             file, _, function = test.partition("::")
-            tests.setdefault(
-                message, f"`{file.removeprefix('tests/')}` {function.replace('::', '.')}"
-            )
+            tests[message] = f"`{file.removeprefix('tests/')}` {function.replace('::', '.')}"
     text = DOCUMENT.read_text(encoding="utf-8")
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)

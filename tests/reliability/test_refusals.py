@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import re
 
-from tests.reliability.refusals import BEGIN, DOCUMENT, END, ROOT, table
-
-ROW = re.compile(r"\| (?P<what>`\w+` \| .*) \| (?P<test>.*) \|")
-
-
-def rows(text: str) -> dict[str, str]:
-    matches = [match for line in text.splitlines() if (match := ROW.fullmatch(line))]
-    return {match["what"]: match["test"] for match in matches}
-
-
-def documented() -> dict[str, str]:
-    return rows(DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0])
+from tests.reliability.refusals import ROOT, documented, key, refusals
 
 
 def test_every_refusal_is_documented() -> None:
-    assert documented().keys() == rows(table({})).keys(), (
-        "the messages have changed; record the tests again and run "
-        "python -m tests.reliability.refusals (see there)"
+    assert documented().keys() == {key(item) for item in refusals()}, (
+        "the messages have changed; run python -m tests.reliability.refusals (see there)"
     )
 
 

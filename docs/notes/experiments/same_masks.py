@@ -1,9 +1,9 @@
 """Are the engine's masks those of `sam2`'s own predictor, on a clip of one's own?
 
 Both track the masks that the engine makes of the prompts on their first frame, with the same
-weights and the same pruning. What came of a real clip is in docs/training.md.
+weights and the same pruning. What came of a real clip is in docs/notes/built-in-model.md.
 
-    python docs/experiments/same_masks.py VIDEO PROMPTS.json [MODEL]
+    python docs/notes/experiments/same_masks.py VIDEO PROMPTS.json [MODEL]
 """
 
 from __future__ import annotations

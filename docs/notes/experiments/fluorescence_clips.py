@@ -1,9 +1,9 @@
 """Writes generated clips as near-infrared fluorescence imaging shows them: bright green on dark.
 
 A domain that the built-in model was not trained on, to see what fine-tuning gains; the
-commands and what came of them are in docs/training.md.
+commands and what came of them are in docs/notes/fine-tuning.md.
 
-    python docs/experiments/fluorescence_clips.py FOLDER FIRST_SEED CLIPS
+    python docs/notes/experiments/fluorescence_clips.py FOLDER FIRST_SEED CLIPS
 """
 
 from __future__ import annotations
