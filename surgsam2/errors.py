@@ -63,7 +63,7 @@ class MissingDependencyError(SurgSAM2Error, RuntimeError):
 
 
 def missing_dependency(error: ImportError | OSError, wanted: str) -> MissingDependencyError | None:
-    """The error to raise when an import fails; None when a module of our own is at fault.
+    """Return the error to raise when an import fails, or None when a module of ours fails.
 
     Args:
         error: what the import raised; a broken binary package may raise OSError.

@@ -12,7 +12,6 @@ import numpy as np
 
 from surgsam2.data.sequence import natural_key
 from surgsam2.errors import DatasetError, ImageFileError
-from surgsam2.evaluation.problems import Problems
 from surgsam2.storage.image_file import read_pixels
 
 RESOLUTIONS = ("480p", "Full-Resolution")
@@ -25,7 +24,7 @@ class LabelFile:
 
     labels: np.ndarray | None
     problem: str = ""
-    """A kind of `problems.COUNTED`, or empty."""
+    """A key of `surgsam2.evaluation.problems.COUNTED`, or empty."""
     message: str = ""
 
 
@@ -110,12 +109,6 @@ def label_folders(root: Path) -> LabelFolders:
             f"no label PNGs in {root}: expected SEQUENCE/FRAME.png, or FRAME.png for one sequence"
         )
     return LabelFolders(found, stray=tuple(_pngs(root)))
-
-
-def name_stray_files(labels: LabelFolders, problems: Problems, where: str) -> None:
-    """Name the PNGs that belong to no sequence."""
-    for path in labels.stray:
-        problems.add("stray-file", where, "PNG beside the folders of the sequences", path.stem)
 
 
 def label_files(folder: Path) -> dict[str, Path]:

@@ -18,7 +18,6 @@ from surgsam2.data.label_reader import (
     label_files,
     label_folders,
     label_ids,
-    name_stray_files,
     read_labels,
 )
 from surgsam2.evaluation.parallel import parallel_map
@@ -58,7 +57,7 @@ def score_predictions(
     if len(scans) == 1 and labels.flat:
         # PNGs without a folder of their own for one sequence: there is no name to compare
         folders = dict.fromkeys([scans[0].sequence.name], next(iter(folders.values())))
-    name_stray_files(labels, problems, predictions.absolute().name)
+    problems.add_stray_files(labels, predictions.absolute().name)
     # a raw release nests its sequences; predictions may be by the last folder's name alone
     found = {}
     for scan in scans:

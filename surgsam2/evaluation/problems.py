@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from surgsam2.data.label_reader import LabelFolders
+
 COUNTED = {
     "missing-frame": "counted as an empty mask for every object",
     "missing-sequence": "counted as empty masks on every frame",
@@ -44,6 +46,12 @@ class Problems:
         frames = self._found.setdefault((kind, sequence, message), [])
         if frame:
             frames.append(frame)
+
+    def add_stray_files(self, labels: LabelFolders, sequence: str) -> None:
+        """Note the label PNGs that belong to no sequence."""
+        for path in labels.stray:
+            message = "PNG beside the folders of the sequences"
+            self.add("stray-file", sequence, message, path.stem)
 
     def as_list(self) -> list[dict[str, Any]]:
         """Entries with kind, sequence, message, how it was counted, and the frames."""

@@ -20,7 +20,6 @@ from surgsam2.data.label_reader import (
     label_files,
     label_folders,
     label_ids,
-    name_stray_files,
     read_labels,
 )
 from surgsam2.errors import DatasetError
@@ -177,7 +176,7 @@ def label_sequences(
     """
     labels = label_folders(root)
     if problems is not None:
-        name_stray_files(labels, problems, root.absolute().name)
+        problems.add_stray_files(labels, root.absolute().name)
     return {
         name: _label_sequence(name, folder, class_names or {})
         for name, folder in labels.folders.items()

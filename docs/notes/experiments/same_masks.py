@@ -19,7 +19,7 @@ from surgsam2.benchmark.subjects import run_ours, run_sam2
 
 
 def main(video_file: str, prompts_file: str, model_name: str = "demo") -> None:
-    """Prints the lowest and the mean IoU over all frames and objects."""
+    """Print the lowest and the mean IoU over all frames and objects."""
     model = surgsam2.load_model(model_name)
     clicked = surgsam2.load_prompts(prompts_file)
     with surgsam2.open_video(video_file) as video, tempfile.TemporaryDirectory() as folder:
