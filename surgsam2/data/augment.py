@@ -1,4 +1,4 @@
-"""Video augmentation: one set of random numbers for a whole clip.
+"""Video augmentation: all frames of a clip are transformed with the same random numbers.
 
 The published recipe: horizontal flip, affine up to 25 degrees with shear up to 20,
 resize to 512x512, colour jitter, grey in 5 % of the clips. (SurgSAM2's configuration
@@ -18,26 +18,26 @@ from surgsam2.errors import InputError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths; the defaults are the published ones (SurgSAM2's training configuration)."""
+    """Strengths of the augmentation; the defaults are SurgSAM2's published ones."""
 
     size: int = 512
     """Side of the square output in pixels; the aspect ratio is not kept, as in SAM 2."""
     flip: float = 0.5
     """Probability of a horizontal flip."""
     degrees: float = 25.0
-    """Rotation is uniform within plus and minus this."""
+    """Largest rotation in degrees; the angle is uniform within plus and minus this value."""
     shear: float = 20.0
-    """Horizontal shear, degrees, uniform within plus and minus this."""
+    """Largest horizontal shear in degrees, uniform within plus and minus this value."""
     zoom: float = 1.0
-    """Enlargement, log-uniform from 1 to this, of a random part; not in the published recipe."""
+    """Largest zoom into a random part of the picture, log-uniform from 1 on; 1 as published."""
     brightness: float = 0.1
     contrast: float = 0.03
     saturation: float = 0.03
-    """Factors are uniform within 1 plus and minus these."""
+    """The factors of the three are uniform within 1 plus and minus these values."""
     grey: float = 0.05
     """Probability that the clip is turned to grey."""
     fill: tuple[int, int, int] = (0, 0, 0)
-    """RGB of what comes into the picture from outside of it; its label is 0."""
+    """RGB colour of output pixels that lie outside the source picture; their label is 0."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "grey"):
@@ -56,11 +56,11 @@ class Augmentation:
 
     @classmethod
     def none(cls, size: int = 512) -> Augmentation:
-        """Resize only, as for validation."""
+        """Return an augmentation that only resizes, for validation."""
         return cls(size, flip=0, degrees=0, shear=0, brightness=0, contrast=0, saturation=0, grey=0)
 
     def draw(self, seed: int | tuple[int, ...]) -> DrawnAugmentation:
-        """Random numbers for one clip; the same seed draws the same."""
+        """Draw the random numbers for one clip; the same seed gives the same numbers."""
         rng = np.random.default_rng(seed)
         flip, grey = rng.random() < self.flip, rng.random() < self.grey
         uniform = rng.uniform(-1.0, 1.0, 5)
@@ -85,9 +85,18 @@ class Augmentation:
     def __call__(
         self, frames: np.ndarray, labels: np.ndarray, seed: int | tuple[int, ...]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Frames (T, H, W, 3) uint8 and labels (T, H, W) transformed alike.
+        """Transform frames and labels alike.
 
-        Returns (T, size, size, 3) uint8 and (T, size, size) of the labels' dtype.
+        Args:
+            frames: (T, H, W, 3) uint8 RGB.
+            labels: (T, H, W) uint8 or uint16.
+            seed: decides every random number.
+
+        Returns:
+            (T, size, size, 3) uint8 frames and (T, size, size) labels of the given dtype.
+
+        Raises:
+            InputError: an array has another shape or dtype.
         """
         return self.draw(seed).apply(frames, labels)
 
@@ -111,10 +120,10 @@ class DrawnAugmentation:
     fill: tuple[int, int, int] = (0, 0, 0)
     zoom: float = 1.0
     centre: tuple[float, float] = (0.0, 0.0)
-    """What comes to the middle, (x, y) in units of the sides, 0 at the middle."""
+    """Point of the source that becomes the middle: (x, y) in sides, from the middle."""
 
     def matrix(self, width: int, height: int) -> np.ndarray:
-        """(2, 3) from source to output pixels: flip, rotate, shear, enlarge, resize."""
+        """Return the (2, 3) matrix from source to output pixels."""
         angle, shear = np.deg2rad(self.angle), np.tan(np.deg2rad(self.shear))
         c, s = np.cos(angle), np.sin(angle)
         linear = np.array([[c, -s], [s, c]]) @ np.array([[1.0, shear], [0.0, 1.0]])
@@ -128,7 +137,7 @@ class DrawnAugmentation:
         return np.column_stack([linear, target - linear @ middle])
 
     def apply(self, frames: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `Augmentation.__call__`."""
+        """Transform frames and labels, as `Augmentation.__call__`."""
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
             raise InputError(
                 f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}"
@@ -144,11 +153,11 @@ class DrawnAugmentation:
         )
 
     def apply_image(self, frame: np.ndarray) -> np.ndarray:
-        """One frame (H, W, 3) uint8 to (size, size, 3)."""
+        """Transform one (H, W, 3) uint8 frame to (size, size, 3) uint8."""
         return self._colours(self._warp(frame, cv2.INTER_LINEAR))
 
     def apply_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Labels (H, W) uint8 or uint16 to (size, size); background outside of the source."""
+        """Transform (H, W) labels to (size, size); pixels outside the source become background."""
         return self._warp(labels, cv2.INTER_NEAREST)
 
     def _warp(self, image: np.ndarray, flags: int) -> np.ndarray:
@@ -158,10 +167,10 @@ class DrawnAugmentation:
         border = (0.0, 0.0, 0.0) if image.ndim == 2 else tuple(float(v) for v in self.fill)
         shrink = max(w, h) / self.size
         if image.ndim == 3 and shrink > 1.5:
-            # shrinking by much would alias: average first, then warp the smaller image
+            # A large reduction would alias, so the image is averaged first and then warped.
             small = (max(round(w / shrink), 1), max(round(h / shrink), 1))
             image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-            # the small image's pixel (u, v) is the source's ((u + 0.5) * f - 0.5)
+            # Pixel (u, v) of the small image lies at ((u + 0.5) * f - 0.5) of the source.
             f = np.array([w / small[0], h / small[1]])
             offset = matrix[:, :2] @ (0.5 * f - 0.5) + matrix[:, 2]
             matrix = np.column_stack([matrix[:, :2] * f, offset])
@@ -188,5 +197,5 @@ class DrawnAugmentation:
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
-    """(H, W) float32 luma of RGB."""
+    """Return the (H, W) float32 luma of an RGB image."""
     return np.asarray(image @ np.array([0.299, 0.587, 0.114], np.float32))

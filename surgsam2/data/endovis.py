@@ -68,16 +68,15 @@ ENDOVIS18_CLASSES: dict[int, tuple[str, tuple[int, int, int]]] = {
     10: ("small-intestine", (124, 155, 5)),
     11: ("ultrasound-probe", (12, 255, 141)),
 }
-"""Class id: name and RGB colour, EndoVis 2018 (``labels.json``); used when a release
-lies there without its ``labels.json``."""
+"""Name and RGB colour by class id, EndoVis 2018; used where a release has no ``labels.json``."""
 
 _LEFT = ("left_frames", "left_frame")
 
 
 def instrument_type(folder_name: str) -> int:
-    """The EndoVis 2017 type of a mask folder such as ``Left_Prograsp_Forceps_labels``.
+    """Return the EndoVis 2017 type of a mask folder such as ``Left_Prograsp_Forceps_labels``.
 
-    Sides and the word "labels" do not matter; what is no known type is 7, "Other".
+    Sides and the word "labels" do not matter; an unknown type is 7, "Other".
     """
     words = re.sub(r"[^a-z]+", " ", folder_name.lower())
     for number, name in ENDOVIS17_TYPES.items():
@@ -95,7 +94,7 @@ class EndoVis17(Dataset):
         instrument_dataset_<n>/ground_truth/<side>_<type>_labels/frame000.png
 
     An instrument's mask is an 8-bit PNG (in dataset 7 RGB with equal channels) that is 0
-    outside of it, and inside the value of its part (`ENDOVIS17_PARTS`) or any other. An
+    outside the instrument and has the value of a part (`ENDOVIS17_PARTS`) inside it. An
     object's id is the position of its mask folder in the order of names, from 1;
     `object_names` keeps the folder's name. Where masks overlap, the higher id stays.
 
@@ -163,7 +162,7 @@ class EndoVis18(Dataset):
 
 
 def _sequence_folders(folder: Path, pattern: str) -> list[Path]:
-    """Folders that hold left frames, at `folder` itself or up to two levels below it."""
+    """List the folders with left frames: `folder` itself or up to two levels below it."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder")
     candidates = [folder, *folder.glob(pattern), *folder.glob(f"*/{pattern}")]
@@ -189,7 +188,7 @@ class _MaskFolders(FileSequence):
     """Frames with one folder of masks per instrument."""
 
     masks: tuple[tuple[int, Path], ...] = ()
-    """(object id, folder)."""
+    """Object id and folder of each instrument."""
 
     def read_labels(self, index: int) -> np.ndarray | None:
         if self.label_paths[index] is None:
@@ -207,7 +206,7 @@ class _MaskFolders(FileSequence):
 
 
 def read_instrument_mask(path: Path) -> np.ndarray:
-    """(H, W) bool: the non-zero pixels of a mask of any bit depth, grey, palette or RGB."""
+    """Read the non-zero pixels, (H, W) bool, of a grey, palette or RGB mask of any bit depth."""
     try:
         values = read_pixels(path, formats=LOSSLESS_FORMATS).values
     except ImageFileError as error:
@@ -257,10 +256,10 @@ def _first_mask(
     ids: set[int],
     skipped: Skipped,
 ) -> Path | None:
-    """The first mask file of a frame; None when it has none, or one that cannot be used.
+    """Return the first mask file of a frame, or None where a mask cannot be used or none exists.
 
-    With one bad mask the whole frame counts as not annotated: an instrument that is
-    seen but not labelled would teach the opposite.
+    One bad mask makes the whole frame count as not annotated, because an instrument that is
+    visible but not labelled would be learned as background.
     """
     first: Path | None = None
     present: set[int] = set()
@@ -289,7 +288,7 @@ Table = dict[int, tuple[str, tuple[int, int, int]]]
 
 
 def _labels_json(root: Path, top: Path) -> Table:
-    """The class table that goes with a sequence."""
+    """Return the table of classes that belongs to a sequence."""
     folder = root
     while True:
         path = folder / "labels.json"
@@ -301,7 +300,11 @@ def _labels_json(root: Path, top: Path) -> Table:
 
 
 def read_labels_json(path: Path) -> Table:
-    """Class id: (name, RGB) of an EndoVis 2018 ``labels.json``."""
+    """Read name and RGB colour by class id from an EndoVis 2018 ``labels.json``.
+
+    Raises:
+        DatasetError: the file has another form.
+    """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         table = {

@@ -11,8 +11,15 @@ from surgsam2.errors import DatasetError
 class ImageDataset(Dataset):
     """Images of one folder and indexed PNGs with the same names in another.
 
-    Each image is a sequence of one frame, named after its file. Images without mask,
-    or whose mask is empty or unusable, are left out and reported in the log.
+    Each image is a sequence of one frame, named after its file. Images whose mask is missing,
+    empty or unusable are left out and logged.
+
+    Args:
+        images: folder of the images.
+        masks: folder of the masks.
+
+    Raises:
+        DatasetError: a folder does not exist, or nothing can be used.
     """
 
     def __init__(self, images: str | Path, masks: str | Path) -> None:

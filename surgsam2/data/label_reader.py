@@ -1,4 +1,4 @@
-"""Label PNGs as they come: palette, grey, 16-bit, RGB by mistake, or broken.
+"""Read label PNGs of any kind: palette, grey, 16-bit, RGB saved by mistake, or damaged.
 
 A label map is an (H, W) integer array whose values are object ids, 0 is background.
 """
@@ -20,7 +20,7 @@ RESOLUTIONS = ("480p", "Full-Resolution")
 
 @dataclass(frozen=True)
 class LabelFile:
-    """One label PNG as read: its map, or None, and what was unusual about it."""
+    """The content of one label PNG: its label map, or None, and what was unusual about it."""
 
     labels: np.ndarray | None
     problem: str = ""
@@ -29,7 +29,7 @@ class LabelFile:
 
 
 def read_labels(path: Path) -> LabelFile:
-    """Read a label PNG without guessing: what cannot be ids for sure is no label map."""
+    """Read a label PNG; one whose values are not clearly object ids gives no label map."""
     try:
         stored = read_pixels(path)
     except ImageFileError as error:
@@ -50,7 +50,7 @@ def _wide_labels(values: np.ndarray) -> LabelFile:
 
 
 def _coloured_labels(values: np.ndarray, mode: str) -> LabelFile:
-    """Equal channels are ids; a real colour could be anything, and is not guessed at."""
+    """Take equal channels for object ids; the meaning of other colours is not guessed."""
     colours = values[..., :3] if "RGB" in mode else values[..., :1]
     if (colours == colours[..., :1]).all():
         message = f"{mode} PNG where an indexed one is expected"
@@ -60,7 +60,7 @@ def _coloured_labels(values: np.ndarray, mode: str) -> LabelFile:
 
 
 def label_ids(labels: np.ndarray) -> list[int]:
-    """The ids in a label map, without the background, in order."""
+    """Return the object ids in a label map in ascending order, without the background."""
     if labels.dtype.itemsize <= 2 and labels.dtype.kind in "ui":
         return [int(v) for v in np.flatnonzero(np.bincount(labels.ravel())) if v]
     return [int(v) for v in np.unique(labels) if v]
@@ -71,20 +71,24 @@ class LabelFolders:
     """The sequences found under a folder."""
 
     folders: dict[str, Path]
-    """Sequence name -> folder of its PNGs."""
+    """Folder of the PNGs by name of the sequence."""
     flat: bool = False
-    """Whether the folder itself is the only sequence, so that its name says little."""
+    """Whether the folder itself is the only sequence; then its name need not match the truth's."""
     stray: tuple[Path, ...] = ()
-    """PNGs beside the sequences' folders, which belong to none of them."""
+    """PNGs beside the folders of the sequences, which belong to no sequence."""
 
 
 def label_folders(root: Path) -> LabelFolders:
-    """The folders of PNGs under `root`.
+    """Find the folders of label PNGs under `root`.
 
-    `root` is a folder of such folders, a folder of PNGs itself (one sequence, named
-    after the folder), or a dataset with an ``Annotations`` folder (DAVIS' resolution
-    folder is looked through). A ``masks`` folder inside a sequence, as written by
-    ``surgsam2 segment``, is taken for it.
+    Args:
+        root: a folder of such folders, a folder of PNGs itself (one sequence, named after the
+            folder), or a dataset with an ``Annotations`` folder, with or without DAVIS's
+            resolution folder. The folder ``masks`` of a sequence, as ``surgsam2 segment``
+            writes it, is used in place of the sequence's folder.
+
+    Raises:
+        DatasetError: `root` is not a folder, or has no label PNGs.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder")
@@ -112,7 +116,7 @@ def label_folders(root: Path) -> LabelFolders:
 
 
 def label_files(folder: Path) -> dict[str, Path]:
-    """Frame name (without extension) -> PNG, in the order of names."""
+    """Return the PNG of each frame name (without extension), in the order of names."""
     return {path.stem: path for path in _pngs(folder)}
 
 

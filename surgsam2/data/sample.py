@@ -15,7 +15,7 @@ class Sample:
     """T frames and the masks of N objects."""
 
     name: str
-    """Of the sequence."""
+    """Name of the sequence."""
     frame_indices: tuple[int, ...]
     """T indices in the sequence, ascending, or descending when reversed."""
     object_ids: tuple[int, ...]
@@ -45,17 +45,24 @@ def draw_sample(
     reverse: float = 0.5,
     stride: int = 1,
 ) -> Sample:
-    """Draw `frames` consecutive annotated frames and up to `max_objects` objects.
+    """Draw consecutive annotated frames of a sequence and some of their objects.
 
-    As in SAM 2's training, the start is uniform over the places where the frames fit,
-    objects are drawn uniformly among those visible in the first drawn frame, and with
-    probability `reverse` the order of time is reversed. `stride` takes every stride-th
-    annotated frame. Frames without annotation are not drawn. A sequence with fewer
-    annotated frames gives those it has, the last one repeated: a still image becomes
-    a video that stands still.
+    As in SAM 2's training, the start is uniform over the places where the frames fit, and
+    objects are drawn uniformly among those visible in the first drawn frame. Frames without
+    annotation are not drawn. Of a sequence with fewer annotated frames the last one is
+    repeated, so that a still image becomes a video in which nothing moves.
 
-    The same sequence and `seed` give the same sample. `DatasetError` when no drawn
-    frame shows an object.
+    Args:
+        sequence: where the frames come from.
+        seed: the same sequence and seed give the same sample.
+        frames: number of frames.
+        max_objects: largest number of objects.
+        reverse: probability that the frames run backward in time.
+        stride: distance of two drawn frames, counted in annotated frames.
+
+    Raises:
+        InputError: a number is out of its range.
+        DatasetError: no frame that could start the sample shows an object.
     """
     for name, value in (("frames", frames), ("max_objects", max_objects), ("stride", stride)):
         if value < 1:
@@ -83,7 +90,7 @@ def draw_sample(
 
 
 def visible_ids(sequence: Sequence, index: int) -> np.ndarray:
-    """Ids of the objects in an annotated frame, ascending."""
+    """Return the ids of the objects in an annotated frame, ascending."""
     labels = sequence.read_labels(index)
     if labels is None:
         return np.zeros(0, np.uint16)

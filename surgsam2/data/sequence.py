@@ -1,4 +1,4 @@
-"""What every dataset gives: sequences of frames with instance labels.
+"""Sequences of frames with instance labels, which every dataset gives.
 
 A frame is (H, W, 3) uint8 RGB; labels are (H, W) uint16 with 0 for background and the
 object's id elsewhere. A still image is a sequence of one frame.
@@ -25,7 +25,7 @@ _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 
 class Skipped:
-    """Collects what had to be left out, and reports it with counts and file names."""
+    """A record of the files that were left out, with the reason for each."""
 
     def __init__(self) -> None:
         self._files: dict[str, list[str]] = {}
@@ -47,7 +47,7 @@ class Skipped:
         )
 
     def report(self, where: Path | str) -> None:
-        """One warning in the log per reason, with every file name."""
+        """Log one warning per reason, with every file name."""
         for reason, files in self._files.items():
             logger.warning("%s: skipped %d (%s): %s", where, len(files), reason, ", ".join(files))
 
@@ -60,24 +60,24 @@ class Sequence(ABC):
     object_ids: tuple[int, ...]
     """Ids that occur in the labels, ascending."""
     object_names: dict[int, str]
-    """What the ids mean, where the dataset says so."""
+    """Names of the objects by id, where the dataset gives names."""
     annotated: tuple[int, ...]
     """Indices of the frames that have labels, ascending; at least one."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
 
     @abstractmethod
     def read_frame(self, index: int) -> np.ndarray:
-        """Frame `index` (from 0), (H, W, 3) uint8 RGB."""
+        """Read frame `index` (from 0): (H, W, 3) uint8 RGB."""
 
     @abstractmethod
     def read_labels(self, index: int) -> np.ndarray | None:
-        """Labels of frame `index`, (H, W) uint16; None when it is not annotated."""
+        """Read the labels of frame `index`: (H, W) uint16, or None where it is not annotated."""
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Frame and labels of `index`."""
+        """Read frame and labels of `index`."""
         return self.read_frame(index), self.read_labels(index)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -101,14 +101,16 @@ class FileSequence(Sequence):
         return len(self.frame_paths)
 
     def read_frame(self, index: int) -> np.ndarray:
+        """Read frame `index`: (H, W, 3) uint8 RGB."""
         return read_image(self.frame_paths[index])
 
     def read_labels(self, index: int) -> np.ndarray | None:
+        """Read the labels of frame `index`: (H, W) uint16, or None."""
         path = self.label_paths[index]
         return None if path is None else self.decode(path)
 
     def decode(self, path: Path) -> np.ndarray:
-        """Labels of a label file; datasets with other encodings override this."""
+        """Read a label file: (H, W) uint16. Datasets with another encoding override this."""
         return read_indexed(path)
 
     def __repr__(self) -> str:
@@ -119,9 +121,12 @@ class FileSequence(Sequence):
 
 
 def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB; `DatasetError` when the file is not a readable image.
+    """Read an image file: (H, W, 3) uint8 RGB.
 
-    Colours are as stored: orientation tags are not applied, as they are not in labels.
+    Orientation tags are not applied, because label files have none.
+
+    Raises:
+        DatasetError: the file is not a readable image.
     """
     try:
         return read_rgb(path, with_opencv=True)
@@ -130,9 +135,10 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_indexed(path: Path) -> np.ndarray:
-    """(H, W) uint16 ids of a palette, 8-bit, 16-bit or 1-bit image: PNG, BMP or TIFF.
+    """Read the (H, W) uint16 object ids of a palette, 16-bit, 8-bit or 1-bit PNG, BMP or TIFF.
 
-    A colour image has no ids: `DatasetError`.
+    Raises:
+        DatasetError: the file cannot be read, is a colour image, or has values above 65535.
     """
     try:
         stored = read_pixels(path, formats=LOSSLESS_FORMATS)
@@ -150,9 +156,12 @@ def read_indexed(path: Path) -> np.ndarray:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of an image; `DatasetError` when it is damaged or cut off.
+    """Return (width, height) of an image file in pixels.
 
     Only the header and the end of the file are read, unless the end looks wrong.
+
+    Raises:
+        DatasetError: the file is damaged or cut off.
     """
     try:
         header = image_header(path)
@@ -172,7 +181,7 @@ def _tail(path: Path) -> bytes:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder, in the order of their names (numbers as numbers)."""
+    """List the image files of a folder in the order of their names (numbers as numbers)."""
     if not folder.is_dir():
         return []
     files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
@@ -180,7 +189,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def natural_key(path: Path | str) -> list[tuple[int, int, str]]:
-    """A sort key for names in which "frame10" comes after "frame9"."""
+    """Return a sort key by which "frame10" comes after "frame9"."""
     name = path.stem if isinstance(path, Path) else path
     parts: list[tuple[int, int, str]] = []
     text = ""
@@ -202,12 +211,12 @@ def natural_key(path: Path | str) -> list[tuple[int, int, str]]:
 
 
 class Dataset:
-    """A list of sequences, with a record of what was left out while opening it."""
+    """A list of sequences, with a record of what was left out when it was opened."""
 
     def __init__(self, sequences: list[Sequence], skipped: Skipped, source: Path) -> None:
         skipped.report(source)
         self.skipped = skipped
-        """What was left out, and why."""
+        """Files that were left out, with the reasons."""
         if not sequences:
             why = f": {skipped}" if skipped.counts else ""
             raise DatasetError(f"{source} has no usable sequence with an annotated object{why}")
@@ -230,10 +239,20 @@ def scan_pairs(
     skipped: Skipped,
     make: Callable[..., FileSequence] = FileSequence,
 ) -> FileSequence | None:
-    """A sequence of the frames and labels that can be used; None when no object is left.
+    """Make a sequence of the frames and labels that can be used.
 
-    Labels belong to the frame whose name has the same stem. Every label file is read
-    once (to learn its object ids); of frames only the header is.
+    A label file belongs to the frame whose name has the same stem. Every label file is read
+    once to find its object ids; of frames only the header is read.
+
+    Args:
+        name: name of the sequence.
+        frames: image files, in order.
+        labels: label files, in any order.
+        skipped: takes note of every file that is left out.
+        make: class of the sequence.
+
+    Returns:
+        The sequence, or None when no object is left.
     """
     by_stem: dict[str, Path] = {}
     for label in labels:
@@ -270,7 +289,7 @@ def scan_pairs(
 def _checked(
     sequence: FileSequence, label: Path, size: tuple[int, int], ids: set[int], skipped: Skipped
 ) -> Path | None:
-    """The label file when it can be used; its ids are added to `ids`."""
+    """Return the label file if it can be used, else None; add its object ids to `ids`."""
     try:
         values = sequence.decode(label)
     except DatasetError as error:

@@ -23,10 +23,15 @@ _RESOLUTIONS = ("480p", "Full-Resolution")
 class VOSDataset(Dataset):
     """The sequences of a folder in the VOS layout.
 
-    `sequences` are the names to use, in that order (all when None). Frames without
-    annotation are kept: they may be tracked through, not learned from. Opening reads
-    every annotation once. Files that cannot be used are left out and reported in the
-    log; `DatasetError` when nothing is left, or when a name does not exist.
+    Frames without annotation are kept: a tracker may follow objects through them. Opening
+    reads every annotation once. Files that cannot be used are left out and logged.
+
+    Args:
+        folder: has `JPEGImages` and `Annotations`.
+        sequences: names of the sequences to use, in that order; None uses all.
+
+    Raises:
+        DatasetError: nothing can be used, or a name does not exist.
     """
 
     def __init__(self, folder: str | Path, sequences: Names[str] | None = None) -> None:

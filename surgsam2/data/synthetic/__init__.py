@@ -1,9 +1,10 @@
 """Synthetic surgical video with exact masks, for training, tests and demonstrations.
 
-A clip is a scene of tissue, organs, instruments and arbitrary other objects, painted
-back to front and lit as by an endoscope. It needs no data and no patient. The rooms:
-`clip` (public), `scene` (who is there), `organs`, `instruments`, `tissue` (what they
-look like), `camera`, `lighting`, `effects`, and below them `raster`, `texture`, `motion`.
+A clip shows a scene of tissue, organs, instruments and arbitrary other objects, painted back
+to front and lit as by an endoscope. It needs no data and no patient. `clip` is the public
+module; `scene` chooses and places the objects; `organs`, `instruments` and `tissue` draw
+them; `camera`, `lighting` and `effects` make the picture; `raster`, `texture` and `motion`
+are their tools.
 """
 
 from surgsam2.data.synthetic.clip import SyntheticClip, SyntheticObject, generate_clip

@@ -1,4 +1,4 @@
-"""The endoscope: where it looks, how it zooms, and its round field of view."""
+"""Pose and zoom of the endoscope, and its round field of view."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class View:
     """
 
     centre: np.ndarray
-    """(2,) the image's middle, in pixels."""
+    """Middle of the image in pixels: (2,), x and y."""
     offset: np.ndarray
-    """(2,) the world point in the middle of the image."""
+    """World point in the middle of the image: (2,)."""
     scale: float
     """Pixels per world unit."""
     angle: float
@@ -33,14 +33,14 @@ class View:
         return np.array([[c, -s], [s, c]])
 
     def to_image(self, points: np.ndarray, depth: float = 0.0) -> np.ndarray:
-        """(N, 2) world points in pixels; nearer things (`depth` > 0) move more with the camera."""
+        """Project (N, 2) world points to pixels; nearer things (`depth` > 0) move more."""
         moved = (np.asarray(points) - self.offset * (1.0 + depth)) * self.scale
         return np.asarray(moved @ self._rotation().T + self.centre)
 
     def to_world(
         self, x: np.ndarray, y: np.ndarray, depth: float = 0.0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """World x and y of image pixels (arrays of any shape)."""
+        """Return the world x and y of image pixels, given as arrays of any shape."""
         c, s = np.cos(self.angle) / self.scale, np.sin(self.angle) / self.scale
         dx, dy = x - self.centre[0], y - self.centre[1]
         ox, oy = self.offset * (1.0 + depth)
@@ -66,7 +66,7 @@ class Camera:
         self._base_zoom = float(rng.uniform(0.92, 1.12))
 
     def view(self, t: float) -> View:
-        """The view at frame time `t`."""
+        """Return the view at time `t`, in frames."""
         reach = self._path(t) + self._shift(t) + self._tremor(t)
         length = float(np.hypot(*reach))
         limit = 0.4
@@ -76,9 +76,9 @@ class Camera:
 
 
 class FieldOfView:
-    """The round picture with dark corners, and the fall of light towards its rim.
+    """The round picture with dark corners, darker towards its rim.
 
-    Some clips show the whole circle, some only cut corners, some none: as in practice.
+    As in practice, some clips show the whole circle, some only dark corners, some neither.
     """
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
@@ -99,8 +99,8 @@ class FieldOfView:
         strength = rng.uniform(0.25, 0.6)
         vignette = 1.0 - strength * np.clip(distance / min(radius, diagonal), 0, 1) ** 2.4
         self.radius = radius
-        """In units of the short side."""
+        """Radius of the visible circle in units of the short side."""
         self.gain = cv2.merge([(edge * vignette).astype(np.float32)] * 3)
-        """(h, w, 3) float32 factor on the image."""
+        """Factor on the image: (h, w, 3) float32."""
         self.outside = edge < 0.5
-        """(h, w) bool, True where nothing is seen."""
+        """Where nothing is visible: (h, w) bool."""

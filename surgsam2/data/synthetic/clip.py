@@ -1,4 +1,4 @@
-"""Synthetic clips: the public face of the generator."""
+"""Synthetic clips, the public module of the generator."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class SyntheticObject:
     """A labelled object of a clip."""
 
     id: int
-    """Its value in the labels, from 1."""
+    """Value of the object in the labels, from 1."""
     name: str
-    """What it is, for example "gallbladder", "scissors" or "thing"."""
+    """Kind of the object, for example "gallbladder", "scissors" or "thing"."""
     color: str
     """A display colour, "#rrggbb"; not the colour it has in the frames."""
 
@@ -32,9 +32,9 @@ class SyntheticObject:
 class SyntheticClip(Sequence):
     """A generated video with the true mask of every labelled object.
 
-    Frames are made when they are asked for and are not kept. Each depends on its index
-    alone, so iterating twice, or from the middle, gives the same frames. A clip is also a
-    `surgsam2.data.Sequence`, so samples can be drawn from it without writing files.
+    Frames are computed when they are read and are not kept. Each depends on its index alone,
+    so reading them twice, or from the middle, gives the same frames. A clip is also a
+    `surgsam2.data.Sequence`, so that samples can be drawn from it without writing files.
     """
 
     def __init__(
@@ -77,42 +77,42 @@ class SyntheticClip(Sequence):
         return self.frame_count
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Frame (H, W, 3) uint8 RGB and labels (H, W) uint16 at `index`, from 0.
+        """Render frame `index` (from 0): (H, W, 3) uint8 RGB, and (H, W) uint16 labels.
 
-        A label is the id of the object that is seen at the pixel (covers at least half
-        of it) at the middle of the exposure; 0 is background and unlabelled objects.
-        Thin smoke and films of blood do not change labels; nor does motion blur.
+        A label is the id of the object that covers at least half of the pixel at the middle
+        of the exposure; 0 is background and unlabelled objects. Thin smoke, films of blood
+        and motion blur do not change labels.
         """
         if not 0 <= index < self.frame_count:
             raise InputError(f"frame index must be from 0 to {self.frame_count - 1}, got {index}")
         return self._scene.frame(index)
 
     def read_frame(self, index: int) -> np.ndarray:
-        """The frame alone, see `frame`."""
+        """Render the frame alone, as `frame`."""
         return self.frame(index)[0]
 
     def read_labels(self, index: int) -> np.ndarray:
-        """The labels alone, see `labels`."""
+        """Render the labels alone, as `labels`."""
         return self.labels(index)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """See `frame`."""
+        """Render frame and labels, as `frame`."""
         return self.frame(index)
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """(index, frame, labels) of all frames in order; see `frame`."""
+        """Yield index, frame and labels of all frames in order, as `frame`."""
         for index in range(self.frame_count):
             frame, labels = self.frame(index)
             yield index, frame, labels
 
     def labels(self, index: int) -> np.ndarray:
-        """The labels of `frame`, without the cost of painting the frame."""
+        """Render the (H, W) uint16 labels without the cost of painting the frame."""
         if not 0 <= index < self.frame_count:
             raise InputError(f"frame index must be from 0 to {self.frame_count - 1}, got {index}")
         return self._scene.labels(float(index))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Video (T, H, W, 3) uint8 and labels (T, H, W) uint16: for clips that fit in memory."""
+        """Return the whole clip: (T, H, W, 3) uint8 frames and (T, H, W) uint16 labels."""
         video = np.empty((self.frame_count, self.height, self.width, 3), np.uint8)
         labels = np.empty((self.frame_count, self.height, self.width), np.uint16)
         for index, frame, label in self.frames():
@@ -120,9 +120,9 @@ class SyntheticClip(Sequence):
         return video, labels
 
     def first_frame(self, object_id: int) -> int | None:
-        """The first frame in which the object can be seen well enough to be prompted.
+        """Return the first frame in which the object is visible enough to be prompted.
 
-        That is with at least 1/500 of the frame's pixels; None if there is no such frame.
+        It then has at least 1/500 of the frame's pixels. None if there is no such frame.
         """
         if object_id not in self._scene.names:
             raise InputError(
@@ -155,15 +155,18 @@ def generate_clip(
     objects: int | None = None,
     difficulty: str | float | Difficulty = "normal",
 ) -> SyntheticClip:
-    """A synthetic endoscopic clip.
+    """Generate a synthetic endoscopic clip.
 
-    `size` is (width, height) in pixels; `objects` the number of labelled objects (2 to 4
-    at random when None); `difficulty` is "easy", "normal", "hard" or a number from 0 to
-    1 and sets motion, deformation, occlusion, look-alikes, smoke, blood and blur; a
-    `Difficulty` sets more.
+    The same arguments give the same bytes with the same versions of NumPy and OpenCV. Events
+    are spread over the length of a clip, so that a longer clip is another clip.
 
-    The same arguments give the same bytes whatever the state of other random
-    generators, given the same versions of NumPy and OpenCV. `frames` is part of the
-    scene (events are spread over the clip): a longer clip is another clip.
+    Args:
+        seed: decides everything that is random.
+        frames: number of frames.
+        size: (width, height) in pixels.
+        objects: number of labelled objects; None draws 2 to 4.
+        difficulty: "easy", "normal", "hard" or a number from 0 to 1; it sets motion,
+            deformation, occlusion, similar objects, smoke, blood and blur. A `Difficulty`
+            sets more.
     """
     return SyntheticClip(seed, frames, size, objects, difficulty)

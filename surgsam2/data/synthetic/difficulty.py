@@ -1,4 +1,4 @@
-"""How hard a clip is, as one number and as what follows from it."""
+"""Difficulty of a clip: one number, and the scene parameters that follow from it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Difficulty:
     level: float
     """0 (still, nothing in the way) to 1."""
     neighbours: float = 0.0
-    """Probability that a labelled organ changes its colour along its length and has an
-    unlabelled organ of nearly its tissue lying against it, as lobes and loops have."""
+    """Probability that a labelled organ changes its colour along its length and touches an
+    unlabelled organ of nearly the same tissue, as lobes and loops do."""
     leaving: float | None = None
-    """Takes the place of `leaves` where given."""
+    """Probability that replaces `leaves`; None keeps it."""
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -33,7 +33,7 @@ class Difficulty:
 
     @staticmethod
     def parse(value: str | float | Difficulty) -> Difficulty:
-        """From a name of `LEVELS` or a number from 0 to 1."""
+        """Return the difficulty of a name in `LEVELS` or of a number from 0 to 1."""
         if isinstance(value, Difficulty):
             return value
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What lies between scene and picture: smoke, motion blur of the camera, sensor."""
+"""Smoke, motion blur of the camera, and the sensor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Smoke:
 
     @staticmethod
     def _tile(rng: np.random.Generator, n: int) -> np.ndarray:
-        """Noise that continues over its borders."""
+        """Return (n, n) noise whose opposite borders fit together."""
         grid = rng.random((12, 12), dtype=np.float32)
         grid = np.pad(grid, 3, mode="wrap")
         big = cv2.resize(grid, (18 * n // 12, 18 * n // 12), interpolation=cv2.INTER_CUBIC)
@@ -34,7 +34,7 @@ class Smoke:
         return texture.stretch(big[start : start + n, start : start + n])
 
     def apply(self, image: np.ndarray, t: float) -> np.ndarray:
-        """The image (h, w, 3) float32 with smoke."""
+        """Return the (h, w, 3) float32 image with smoke at time `t`, in frames."""
         strength = self._peak * self._presence(t)
         if strength < 0.01:
             return image
@@ -72,7 +72,7 @@ class Sensor:
         self._softness = float(rng.uniform(0.0, 0.9))
 
     def expose(self, image: np.ndarray, gain: np.ndarray, index: int) -> np.ndarray:
-        """The final picture, (h, w, 3) uint8; `gain` is that of the field of view."""
+        """Return the final (h, w, 3) uint8 picture; `gain` is that of the field of view."""
         h, w = image.shape[:2]
         if self._softness > 0.35:
             image = cv2.GaussianBlur(image, (3, 3), self._softness)

@@ -1,4 +1,4 @@
-"""Synthetic clips as files: a VOS folder, or a video."""
+"""Write synthetic clips as a VOS folder or as a video."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write_video(clip: SyntheticClip, path: str | Path, crf: int = 12) -> Path:
 
     `crf` is the encoder's quality (lower is better; 12 shows no artefacts). Returns `path`.
     """
-    import av  # here, because opening a VOS folder does not need it
+    import av  # Reading a VOS folder does not need PyAV, so it is imported here.
 
     path = Path(path)
     if clip.width % 2 or clip.height % 2:

@@ -1,4 +1,4 @@
-"""Instruments: a shaft from a trocar outside of the picture, a wrist, and jaws or a tip.
+"""Instruments: a shaft from a trocar outside the picture, a wrist, and jaws or a tip.
 
 Each part is a flat sprite with the normals of a round or bevelled metal body, placed
 by the instrument's joints.
@@ -32,7 +32,7 @@ _PART = 96
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """What an instrument looks like; two with one style look alike."""
+    """Appearance of an instrument; two instruments of one style look alike."""
 
     kind: str
     width: float
@@ -51,7 +51,7 @@ class Style:
 
 
 def _metal(rng: np.random.Generator, alpha: np.ndarray, colour: np.ndarray) -> Sprite:
-    """A bevelled metal plate of the shape `alpha`."""
+    """Draw a bevelled metal plate of the shape `alpha`, (h, w) uint8."""
     h, w = alpha.shape
     distance = cv2.distanceTransform((alpha > 100).astype(np.uint8), cv2.DIST_L2, 5)
     bevel = np.clip(distance / max(0.55 * float(distance.max()), 1.0), 0, 1)
@@ -66,7 +66,7 @@ def _metal(rng: np.random.Generator, alpha: np.ndarray, colour: np.ndarray) -> S
 
 
 def _shaft(rng: np.random.Generator, resolution: float, colour: np.ndarray) -> Sprite:
-    """A cylinder, its far end left and its wrist right; with bands near the wrist at times."""
+    """Draw a cylinder from its far end (left) to its wrist (right), sometimes with bands."""
     w, h = max(int(420 * resolution), 24), max(int(44 * resolution), 6)
     v = np.linspace(-1, 1, h, dtype=np.float32)[:, None]
     across = np.sqrt(np.clip(1 - (v * 0.97) ** 2, 0, 1))
@@ -90,7 +90,7 @@ def _shaft(rng: np.random.Generator, resolution: float, colour: np.ndarray) -> S
 
 
 def _profile(kind: str, x: np.ndarray, curve: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper edge (-0.5..0.5) of a jaw along 0..1; the biting edge is the lower one."""
+    """Return lower and upper edge (-0.5 to 0.5) of a jaw along 0 to 1; the lower one bites."""
     centre = curve * x**2 - curve * 0.4
     tip = np.sqrt(np.clip(1 - x**6, 0, 1))
     if kind == "dissector":
@@ -130,13 +130,13 @@ def _jaw(rng: np.random.Generator, kind: str, resolution: float, colour: np.ndar
     sprite = _metal(rng, alpha, colour)
     rgba = sprite.rgba.copy()
     if kind in ("grasper", "needle driver", "stapler", "dissector"):
-        # the teeth of the biting edge
+        # These are the teeth of the biting edge.
         teeth = (np.sin(np.linspace(0, rng.uniform(40, 90), w)) > 0).astype(np.float32)
         band = np.zeros((h, w), np.float32)
         band[: max(h // 3, 1)] = teeth
         rgba[..., :3] = (rgba[..., :3] * (1 - 0.45 * band)[..., None]).astype(np.uint8)
     if kind == "suction" or (kind == "grasper" and rng.random() < 0.6):
-        # openings: through a fenestrated jaw the scene shows, a suction hole is dark
+        # The scene is visible through a fenestrated jaw; the hole of a suction tip is dark.
         for at in (0.38, 0.68) if kind == "grasper" else (0.55, 0.75):
             middle, radii = (int(at * w), h // 2), (max(int(0.1 * w), 1), max(int(0.12 * h), 1))
             if kind == "grasper":
@@ -168,7 +168,7 @@ def _wrist(rng: np.random.Generator, resolution: float, colour: np.ndarray) -> S
 
 
 def make_style(rng: np.random.Generator, resolution: float, kind: str | None = None) -> Style:
-    """A new instrument design; `resolution` is the image's short side over 512."""
+    """Draw a new instrument design; `resolution` is the image's short side over 512."""
     resolution = float(np.clip(resolution, 0.2, 2.0))
     kind = kind or str(rng.choice(KINDS))
     tone = np.array(SHAFT_COLOURS[int(rng.integers(len(SHAFT_COLOURS)))], np.float32)
@@ -201,9 +201,9 @@ class Instrument:
 
     style: Style
     trocar: np.ndarray
-    """(2,) where it comes from, outside of the picture."""
+    """Point outside the picture from which the instrument comes: (2,)."""
     path: Path
-    """Where its wrist is while it is present."""
+    """Position of the wrist while the instrument is present."""
     bend: Wave
     open: Wave
     presence: Presence = ALWAYS
@@ -214,7 +214,7 @@ class Instrument:
     _pull: float = 1.0
 
     def anchor(self, t: float) -> np.ndarray:
-        """(2,) world position of the wrist."""
+        """Return the (2,) world position of the wrist at time `t`."""
         inside = self.path(t) * self._pull
         return np.asarray(self.trocar + (inside - self.trocar) * self.presence(t))
 
@@ -223,7 +223,7 @@ class Instrument:
         self._pull *= part
 
     def fragments(self, t: float, view: View, size: tuple[int, int]) -> Iterable[Fragment]:
-        """The whole instrument as one fragment, if it is in the image."""
+        """Yield the whole instrument as one fragment if it is in the image."""
         style = self.style
         if self.presence(t) <= 0.0:
             return
@@ -247,7 +247,7 @@ class Instrument:
             parts.append(place_quad(jaw, view.to_image(quad, self.depth), size))
         quad = _strip(elbow, bent, style.wrist_length * width, width * 0.92, width * 0.8)
         parts.append(place_quad(style.wrist, view.to_image(quad, self.depth), size))
-        # long enough to start outside of any picture, wherever the wrist is
+        # The shaft is long enough to start outside the picture wherever the wrist is.
         length = max(1.9, float(np.hypot(*self.trocar)) + 0.4)
         far = elbow - length * axis
         overlap = 0.3 * width
@@ -261,7 +261,7 @@ class Instrument:
 def _strip(
     start: np.ndarray, angle: float, length: float, first_width: float, last_width: float
 ) -> np.ndarray:
-    """(4, 2) corners of a tapered strip that starts in the middle of its first edge."""
+    """Return the (4, 2) corners of a tapered strip that starts in the middle of its first edge."""
     along = np.array([np.cos(angle), np.sin(angle)])
     across = np.array([-along[1], along[0]])
     end = start + along * length

@@ -1,4 +1,4 @@
-"""Light of the endoscope: bright where it points, with reflections on wet surfaces."""
+"""Light of the endoscope, with reflections on wet surfaces."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Light:
         self._falloff = rng.uniform(0.7, 2.0)
         self._sharp = rng.uniform(1.0, 2.2)
         self.tint = np.array([1.0, rng.uniform(0.9, 1.02), rng.uniform(0.82, 1.02)], np.float32)
-        """(3,) the lamp's colour; `shade` leaves it to be applied with the sensor's gain."""
+        """Colour of the lamp, (3,); it is applied with the sensor's gain, not by `shade`."""
 
     def _field(self, t: float) -> list[np.ndarray]:
-        """Diffuse direction times strength (3 maps), half-vector (3 maps), each (h, w) float32."""
+        """Return 3 maps of direction times strength and 3 of the half-vector, (h, w) float32."""
         w, h = self._size
         x, y = np.meshgrid(
             (np.arange(_COARSE, dtype=np.float32) + 0.5) * (w / _COARSE),
@@ -52,7 +52,7 @@ class Light:
         ]
 
     def shade(self, canvas: Canvas, t: float) -> np.ndarray:
-        """The image lit by white light, (h, w, 3) float32; 255 is white, reflections are above."""
+        """Return the (h, w, 3) float32 image in white light; reflections exceed 255."""
         lx, ly, lz, hx, hy, hz = self._field(t)
         sx, sy, gloss = cv2.split(canvas.surface)
         nx = sx.astype(np.float32) * np.float32(1 / 127.0) - np.float32(128 / 127.0)

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def smoothstep(x: float) -> float:
-    """0 below 0, 1 above 1, smooth in between."""
+    """Return 0 below 0, 1 above 1, and a smooth value between."""
     x = min(max(x, 0.0), 1.0)
     return x * x * (3.0 - 2.0 * x)
 
@@ -38,7 +38,7 @@ class Wave:
         self._phase = rng.uniform(0.0, 2.0 * np.pi, (dims, 3))
 
     def __call__(self, t: float) -> np.ndarray:
-        """(dims,) float64."""
+        """Return the (dims,) float64 value at time `t`."""
         wave = np.sin(self._speed * t + self._phase)
         return np.asarray((self._weights * wave).sum(axis=1))
 
@@ -52,7 +52,7 @@ class Path:
         self._start = start
 
     def __call__(self, t: float) -> np.ndarray:
-        """(dims,) float64; before the first and after the last waypoint it stands still."""
+        """Return the (dims,) float64 position; constant before the first and after the last."""
         last = len(self._points) - 1
         s = min(max((t - self._start) / self._gap, 0.0), float(last))
         i = min(int(s), max(last - 1, 0))
@@ -81,7 +81,7 @@ class Presence:
         self._ramp = max(ramp, 1e-3)
 
     def __call__(self, t: float) -> float:
-        """Between 0 and 1."""
+        """Return a value between 0 and 1."""
         return max(
             (
                 min(smoothstep((t - enter) / self._ramp), smoothstep((leave - t) / self._ramp))
@@ -103,7 +103,7 @@ class Growth:
         self._rise = max(rise, 1e-3)
 
     def __call__(self, t: float) -> float:
-        """Between 0 and 1."""
+        """Return a value between 0 and 1."""
         if t <= self._start:
             return 0.0
         return 0.3 + 0.7 * smoothstep((t - self._start) / self._rise)

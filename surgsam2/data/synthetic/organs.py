@@ -20,7 +20,7 @@ GRID_STEP = 12
 
 @dataclass(frozen=True)
 class Tissue:
-    """What an organ is made of; colours are RGB under white light."""
+    """Appearance of an organ; colours are RGB in white light."""
 
     name: str
     light: tuple[int, int, int]
@@ -47,7 +47,7 @@ TISSUES = (
 
 
 def jitter(rng: np.random.Generator, colour: tuple[int, int, int], amount: float) -> np.ndarray:
-    """(3,) float32: the colour with its hue, saturation and lightness moved at random."""
+    """Return the (3,) float32 colour with hue, saturation and lightness changed at random."""
     pixel = np.array([[colour]], np.uint8)
     hue, light, saturation = cv2.cvtColor(pixel, cv2.COLOR_RGB2HLS)[0, 0].astype(float)
     changed = [
@@ -83,12 +83,12 @@ def _wobble(rng: np.random.Generator, amount: float, harmonics: int = 5) -> np.n
 
 
 def blob_shape(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A rounded lump."""
+    """Draw a rounded lump."""
     return _fill(_polar(_wobble(rng, 0.35), rng.uniform(0.5, 1.0)), n)
 
 
 def pear_shape(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A pear or a bean: narrow at one end, possibly bent."""
+    """Draw a pear or a bean: narrow at one end, possibly bent."""
     s = np.linspace(0, 1, 60)
     width = np.sqrt(np.clip(s * (1 - s), 0, None)) * (0.45 + rng.uniform(0.2, 0.9) * s)
     width *= rng.uniform(0.8, 1.2)
@@ -99,7 +99,7 @@ def pear_shape(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def tube_shape(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A bent tube, as of bowel, a catheter or a vessel loop."""
+    """Draw a bent tube, such as bowel, a catheter or a vessel loop."""
     thickness = rng.uniform(0.15, 0.45)
     turns = np.cumsum(rng.normal(0, 0.25, 30)) + rng.uniform(-0.1, 0.1) * np.arange(30)
     points = np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1), axis=0)
@@ -113,7 +113,7 @@ def tube_shape(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def lobed_shape(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Several overlapping lumps."""
+    """Draw several overlapping lumps."""
     image = np.zeros((n, n), np.uint8)
     centre = np.zeros(2)
     for _ in range(int(rng.integers(3, 6))):
@@ -126,7 +126,7 @@ def lobed_shape(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def polygon_shape(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A polygon with corners, convex or a star."""
+    """Draw a polygon with corners, convex or a star."""
     corners = int(rng.integers(3, 9))
     radius = rng.uniform(0.55, 1.0, corners)
     if rng.random() < 0.4:
@@ -135,7 +135,7 @@ def polygon_shape(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def ring_shape(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A ring: what is seen through its hole is not the object."""
+    """Draw a ring; its hole does not belong to the object."""
     image = blob_shape(rng, n)
     distance = cv2.distanceTransform((image > 127).astype(np.uint8), cv2.DIST_L2, 5)
     inside = distance - rng.uniform(0.35, 0.6) * float(distance.max())
@@ -144,7 +144,7 @@ def ring_shape(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def rod_shape(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A straight bar with more or less round ends."""
+    """Draw a straight bar with more or less round ends."""
     half = rng.uniform(0.12, 0.3)
     power = rng.uniform(2.0, 8.0)
     phi = np.linspace(0, 2 * np.pi, 120, endpoint=False)
@@ -155,7 +155,7 @@ def rod_shape(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def splash_shape(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A pool with droplets around it."""
+    """Draw a pool with droplets around it."""
     image = _fill(_polar(_wobble(rng, 0.8, 9), rng.uniform(0.5, 1.0)) * 0.75, n)
     for _ in range(int(rng.integers(4, 12))):
         at = tuple(int(v) for v in rng.uniform(0.12, 0.88, 2) * n * 16)
@@ -169,11 +169,11 @@ THING_SHAPES = (
 )  # fmt: skip
 
 
-# --- what shapes are covered with ----------------------------------------------------------
+# --- textures of the shapes ---------------------------------------------------------------
 
 
 def _dome(alpha: np.ndarray, roundness: float) -> np.ndarray:
-    """Height 0..1 of a body that bulges towards its middle."""
+    """Return the height (0 to 1) of a body that bulges towards its middle."""
     distance = cv2.distanceTransform((alpha > 100).astype(np.uint8), cv2.DIST_L2, 5)
     reach = max(float(distance.max()) * roundness, 1.0)
     rise = 1.0 - np.clip(distance / reach, 0, 1)
@@ -183,7 +183,7 @@ def _dome(alpha: np.ndarray, roundness: float) -> np.ndarray:
 
 
 def tissue_sprite(rng: np.random.Generator, alpha: np.ndarray, tissue: Tissue) -> Sprite:
-    """An organ: mottled, veined, wet, darker towards its rim."""
+    """Draw an organ: mottled, veined, wet, and darker towards its rim."""
     n = alpha.shape[0]
     shape = (n, n)
     light, dark = jitter(rng, tissue.light, 0.045), jitter(rng, tissue.dark, 0.045)
@@ -213,7 +213,7 @@ def tissue_sprite(rng: np.random.Generator, alpha: np.ndarray, tissue: Tissue) -
 
 
 def toned(rng: np.random.Generator, sprite: Sprite) -> Sprite:
-    """The sprite with one side of it paler, darker or of another tint, as ends of organs are."""
+    """Return the sprite with one end paler, darker or of another tint."""
     n = sprite.rgba.shape[0]
     across = np.linspace(-1, 1, n, dtype=np.float32)
     angle = rng.uniform(0, 2 * np.pi)
@@ -230,7 +230,7 @@ def toned(rng: np.random.Generator, sprite: Sprite) -> Sprite:
 
 
 def thing_sprite(rng: np.random.Generator, alpha: np.ndarray) -> Sprite:
-    """Anything: two random colours in a random pattern, flat or bulging, dull or shiny."""
+    """Draw an arbitrary object: two random colours in a random pattern, flat or bulging."""
     shape = alpha.shape
     base = (int(rng.integers(256)), int(rng.integers(256)), int(rng.integers(256)))
     first = jitter(rng, base, 0.05)
@@ -252,7 +252,7 @@ def thing_sprite(rng: np.random.Generator, alpha: np.ndarray) -> Sprite:
 
 
 def blood_sprite(rng: np.random.Generator, alpha: np.ndarray) -> Sprite:
-    """A film of blood through which what is below can still be seen."""
+    """Draw a translucent film of blood."""
     n = alpha.shape[0]
     tint = jitter(rng, (120, 10, 12), 0.02)
     thin = texture.fbm(rng, (n, n), 5, 3)
@@ -288,13 +288,13 @@ class SoftBody:
     grow: Callable[[float], float] = FULL_SIZE
     depth: float = 0.0
     height: float = 0.0
-    """Order of painting: higher is nearer."""
+    """Order of painting; a higher body is nearer to the camera."""
     film: bool = False
-    """A film tints what is below and takes no label."""
+    """Whether the body only tints what is below it and has no label."""
     object_id: int = 0
-    """0 when it is not labelled."""
+    """Id in the labels; 0 for a body without label."""
     neighbour: SoftBody | None = None
-    """Another that lies against it, and goes with it wherever it is moved."""
+    """Another body that touches this one and moves with it."""
 
     def __post_init__(self) -> None:
         alpha = self.sprite.rgba[..., 3]
@@ -306,7 +306,7 @@ class SoftBody:
         self._corners = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
 
     def anchor(self, t: float) -> np.ndarray:
-        """(2,) world position."""
+        """Return the (2,) world position at time `t`."""
         away = 1.0 - self.presence(t)
         return np.asarray(self.home + self.sway(t) + self.exit * away)
 
@@ -317,7 +317,7 @@ class SoftBody:
         self.home = self.home * part
 
     def fragments(self, t: float, view: View, size: tuple[int, int]) -> Iterable[Fragment]:
-        """The body as it lies in the image, if it does."""
+        """Yield the body as a fragment of the image, if it is in the image."""
         if self.presence(t) <= 0.0 or self.grow(t) <= 0.01:
             return
         angle = self.angle + float(self.turn(t)[0])
@@ -345,7 +345,7 @@ class SoftBody:
 
 
 class Ripple:
-    """A smooth displacement that changes in time: breathing, pulse, being pulled.
+    """A smooth displacement that changes in time, as by breathing, pulse or traction.
 
     Displacements stay within `amount`, in the same units as the coordinates.
     """
@@ -361,6 +361,7 @@ class Ripple:
         self._vector *= amount
 
     def __call__(self, u: np.ndarray, v: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the displacements at the points (`u`, `v`) and time `t`."""
         du, dv = np.zeros_like(u), np.zeros_like(v)
         for k, speed, phase, vector in zip(
             self._k, self._speed, self._phase, self._vector, strict=True

@@ -1,8 +1,8 @@
 """Sprites, and the buffers into which they are painted.
 
-A scene is painted back to front into a `Canvas`: what each pixel is made of (colour,
-normal, gloss) and whose it is (label). Light is added afterwards, once for the whole
-image (`lighting`), so the cost of light does not grow with the number of objects.
+A scene is painted back to front into a `Canvas`, which holds colour, normal, gloss and label
+of each pixel. Light is added afterwards, once for the whole image (`lighting`), so that its
+cost does not grow with the number of objects.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from surgsam2.data.synthetic.texture import NORMAL_ZERO
 
 _MAX_SMEAR = 40.0
-"""Pixels; what moves faster is blurred as if it did not."""
+"""Longest motion blur in pixels."""
 
 Displace = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -26,14 +26,14 @@ class Sprite:
     """A textured piece of surface in its own pixel grid."""
 
     rgba: np.ndarray
-    """(h, w, 4) uint8; colours are valid beyond the shape so that edges do not darken."""
+    """Colour and coverage, (h, w, 4) uint8; colours continue beyond the shape, for its edges."""
     surface: np.ndarray
-    """(h, w, 3) uint8: normal x, normal y (128 is 0), gloss."""
+    """Normal x, normal y (128 is 0) and gloss, (h, w, 3) uint8."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fragment:
-    """A sprite as it lies in the image: rectangle at (x0, y0)."""
+    """A sprite placed in the image: a rectangle whose first pixel is (x0, y0)."""
 
     x0: int
     y0: int
@@ -42,7 +42,7 @@ class Fragment:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Rows and columns of the image covered."""
+        """Rows and columns of the image that the fragment covers."""
         h, w = self.rgba.shape[:2]
         return slice(self.y0, self.y0 + h), slice(self.x0, self.x0 + w)
 
@@ -50,14 +50,14 @@ class Fragment:
 def clip_box(
     low: np.ndarray, high: np.ndarray, size: tuple[int, int]
 ) -> tuple[int, int, int, int] | None:
-    """The box (x0, y0, x1, y1) of whole pixels within an image of (width, height), or None."""
+    """Return the box (x0, y0, x1, y1) of whole pixels within an image, or None."""
     x0, y0 = (int(max(np.floor(v) - 1, 0)) for v in low)
     x1, y1 = (int(min(np.ceil(v) + 2, s)) for v, s in zip(high, size, strict=True))
     return (x0, y0, x1, y1) if x1 - x0 >= 2 and y1 - y0 >= 2 else None
 
 
 def turn_normals(surface: np.ndarray, angle: float) -> np.ndarray:
-    """The surface map of something turned by `angle` radians (x towards y)."""
+    """Return the surface map turned by `angle` radians (x towards y)."""
     c, s = np.cos(angle), np.sin(angle)
     z = NORMAL_ZERO
     matrix = np.array(
@@ -67,10 +67,10 @@ def turn_normals(surface: np.ndarray, angle: float) -> np.ndarray:
 
 
 def place_quad(sprite: Sprite, quad: np.ndarray, size: tuple[int, int]) -> Fragment | None:
-    """The sprite stretched on a quadrilateral of the image.
+    """Stretch the sprite over a quadrilateral of the image.
 
-    `quad` is (4, 2): where the sprite's top-left, top-right, bottom-right and
-    bottom-left corners go. None when it is outside of the image.
+    `quad` is (4, 2): the pixels of the sprite's top-left, top-right, bottom-right and
+    bottom-left corners. None when it is outside the image.
     """
     box = clip_box(quad.min(axis=0), quad.max(axis=0), size)
     if box is None:
@@ -92,7 +92,7 @@ def place_quad(sprite: Sprite, quad: np.ndarray, size: tuple[int, int]) -> Fragm
 def dense_maps(
     box: tuple[int, int, int, int], step: int, displace: Displace
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maps for `cv2.remap` over a box, computed on a grid of `step` pixels and interpolated.
+    """Compute maps for `cv2.remap` over a box on a grid of `step` pixels and interpolate them.
 
     `displace` turns image x and y (2-D arrays) into sprite x and y.
     """
@@ -113,7 +113,7 @@ def dense_maps(
 def place_warped(
     sprite: Sprite, box: tuple[int, int, int, int], step: int, displace: Displace, angle: float
 ) -> Fragment:
-    """The sprite seen through a smooth deformation, within a box of the image."""
+    """Draw the sprite through a smooth deformation, within a box of the image."""
     map_x, map_y = dense_maps(box, step, displace)
     rgba = cv2.remap(sprite.rgba, map_x, map_y, cv2.INTER_LINEAR)
     surface = cv2.remap(sprite.surface, map_x, map_y, cv2.INTER_LINEAR)
@@ -121,7 +121,7 @@ def place_warped(
 
 
 def merge(parts: list[Fragment]) -> Fragment | None:
-    """Several fragments, back to front, as one."""
+    """Merge fragments, given back to front, into one."""
     if len(parts) < 2:
         return parts[0] if parts else None
     x0, y0 = min(p.x0 for p in parts), min(p.y0 for p in parts)
@@ -129,7 +129,7 @@ def merge(parts: list[Fragment]) -> Fragment | None:
     y1 = max(p.window[0].stop for p in parts)
     rgba = np.zeros((y1 - y0, x1 - x0, 4), np.uint8)
     surface = np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
-    used = (x1, y1, x0, y0)  # box of what is painted already: only there is blending needed
+    used = (x1, y1, x0, y0)  # Only within the box of what is painted already is blending needed.
     for part in parts:
         rows, cols = part.window
         both = (
@@ -149,7 +149,7 @@ def merge(parts: list[Fragment]) -> Fragment | None:
         if below is not None and below_surface is not None:
             above = np.ascontiguousarray(part.rgba[mine])
             alpha = above[..., 3]
-            # over nothing the part is taken whole: its edge is blended once, with the scene
+            # Where nothing is painted the part is copied; its edge is blended once, with the scene.
             weight = np.where((below[..., 3] == 0) & (alpha > 0), np.uint8(255), alpha)
             rgba[ours] = blend(below, above, weight)
             rgba[ours][..., 3] = cv2.max(below[..., 3], alpha)
@@ -162,7 +162,7 @@ def merge(parts: list[Fragment]) -> Fragment | None:
 
 
 def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """uint8 images blended by a uint8 alpha (h, w)."""
+    """Blend two uint8 images by a uint8 alpha (h, w)."""
     weight = alpha.astype(np.float32) * np.float32(1.0 / 255.0)
     return cv2.blendLinear(
         np.ascontiguousarray(above), np.ascontiguousarray(below), weight, 1.0 - weight
@@ -173,7 +173,7 @@ Shift = tuple[int, int]
 
 
 def smear_shifts(velocity: np.ndarray) -> list[Shift]:
-    """How to `smear` along `velocity` (x, y in pixels); empty when that is under 2."""
+    """Return the shifts that `smear` along `velocity` (x, y in pixels); none below 2 pixels."""
     length = float(np.hypot(*velocity))
     if length < 2.0:
         return []
@@ -185,7 +185,7 @@ def smear_shifts(velocity: np.ndarray) -> list[Shift]:
 
 
 def smear(image: np.ndarray, shifts: list[Shift]) -> np.ndarray:
-    """The image averaged along a line, centred; what is outside of it repeats its border.
+    """Average the image along a centred line; outside the image its border is repeated.
 
     Each shift averages the image with its moved copy, so that k of them make 2^k taps: a
     long line costs little more than a short one.
@@ -216,7 +216,7 @@ class Canvas:
         self.labels = np.zeros((h, w), np.uint16)
 
     def paint_label(self, fragment: Fragment, object_id: int) -> None:
-        """Give the pixels that are at least half covered to `object_id` (0: to nobody)."""
+        """Label the pixels that are at least half covered with `object_id` (0 for none)."""
         self.labels[fragment.window][fragment.rgba[..., 3] > 127] = object_id
 
     def paint_shadow(self, fragment: Fragment, offset: tuple[int, int], reach: int) -> None:
@@ -262,7 +262,7 @@ class Canvas:
         pad_y = sum(abs(y) for _, y in shifts) // 2 + 1
         w, h = self.size
         rows, cols = fragment.window
-        # grow by what the smear reaches; at the image's border the fragment goes on
+        # The box grows by the reach of the smear; the fragment continues at the image's border.
         top, left = min(pad_y, rows.start), min(pad_x, cols.start)
         bottom, right = min(pad_y, h - rows.stop), min(pad_x, w - cols.stop)
         window = (

@@ -1,4 +1,4 @@
-"""A whole scene: who is in it, and how one frame of it is painted."""
+"""A whole scene: its objects, and how one frame of it is painted."""
 
 from __future__ import annotations
 
@@ -32,16 +32,22 @@ class Layer(Protocol):
     depth: float
     presence: Presence
 
-    def anchor(self, t: float) -> np.ndarray: ...
+    def anchor(self, t: float) -> np.ndarray:
+        """Return the (2,) world position at time `t`."""
+        ...
 
-    def centre_in(self, part: float) -> None: ...
+    def centre_in(self, part: float) -> None:
+        """Move the layer towards the middle, to `part` of its distance."""
+        ...
 
-    def fragments(self, t: float, view: View, size: tuple[int, int]) -> Iterable[Fragment]: ...
+    def fragments(self, t: float, view: View, size: tuple[int, int]) -> Iterable[Fragment]:
+        """Yield the layer's fragments in an image of `size` (width, height) at time `t`."""
+        ...
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is needed to make a look-alike of an object."""
+    """What is needed to make a similar second object."""
 
     kind: str
     sprite: Sprite | None = None
@@ -51,7 +57,7 @@ class Recipe:
 
 
 class Scene:
-    """All layers of a clip, placed; a pure function from time to picture and labels."""
+    """All placed layers of a clip; picture and labels are a function of time alone."""
 
     def __init__(
         self,
@@ -84,7 +90,7 @@ class Scene:
     # --- rendering -----------------------------------------------------------------------
 
     def labels(self, t: float) -> np.ndarray:
-        """(H, W) uint16: whose surface is seen at each pixel; 0 is nobody's."""
+        """Return the (H, W) uint16 id of the visible object at each pixel; 0 is background."""
         canvas = Canvas(self.size)
         view = self._camera.view(t)
         for layer in self._layers:
@@ -95,7 +101,7 @@ class Scene:
         return canvas.labels
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Picture (H, W, 3) uint8 RGB and labels (H, W) uint16 of a frame."""
+        """Render the (H, W, 3) uint8 RGB picture and the (H, W) uint16 labels of a frame."""
         t = float(index)
         view = self._camera.view(t)
         before, after = self._camera.view(t - 0.5), self._camera.view(t + 0.5)
@@ -151,18 +157,18 @@ class Scene:
             self._add_blood()
 
     def _resolution(self, radius: float) -> int:
-        """Side of the sprite of a body of this radius, in pixels."""
+        """Return the side of the sprite of a body of this radius, in pixels."""
         return int(np.clip(2.0 * radius * self._unit, 32, 512))
 
     def _place(self, reach: float = 0.75) -> np.ndarray:
-        """A random point of the world that is in view while the camera rests."""
+        """Draw a random point of the world that is in view while the camera rests."""
         limit = min(self._field.radius, float(np.hypot(*self._half)))
         point = self._rng.uniform(-1, 1, 2) * np.minimum(self._half, limit)
         length = float(np.hypot(*point)) / limit
         return np.asarray(point * reach / max(length, 1.0))
 
     def _stays(self) -> Presence:
-        """When a labelled instrument or thing is there."""
+        """Draw the times at which a labelled instrument or thing is present."""
         rng, difficulty, n = self._rng, self._difficulty, float(self._frames)
         ramp = float(rng.uniform(8, 16))
         forever = 1e9
@@ -230,14 +236,14 @@ class Scene:
         return Recipe(tissue.name, sprite=sprite, tissue=tissue, radius=radius)
 
     def _neighbour_of(self, organ: SoftBody, tissue: Tissue) -> SoftBody:
-        """An unlabelled organ of nearly the same tissue that touches `organ` and goes with it."""
+        """Make an unlabelled organ of nearly the same tissue that touches `organ`."""
         rng = self._rng
         radius = organ.radius * rng.uniform(0.5, 1.1)
         shape = organs.ORGAN_SHAPES[int(rng.integers(len(organs.ORGAN_SHAPES)))]
         sprite = organs.tissue_sprite(rng, shape(rng, self._resolution(radius)), tissue)
         sprite = organs.toned(rng, sprite)
         angle = rng.uniform(0, 2 * np.pi)
-        # sprites reach 0.8 of their squares at most, and less across
+        # Sprites reach 0.8 of their squares at most, and less across.
         reach = 0.8 * (organ.radius + radius) * rng.uniform(0.5, 0.9)
         home = organ.home + reach * np.array([np.cos(angle), np.sin(angle)])
         height = organ.height + rng.uniform(-0.1, 0.03)
@@ -315,7 +321,7 @@ class Scene:
         body.grow = Growth(start, rise)
 
     def _ensure_visible(self) -> None:
-        """See to it that objects that are there from the start are not hidden at the start."""
+        """Move objects that are present from the start so that they are visible at the start."""
         needed = VISIBLE_SHARE * 2 * self.size[0] * self.size[1]
         for attempt in range(4):
             areas = np.bincount(self.labels(0.0).ravel(), minlength=256)

@@ -20,7 +20,7 @@ def fbm(
     octaves: int = 4,
     gain: float = 0.5,
 ) -> np.ndarray:
-    """Fractal noise stretched to 0..1; `cells` is the number of bumps across at the coarsest."""
+    """Return fractal noise from 0 to 1; `cells` is the number of coarsest bumps across."""
     h, w = shape
     total = np.zeros((h, w), np.float32)
     weight = 1.0
@@ -35,13 +35,13 @@ def fbm(
 
 
 def stretch(values: np.ndarray) -> np.ndarray:
-    """Values scaled linearly to 0..1."""
+    """Scale values linearly to 0 to 1."""
     low, high = float(values.min()), float(values.max())
     return np.asarray((values - low) / max(high - low, 1e-6), dtype=np.float32)
 
 
 def cells(rng: np.random.Generator, shape: tuple[int, int], count: int) -> np.ndarray:
-    """Rounded cells, as of fat lobules: 1 in the middle of a cell and 0 at its border."""
+    """Draw rounded cells, as of fat lobules: 1 in the middle of a cell and 0 at its border."""
     h, w = shape
     scale = 2 if min(h, w) >= 64 else 1
     small = (max(h // scale, 8), max(w // scale, 8))
@@ -56,7 +56,7 @@ def cells(rng: np.random.Generator, shape: tuple[int, int], count: int) -> np.nd
 def vessels(
     rng: np.random.Generator, shape: tuple[int, int], count: int, thickness: float
 ) -> np.ndarray:
-    """Branching vessels: 1 on a vessel's axis, 0 elsewhere; `thickness` in pixels at the root."""
+    """Draw branching vessels: 1 on an axis, 0 elsewhere; `thickness` is in pixels at the root."""
     h, w = shape
     drawing = np.zeros((h, w), np.uint8)
     step = max(h, w) / 40.0
@@ -84,13 +84,13 @@ def vessels(
 
 
 def wet_patches(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Where a surface is wet and rough enough to glitter: 0 in most places."""
+    """Return where a surface is wet and rough enough to glitter: 0 in most places."""
     patches = fbm(rng, shape, rng.uniform(3, 8), 3)
     return np.clip((patches - rng.uniform(0.55, 0.75)) / 0.12, 0.0, 1.0)
 
 
 def pattern(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """One of several artificial patterns (stripes, checks, dots, rings, weave, blotches)."""
+    """Draw one of several artificial patterns: stripes, checks, dots, rings, weave, blotches."""
     h, w = shape
     y, x = np.mgrid[0:h, 0:w].astype(np.float32) / max(h, w)
     angle = rng.uniform(0, np.pi)
@@ -114,7 +114,7 @@ def pattern(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def surface(height: np.ndarray, relief: float, gloss: np.ndarray | float) -> np.ndarray:
-    """Normals and gloss, (h, w, 3) uint8, of a height map.
+    """Return normals and gloss, (h, w, 3) uint8, of a height map.
 
     `relief` is the height of 1.0 in pixels; channel 2 is the gloss (0..1 stored as 0..255).
     """
@@ -129,11 +129,11 @@ def surface(height: np.ndarray, relief: float, gloss: np.ndarray | float) -> np.
 
 
 def mix(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Colours `a` and `b` ((3,) or (h, w, 3)) blended by `weight` (h, w), as (h, w, 3) float32."""
+    """Blend colours `a` and `b`, (3,) or (h, w, 3), by `weight` (h, w): (h, w, 3) float32."""
     weight = weight[..., None].astype(np.float32)
     return np.asarray(a * (1.0 - weight) + b * weight, dtype=np.float32)
 
 
 def to_bytes(colour: np.ndarray) -> np.ndarray:
-    """Colours 0..255 clipped and converted to uint8."""
+    """Clip colours to 0 to 255 and convert them to uint8."""
     return np.clip(colour, 0, 255).astype(np.uint8)

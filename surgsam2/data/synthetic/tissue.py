@@ -12,7 +12,7 @@ from surgsam2.data.synthetic.organs import TISSUES, Ripple, jitter
 from surgsam2.data.synthetic.raster import Canvas, Sprite, dense_maps, turn_normals
 
 _MARGIN = 0.4
-"""World units of tissue beyond the picture at rest, for the camera to travel on."""
+"""World units of tissue around the picture at rest, over which the camera may travel."""
 
 
 class Background:
