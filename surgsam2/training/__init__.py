@@ -1,7 +1,7 @@
-"""Training: the published fine-tuning of SurgSAM2, and small networks from nothing.
+"""Training: the published fine-tuning of SurgSAM2, and small networks from random weights.
 
-`config` holds every number, `trainer` runs the stages of a recipe on MONAI's engines,
-`rollout` is the differentiable forward pass over a clip, `prompting` the simulated user.
+`config` declares every setting, `trainer` runs the stages of a recipe on MONAI's engines,
+`rollout` is the differentiable forward pass over a clip, and `prompting` simulates the user.
 """
 
 from surgsam2.training.config import TrainConfig, load_recipe, recipe_names
@@ -10,7 +10,7 @@ __all__ = ["TrainConfig", "load_recipe", "recipe_names", "train"]
 
 
 def __getattr__(name: str) -> object:
-    # the trainer needs MONAI and Ignite; settings do not
+    # The trainer needs MONAI and Ignite; the settings do not.
     if name == "train":
         from surgsam2.training.trainer import train
 

@@ -1,6 +1,6 @@
-"""Batches of clips: each is decided by the seed and the number of its step alone.
+"""Batches of clips, each of which follows from the seed and the number of its step alone.
 
-So a resumed run sees the batches that it would have seen, without any state kept.
+A resumed run therefore sees the batches of an uninterrupted one without any saved state.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from collections.abc import Sequence as Several
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,14 @@ from surgsam2.training.rollout import ClipBatch
 logger = logging.getLogger(__name__)
 
 _TRIES = 10
-"""Draws before a clip of too few objects is taken as it is, or bad data stops the run."""
+"""Number of draws before a clip with too few objects is used, or unusable data stops the run."""
 
 
 def open_source(config: SourceConfig) -> list[Sequence]:
-    """The sequences of a source; what cannot be used is left out and logged.
+    """Open the sequences of a source; files that cannot be used are left out and logged.
 
     Raises:
-        DatasetError: nothing is left.
+        DatasetError: nothing can be used.
         InputError: the source has no path.
     """
     if not config.path:
@@ -51,17 +52,21 @@ def open_source(config: SourceConfig) -> list[Sequence]:
         return list(build_cache(config.path, config.synthetic))
     if config.kind == "vos":
         return list(VOSDataset(config.path, config.sequences))
-    kinds = {"endovis17": EndoVis17, "endovis18": EndoVis18, "images": ImageDataset}
-    return list(kinds[config.kind](config.path))
+    if config.kind == "images":
+        return list(ImageDataset(Path(config.path, "images"), Path(config.path, "masks")))
+    return list((EndoVis17 if config.kind == "endovis17" else EndoVis18)(config.path))
 
 
 class ClipBatches(TorchDataset[ClipBatch]):
-    """Item k is the batch of step k, counted from 0 over the whole run.
+    """The batches of a run; item k is the batch of step k, counted from 0 over the whole run.
 
     Args:
-        sources: with their sequences; they take turns by their `share`.
-        size: side of the network's square input.
-        rank, world: this process and their number; each has batches of its own.
+        sources: the sources with their sequences; they take turns by their `share`.
+        augment: strengths of the augmentation.
+        size: side of the network's square input in pixels.
+        seed: decides every random number.
+        rank: number of this process; every process has batches of its own.
+        world: number of processes.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class ClipBatches(TorchDataset[ClipBatch]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that show every sequence of the first source once."""
+        """Number of steps that show every sequence of the first source once."""
         config, sequences = self._sources[0]
         rounds = -(-len(sequences) // (config.batch * self._world * config.share))
         return rounds * len(self._turns)
@@ -101,7 +106,7 @@ class ClipBatches(TorchDataset[ClipBatch]):
         return collate(samples)
 
     def _place(self, step: int, source: int) -> int:
-        """How many batches this source has given before."""
+        """Return how many batches this source has given before `step`."""
         rounds, turn = divmod(step, len(self._turns))
         return rounds * self._turns.count(source) + self._turns[:turn].count(source)
 
@@ -145,7 +150,7 @@ class ClipBatches(TorchDataset[ClipBatch]):
 
 
 def batches_from(dataset: ClipBatches, first: int, last: int, workers: int) -> Iterator[ClipBatch]:
-    """The batches of steps `first` to `last` - 1, loaded ahead by `workers` processes."""
+    """Return the batches of steps `first` to `last` - 1, loaded by `workers` processes."""
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -158,7 +163,11 @@ def batches_from(dataset: ClipBatches, first: int, last: int, workers: int) -> I
 
 
 def collate(samples: Several[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]) -> ClipBatch:
-    """(frames, labels, object ids) of clips of one size and length."""
+    """Make a batch of clips of one size and length.
+
+    Args:
+        samples: (T, S, S, 3) uint8 frames, (T, S, S) labels and object ids of each clip.
+    """
     frames = torch.from_numpy(np.stack([s[0] for s in samples], axis=1))
     masks = [labels[:, None] == _column(ids) for _, labels, ids in samples]
     owners = [torch.full((len(ids),), row) for row, (_, _, ids) in enumerate(samples)]
@@ -168,7 +177,7 @@ def collate(samples: Several[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]) ->
 
 
 def normalise(frames: torch.Tensor) -> torch.Tensor:
-    """(..., S, S, 3) uint8 RGB to (..., 3, S, S) float32, as SAM 2's images."""
+    """Convert (..., S, S, 3) uint8 RGB to (..., 3, S, S) float32, normalised as for SAM 2."""
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
     return ((frames.float() / 255.0 - mean) / std).movedim(-1, -3).contiguous()
 

@@ -1,4 +1,4 @@
-"""Files of a run: weights to use, and all that a later process needs to go on."""
+"""Files of a run: weights, and what a later process needs to resume it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 
 
 def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> None:
-    """A flat state dict of plain CPU tensors, as bundles and `load_model` take it."""
+    """Save a flat state dict of plain CPU tensors, which bundles and `load_model` read."""
     save_atomically(flat_state(network.state_dict(), half=half), path)
 
 
 def flat_state(state: dict[str, torch.Tensor], *, half: bool) -> dict[str, torch.Tensor]:
-    """Copies without gradients or shared storage; floats as float16 if `half`."""
+    """Copy a state dict without gradients or shared storage; floats become float16 if `half`."""
     return {
         name: (t.half() if half and t.is_floating_point() else t).detach().cpu().clone()
         for name, t in state.items()
@@ -28,7 +28,7 @@ def flat_state(state: dict[str, torch.Tensor], *, half: bool) -> dict[str, torch
 def mean_state(
     state: dict[str, torch.Tensor], others: dict[str, torch.Tensor], share: float
 ) -> dict[str, torch.Tensor]:
-    """The mean of weights with `others` that they were trained from, which have this share.
+    """Return (1 - share) times the weights plus `share` times `others`.
 
     Wortsman et al., "Model soups", arXiv:2203.05482.
     """
@@ -41,10 +41,10 @@ def mean_state(
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """Written beside and renamed: a killed process leaves the old file or the new one.
+    """Save a file beside its place and rename it, so that it is the old or the new one.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written, for example because the disk is full.
     """
     unfinished = temporary_beside(path)
     with writing(path):
@@ -56,17 +56,20 @@ def save_atomically(content: dict[str, Any], path: Path) -> None:
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """What a run saved to be resumed from.
+    """Read what a run saved for resuming.
 
     Raises:
-        CheckpointError: not such a file.
+        CheckpointError: the file is damaged or of another kind.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything
+    except Exception as error:  # A damaged file can raise any exception.
         raise CheckpointError(
-            f"{path}: cannot be resumed from ({type(error).__name__}); delete it to start anew"
+            f"{path}: cannot be read ({type(error).__name__}), so the run cannot be resumed; "
+            "delete the file to start again"
         ) from error
     if not isinstance(content, dict) or not {"network", "optimizer", "step"} <= content.keys():
-        raise CheckpointError(f"{path}: is not the progress of a training run")
+        raise CheckpointError(
+            f"{path}: is not the saved progress of a training run; delete it to start again"
+        )
     return content

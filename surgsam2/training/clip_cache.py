@@ -1,4 +1,4 @@
-"""Synthetic clips kept on disk: generating costs more than reading, and epochs repeat."""
+"""Synthetic clips stored on disk, because generating them costs more than reading them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _SHAPES = ((1.0, 1.0), (1.5, 0.84))
 
 @dataclass(frozen=True)
 class CacheConfig:
-    """Which synthetic clips to keep; the same values give the same clips."""
+    """Which synthetic clips to store; the same values give the same clips."""
 
     clips: int = 1400
     first_seed: int = 1_000_000
     """Clip k has the seed `first_seed` + k. Held-out clips take seeds below it."""
     frames: int = 12
-    """Stored frames of a clip."""
+    """Number of stored frames of a clip."""
     stride: int = 2
-    """Scene frames from one stored frame to the next."""
+    """Distance of two stored frames in frames of the scene."""
     scene_frames: int = 60
-    """Length of the scene; the stored frames are a part of it, placed by the seed."""
+    """Length of the scene; the seed decides which part of it is stored."""
     side: int = 256
-    """Stored frames are squares of this many pixels, as the network sees them."""
+    """Side of the stored square frames in pixels."""
     easiest: float = 0.1
     hardest: float = 0.75
-    """Difficulties are uniform between the two."""
+    """Difficulties are uniform between `easiest` and `hardest`."""
     neighbours: float = 0.0
-    """See `surgsam2.data.synthetic.Difficulty`, as for the next."""
+    """See `surgsam2.data.Difficulty`, also for `leaving`."""
     leaving: float | None = None
 
     def __post_init__(self) -> None:
@@ -45,15 +45,15 @@ class CacheConfig:
                 f"{self.scene_frames} scene frames"
             )
         for level in (self.easiest, self.hardest):
-            self.difficulty(level)  # refuses bad values now, not at the first clip
+            self.difficulty(level)  # Bad values are refused here, not at the first clip.
 
     def difficulty(self, level: float) -> Difficulty:
-        """Of a clip of this level."""
+        """Return the difficulty of a clip of this level."""
         return Difficulty(level, self.neighbours, self.leaving)
 
 
 class CachedClip(Sequence):
-    """A stored clip; the files are memory-mapped, so only what is drawn is read."""
+    """A stored clip; its files are memory-mapped, so that only drawn frames are read."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -74,16 +74,18 @@ class CachedClip(Sequence):
         return len(self._frames)
 
     def read_frame(self, index: int) -> np.ndarray:
+        """Read frame `index`: (S, S, 3) uint8 RGB."""
         return np.array(self._frames[index])
 
     def read_labels(self, index: int) -> np.ndarray:
+        """Read the labels of frame `index`: (S, S) uint16."""
         return np.array(self._labels[index], np.uint16)
 
 
 def build_cache(folder: str | Path, config: CacheConfig) -> list[CachedClip]:
-    """The clips of `config`; those not yet in `folder` are generated first.
+    """Return the clips of `config`, after generating those that are not in `folder` yet.
 
-    An interrupted call is continued by the next one.
+    The next call continues an interrupted one.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -101,7 +103,7 @@ def _clip(root: Path, config: CacheConfig, seed: int) -> CachedClip:
         path.mkdir(exist_ok=True)
         frames, labels = _generate(config, seed)
         np.save(path / "frames.npy", frames)
-        # written last, under its final name only when complete: it marks a whole clip
+        # The labels get their final name last: their file marks a complete clip.
         unfinished = path / "unfinished.npy"
         np.save(unfinished, labels)
         unfinished.replace(path / "labels.npy")

@@ -1,7 +1,7 @@
-"""Every number of a training run, as dataclasses that a YAML file fills in.
+"""The settings of a training run, as dataclasses that a YAML file fills in.
 
-The defaults are the published fine-tuning recipe of SurgSAM2; a recipe file states what
-it does differently. Unknown names and wrong types are refused with the path to them.
+The defaults are the published fine-tuning of SurgSAM2; a recipe states only what differs.
+Unknown names and wrong types are refused with the path to the setting.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ SourceKind = Literal["vos", "endovis17", "endovis18", "images", "synthetic"]
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """A place that samples come from, and how they are drawn."""
+    """A dataset that samples are drawn from, and how they are drawn."""
 
     kind: SourceKind = "vos"
     path: str = ""
-    """Folder of the dataset; of `synthetic`, where its clips are kept."""
+    """Folder of the dataset; for `synthetic`, where its generated clips are stored."""
     sequences: list[str] | None = None
-    """Names to use (`vos` only); None for all."""
+    """Names of the sequences to use (`vos` only); None uses all."""
     share: int = 1
-    """Batches in a row from this source before the next one has its turn."""
+    """Number of batches in a row from this source before the next source has its turn."""
     batch: int = 4
-    """Clips per process and step."""
+    """Number of clips per process and step."""
     frames: int = 8
     stride: int = 1
-    """Largest distance of two drawn frames, in annotated frames; 1 to this at random."""
+    """Largest distance of two drawn frames in annotated frames; the distance is random from 1."""
     still: bool = False
-    """Repeat one frame instead: a video in which nothing moves."""
+    """Whether one frame is repeated, which makes a video in which nothing moves."""
     max_objects: int = 3
     min_objects: int = 1
-    """Clips with fewer are drawn again, as long as others are found."""
+    """Clips with fewer objects are drawn again as long as others are found."""
     min_area: float = 0.0
-    """Objects that cover less of the first frame are left out."""
+    """Smallest share of the first frame that an object must cover to be used."""
     reverse: float = 0.5
-    """Probability that time runs backwards."""
+    """Probability that a clip runs backward in time."""
     synthetic: CacheConfig = field(default_factory=CacheConfig)
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """See `surgsam2.data.Augmentation`."""
+    """Strengths of the augmentation; see `surgsam2.data.Augmentation`."""
 
     flip: float = 0.5
     degrees: float = 25.0
@@ -72,26 +72,26 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class PromptConfig:
-    """How a user is simulated; the defaults are the published probabilities."""
+    """Simulation of the user; the defaults are the published probabilities."""
 
     points_or_box: float = 0.5
-    """Probability of points or a box; else the prompt is the full mask."""
+    """Probability of points or a box; otherwise the prompt is the full mask."""
     box: float = 0.5
     """Probability of a box where the prompt is points or a box."""
     first_points: int = 1
-    """Most points of a first prompt (1 to this many at random), all inside the object."""
+    """Largest number of points of a first prompt (random from 1), all inside the object."""
     box_noise: float = 0.1
-    """Standard deviation of the box's corners in units of its sides."""
+    """Standard deviation of the corners of a box in units of its sides."""
     box_noise_limit: float = 20.0
-    """Most that a corner moves, in pixels."""
+    """Largest displacement of a corner in pixels."""
     prompted_frames: int = 2
-    """Most frames with a first prompt (1 to this many at random); frame 0 always is."""
+    """Largest number of frames with a first prompt (random from 1); frame 0 always has one."""
     corrected_frames: int = 2
-    """Most frames with correction points, the prompted ones first among them."""
+    """Largest number of frames with correction points; prompted frames come first."""
     corrections: int = 7
-    """Correction points on a corrected frame, one after the other."""
+    """Number of correction points on a corrected frame, given one after the other."""
     from_truth: float = 0.1
-    """Probability that a correction point comes from the whole truth, not from the error."""
+    """Probability that a correction point is drawn from the whole truth, not from the error."""
 
 
 @dataclass(frozen=True)
@@ -103,41 +103,42 @@ class LossConfig:
     focal_gamma: float = 2.0
     dice: float = 1.0
     iou: float = 1.0
-    """L1 error of the estimated IoU, over all candidate masks."""
+    """Weight of the L1 error of the estimated IoU over all candidate masks."""
     presence: float = 1.0
     cross_entropy: float = 0.0
-    """Plain cross entropy on the masks: from scratch the focal loss favours empty ones."""
+    """Weight of the cross entropy of the masks; from random weights the focal loss favours empty
+    masks."""
 
 
 @dataclass(frozen=True)
 class FreezeConfig:
-    """Which parts of the network stay as they are."""
+    """Which parts of the network keep their weights."""
 
     image_encoder: bool = True
     prompt_encoder: bool = True
     mask_decoder: bool = False
     memory: bool = False
-    """Memory attention, memory encoder, object pointers and their projections."""
+    """Memory attention, memory encoder, and object pointers with their projections."""
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and its learning rate over the run."""
+    """AdamW and its learning rate."""
 
     muon: bool = False
-    """Move weight matrices as Muon does, at the same rate; AdamW moves the rest."""
+    """Whether weight matrices move by Muon's steps at the same rate; AdamW moves the rest."""
     lr: float = 5.0e-5
     final_fraction: float = 0.1
-    """The rate falls along a cosine to this fraction of `lr`."""
+    """Fraction of `lr` to which the learning rate falls along a cosine."""
     warmup: int = 0
-    """Steps over which the rate rises from 0."""
+    """Number of steps over which the learning rate rises from 0."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.1
-    """Not on biases and norms."""
+    """Weight decay; biases and norms have none."""
     layer_decay: float = 0.9
-    """Factor per block on the rate of the image encoder's trunk, from the last one down."""
+    """Factor per block on the learning rate of the image encoder's trunk, from the last block."""
     clip: float = 0.1
-    """Largest norm of the gradient."""
+    """Norm of the gradient to which larger ones are scaled down."""
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
@@ -146,16 +147,16 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """How clips run through the network."""
+    """The forward pass over clips."""
 
     pointer_span: int | None = None
-    """Frames that the age of object pointers is measured in; None: those of the clip, as
-    published, up to 16. A network trained on clips of 3 frames for long videos needs 16."""
+    """Unit of the age of object pointers, in frames. None takes the length of the clip, at most
+    16, as published. A network for long videos that is trained on clips of 3 frames needs 16."""
     dropout: float | None = None
-    """Of the memory attention; None leaves the network's own."""
+    """Dropout of the memory attention; None keeps the network's own."""
     learned: int | None = None
-    """Learn from the last so many frames of a clip, and from the prompted ones; the others are
-    followed without gradients, so that long clips fit. None: from all frames."""
+    """Number of last frames of a clip that are learned from, besides the prompted ones. The
+    others are tracked without gradients, so that long clips fit in memory. None: all frames."""
 
     def __post_init__(self) -> None:
         if self.learned is not None and self.learned < 1:
@@ -164,27 +165,27 @@ class RolloutConfig:
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """What decides which weights are the best: the mean J&F over clips tracked as in use."""
+    """Validation: the mean J&F over clips, tracked as in use, decides which weights are best."""
 
     sources: list[SourceConfig] = field(default_factory=list)
     clips: int = 10
-    """At most this many sequences of each source, the first ones."""
+    """Largest number of sequences of each source; the first ones are used."""
     frames: int = 30
-    """At most this many frames of a sequence."""
+    """Largest number of frames of a sequence."""
     prompts: tuple[str, ...] = ("mask",)
-    """Of mask, box, 5pt and 1pt: each object is tracked once for each."""
+    """Kinds of prompts (mask, box, 5pt, 1pt); each object is tracked once for each of them."""
     every: int = 1
-    """Epochs."""
+    """Number of epochs between two validations."""
 
 
 @dataclass(frozen=True)
 class MeanConfig:
-    """Weights that a stage's last ones are averaged with."""
+    """Earlier weights with which the last weights of a stage are averaged."""
 
     stage: str = ""
-    """Name of an earlier stage; the weights that it ended in are taken."""
+    """Name of an earlier stage, whose final weights are used."""
     share: float = 0.5
-    """Of the earlier stage in the mean."""
+    """Share of the earlier stage in the mean."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -199,13 +200,13 @@ class TrainConfig:
     model: str = "demo"
     """Weights to start from: a known model or a checkpoint file."""
     network: str | None = None
-    """Configuration of the network; None takes the one that belongs to `model`."""
+    """Configuration of the network; None uses the one that belongs to `model`."""
     from_scratch: bool = False
-    """Start from random weights; then `network` is needed."""
+    """Whether to start from random weights; `network` is then needed."""
     image_size: int | None = 512
-    """Side of the network's square input in pixels; None for the configuration's own."""
+    """Side of the network's square input in pixels; None uses the configuration's own."""
     presence_bias: float | None = None
-    """From scratch: added to the presence head, so that masks are seen before it is trained."""
+    """Value added to the random presence head, so that masks are not blanked at first."""
     data: list[SourceConfig] = field(default_factory=list)
     augment: AugmentConfig = AugmentConfig()
     prompts: PromptConfig = PromptConfig()
@@ -215,19 +216,19 @@ class TrainConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     validation: ValidationConfig = ValidationConfig()
     mean_with: MeanConfig | None = None
-    """The stage ends in the mean of its last weights and an earlier stage's."""
+    """If given, the stage ends in the mean of its last weights and an earlier stage's."""
     epochs: int = 30
     steps: int | None = None
-    """Steps of an epoch; None: as many as show every sequence once."""
+    """Number of steps of an epoch; None takes as many as show every sequence once."""
     save_every: int = 100
-    """Steps between two checkpoints to resume from."""
+    """Number of steps between two checkpoints for resuming."""
     log_every: int = 10
-    """Steps between two entries in the log."""
+    """Number of steps between two entries in the log."""
     seed: int = 123
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Autocast format; auto is bfloat16 on CUDA and float32 elsewhere."""
+    """Number format of autocast; auto is bfloat16 on CUDA and float32 elsewhere."""
     workers: int = 0
-    """Processes that load data; 0 loads in the training process."""
+    """Number of processes that load data; 0 loads in the training process."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or (self.steps is not None and self.steps < 1):
@@ -239,7 +240,7 @@ class TrainConfig:
 
 
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> list[TrainConfig]:
-    """The stages of a recipe; most have one.
+    """Read the stages of a recipe; most recipes have one.
 
     Args:
         name: a built-in recipe (see `recipe_names`) or a YAML file. Its top level holds the
@@ -260,7 +261,7 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> list[T
 
 
 def recipe_names() -> list[str]:
-    """Built-in recipes."""
+    """Return the names of the built-in recipes."""
     folder = files("surgsam2.training") / "recipes"
     return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name[-5:] == ".yaml")
 
@@ -285,7 +286,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of which those of `over` win, table by table."""
+    """Merge two tables of settings, at every level; values of `over` win."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)

@@ -1,4 +1,4 @@
-"""Where this process stands among those that `torchrun` started."""
+"""The processes of a run that `torchrun` started."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Place:
 
     @property
     def first(self) -> bool:
-        """Whether it is the one that writes files."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
 
 @contextmanager
 def processes(device: str) -> Iterator[Place]:
-    """This process's place; the process group exists while the context does.
+    """Give this process's place; the process group exists as long as the context.
 
-    Under `torchrun` with CUDA each process takes the GPU of its local rank.
+    Under `torchrun` with CUDA each process uses the GPU of its local rank.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield Place(0, 1, resolve_device(device))

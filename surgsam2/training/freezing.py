@@ -15,12 +15,12 @@ _PARTS = {
 
 
 def part_of(name: str) -> str:
-    """The part that a parameter belongs to: a field of `FreezeConfig`."""
+    """Return the part that a parameter belongs to: a field of `FreezeConfig`."""
     return next((part for part, prefix in _PARTS.items() if name.startswith(prefix)), "memory")
 
 
 def apply_freezing(network: nn.Module, config: FreezeConfig) -> list[str]:
-    """Set which parameters have gradients; returns the names of those that do.
+    """Set which parameters have gradients and return the names of those that do.
 
     Raises:
         InputError: everything is frozen.

@@ -1,4 +1,4 @@
-"""Clips in, loss out: what is trained, as one module that can run on several GPUs."""
+"""The trained module: from a batch of clips to its loss, on one GPU or several."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from surgsam2.training.rollout import ClipBatch, Rollout
 
 
 class Learner(nn.Module):
-    """Prompts, rollout and loss of one batch."""
+    """Prompts, rollout and loss of one batch of clips."""
 
     def __init__(self, network: SurgSAM2Network, config: TrainConfig) -> None:
         super().__init__()
@@ -26,7 +26,10 @@ class Learner(nn.Module):
     def forward(
         self, clips: ClipBatch, rng: np.random.Generator
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The weighted loss; its terms without their weights, and numbers to watch."""
+        """Return the weighted loss, and its terms without their weights.
+
+        The terms also hold `memory_std`, see `Rollout.memory_std`.
+        """
         plan = draw_plan(self._prompts, clips.frames, rng)
         loss = self._loss(self._rollout(clips, plan, rng), clips.masks)
         if self._rollout.memory_std is not None:

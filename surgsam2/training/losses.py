@@ -1,4 +1,4 @@
-"""What training minimises: the published SAM 2 losses, and cross entropy for a cold start."""
+"""The published losses of SAM 2, and cross entropy for training from random weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SMOOTH = 1.0
 def focal_loss(
     logits: torch.Tensor, targets: torch.Tensor, alpha: float, gamma: float
 ) -> torch.Tensor:
-    """Focal loss of (..., H, W) logits against 0 and 1, the mean over pixels: (...)."""
+    """Return the focal loss of (..., H, W) logits against targets 0 and 1, averaged to (...)."""
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     probability = logits.sigmoid()
     wrong = probability * (1 - targets) + (1 - probability) * targets
@@ -26,13 +26,13 @@ def focal_loss(
 
 
 def cross_entropy_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of (..., H, W) logits against 0 and 1, the mean over pixels: (...)."""
+    """Return the cross entropy of (..., H, W) logits against 0 and 1, averaged to (...)."""
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return entropy.mean(dim=(-2, -1))
 
 
 def dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """1 - Dice of the probabilities of (..., H, W) logits, both sums plus 1: (...)."""
+    """Return 1 - Dice of the probabilities of (..., H, W) logits, each sum plus 1: (...)."""
     probability = logits.sigmoid()
     overlap = (probability * targets).sum(dim=(-2, -1))
     total = probability.sum(dim=(-2, -1)) + targets.sum(dim=(-2, -1))
@@ -40,7 +40,7 @@ def dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def true_iou(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """IoU of the masks (logits above 0) of (..., H, W): (...); 0 when both are empty."""
+    """Return the IoU of (..., H, W) masks (logits above 0): (...); 0 when both are empty."""
     predicted, truth = logits > 0, targets > 0
     overlap = (predicted & truth).sum(dim=(-2, -1))
     union = (predicted | truth).sum(dim=(-2, -1))
@@ -49,28 +49,28 @@ def true_iou(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class LossTerms:
-    """Sums over the outputs of a clip, means over objects."""
+    """Loss terms, summed over the outputs of a clip and averaged over its objects."""
 
     total: torch.Tensor
-    """What is minimised."""
+    """The weighted sum, which is minimised."""
     terms: dict[str, torch.Tensor]
-    """Each term before its weight, detached."""
+    """Each term without its weight, detached."""
 
 
 class SegmentationLoss:
     """The loss of all outputs of a rollout.
 
-    Of the candidate masks only the best one, by the mask terms, is trained; the IoU
-    estimates of all of them are. Where the object is not visible only its presence
-    counts. Masks are compared at the network's input resolution, as decoded: before
-    they are blanked where the presence head sees nothing.
+    Of the candidate masks only the best one, by the mask terms, contributes; the IoU
+    estimates of all of them do. Where the object is not visible only its presence counts.
+    Masks are compared at the network's input resolution, before SAM 2 blanks those of
+    objects that the presence head does not see.
     """
 
     def __init__(self, config: LossConfig) -> None:
         self.config = config
 
     def __call__(self, steps: Iterable[Step], masks: torch.Tensor) -> LossTerms:
-        """`masks`: (T, O, S, S) bool truth of the clip's frames."""
+        """Return the loss of `steps` against the (T, O, S, S) bool truth of the clip's frames."""
         sums: dict[str, torch.Tensor] = {}
         for step in steps:
             for name, value in self._of_step(step, masks[step.frame]).items():

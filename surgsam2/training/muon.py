@@ -1,9 +1,9 @@
-"""AdamW whose steps of weight matrices are orthogonal, as in Muon.
+"""AdamW with Muon's orthogonal steps for weight matrices.
 
 Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
 (kellerjordan.github.io/posts/muon), with the step size of Liu et al., "Muon is Scalable for
 LLM Training", arXiv:2502.16982, eq. 4, so that AdamW's learning rates can stay.
-`torch.optim.Muon` calculates in bfloat16, which takes processors without it 30 times as long.
+`torch.optim.Muon` computes in bfloat16, which takes 30 times as long on processors without it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step of every parameter that has a gradient."""
+        """Move every parameter that has a gradient by one step."""
         matrices = [
             (matrix, matrix.grad, group)
             for group in self.param_groups
@@ -40,7 +40,7 @@ class Muon(torch.optim.AdamW):
             if matrix.grad is not None
         ]
         for matrix, _, _ in matrices:
-            matrix.grad = None  # so that AdamW passes over it
+            matrix.grad = None  # AdamW ignores parameters without a gradient.
         super().step()
         for matrix, gradient, group in matrices:
             matrix.grad = gradient
@@ -52,7 +52,7 @@ class Muon(torch.optim.AdamW):
         state = self.state[matrix]
         if not state:
             state["momentum"] = torch.zeros_like(matrix)
-            state["step"] = torch.zeros(())  # AdamW looks for it when a state is loaded
+            state["step"] = torch.zeros(())  # AdamW expects it when a state is loaded.
         momentum = state["momentum"].lerp_(gradient, 1 - self._momentum)
         direction = orthogonalised(gradient.lerp(momentum, self._momentum))
         matrix.mul_(1 - lr * weight_decay)
@@ -60,7 +60,7 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
-    """`matrix` with its singular values brought near 1 (0.7 to 1.2) by Newton-Schulz steps.
+    """Bring the singular values of `matrix` near 1 (0.7 to 1.2) by Newton-Schulz steps.
 
     Those below a thousandth of its Frobenius norm stay smaller.
     """

@@ -1,7 +1,4 @@
-"""AdamW as published: no decay on biases and norms, slower rates deeper in the trunk.
-
-On demand with Muon's steps for the weight matrices.
-"""
+"""AdamW as published, with lower learning rates deeper in the trunk; Muon's steps as an option."""
 
 from __future__ import annotations
 
@@ -15,11 +12,11 @@ from surgsam2.training.muon import Muon
 
 _TRUNK = "image_encoder.trunk."
 _SMALLEST_MATRIX = 16
-"""Rows and columns from which Muon moves a weight; smaller ones are tokens and outputs."""
+"""Fewest rows and columns of a weight that Muon moves; smaller ones are tokens and outputs."""
 
 
 def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """An optimizer of the parameters that have gradients."""
+    """Make the optimizer of the parameters that have gradients."""
     depth = sum(1 for _ in _trunk_blocks(network))
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in network.named_parameters():
@@ -45,7 +42,7 @@ def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 
 def rate_scale(name: str, depth: int, layer_decay: float) -> float:
-    """Factor on the learning rate of a parameter.
+    """Return the factor on the learning rate of a parameter.
 
     The trunk's last block has `layer_decay`, the one before its square, and so on; the
     embeddings come before the first block, except the position embedding, which has none.

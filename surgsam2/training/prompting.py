@@ -1,7 +1,7 @@
-"""A simulated user: first prompts, and clicks where the network is wrong.
+"""A simulated user, who gives first prompts and then clicks where the network is wrong.
 
-Frames, kinds and places are drawn from a NumPy generator, so that a step's seed decides
-them. Coordinates are pixels of the network's square input, (x, y), as the tracker's.
+Frames, kinds and places are drawn from a NumPy generator, so that the seed of a step decides
+them. Coordinates are (x, y) pixels of the network's square input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PromptKind = Literal["mask", "points", "box"]
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """Which frames of a batch are prompted and how; the same for all of its objects."""
+    """Which frames of a batch are prompted and how; all objects of a batch share the plan."""
 
     kind: PromptKind
     prompted: tuple[int, ...]
@@ -39,6 +39,7 @@ class Clicks:
     """(O, P) int32: 1 and 0 for inside and outside, 2 and 3 for the corners of a box."""
 
     def and_then(self, more: Clicks) -> Clicks:
+        """Return these clicks followed by `more`."""
         return Clicks(
             torch.cat([self.points, more.points], dim=1),
             torch.cat([self.labels, more.labels], dim=1),
@@ -48,12 +49,12 @@ class Clicks:
 def draw_plan(config: PromptConfig, frames: int, rng: np.random.Generator) -> PromptPlan:
     """Draw the plan of one batch of clips of `frames` frames.
 
-    A still image is never prompted with its mask: nothing would be left to learn.
+    A still image is never prompted with its mask, because nothing would be left to learn.
     """
     use_points = frames == 1 or rng.random() < config.points_or_box
     use_box = rng.random() < config.box
     kind: PromptKind = "mask" if not use_points else "box" if use_box else "points"
-    # a frame prompted with a mask gives no output to learn from: one without must be left
+    # A frame prompted with a mask gives no output to learn from, so one frame has no mask.
     most = frames - 1 if kind == "mask" else frames
     prompted_count = int(rng.integers(1, min(config.prompted_frames, most) + 1))
     prompted = (0, *sorted(_choose(list(range(1, frames)), prompted_count - 1, rng)))
@@ -75,14 +76,14 @@ def _choose(frames: list[int], count: int, rng: np.random.Generator) -> list[int
 def first_clicks(
     masks: torch.Tensor, plan: PromptPlan, config: PromptConfig, rng: np.random.Generator
 ) -> Clicks:
-    """Points or boxes for the (O, S, S) bool masks of a prompted frame."""
+    """Draw points or boxes for the (O, S, S) bool masks of a prompted frame."""
     if plan.kind == "box":
         return box_corners(masks, config, rng)
     return clicks_inside(masks, plan.first_points, rng)
 
 
 def clicks_inside(masks: torch.Tensor, count: int, rng: np.random.Generator) -> Clicks:
-    """`count` points uniform over each object; for one that is not there, points beside it."""
+    """Draw `count` points uniformly in each object, or outside an object that is not visible."""
     return _clicks_in(masks, masks, count, rng)
 
 
@@ -92,9 +93,9 @@ def corrections(
     config: PromptConfig,
     rng: np.random.Generator,
 ) -> Clicks:
-    """One click per object, uniform over the pixels where (O, S, S) bool masks differ.
+    """Draw one click per object, uniform over the pixels where (O, S, S) bool masks differ.
 
-    It is inside (label 1) where the truth is. Where nothing differs, it is a click outside.
+    The click is positive where the truth is. Where nothing differs, it is a negative click.
     """
     if rng.random() < config.from_truth:
         return clicks_inside(masks, 1, rng)
@@ -102,7 +103,7 @@ def corrections(
 
 
 def box_corners(masks: torch.Tensor, config: PromptConfig, rng: np.random.Generator) -> Clicks:
-    """Bounding boxes with noisy corners; the whole picture for an object that is not there."""
+    """Draw bounding boxes with noisy corners; the whole picture for an object out of sight."""
     size = masks.shape[-1]
     boxes = np.empty((len(masks), 4))
     for row, mask in enumerate(masks.cpu().numpy()):
@@ -131,7 +132,7 @@ def _clicks_in(
         candidates = np.flatnonzero(place)
         if not len(candidates):
             candidates = np.flatnonzero(~mask)
-        if not len(candidates):  # the object fills the picture
+        if not len(candidates):  # The object fills the picture.
             candidates = np.arange(mask.size)
         chosen = rng.choice(candidates, count)
         points[row] = np.stack([chosen % size, chosen // size], axis=-1)

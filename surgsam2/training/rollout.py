@@ -1,7 +1,7 @@
-"""Clips through the network, frame after frame, with gradients through the memories.
+"""The forward pass over clips, frame by frame, with gradients through the memories.
 
-What the tracker does, for learning: every memory is attended (pruning is for inference),
-memories keep their precision, and all objects of all clips of a batch run together.
+It does what the tracker does, except that every memory is attended (pruning is for inference
+only), memories keep their precision, and all objects of all clips of a batch run together.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ from surgsam2.training.prompting import Clicks, PromptPlan, corrections, first_c
 
 _EVERY_MEMORY = EFP(form="off")
 _LOGIT_LIMIT = 32.0
-"""SAM's own limit on a mask that is fed back as a prompt."""
+"""Largest absolute logit of a mask that is given back as a prompt, as in SAM."""
 
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """B clips of T frames with O objects in all."""
+    """A batch of B clips of T frames with O objects in all."""
 
     images: torch.Tensor
     """(T, B, 3, S, S) float32, normalised."""
     masks: torch.Tensor
     """(T, O, S, S) bool truth."""
     clip_of: torch.Tensor
-    """(O,) int64: the clip that an object belongs to."""
+    """(O,) int64: the index of the clip that an object belongs to."""
 
     @property
     def frames(self) -> int:
+        """Number of frames of each clip."""
         return len(self.images)
 
     def to(self, device: torch.device) -> ClipBatch:
+        """Return a copy on `device`."""
         return ClipBatch(
             self.images.to(device, non_blocking=True),
             self.masks.to(device, non_blocking=True),
@@ -53,16 +55,16 @@ class Step:
 
     frame: int
     masks: torch.Tensor
-    """(O, M, S/4, S/4) logits of the candidate masks, whatever the presence head says."""
+    """(O, M, S/4, S/4) logits of the candidate masks, not blanked by the presence head."""
     ious: torch.Tensor
-    """(O, M) estimated IoU of each."""
+    """(O, M) estimated IoU of each candidate."""
     presence_logits: torch.Tensor
     """(O, 1)."""
 
 
 @dataclass(frozen=True)
 class _Output:
-    """What the rest of the network sees of a decoded frame: blank where nothing is present."""
+    """A decoded frame as the rest of the network uses it: blank where no object is present."""
 
     low_res: torch.Tensor
     high_res: torch.Tensor
@@ -75,12 +77,12 @@ class _Memories:
     """Spatial memories and pointers of the frames so far, by frame index."""
 
     pointer_limit: int
-    """Pointers of tracked frames are seen up to this age."""
+    """Largest age, in frames, of the pointers of tracked frames that are attended."""
     prompted: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     tracked: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def seen_from(self, frame: int, network: SurgSAM2Network) -> MemoryBatch:
-        """In SAM 2's order: prompted frames first, then the others from the oldest on."""
+        """Return what `frame` attends to in SAM 2's order: prompted frames first."""
         prompted = sorted(self.prompted.items())
         ages = {frame - t: memory for t, memory in self.tracked.items() if t < frame}
         recent = [a for a in sorted(ages, reverse=True) if a < network.num_maskmem]
@@ -124,11 +126,11 @@ class Rollout:
         memory attention is saturated and nothing is learned any more."""
 
     def __call__(self, clips: ClipBatch, plan: PromptPlan, rng: np.random.Generator) -> list[Step]:
-        """All outputs that are learned from.
+        """Run the clips and return all outputs that are learned from.
 
-        Frames prompted with masks give none: the mask is the output. Prompted frames run
-        first and are remembered by every other one, as in SAM 2's training; then the rest
-        in order, those before the last `RolloutConfig.learned` without gradients.
+        Frames prompted with masks give no output, because the mask is the output. As in
+        SAM 2's training, prompted frames run first and every other frame attends to them; the
+        others follow in order, those before the last `RolloutConfig.learned` without gradients.
         """
         network = self._network
         self.memory_std = None
@@ -163,7 +165,7 @@ class Rollout:
         plan: PromptPlan,
         rng: np.random.Generator,
     ) -> tuple[_Output, list[Step]]:
-        """What is remembered of a frame, and all that the mask decoder gave on the way to it."""
+        """Return what is remembered of a frame, and every output of the mask decoder for it."""
         network, clicks = self._network, None
         if frame not in plan.prompted:
             memory, limit = memories.seen_from(frame, network), memories.pointer_limit
@@ -226,7 +228,7 @@ class Rollout:
         for _ in range(self._prompts.corrections):
             new = corrections(truth, output.high_res.detach()[:, 0] > 0, self._prompts, rng)
             clicks = new if clicks is None else clicks.and_then(new)
-            # as a prompt, the last mask is an input: its own output was trained already
+            # The last mask is an input here; the loss has counted it as an output already.
             previous = output.low_res.detach().clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
             output, step = self._decode(frame, features, conditioned, clicks, previous)
             steps.append(step)
@@ -248,7 +250,7 @@ class Rollout:
 def _encode(
     network: SurgSAM2Network, clips: ClipBatch, learned: Collection[int]
 ) -> dict[int, ImageFeatures]:
-    """Features of every frame, one row per object, with gradients of those in `learned`."""
+    """Encode every frame, one row per object; those in `learned` with gradients."""
     others = [t for t in range(clips.frames) if t not in learned]
     features = _encode_together(network, clips, sorted(learned))
     with _followed():
@@ -260,7 +262,7 @@ def _encode(
 def _encode_together(
     network: SurgSAM2Network, clips: ClipBatch, frames: list[int]
 ) -> dict[int, ImageFeatures]:
-    """Features of some frames, one row per object: (P, O, C) tokens and so on."""
+    """Encode some frames together, one row per object: (P, O, C) tokens and so on."""
     batch = clips.images.shape[1]
     whole = network.encode_image(clips.images[frames].flatten(0, 1))
     per_frame = {}
@@ -277,16 +279,16 @@ def _encode_together(
 
 @contextmanager
 def _followed() -> Iterator[None]:
-    """Without gradients, and without spoiling those of what comes after."""
+    """Disable gradients inside the context without an effect on what comes after it."""
     with torch.no_grad():
         yield
-    # older PyTorch would use the copies of the weights cast here again (pytorch issue 112583)
+    # Older PyTorch would reuse the copies of weights that were cast here (pytorch issue 112583).
     torch.clear_autocast_cache()
 
 
 @contextmanager
 def _decoder_output(network: SurgSAM2Network) -> Iterator[list[Any]]:
-    """What the mask decoder itself returned: sam2 blanks its masks right afterwards."""
+    """Collect what the mask decoder returns, before sam2 blanks masks without an object."""
     outputs: list[Any] = []
     hook = network.sam_mask_decoder.register_forward_hook(
         lambda module, inputs, output: outputs.append(output)

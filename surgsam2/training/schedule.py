@@ -1,4 +1,4 @@
-"""The learning rate over the steps of a run."""
+"""The learning rate as a function of the step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from surgsam2.training.config import OptimizerConfig
 
 
 def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Factor on the learning rate at `step` of `steps`: a linear rise, then half a cosine."""
+    """Return the factor on the learning rate at `step`: a linear rise, then half a cosine."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     progress = min((step - config.warmup) / max(steps - config.warmup, 1), 1.0)
@@ -22,5 +22,5 @@ def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
 def make_schedule(
     optimizer: torch.optim.Optimizer, steps: int, config: OptimizerConfig
 ) -> LambdaLR:
-    """To be stepped after every step of the optimizer."""
+    """Make the schedule, which is stepped after every step of the optimizer."""
     return LambdaLR(optimizer, lambda step: rate_at(step, steps, config))

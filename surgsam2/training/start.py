@@ -1,4 +1,4 @@
-"""The network that a run begins with."""
+"""The network that a run starts with."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ logger = logging.getLogger(__name__)
 def start_network(
     config: TrainConfig, weights: Path | None = None
 ) -> tuple[SurgSAM2Network, DictConfig, str]:
-    """The network with its first weights, on the CPU.
+    """Build the network with its first weights, on the CPU.
 
     Args:
-        weights: of the stage before; None starts as `config` says.
+        config: names the weights and the configuration of the network.
+        weights: checkpoint of the stage before; None starts from what `config` names.
 
     Returns:
         The network, its resolved configuration and that configuration's name.
@@ -57,7 +58,7 @@ def start_network(
 
 
 def set_dropout(module: nn.Module, probability: float) -> None:
-    """Of every dropout layer and attention below `module`."""
+    """Set the dropout of every dropout layer and attention inside `module`."""
     for child in module.modules():
         if isinstance(child, nn.Dropout):
             child.p = probability

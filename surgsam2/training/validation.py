@@ -1,4 +1,4 @@
-"""J&F of the network in training, tracked by the engine that users run."""
+"""J&F of a network during training, tracked by the engine that users run."""
 
 from __future__ import annotations
 
@@ -20,17 +20,13 @@ PROMPTS = ("mask", "box", *POINTS)
 
 @dataclass(frozen=True)
 class ClipScores:
-    """Means over the objects of one sequence, each over its frames after the prompted one."""
+    """Scores of one sequence: means over its objects, each over the frames after the prompt."""
 
     j: float
     f: float
     objects: int
     overlap: float = 0.0
-    """Mean IoU of the masks of different objects. Near 1, the network ignores its prompts."""
-
-    @property
-    def j_and_f(self) -> float:
-        return (self.j + self.f) / 2
+    """Mean IoU of the masks of different objects; near 1, the network ignores its prompts."""
 
 
 def score_sequence(
@@ -39,11 +35,14 @@ def score_sequence(
     """Track the objects of a sequence's first annotated frame and compare with the truth.
 
     Args:
+        model: the model in training.
+        sequence: the sequence to track.
         prompt: `mask`, `box`, `5pt` or `1pt`.
-        frames: at most this many, from that frame on.
+        frames: largest number of frames, from that frame on.
+        seed: decides the places of the points.
 
     Returns:
-        None where that frame has no object, or no annotated frame follows.
+        The scores, or None where that frame has no object or no annotated frame follows.
     """
     first = sequence.annotated[0]
     frame, labels = sequence.read(first)
@@ -73,7 +72,7 @@ def score_sequence(
 def make_prompts(
     labels: np.ndarray, frame: int, prompt: str, *, seed: int = 0, key: str = ""
 ) -> PromptSet:
-    """One prompt of a kind for every object of (H, W) labels."""
+    """Make one prompt of a kind for every object of (H, W) labels."""
     if prompt not in PROMPTS:
         raise InputError(f"a validation prompt must be one of {', '.join(PROMPTS)}, got {prompt!r}")
     prompts = PromptSet()
@@ -85,7 +84,7 @@ def make_prompts(
             rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
             box = [columns[0], rows[0], columns[-1], rows[-1]]
             if box[0] == box[2] or box[1] == box[3]:
-                continue  # a single row or column has no box
+                continue  # A single row or column has no box.
             prompts.add(object_id=object_id, frame=frame, box=[float(v) for v in box])
         else:
             points = sample_points(mask, POINTS[prompt], seed=seed, key=f"{key}/{object_id}")

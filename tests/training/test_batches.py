@@ -159,6 +159,17 @@ def test_a_clip_without_objects_is_refused_or_left_out(
     assert "no object in the sequence" in caplog.text
 
 
+def test_still_images_are_a_source(tmp_path: Path) -> None:
+    picture = np.zeros((64, 64), np.uint8)
+    picture[10:40, 10:40] = 3
+    for folder, value in (("images", np.dstack([picture] * 3)), ("masks", picture)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(value).save(tmp_path / folder / "one.png")
+    config = SourceConfig("images", str(tmp_path), batch=1, frames=2, still=True)
+    batch = ClipBatches([(config, open_source(config))], AugmentConfig(), 32, 1)[0]
+    assert batch.images.shape[:2] == (2, 1)
+
+
 def test_sources_need_a_path_and_runs_need_sources() -> None:
     with pytest.raises(InputError, match="a data source of kind vos needs a path"):
         open_source(SourceConfig())

@@ -124,12 +124,12 @@ def test_an_interrupted_save_leaves_the_old_file(
 def test_damaged_progress_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "progress.pt"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"progress\.pt: cannot be resumed from"):
+    with pytest.raises(CheckpointError, match=r"progress\.pt: cannot be read"):
         read_progress(path)
 
 
 def test_other_files_are_not_progress(tmp_path: Path) -> None:
     path = tmp_path / "progress.pt"
     torch.save({"model": {}}, path)
-    with pytest.raises(CheckpointError, match="is not the progress of a training run"):
+    with pytest.raises(CheckpointError, match="is not the saved progress of a training run"):
         read_progress(path)
