@@ -1,16 +1,16 @@
 """The engine in a process of its own, for applications with an event loop.
 
-The application holds a `EngineClient`, sends requests, which return at once, and calls
+The application holds an `EngineClient`, makes requests, which return at once, and calls
 `EngineClient.poll` from a timer to get events. It needs neither torch nor threads. A
-crash or a lack of memory of the engine arrives as an event.
+crash of the engine process, or its lack of memory, arrives as an event.
 
-    worker = EngineClient()
-    worker.start()
-    worker.load_model("demo")
-    worker.open_video("clip.mp4")
-    worker.track(prompts)
+    client = EngineClient()
+    client.start()
+    client.load_model("demo")
+    client.open_video("clip.mp4")
+    client.track(prompts)
     while ...:
-        for event in worker.poll(timeout=0.01):
+        for event in client.poll(timeout=0.01):
             ...
 """
 

@@ -1,4 +1,4 @@
-"""What dies, and what must not outlive it: each test has a process of its own."""
+"""How processes and connections end; each test starts an engine process of its own."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ import pytest
 
 from surgsam2 import PromptSet
 from surgsam2.engine import Died, Failed, Progress, Ready, Tracked, VideoOpened
-from surgsam2.engine.protocol.messages import PROTOCOL_VERSION, encode
-from tests.engine.conftest import PATIENCE, Driver, load, new_driver
+from surgsam2.engine.client.engine_process import EngineProcess
+from surgsam2.engine.protocol import messages
+from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, encode_packet
+from tests.engine.conftest import TIMEOUT, Driver, load, new_driver
 
 if not sys.platform.startswith("linux"):  # looks processes up in /proc, makes scripts executable
     pytest.skip("needs Linux", allow_module_level=True)
 
 BOX = PromptSet().add(object_id=1, frame=0, box=[10, 30, 50, 80])
+
+
+def process_of(driver: Driver) -> EngineProcess:
+    assert isinstance(driver.client.transport, EngineProcess)
+    return driver.client.transport
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def driver() -> Iterator[Driver]:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process is there and not just waiting to be reaped."""
+    """Return whether the process runs; one that waits to be reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -41,14 +48,14 @@ def runs(pid: int) -> bool:
 
 
 def gone(pid: int) -> bool:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while runs(pid) and time.monotonic() < end:
         time.sleep(0.02)
     return not runs(pid)
 
 
 def tracking(driver: Driver, clip: np.ndarray, checkpoint: Path, config: Path) -> int:
-    """A worker in the middle of a track; its process id."""
+    """Return the process id of an engine that is in the middle of a track."""
     driver.client.start()
     ready = driver.until(Ready)
     load(driver, checkpoint, config)
@@ -62,7 +69,7 @@ def test_killed_while_tracking_and_restarted(
     driver: Driver, a_clip: np.ndarray, demo_checkpoint: Path, small_config: Path
 ) -> None:
     pid = tracking(driver, a_clip, demo_checkpoint, small_config)
-    folder = Path(driver.client._conversation.child.folder)  # type: ignore[union-attr]
+    folder = Path(process_of(driver).folder)
     assert folder.is_dir()
     os.kill(pid, signal.SIGKILL)
     assert driver.until(Died).exit_code == -signal.SIGKILL
@@ -84,14 +91,12 @@ def test_killed_while_tracking_and_restarted(
 def test_closed_by_the_application(
     driver: Driver, a_clip: np.ndarray, demo_checkpoint: Path, small_config: Path
 ) -> None:
-    """The connection alone is enough; and files are removed by whoever is left."""
+    """The process ends when the connection does, and removes the files."""
     pid = tracking(driver, a_clip, demo_checkpoint, small_config)
-    assert driver.client._conversation is not None
-    child = driver.client._conversation.child
-    assert child._channel is not None
-    child._channel.close()
+    process = process_of(driver)
+    process.hang_up()
     assert gone(pid)
-    assert not Path(child.folder).exists()
+    assert not Path(process.folder).exists()
 
 
 APPLICATION = """
@@ -109,7 +114,7 @@ while True:
         if isinstance(event, (Failed, Died)):
             sys.exit(str(event))
         if isinstance(event, Tracked):
-            print(client._conversation.child.pid, client._conversation.child.folder, flush=True)
+            print(client.transport.pid, client.transport.folder, flush=True)
             os.kill(os.getpid(), 9)
 """
 
@@ -117,7 +122,7 @@ while True:
 def test_the_application_is_killed(demo_checkpoint: Path, small_config: Path) -> None:
     code = APPLICATION.format(checkpoint=str(demo_checkpoint), config=str(small_config))
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid, folder = done.stdout.split(maxsplit=1)
@@ -125,24 +130,24 @@ def test_the_application_is_killed(demo_checkpoint: Path, small_config: Path) ->
     assert not Path(folder.strip()).exists()
 
 
-def test_bytes_that_are_no_message(driver: Driver) -> None:
-    """The process says so and ends; it does not hang."""
+def test_bytes_that_are_no_message(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process reports them and ends; it does not hang."""
     driver.client.start()
     ready = driver.until(Ready)
-    channel = driver.client._conversation.child._channel  # type: ignore[union-attr]
-    assert channel is not None
-    channel.socket.send(b"\xff\xff\xff\xff and more")
+    with monkeypatch.context() as patch:
+        patch.setattr(messages, "encode_packet", lambda *_: b"\xff\xff\xff\xff and more")
+        driver.client.cancel()
     failure = driver.until(Failed)
     assert failure.kind == "protocol"
     assert driver.until(Died).exit_code == 4
     assert gone(ready.pid)
 
 
-# the following never load torch: the process ends before
+# the following tests never load torch, because the process ends before
 
 
 def stand_in(tmp_path: Path, code: str) -> str:
-    """A "Python" of our own."""
+    """Return the path of a script that stands in for Python."""
     script = tmp_path / "python-of-another-kind"
     script.write_text(f"#!{sys.executable} -S\nimport sys, json, socket, os, time\n{code}")
     script.chmod(0o755)
@@ -158,7 +163,7 @@ def test_no_such_python() -> None:
 
 
 def test_a_python_without_the_packages(tmp_path: Path) -> None:
-    """A bare environment: this surgsam2 is lent to it, what it lacks is named."""
+    """A bare environment uses this surgsam2; the package that it lacks is named."""
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True
     )
@@ -214,8 +219,8 @@ def test_another_protocol(tmp_path: Path) -> None:
     assert not driver.client.alive
 
 
-def test_wrong_tokens_are_turned_away(tmp_path: Path) -> None:
-    """Whoever does not know the token is hung up on; the one who does is still let in."""
+def test_wrong_tokens_are_refused(tmp_path: Path) -> None:
+    """Connections with a wrong token are closed; the one with the right token is accepted."""
     code = HELLO + (
         f"version = {PROTOCOL_VERSION}\n"
         "for token in ('', 'x' * 64, '\\udcff', 7, None):\n"
@@ -256,7 +261,7 @@ def test_a_process_that_sends_nonsense(tmp_path: Path) -> None:
     ],
 )
 def test_messages_cut_or_out_of_bounds(tmp_path: Path, sent: str, kind: type) -> None:
-    """The socket closes while the process lives on: it is ended, and reported."""
+    """The socket closes while the process still runs; the process is ended and reported."""
     code = HELLO + (
         "def whole(header):\n"
         "    text = json.dumps(header).encode()\n"
@@ -271,7 +276,7 @@ def test_messages_cut_or_out_of_bounds(tmp_path: Path, sent: str, kind: type) ->
 
 
 def test_the_last_words_of_a_process_that_has_gone(tmp_path: Path) -> None:
-    """They are heard also when the application looks late and has much to say itself."""
+    """They are read also when the application polls late and has sent much itself."""
     code = HELLO + (
         f"s = say(token=settings['token'], protocol={PROTOCOL_VERSION})\n"
         "text = json.dumps({'type': 'failed', 'kind': 'install', 'message': 'no torch'}).encode()\n"
@@ -281,9 +286,7 @@ def test_the_last_words_of_a_process_that_has_gone(tmp_path: Path) -> None:
     driver.client.start()
     for _ in range(5):
         driver.client.load_model()
-    conversation = driver.client._conversation
-    assert conversation is not None
-    assert gone(conversation.child.pid)
+    assert gone(process_of(driver).pid)
     assert driver.until(Failed).message == "no torch"
     driver.client.poll(1.0)
     assert not driver.client.alive
@@ -296,7 +299,7 @@ def test_an_end_without_a_word_is_reported_whatever_its_code(tmp_path: Path) -> 
     assert driver.until(Died).exit_code == 3
 
 
-def test_silent_visitors_keep_nobody_out(tmp_path: Path) -> None:
+def test_silent_connections_do_not_keep_the_engine_out(tmp_path: Path) -> None:
     code = HELLO + (
         "many = [socket.create_connection(('127.0.0.1', settings['port'])) for _ in range(20)]\n"
         f"s = say(token=settings['token'], protocol={PROTOCOL_VERSION})\n"
@@ -349,4 +352,4 @@ def test_requests_before_start() -> None:
 
 def test_encode_is_what_the_stand_ins_speak() -> None:
     header = json.dumps({"a": 1, "type": "hello"}).encode()
-    assert encode("hello", {"a": 1}) == len(header).to_bytes(4, "big") + header
+    assert encode_packet("hello", {"a": 1}) == len(header).to_bytes(4, "big") + header

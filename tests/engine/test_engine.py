@@ -1,4 +1,4 @@
-"""A real process, a real model, real videos."""
+"""A real engine process with a real model and real videos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -24,8 +26,12 @@ from surgsam2.engine import (
     Tracked,
     VideoOpened,
 )
+from surgsam2.engine.protocol import messages
+from surgsam2.engine.protocol.framing import Packet
+from surgsam2.engine.protocol.messages import Message
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.single_frame import StillFrame
 from tests.conftest import disc
 from tests.engine.conftest import Driver
@@ -38,7 +44,7 @@ def prompts_for_two() -> PromptSet:
     return prompts.add(object_id=7, frame=6, mask=disc(160, 120, 100, 40, 14))
 
 
-def open_clip(worker: Driver, clip: np.ndarray) -> list[int]:
+def open_clip(engine: Driver, clip: np.ndarray) -> list[int]:
     """The clip as the application's frames; returns the list of indices that get read."""
     read: list[int] = []
 
@@ -47,8 +53,8 @@ def open_clip(worker: Driver, clip: np.ndarray) -> list[int]:
         return clip[index]
 
     count, height, width = clip.shape[:3]
-    number = worker.client.open_frames(count, width, height, 25.0, frame)
-    opened = worker.until(VideoOpened, number)
+    number = engine.client.open_frames(count, width, height, 25.0, frame)
+    opened = engine.until(VideoOpened, number)
     assert (opened.frame_count, opened.width, opened.height, opened.fps) == (
         count, width, height, 25.0,
     )  # fmt: skip
@@ -69,25 +75,25 @@ def assert_same(results: list[Tracked], expected: list) -> None:
 
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 def test_tracking_equals_segment_video(
-    worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray, direction: str
+    engine: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray, direction: str
 ) -> None:
     prompts = prompts_for_two()
     expected = list(segment_video(a_model, a_clip, prompts, direction=direction))  # type: ignore[arg-type]
-    open_clip(worker, a_clip)
-    number = worker.client.track(prompts, direction)
-    end = worker.until(Finished, number)
-    results = worker.of(number, Tracked)
+    open_clip(engine, a_clip)
+    number = engine.client.track(prompts, TrackingOptions(direction=direction, allow_overlap=True))
+    end = engine.until(Finished, number)
+    results = engine.of(number, Tracked)
     assert_same(results, expected)
     assert end.status == "complete"
     assert end.done == end.total == results[-1].done == results[-1].total
-    steps = worker.of(number, Progress)
+    steps = engine.of(number, Progress)
     assert [s.done for s in steps] == list(range(1, end.total - len(results) + 1))
     assert bool(steps) == (direction == "both")
     assert all(s.fps > 0 for s in (*steps, *results))
 
 
 def test_a_video_file_and_a_range(
-    worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray, tmp_path: Path
+    engine: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray, tmp_path: Path
 ) -> None:
     path = tmp_path / "a clip.mp4"
     write_video(
@@ -98,21 +104,21 @@ def test_a_video_file_and_a_range(
             format="yuv420p"
         ),
     )
-    opened = worker.until(VideoOpened, worker.client.open_video(path))
+    opened = engine.until(VideoOpened, engine.client.open_video(path))
     assert (opened.frame_count, opened.source) == (len(a_clip), str(path))
     prompts = prompts_for_two()
-    number = worker.client.track(prompts, start=5, stop=10, non_overlap=True, fill_holes=20)
-    worker.until(Finished, number)
+    number = engine.client.track(prompts, TrackingOptions(start=5, stop=10, fill_holes=20))
+    engine.until(Finished, number)
     expected = segment_video(
         a_model, str(path), prompts, start=5, stop=10, non_overlap=True, fill_holes=20
     )
-    assert_same(worker.of(number, Tracked), list(expected))
+    assert_same(engine.of(number, Tracked), list(expected))
 
 
-def test_preview_and_refine(worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
-    read = open_clip(worker, a_clip)
+def test_preview_and_refine(engine: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+    read = open_clip(engine, a_clip)
     prompts = prompts_for_two()
-    shown = worker.until(Previewed, worker.client.preview(6, prompts))
+    shown = engine.until(Previewed, engine.client.preview(6, prompts))
     still = StillFrame(a_model, a_clip[6], 6)
     expected = still.preview(prompts)
     assert shown.frame == 6
@@ -122,8 +128,8 @@ def test_preview_and_refine(worker: Driver, a_model: SurgSAM2Model, a_clip: np.n
     assert shown.presence == {7: float(expected.presence[0])}
 
     mask = disc(160, 120, 100, 40, 14)
-    number = worker.client.refine(6, 7, mask, [[108, 40, 0]])
-    refined = worker.until(Refined, number)
+    number = engine.client.refine(6, 7, mask, [[108, 40, 0]])
+    refined = engine.until(Refined, number)
     corrected = still.refine(7, mask, [[108, 40, 0]])
     assert (refined.frame, refined.object_id) == (6, 7)
     assert np.array_equal(refined.mask, corrected.masks[0])
@@ -131,77 +137,77 @@ def test_preview_and_refine(worker: Driver, a_model: SurgSAM2Model, a_clip: np.n
     assert read == [6]  # looked at once for both
 
 
-def test_previews_are_answered_while_a_track_runs(worker: Driver, a_clip: np.ndarray) -> None:
-    open_clip(worker, a_clip)
+def test_previews_are_answered_while_a_track_runs(engine: Driver, a_clip: np.ndarray) -> None:
+    open_clip(engine, a_clip)
     prompts = prompts_for_two()
-    track = worker.client.track(prompts)
-    worker.until(Tracked, track)
-    worker.until(Previewed, worker.client.preview(12, prompts))
-    assert not worker.of(track, Finished)
-    assert worker.until(Finished, track).status == "complete"
-    assert [t.result.frame_index for t in worker.of(track, Tracked)] == list(range(4, 18))
+    track = engine.client.track(prompts)
+    engine.until(Tracked, track)
+    engine.until(Previewed, engine.client.preview(12, prompts))
+    assert not engine.of(track, Finished)
+    assert engine.until(Finished, track).status == "complete"
+    assert [t.result.frame_index for t in engine.of(track, Tracked)] == list(range(4, 18))
 
 
-def test_cancel_and_go_on(worker: Driver, a_clip: np.ndarray) -> None:
-    read = open_clip(worker, a_clip)
+def test_cancel_and_go_on(engine: Driver, a_clip: np.ndarray) -> None:
+    read = open_clip(engine, a_clip)
     prompts = prompts_for_two()
-    number = worker.client.track(prompts, "both")
-    worker.until(Progress, number)
-    worker.client.cancel()
-    end = worker.until(Finished, number)
+    number = engine.client.track(prompts, TrackingOptions(direction="both"))
+    engine.until(Progress, number)
+    engine.client.cancel()
+    end = engine.until(Finished, number)
     assert end.status == "cancelled"
     assert end.done < end.total
     assert len(read) < len(a_clip)  # it did not go on in secret
-    number = worker.client.track(prompts, stop=8)
-    worker.until(Tracked, number)
-    worker.client.cancel()
-    assert worker.until(Finished, number).status == "cancelled"
-    worker.until(Previewed, worker.client.preview(4, prompts))
+    number = engine.client.track(prompts, TrackingOptions(stop=8))
+    engine.until(Tracked, number)
+    engine.client.cancel()
+    assert engine.until(Finished, number).status == "cancelled"
+    engine.until(Previewed, engine.client.preview(4, prompts))
 
 
-def test_a_newer_track_replaces_the_running_one(worker: Driver, a_clip: np.ndarray) -> None:
-    open_clip(worker, a_clip)
-    first = worker.client.track(prompts_for_two())
-    worker.until(Tracked, first)
-    second = worker.client.track(prompts_for_two(), "backward", stop=8)
-    assert worker.until(Finished, second).status == "complete"
-    assert worker.of(first, Finished)[0].status == "cancelled"
-    assert [t.result.frame_index for t in worker.of(second, Tracked)] == list(range(7, -1, -1))
+def test_a_newer_track_replaces_the_running_one(engine: Driver, a_clip: np.ndarray) -> None:
+    open_clip(engine, a_clip)
+    first = engine.client.track(prompts_for_two())
+    engine.until(Tracked, first)
+    second = engine.client.track(prompts_for_two(), TrackingOptions(direction="backward", stop=8))
+    assert engine.until(Finished, second).status == "complete"
+    assert engine.of(first, Finished)[0].status == "cancelled"
+    assert [t.result.frame_index for t in engine.of(second, Tracked)] == list(range(7, -1, -1))
 
 
-def test_the_worker_waits_for_the_application(worker: Driver, a_clip: np.ndarray) -> None:
+def test_the_worker_waits_for_the_application(engine: Driver, a_clip: np.ndarray) -> None:
     """Without polls it stops after the results that have room; then all come, in order."""
     long = np.concatenate([a_clip] * 3)
-    read = open_clip(worker, long)
-    number = worker.client.track(PromptSet().add(object_id=1, frame=0, box=[10, 30, 50, 80]))
-    worker.until(Tracked, number)
+    read = open_clip(engine, long)
+    number = engine.client.track(PromptSet().add(object_id=1, frame=0, box=[10, 30, 50, 80]))
+    engine.until(Tracked, number)
     time.sleep(1.0)  # no claim about time: reading stands still because nobody polls
     assert len(read) < len(long)
-    worker.until(Finished, number)
-    indices = [t.result.frame_index for t in worker.of(number, Tracked)]
+    engine.until(Finished, number)
+    indices = [t.result.frame_index for t in engine.of(number, Tracked)]
     assert indices == list(range(len(long)))
 
 
-def test_an_application_that_cannot_read_a_frame(worker: Driver, a_clip: np.ndarray) -> None:
+def test_an_application_that_cannot_read_a_frame(engine: Driver, a_clip: np.ndarray) -> None:
     def frame(index: int) -> np.ndarray:
         if index == 7:
             raise RuntimeError("the node was deleted")
         return a_clip[index][:, :-1] if index == 9 else a_clip[index]
 
-    worker.until(VideoOpened, worker.client.open_frames(18, 160, 120, 25.0, frame))
-    number = worker.client.track(prompts_for_two(), start=4, stop=8)
-    failure = worker.until(Failed, number)
+    engine.until(VideoOpened, engine.client.open_frames(18, 160, 120, 25.0, frame))
+    number = engine.client.track(prompts_for_two(), TrackingOptions(start=4, stop=8))
+    failure = engine.until(Failed, number)
     assert failure.kind == "video"
     assert "frame 7 cannot be read: RuntimeError: the node was deleted" in failure.message
     box = PromptSet().add(object_id=1, frame=9, box=[1, 1, 9, 9])
-    failure = worker.until(Failed, worker.client.preview(9, box))
+    failure = engine.until(Failed, engine.client.preview(9, box))
     assert "must be (120, 160, 3) uint8, got (120, 159, 3) uint8" in failure.message
-    worker.until(Previewed, worker.client.preview(4, prompts_for_two()))
+    engine.until(Previewed, engine.client.preview(4, prompts_for_two()))
 
 
-def test_refusals_are_messages(worker: Driver, a_clip: np.ndarray, tmp_path: Path) -> None:
-    client = worker.client
-    open_clip(worker, a_clip)
+def test_refusals_are_messages(engine: Driver, a_clip: np.ndarray, tmp_path: Path) -> None:
+    client = engine.client
+    open_clip(engine, a_clip)
     outside = PromptSet().add(object_id=1, frame=0, points=[[500, 5, 1]])
     late = PromptSet().add(object_id=1, frame=40, points=[[5, 5, 1]])
     good = prompts_for_two()
@@ -210,8 +216,7 @@ def test_refusals_are_messages(worker: Driver, a_clip: np.ndarray, tmp_path: Pat
         (lambda: client.track(outside), "input", "outside the 160 x 120 frame"),
         (lambda: client.track(late), "input", "the video has 18 frames"),
         (lambda: client.track(PromptSet()), "input", "there are no prompts"),
-        (lambda: client.track(good, "sideways"), "input", "direction must be one of"),
-        (lambda: client.track(good, start=30), "input", "frame range"),
+        (lambda: client.track(good, TrackingOptions(start=30)), "input", "frame range"),
         (
             lambda: client.open_frames(0, 4, 4, 25.0, lambda k: a_clip[k]),
             "input",
@@ -226,11 +231,11 @@ def test_refusals_are_messages(worker: Driver, a_clip: np.ndarray, tmp_path: Pat
         (lambda: client.live_prompts(good), "input", "no live session"),
         (lambda: client.load_model("nothing.pt"), "checkpoint", "nothing.pt"),
         (lambda: client.load_model("demo", device="tpu9"), "device", "tpu9"),
-        (lambda: client.load_model("demo", speed="high"), "input", "unknown model option 'speed'"),
+        (lambda: client.load_model("demo", speed="high"), "input", "'model options.speed'"),
         (lambda: client.open_video(tmp_path / "none.mp4"), "video", "no such file"),
     ):
         number = request()
-        failure = worker.until(Failed, number)
+        failure = engine.until(Failed, number)
         assert failure.kind == kind
         assert words in failure.message
         assert "\n" not in failure.message
@@ -240,46 +245,72 @@ def test_refusals_are_messages(worker: Driver, a_clip: np.ndarray, tmp_path: Pat
         client.open_frames(1, 0, 5, 25.0, lambda k: a_clip[k])
     assert client.alive
     number = client.preview(4, good)  # model and video are still there
-    worker.until(Previewed, number)
+    engine.until(Previewed, number)
 
 
-def test_messages_that_are_not_understood(worker: Driver) -> None:
-    assert worker.client._conversation is not None
-    child = worker.client._conversation.child
-    for kind, header in (
-        ("dance", {}),
-        ("track", {}),
-        ("track", {"request": "first"}),
-        ("track", {"request": 10**6, "masks": [[1, 2]]}),
-        ("load_model", {"request": 10**6, "name": 7, "options": {}}),
-        ("load_model", {"request": 10**6, "name": "demo", "options": {"pruning": {"x": 1}}}),
-        ("open_frames", {"request": 10**6, "width": 5, "height": 5, "block": "../x-1"}),
-        ("start_live", {"request": 10**6, "width": 5, "height": 5, "block": "live-99999"}),
-        ("frame", {"video": 1, "slot": "x"}),
-        ("release", {"block": "masks-1"}),
-    ):
-        worker.seen.clear()
-        child.send(kind, header)
-        failure = worker.until(Failed)
-        assert failure.kind in ("protocol", "input")
-    assert worker.client.alive
+@dataclass(frozen=True)
+class Anything(Message):
+    """A message whose header is whatever a test wants."""
 
 
-def test_live(worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("kind", "header", "failure"),
+    [
+        ("dance", {}, "protocol"),
+        ("track", {}, "protocol"),
+        ("track", {"request": "first"}, "protocol"),
+        ("track", {"request": 10**6, "prompts": [[1, 2]]}, "protocol"),
+        ("load_model", {"request": 10**6, "options": {"model": 7}}, "input"),
+        ("load_model", {"request": 10**6, "options": {"pruning": {"x": 1}}}, "input"),
+        ("load_model", {"request": 10**6, "options": 7}, "protocol"),
+        ("open_frames", {"request": 10**6, "width": 5, "height": "x"}, "protocol"),
+        ("start_live", {"request": 10**6, "width": 5}, "protocol"),
+        ("frame_given", {"video": 1, "ticket": "x"}, "protocol"),
+        ("live_frame", {"live": 1, "payload": {"slot": 0, "block": "../x-1"}}, "protocol"),
+        ("released", {"slot": "masks-1"}, "protocol"),
+    ],
+)
+def test_messages_that_are_not_understood(
+    engine: Driver,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    header: dict[str, Any],
+    failure: str,
+) -> None:
+    transport = engine.client.transport
+    assert transport is not None
+    monkeypatch.setattr(messages, "pack_message", lambda message: Packet(kind, header))
+    transport.send(Anything())
+    monkeypatch.undo()
+    assert engine.until(Failed).kind == failure
+    assert engine.client.alive
+
+
+def test_options_are_checked_by_the_engine_too(
+    engine: Driver, a_clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_clip(engine, a_clip)
+    monkeypatch.setattr(TrackingOptions, "as_mapping", lambda self: {"direction": "sideways"})
+    failure = engine.until(Failed, engine.client.track(prompts_for_two()))
+    assert failure.kind == "input"
+    assert "direction must be one of" in failure.message
+
+
+def test_live(engine: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
     """Faster than it is segmented: older frames are dropped, what comes is in order."""
-    client = worker.client
+    client = engine.client
     number = client.start_live(160, 120)
     prompts = PromptSet().add(object_id=5, frame=0, box=[10, 40, 45, 80])
     client.live_prompts(prompts)
     client.live_frame(a_clip[0], 0.0)
-    first = worker.until(LiveTracked, number)
+    first = engine.until(LiveTracked, number)
     assert (first.stamp, first.result.object_ids, first.dropped) == (0.0, (5,), 0)
     expected = StillFrame(a_model, a_clip[0]).preview(prompts)
     assert np.array_equal(first.result.masks, expected.masks)
     for index in range(1, 18):
         client.live_frame(a_clip[index], float(index))
-    last = worker.when(lambda e: isinstance(e, LiveTracked) and e.stamp == 17.0)
-    results = worker.of(number, LiveTracked)
+    last = engine.when(lambda e: isinstance(e, LiveTracked) and e.stamp == 17.0)
+    results = engine.of(number, LiveTracked)
     stamps = [event.stamp for event in results]
     assert stamps == sorted(stamps)
     assert len(results) + last.dropped == 18  # type: ignore[attr-defined]
@@ -288,11 +319,11 @@ def test_live(worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> Non
 
     # another object, on a picture the user looked at; the first one is let go
     more = PromptSet().add(object_id=9, frame=1, points=[[100, 60, 1]])
-    worker.until(Finished, client.live_prompts(more, a_clip[1]))
-    worker.until(Finished, client.live_remove(5))
-    assert "not tracked" in worker.until(Failed, client.live_remove(5)).message
+    engine.until(Finished, client.live_prompts(more, a_clip[1]))
+    engine.until(Finished, client.live_remove(5))
+    assert "not tracked" in engine.until(Failed, client.live_remove(5)).message
     client.live_frame(a_clip[3], 20.0)
-    event = worker.when(lambda e: isinstance(e, LiveTracked) and e.stamp == 20.0)
+    event = engine.when(lambda e: isinstance(e, LiveTracked) and e.stamp == 20.0)
     assert event.result.object_ids == (9,)  # type: ignore[attr-defined]
 
     with pytest.raises(InputError, match="start a new live session"):
@@ -302,30 +333,30 @@ def test_live(worker: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> Non
             client.live_frame(a_clip[0], float("nan"))
     smaller = client.start_live(80, 60)
     client.live_frame(a_clip[0][::2, ::2], 22.0)
-    assert worker.until(LiveTracked, smaller).result.masks.shape == (0, 60, 80)
-    assert worker.of(number, Finished)[0].status == "cancelled"
+    assert engine.until(LiveTracked, smaller).result.masks.shape == (0, 60, 80)
+    assert engine.of(number, Finished)[0].status == "cancelled"
     client.cancel()
-    assert worker.until(Finished, smaller).status == "cancelled"
+    assert engine.until(Finished, smaller).status == "cancelled"
 
 
-def test_polling_within_read_is_harmless(worker: Driver, a_clip: np.ndarray) -> None:
+def test_polling_within_read_is_harmless(engine: Driver, a_clip: np.ndarray) -> None:
     def frame(index: int) -> np.ndarray:
-        assert worker.client.poll() == []
+        assert engine.client.poll() == []
         return a_clip[index]
 
-    worker.until(VideoOpened, worker.client.open_frames(18, 160, 120, 25.0, frame))
-    worker.until(Previewed, worker.client.preview(4, prompts_for_two()))
+    engine.until(VideoOpened, engine.client.open_frames(18, 160, 120, 25.0, frame))
+    engine.until(Previewed, engine.client.preview(4, prompts_for_two()))
 
 
-def test_models_can_be_changed(worker: Driver, demo_checkpoint: Path, small_config: Path) -> None:
-    number = worker.client.load_model(
+def test_models_can_be_changed(engine: Driver, demo_checkpoint: Path, small_config: Path) -> None:
+    number = engine.client.load_model(
         demo_checkpoint, config=small_config, device="cpu", pruning={"form": "off"}
     )
-    loaded = worker.until(ModelLoaded, number)
+    loaded = engine.until(ModelLoaded, number)
     assert (loaded.device, loaded.dtype, loaded.image_size) == ("cpu", "float32", 128)
     assert loaded.trained
-    number = worker.client.load_model(demo_checkpoint, config=str(small_config), device="cpu")
-    worker.until(ModelLoaded, number)
+    number = engine.client.load_model(demo_checkpoint, config=str(small_config), device="cpu")
+    engine.until(ModelLoaded, number)
 
 
 def test_the_client_imports_nothing_heavy() -> None:
@@ -339,7 +370,7 @@ def test_the_client_imports_nothing_heavy() -> None:
 
 
 def test_paths_are_those_of_the_application(
-    worker: Driver,
+    engine: Driver,
     demo_checkpoint: Path,
     small_config: Path,
     tmp_path: Path,
@@ -351,5 +382,5 @@ def test_paths_are_those_of_the_application(
     (tmp_path / "my config.yaml").write_bytes(small_config.read_bytes())
     monkeypatch.chdir(tmp_path)
     for name in ("Gewichte ü.pt", Path("Gewichte ü.pt"), "demo"):
-        number = worker.client.load_model(name, config="my config.yaml", device="cpu")
-        assert worker.until(ModelLoaded, number).image_size == 128
+        number = engine.client.load_model(name, config="my config.yaml", device="cpu")
+        assert engine.until(ModelLoaded, number).image_size == 128

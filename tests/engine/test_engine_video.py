@@ -1,7 +1,9 @@
-"""A video that the worker decodes for an application whose Python cannot."""
+"""A video that the engine process decodes for an application whose Python cannot."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 import surgsam2
 from surgsam2.engine import EngineClient
+from surgsam2.engine.client.engine_process import EngineProcess
 from surgsam2.engine.client.engine_video import EngineVideo, open_in_engine
 from surgsam2.errors import InputError, VideoError
 from tests.conftest import moving_picture
@@ -82,8 +85,8 @@ def test_one_reading_at_a_time(video: EngineVideo) -> None:
         list(first)
 
 
-def test_the_worker_waits_for_the_application(video: EngineVideo, frames: np.ndarray) -> None:
-    """More frames than there are slots, taken one by one and kept: none is written over."""
+def test_the_engine_waits_for_the_application(video: EngineVideo, frames: np.ndarray) -> None:
+    """More frames than there are slots are read one by one and kept; none is overwritten."""
     kept = [frame for _, frame in video.sampled(0, None, 1, 1.0)]
     assert len(kept) == FRAMES
     assert all(np.array_equal(a, b) for a, b in zip(kept, frames, strict=True))
@@ -116,7 +119,8 @@ def test_the_process_ends_with_the_video(a_file: Path) -> None:
     video = open_in_engine(client, a_file)
     reading = video.sampled()
     next(reading)
-    client._conversation.child._process.kill()  # type: ignore[union-attr]
+    assert isinstance(client.transport, EngineProcess)
+    os.kill(client.transport.pid, signal.SIGKILL)
     with pytest.raises(VideoError, match="open it again"):
         list(reading)
     video.close()

@@ -5,21 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from surgsam2 import PromptSet, Tracker
-from surgsam2.engine.protocol.shared_memory import SharedBlock
 from surgsam2.engine.server.live_session import KEPT_PROMPTED, LiveSession, NewestFrame
 from surgsam2.model.build import SurgSAM2Model
 
 
-def test_prompting_for_ever_does_not_grow(
-    a_model: SurgSAM2Model, a_clip: np.ndarray, tmp_path: object
-) -> None:
-    block = SharedBlock.create(tmp_path, "live-1", 1, 160 * 120 * 3)  # type: ignore[arg-type]
-    session = LiveSession(a_model, 160, 120, NewestFrame(block, lambda slot: None))
+def test_prompting_for_ever_does_not_grow(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+    session = LiveSession(a_model, 160, 120, NewestFrame(160, 120, lambda: None))
     sizes = []
     for index in range(36):
         image = a_clip[index % len(a_clip)]
         prompts = PromptSet().add(object_id=1, frame=index, points=[[40, 60, 1]])
-        # in turn for the next frame and, later, for one that was looked at
+        # in turn for the next frame and for one that the user has looked at
         if index % 2:
             session.prompt(prompts, image)
         else:

@@ -1,7 +1,8 @@
-"""The pieces that need no process."""
+"""The parts that need no engine process."""
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,37 @@ import numpy as np
 import pytest
 import torch
 
-from surgsam2 import PromptSet
+from surgsam2 import PromptSet, open_video
+from surgsam2.engine.client.connection import Connection
 from surgsam2.engine.client.launch import clean_environment, default_python
-from surgsam2.engine.protocol.messages import Message, ProtocolError
-from surgsam2.engine.protocol.serialization import prompts_to_wire
-from surgsam2.engine.protocol.shared_memory import FRAME_SLOTS, SharedBlock
+from surgsam2.engine.protocol.events import Failed, Previewed
+from surgsam2.engine.protocol.framing import ProtocolError
+from surgsam2.engine.protocol.messages import Message, Request, wire_name
+from surgsam2.engine.protocol.payloads import PAYLOADS, SharedMemoryPayloads, Window
+from surgsam2.engine.protocol.requests import (
+    REQUESTS,
+    TO_ENGINE,
+    FrameGiven,
+    LiveFrame,
+    OpenFrames,
+    Preview,
+)
+from surgsam2.engine.protocol.shared_memory import SharedBlock
+from surgsam2.engine.server.application_video import ApplicationVideo
 from surgsam2.engine.server.engine import Engine
-from surgsam2.engine.server.job_queue import Cancelled, Job, Jobs
 from surgsam2.engine.server.live_session import LiveSession, NewestFrame
-from surgsam2.engine.server.outgoing import RESULT_SLOTS, MaskSlots
-from surgsam2.engine.server.remote_video import RemoteVideo
-from surgsam2.errors import OutputError, VideoError
+from surgsam2.engine.server.request_queue import Cancelled, RequestQueue
+from surgsam2.errors import InputError, OutputError, VideoError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.results.frame_result import FrameResult
+
+KINDS = {wire_name(kind): kind for kind in REQUESTS}
 
 
-def job(number: int, kind: str) -> Job:
-    return Job(number, kind, Message(kind))
+def request(number: int, kind: str) -> Request:
+    """Return a request without its other fields, which the queue does not look at."""
+    made = object.__new__(KINDS[kind])
+    object.__setattr__(made, "request", number)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -44,60 +59,57 @@ def job(number: int, kind: str) -> Job:
 )
 def test_what_a_newer_request_replaces(kinds: list[str], cancelled: list[int]) -> None:
     for running in (False, True):
-        jobs = Jobs()
-        all_jobs = [job(n, kind) for n, kind in enumerate(kinds)]
-        for each in all_jobs:
-            jobs.put(each)
+        requests = RequestQueue()
+        every = []
+        for number, kind in enumerate(kinds):
+            every.append(requests.put(request(number, kind)))
             if running:
-                assert jobs.take() is each
-        assert [j.number for j in all_jobs if j.cancelled] == cancelled
+                assert requests.take() is every[-1]
+        assert [queued.number for queued in every if queued.cancelled] == cancelled
 
 
 def test_interrupted_is_about_the_request_being_carried_out() -> None:
-    jobs = Jobs()
-    assert not jobs.interrupted()
-    track, preview = job(1, "track"), job(2, "preview")
-    jobs.put(track)
-    jobs.take()
-    jobs.put(preview)
-    jobs.take()
+    requests = RequestQueue()
+    assert not requests.interrupted()
+    requests.put(request(1, "track"))
+    requests.take()
+    preview = requests.put(request(2, "preview"))
+    requests.take()
     preview.cancelled = True
-    assert jobs.interrupted()
-    assert not jobs.interrupted(outer=True)
-    jobs.done(preview)
-    assert not jobs.interrupted()
-    jobs.cancel_all()
-    assert jobs.interrupted()
-    assert jobs.interrupted(outer=True)
-    assert jobs.take_quick() is None
-    jobs.put(job(3, "track"))
-    jobs.put(job(4, "preview"))
-    assert jobs.take_quick() is None  # in the order they were made
-    assert jobs.take().number == 3
-    taken = jobs.take_quick()
+    assert requests.interrupted()
+    assert not requests.interrupted(outer=True)
+    requests.done(preview)
+    assert not requests.interrupted()
+    requests.cancel_all()
+    assert requests.interrupted()
+    assert requests.interrupted(outer=True)
+    assert requests.take_quick() is None
+    requests.put(request(3, "track"))
+    requests.put(request(4, "preview"))
+    assert requests.take_quick() is None  # in the order they were made
+    assert requests.take().number == 3
+    taken = requests.take_quick()
     assert taken is not None
     assert taken.number == 4
 
 
-def test_only_the_newest_frame_waits(tmp_path: Path) -> None:
-    block = SharedBlock.create(tmp_path, "live-1", 3, 12)
-    back: list[int] = []
-    frames = NewestFrame(block, back.append)
-    assert frames.take(2, 2, 0.0) is None
-    for slot in range(3):
-        block.slot(slot)[:] = slot + 10
-        frames.put(slot, slot / 10)
-    assert back == [0, 1]
-    taken = frames.take(2, 2, 0.0)
+def test_only_the_newest_frame_waits() -> None:
+    room: list[None] = []
+    frames = NewestFrame(2, 2, lambda: room.append(None))
+    assert frames.take(0.0) is None
+    for number in range(3):
+        frames.put(np.full((2, 2, 3), number + 10, np.uint8), number / 10)
+    assert len(room) == 2
+    taken = frames.take(0.0)
     assert taken is not None
     assert taken[0].shape == (2, 2, 3)
     assert (taken[0] == 12).all()
     assert taken[1] == 0.2
-    assert back == [0, 1, 2]
+    assert len(room) == 3
     assert frames.dropped == 2
-    assert frames.take(2, 2, 0.0) is None
-    with pytest.raises(ProtocolError, match="no slot 3"):
-        frames.put(3, 1.0)
+    assert frames.take(0.0) is None
+    with pytest.raises(InputError, match=r"must be \(2, 2, 3\), got \(3, 2, 3\)"):
+        frames.put(np.zeros((3, 2, 3), np.uint8), 1.0)
 
 
 def test_blocks_leave_no_file(tmp_path: Path) -> None:
@@ -123,105 +135,144 @@ def test_blocks_leave_no_file(tmp_path: Path) -> None:
         SharedBlock.create(tmp_path, "masks-3", 2, 100)
 
 
-def result(count: int, size: int = 9) -> FrameResult:
-    zeros = np.zeros(count, np.float32)
-    masks = np.ones((count, size, size), bool)
-    return FrameResult(0, tuple(range(1, count + 1)), masks, zeros, zeros)
+def test_slots_are_given_out_until_they_come_back() -> None:
+    window = Window()
+    slots = [window.acquire(lambda: False) for _ in range(PAYLOADS)]
+    assert sorted(slots) == list(range(PAYLOADS))  # type: ignore[type-var]
+    assert window.try_acquire() is None
+    assert window.acquire(lambda: True) is None
+    window.release(99)
+    window.release(-1)
+    assert window.try_acquire() is None
+    window.release(3)
+    window.release(3)
+    assert window.try_acquire() == 3
+    assert window.try_acquire() is None
 
 
-def test_mask_slots_are_given_out_until_they_come_back(tmp_path: Path) -> None:
-    stop = False
-    slots = MaskSlots(tmp_path, lambda: stop)
-    assert slots.put(result(0))["block"] is None
-    places = [slots.put(result(1)) for _ in range(RESULT_SLOTS)]
-    assert sorted(p["slot"] for p in places) == list(range(RESULT_SLOTS))
-    stop = True
-    with pytest.raises(Cancelled):
-        slots.put(result(1))
-    slots.release("masks-9", 3)
-    slots.release("masks-1", 99)
-    with pytest.raises(Cancelled):
-        slots.put(result(1))
-    slots.release("masks-1", 3)
-    slots.release("masks-1", 3)
-    assert slots.put(result(1))["slot"] == 3
-    larger = slots.put(result(5))
-    assert (larger["block"], larger["slot"]) == ("masks-2", 0)
+def test_shared_memory_grows(tmp_path: Path) -> None:
+    """A larger payload needs a new block; the older ones are still read in order."""
+    here = SharedMemoryPayloads(tmp_path, "engine")
+    there = SharedMemoryPayloads(tmp_path, "application")
+    written = [[b"abc", b""], [b"de"], [b"x" * 5000, b"y"]]
+    places = [here.write(slot, pieces) for slot, pieces in enumerate(written)]
+    assert [place["block"] for place, _ in places] == ["engine-1", "engine-1", "engine-2"]
+    for slot, (place, raw) in enumerate(places):
+        assert raw == ()
+        assert there.read({**place, "slot": slot}, raw) == written[slot]
+    place, _ = places[2]
+    for wrong in ({}, {"slot": 99}, {"lengths": [9000]}, {"lengths": [-1]}, {"size": "x"}):
+        with pytest.raises(ProtocolError):
+            there.read({**place, "slot": 0, **wrong} if wrong else {}, ())
+
+
+def test_a_full_disk_costs_no_slot(tmp_path: Path) -> None:
+    here, there = socket.socketpair()
+    connection = Connection(here, SharedMemoryPayloads(tmp_path / "gone", "application"))
+    connection.accept(TO_ENGINE)
+    frame = LiveFrame(1, 0.0, np.zeros((2, 2, 3), np.uint8))
+    for _ in range(PAYLOADS + 1):
+        with pytest.raises(OutputError, match="cannot write"):
+            connection.send(frame)
+    connection.close()
+    there.close()
+
+
+def test_payloads_without_a_slot_wait_in_order(tmp_path: Path) -> None:
+    """The receiver gets all of them, and none before its slot is free."""
+    ends = socket.socketpair()
+    application, engine = (
+        Connection(end, SharedMemoryPayloads(tmp_path, name))
+        for end, name in zip(ends, ("application", "engine"), strict=True)
+    )
+    application.accept(TO_ENGINE)
+    engine.accept(TO_ENGINE)
+    image = np.zeros((2, 2, 3), np.uint8)
+    for number in range(3 * PAYLOADS):
+        image[:] = number
+        application.send(FrameGiven(1, number, image, None))
+    received: list[Any] = []
+    for _ in range(10):
+        received += engine.receive()
+        list(application.receive())
+    assert [frame.ticket for frame in received] == list(range(3 * PAYLOADS))
+    assert all((frame.image == frame.ticket).all() for frame in received[:PAYLOADS])
+    assert all((frame.image == frame.ticket).all() for frame in received)
+    application.close()
+    engine.close()
 
 
 class Application:
-    """Hands out frames on request, `patience` of them."""
+    """Gives the frames of a video on request, `patience` of them."""
 
-    def __init__(self, folder: Path, count: int, patience: int = 10**6) -> None:
+    def __init__(self, count: int, patience: int = 10**6) -> None:
         self.patience = patience
-        self.jobs = Jobs()
+        self.requests = RequestQueue()
         self.asked: list[tuple[int, int]] = []
-        self.block = SharedBlock.create(folder, "frames-1", FRAME_SLOTS, 4 * 3 * 3)
-        self.video = RemoteVideo(
-            "the test's video", width=4, height=3, fps=10.0, frame_count=count, block=self.block,
-            ask=self.ask, jobs=self.jobs,
-        )  # fmt: skip
+        self.video = ApplicationVideo(
+            OpenFrames(1, count, width=4, height=3, fps=10.0), self.ask, self.requests
+        )
 
-    def ask(self, index: int, slot: int) -> None:
-        self.asked.append((index, slot))
+    def ask(self, ticket: int, index: int) -> None:
+        self.asked.append((ticket, index))
         if len(self.asked) <= self.patience:
-            self.answer(index, slot)
+            self.give(ticket, index)
 
-    def answer(self, index: int, slot: int) -> None:
-        self.block.slot(slot)[:] = index
-        self.video.answer(slot, None)
+    def give(self, ticket: int, index: int) -> None:
+        self.video.give(FrameGiven(1, ticket, np.full((3, 4, 3), index, np.uint8), None))
 
 
-def test_a_remote_video_reads_as_any_other(tmp_path: Path) -> None:
-    app = Application(tmp_path, 30)
+def test_the_applications_video_reads_as_any_other() -> None:
+    app = Application(30)
     assert [(i, int(f[0, 0, 0])) for i, f in app.video.frames()] == [(i, i) for i in range(30)]
     back = [int(frame.max()) for _, frame in app.video.frames(5, 20, reverse=True)]
     assert back == list(range(19, 4, -1))
     assert [int(app.video[i].min()) for i in (17, 3, -1)] == [17, 3, 29]
-    with pytest.raises(IndexError):
-        app.video[30]
-    assert sorted(app.video._free) == list(range(FRAME_SLOTS))
+    assert app.video.outstanding == 0
 
 
-def test_a_remote_video_that_is_left(tmp_path: Path) -> None:
-    """Slots that the application may still write to are not used before it has answered."""
-    app = Application(tmp_path, 30, patience=6)
+def test_frames_that_were_asked_for_in_vain_are_dropped() -> None:
+    app = Application(30, patience=2)
     frames = app.video.frames()
-    for _ in range(6):
-        next(frames)
+    next(frames)
     frames.close()
-    open_requests = [pair for pair in app.asked if pair[1] in app.video._abandoned]
-    assert open_requests
-    for index, slot in open_requests:
-        app.answer(index, slot)
-    app.video.answer(99, None)
-    assert sorted(app.video._free) == list(range(FRAME_SLOTS))
+    assert app.video.outstanding == 0
+    for ticket, index in app.asked:
+        app.give(ticket, index)
+    app.give(99, 0)
+    assert app.video.outstanding == 0
 
 
-def test_waiting_for_a_frame_ends_with_the_request(tmp_path: Path) -> None:
-    app = Application(tmp_path, 30, patience=0)
-    app.jobs.put(job(1, "track"))
-    app.jobs.take()
-    app.jobs.cancel_all()
+def test_a_frame_of_another_size_is_refused() -> None:
+    app = Application(30, patience=0)
+    wrong = np.zeros((2, 2, 3), np.uint8)
+    app.give = lambda ticket, index: app.video.give(FrameGiven(1, ticket, wrong, None))  # type: ignore[method-assign]
+    app.patience = 9
+    with pytest.raises(VideoError, match="frame 3 cannot be read: it has 2x2 pixels"):
+        app.video[3]
+
+
+def test_waiting_for_a_frame_ends_with_the_request() -> None:
+    app = Application(30, patience=0)
+    app.requests.put(request(1, "track"))
+    queued = app.requests.take()
+    app.requests.cancel_all()
     with pytest.raises(Cancelled):
         app.video[3]
     assert list(app.video.frames()) == []
-    app.jobs = Jobs()
-    app.video._jobs = Jobs()
+    app.requests.done(queued)
     app.video.close()
     with pytest.raises(VideoError, match="was closed"):
         app.video[3]
 
 
 def test_prompts_count_on_the_next_live_frame_however_close_it_follows(
-    a_model: SurgSAM2Model, a_clip: np.ndarray, tmp_path: Path
+    a_model: SurgSAM2Model, a_clip: np.ndarray
 ) -> None:
-    """Both arrive while the session waits for a frame."""
-    block = SharedBlock.create(tmp_path, "live-1", 1, 160 * 120 * 3)
-    block.slot(0)[:] = a_clip[0].ravel()
-    session = LiveSession(a_model, 160, 120, NewestFrame(block, lambda slot: None))
+    """Prompts and a frame both arrive while the session waits for a frame."""
+    session = LiveSession(a_model, 160, 120, NewestFrame(160, 120, lambda: None))
     box = PromptSet().add(object_id=5, frame=0, box=[10, 40, 45, 80])
-    session.frames.put(0, 7.0)
+    session.frames.put(a_clip[0], 7.0)
     stamp, result = next(session.results(lambda: session.prompt(box, None)))
     assert (stamp, result.object_ids) == (7.0, (5,))
 
@@ -236,33 +287,34 @@ def test_prompts_count_on_the_next_live_frame_however_close_it_follows(
     ],
 )
 def test_out_of_memory_is_a_message(
-    tmp_path: Path,
     a_model: SurgSAM2Model,
     a_clip: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    sent: list[tuple[str, dict[str, Any]]] = []
-    jobs = Jobs()
-    engine = Engine(lambda type_, header, blobs=(): sent.append((type_, header)), jobs, tmp_path)
-    engine._model = a_model
-    from surgsam2 import open_video
+    sent: list[Any] = []
 
-    engine._video = open_video(a_clip)
-    header, blobs = prompts_to_wire(PromptSet().add(object_id=1, frame=0, box=[5, 5, 50, 50]))
-    message = Message("preview", {**header, "frame": 0}, tuple(blobs))
+    def send(message: Message, unwanted: Any = None) -> bool:
+        sent.append(message)
+        return True
+
+    requests = RequestQueue()
+    engine = Engine(send, requests)
+    engine.use(model=a_model, video=open_video(a_clip))
+    prompts = PromptSet().add(object_id=1, frame=0, box=[5, 5, 50, 50])
     with monkeypatch.context() as patch:
         patch.setattr(
             a_model.network, "decode_points", lambda *_, **__: (_ for _ in ()).throw(error)
         )
-        jobs.put(Job(1, "preview", message))
+        requests.put(Preview(1, 0, prompts))
         engine.carry_out_next()
-    jobs.put(Job(2, "preview", message))
+    requests.put(Preview(2, 0, prompts))
     engine.carry_out_next()
-    (failed, why), (answered, _) = sent
-    assert (failed, why["request"], why["kind"]) == ("failed", 1, "memory")
-    assert why["message"].startswith("out of memory on cpu; use a smaller model")
-    assert answered == "previewed"
+    failed, previewed = sent
+    assert isinstance(failed, Failed)
+    assert (failed.request, failed.kind) == (1, "memory")
+    assert failed.message.startswith("out of memory on cpu; use a smaller model")
+    assert isinstance(previewed, Previewed)
 
 
 def test_the_python_to_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

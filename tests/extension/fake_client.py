@@ -24,6 +24,7 @@ from surgsam2.engine import (
 )
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.options import TrackingOptions
 from tests.conftest import disc
 
 RADIUS = 10
@@ -112,16 +113,9 @@ class FakeClient:
             result[disc(*self._size, int(x), int(y), RADIUS)] = bool(label)
         return self._answer(number, Refined(number, frame, object_id, result, 0.9, 0.9))
 
-    def track(
-        self,
-        prompts: PromptSet,
-        direction: str = "forward",
-        start: int | None = None,
-        stop: int | None = None,
-        *,
-        non_overlap: bool = False,
-        fill_holes: int = 0,
-    ) -> int:
+    def track(self, prompts: PromptSet, options: TrackingOptions | None = None) -> int:
+        options = options or TrackingOptions()
+        direction, start, stop = options.direction, options.start, options.stop
         number = self._request("track")
         first = prompts.frames[0] if start is None else start
         last = self._frame_count if stop is None else stop

@@ -1,1 +1,1 @@
-"""The application's side of the engine; it does not import torch."""
+"""The application's side of the engine. It needs no torch."""

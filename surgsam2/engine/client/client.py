@@ -1,4 +1,4 @@
-"""`EngineClient`: the application's side."""
+"""`EngineClient`: the engine as an application uses it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,43 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surgsam2.engine.client.conversation import Conversation
+from surgsam2.engine.client.engine_process import EngineProcess
 from surgsam2.engine.client.launch import default_python
-from surgsam2.engine.client.process import ChildError
+from surgsam2.engine.client.session import Session
+from surgsam2.engine.client.transport import EngineError, Transport
 from surgsam2.engine.protocol.events import Died, Event, Failed, FailureKind
-from surgsam2.engine.protocol.messages import EXPLAINED, ProtocolError
-from surgsam2.engine.protocol.serialization import pack, prompts_to_wire
-from surgsam2.errors import OutputError, PromptError
+from surgsam2.engine.protocol.framing import EXPLAINED, ProtocolError
+from surgsam2.engine.protocol.messages import Request
+from surgsam2.engine.protocol.requests import (
+    Cancel,
+    LivePrompts,
+    LiveRemove,
+    LoadModel,
+    OpenFrames,
+    OpenVideo,
+    Preview,
+    ReadFrames,
+    Refine,
+    StartLive,
+    Track,
+)
+from surgsam2.errors import InputError, OutputError, PromptError
+from surgsam2.model.options import ModelOptions
 from surgsam2.prompts.checks import split_points
+from surgsam2.tracking.options import TrackingOptions
 
 if TYPE_CHECKING:
     from surgsam2.prompts import PromptSet
 
 
 class EngineClient:
-    """The engine's process as an application sees it.
+    """The engine process as an application uses it.
 
     Every request returns its number at once; what comes of it arrives as events from
-    `poll` that carry this number. Requests are carried out in the order they are made,
+    `poll` that carry this number. Requests are carried out in the order they are made;
     previews and corrections also between two frames of a running track or live session.
-    A newer request cancels those it makes pointless: a track an earlier track or live
-    session, a preview an earlier preview, a model or video everything that used the
+    A newer request cancels those it makes pointless: a track cancels an earlier track or
+    live session, a preview an earlier preview, a model or video everything that used the
     previous one. Requests may be made before the process is ready.
 
     All methods are for one thread, and none waits for the process.
@@ -50,7 +66,7 @@ class EngineClient:
         self._events: list[Event] = []
         self._polling = False
         self._last = 0  # number of the latest request
-        self._conversation: Conversation | None = None
+        self._session: Session | None = None
         self._exit_code: int | None = None
 
     # the process
@@ -58,16 +74,26 @@ class EngineClient:
     @property
     def alive(self) -> bool:
         """Whether there is a process. It may still be starting: see `Ready`."""
-        return self._conversation is not None
+        return self._session is not None
+
+    @property
+    def pending(self) -> bool:
+        """Whether `poll` has events to return without waiting."""
+        return bool(self._events)
+
+    @property
+    def transport(self) -> Transport | None:
+        """The connection to the engine; None when there is no process."""
+        return None if self._session is None else self._session.transport
 
     def start(self) -> None:
         """Start the process. `Ready` follows, or `Failed`. Does nothing when it runs."""
-        if self._conversation is not None:
+        if self._session is not None:
             return
         self._exit_code = None
         try:
-            self._conversation = Conversation(self._python, self._environment)
-        except ChildError as error:
+            self._session = Session(EngineProcess(self._python, self._environment))
+        except EngineError as error:
             self._fail(None, error.kind, str(error))
 
     def close(self) -> None:
@@ -76,35 +102,36 @@ class EngineClient:
         self._events.clear()
 
     def restart(self) -> None:
-        """A new process, without model and video; open requests are forgotten."""
+        """Start a new process, without model and video; open requests are forgotten."""
         self.close()
         self.start()
 
     def _end(self) -> None:
-        conversation, self._conversation = self._conversation, None
-        if conversation is not None:
-            conversation.end()
+        session, self._session = self._session, None
+        if session is not None:
+            session.end()
 
     # requests
 
-    def load_model(self, name_or_path: str | Path = "demo", **options: Any) -> int:
-        """Load a model: `ModelLoaded`.
+    def load_model(self, name_or_path: str | Path | ModelOptions = "demo", **options: Any) -> int:
+        """Load a model; `ModelLoaded` follows.
 
         Args:
-            name_or_path, options: as for `surgsam2.load_model`; `pruning` is an `EFP`, the
-                name of its form, or ``{"form": ..., "prune": ...}``.
+            name_or_path: all options of the model, or its name, checkpoint file or bundle folder.
+            options: with a name or path, further fields of `ModelOptions`; `pruning` may also
+                be an `EFP` or ``{"form": ..., "prune": ...}``.
         """
-        pruning = options.get("pruning")
-        if is_dataclass(pruning) and not isinstance(pruning, type):
-            options["pruning"] = asdict(pruning)
-        if isinstance(options.get("config"), str | Path):
-            options["config"] = _located(options["config"])
-        header = {"name": _located(name_or_path), "options": options}
-        return self._request("load_model", header, mutes=True)
+        number = self._next_number()
+        try:
+            chosen = _model_options(name_or_path, options)
+        except (InputError, TypeError) as error:
+            return self._refuse(number, "input", str(error))
+        return self._request(LoadModel(number, chosen), supersedes=True)
 
     def open_video(self, path: str | Path) -> int:
-        """Open a video file, image folder or DICOM file: `VideoOpened`."""
-        return self._request("open_video", {"path": str(Path(path).absolute())}, mutes=True)
+        """Open a video file, image folder or DICOM file; `VideoOpened` follows."""
+        request = OpenVideo(self._next_number(), str(Path(path).absolute()))
+        return self._request(request, supersedes=True)
 
     def open_frames(
         self,
@@ -114,41 +141,44 @@ class EngineClient:
         fps: float,
         read: Callable[[int], np.ndarray],
     ) -> int:
-        """Open a video whose frames the application has: `VideoOpened`.
+        """Open a video whose frames the application has; `VideoOpened` follows.
 
         Args:
-            read: ``read(k)`` gives frame k, (H, W, 3) uint8 RGB; called in `poll`, some
+            frame_count: number of frames.
+            width: width of a frame in pixels.
+            height: height of a frame in pixels.
+            fps: frames per second.
+            read: ``read(k)`` returns frame k, (H, W, 3) uint8 RGB; called in `poll`, some
                 frames before they are needed. What it raises ends the request that
                 needs the frame, with this reason.
 
         Raises:
-            InputError: no possible size.
+            InputError: the size is not positive.
         """
-
-        header = {"frame_count": int(frame_count), "fps": float(fps)}
-        return self._request_with_frames(
-            "open_frames",
-            header,
-            lambda talk, number: talk.serve_frames(number, int(width), int(height), read),
-        )
+        number, size = self._next_number(), (int(width), int(height))
+        if self._session is not None:
+            self._session.serve_frames(number, *size, read)
+        request = OpenFrames(number, int(frame_count), *size, float(fps))
+        return self._request(request, supersedes=True)
 
     def read_frames(
         self, start: int = 0, stop: int | None = None, stride: int = 1, scale: float = 1.0
     ) -> int:
-        """Decode frames of the open video: `FrameRead` per frame, then `Finished`.
+        """Decode frames of the open video: `FrameRead` for each, then `Finished`.
 
-        The worker waits when frames are not taken by `poll`. A newer reading cancels it.
+        The engine waits when frames are not taken by `poll`. A newer reading cancels it.
 
         Args:
-            start, stop, stride, scale: as for `surgsam2.video.Video.sampled`.
+            start: first frame, from 0.
+            stop: frame to stop before; None is the end of the video.
+            stride: distance between two frames that are decoded.
+            scale: factor for width and height, above 0 and up to 1.
         """
-        header = {"start": start, "stop": stop, "stride": stride, "scale": scale}
-        return self._request("read_frames", header)
+        return self._request(ReadFrames(self._next_number(), start, stop, stride, scale))
 
     def preview(self, frame: int, prompts: PromptSet) -> int:
-        """The masks that the prompts on one frame give by themselves: `Previewed`."""
-        header, blobs = prompts_to_wire(prompts)
-        return self._request("preview", {"frame": int(frame), **header}, blobs)
+        """Segment one frame by its prompts alone; `Previewed` follows."""
+        return self._request(Preview(self._next_number(), int(frame), prompts))
 
     def refine(
         self,
@@ -157,141 +187,110 @@ class EngineClient:
         mask: np.ndarray,
         points: Sequence[Sequence[float]] | np.ndarray,
     ) -> int:
-        """Correct a mask by clicks: `Refined`. See `surgsam2.tracking.single_frame`.
+        """Correct a mask by clicks; `Refined` follows. See `surgsam2.tracking.single_frame`.
 
         Args:
-            mask: (H, W) bool, the mask to be corrected.
-            points: (P, 3) rows of x, y, label; all may be negative (label 0).
+            frame: index of the frame, from 0.
+            object_id: the object.
+            mask: (H, W) bool, the mask to correct.
+            points: (P, 3) rows of x, y in pixels and label; all may be negative (label 0).
 
         Raises:
-            PromptError: the mask has not two dimensions.
+            PromptError: the mask does not have two dimensions.
         """
         painted = np.asarray(mask).astype(bool)
         if painted.ndim != 2:
             raise PromptError(f"the mask must be (H, W), got shape {painted.shape}")
-        height, width = painted.shape
-        header = {
-            "frame": int(frame),
-            "object_id": int(object_id),
-            "width": width,
-            "height": height,
-            "points": np.column_stack(split_points(points)).tolist(),
-        }
-        return self._request("refine", header, [pack(painted[None]).tobytes()])
+        rows = tuple(map(tuple, np.column_stack(split_points(points)).tolist()))
+        number = self._next_number()
+        return self._request(Refine(number, int(frame), int(object_id), painted, rows))
 
-    def track(
-        self,
-        prompts: PromptSet,
-        direction: str = "forward",
-        start: int | None = None,
-        stop: int | None = None,
-        *,
-        non_overlap: bool = False,
-        fill_holes: int = 0,
-    ) -> int:
+    def track(self, prompts: PromptSet, options: TrackingOptions | None = None) -> int:
         """Track as `surgsam2.segment_video` does: `Tracked` per frame, then `Finished`.
 
-        The worker waits when results are not taken by `poll`.
+        The engine waits when results are not taken by `poll`.
+
+        Args:
+            prompts: the objects and where they are.
+            options: direction, range and how masks are made; None takes the defaults, where
+                masks do not overlap.
         """
-        header, blobs = prompts_to_wire(prompts)
-        header |= {
-            "direction": direction,
-            "start": start,
-            "stop": stop,
-            "non_overlap": non_overlap,
-            "fill_holes": fill_holes,
-        }
-        return self._request("track", header, blobs, mutes=True)
+        options = options or TrackingOptions()
+        return self._request(Track(self._next_number(), prompts, options), supersedes=True)
 
     def start_live(self, width: int, height: int) -> int:
         """Begin a live session: `LiveTracked` per segmented frame, `Finished` after `cancel`.
 
         The model stays loaded. After a change of the frame size, start a new session.
 
-        Raises:
-            InputError: no possible size.
-        """
+        Args:
+            width: width of the frames in pixels.
+            height: height of the frames in pixels.
 
-        return self._request_with_frames(
-            "start_live", {}, lambda talk, number: talk.feed_live(number, int(width), int(height))
-        )
+        Raises:
+            InputError: the size is not positive.
+        """
+        number, size = self._next_number(), (int(width), int(height))
+        if self._session is not None:
+            self._session.feed_live(number, *size)
+        return self._request(StartLive(number, *size), supersedes=True)
 
     def live_frame(self, image: np.ndarray, stamp: float) -> None:
-        """The newest frame of the live source, copied. Older ones that wait are dropped.
+        """Send the newest frame of the live source, copied. Older ones that wait are dropped.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            stamp: any number, such as a time; comes back with the result.
+            stamp: any finite number, such as a time; comes back with the result.
 
         Raises:
             InputError: the image has another size than the session, or another type.
+            OutputError: there is no room for the image.
         """
-        if self._conversation is not None:
-            self._conversation.live_frame(image, float(stamp))
+        if self._session is not None:
+            self._session.live_frame(image, float(stamp))
 
     def live_prompts(self, prompts: PromptSet, image: np.ndarray | None = None) -> int:
-        """Begin or correct objects in the live session: `Finished` or `Failed`.
+        """Begin or correct objects in the live session; `Finished` or `Failed` follows.
 
         Args:
             prompts: on one frame, whose number only counts together with `image`.
             image: the (H, W, 3) uint8 RGB frame the prompts were made on, whose result had
                 this `frame_index`. None: the prompts are for the next frame.
         """
-        header, blobs = prompts_to_wire(prompts)
-        if image is not None:
-            header["image"] = list(image.shape[:2])
-            blobs.append(np.ascontiguousarray(image, np.uint8).tobytes())
-        return self._request("live_prompts", header, blobs)
+        return self._request(LivePrompts(self._next_number(), prompts, image))
 
     def live_remove(self, object_id: int) -> int:
-        """Stop following an object in the live session: `Finished` or `Failed`."""
-        return self._request("live_remove", {"object_id": int(object_id)})
+        """Stop following an object in the live session; `Finished` or `Failed` follows."""
+        return self._request(LiveRemove(self._next_number(), int(object_id)))
 
     def cancel(self) -> None:
         """Cancel all requests that are open; each ends with `Finished`, within one frame."""
-        if self._conversation is not None:
-            self._conversation.muted = self._last
-            self._conversation.send("cancel", {})
+        if self._session is not None:
+            self._session.unwanted = self._last
+            self._session.send(Cancel())
 
-    def _request(
-        self,
-        kind: str,
-        header: dict[str, Any],
-        blobs: Sequence[bytes] = (),
-        *,
-        mutes: bool = False,
-    ) -> int:
-        """Number and send a request; one that `mutes` makes results on their way pointless."""
-        earlier = self._last
-        self._last += 1
-        if self._conversation is None:
+    def _next_number(self) -> int:
+        return self._last + 1
+
+    def _request(self, request: Request, *, supersedes: bool = False) -> int:
+        """Send a request; one that `supersedes` others makes their results unwanted."""
+        earlier, self._last = self._last, request.request
+        if self._session is None:
             ended = "" if self._exit_code is None else f" (it ended with code {self._exit_code})"
-            text = f"the engine's process is not running{ended}; restart it and open the video anew"
-            self._fail(self._last, "crash", text)
-            return self._last
-        if mutes:
-            self._conversation.muted = earlier
+            text = f"the engine process is not running{ended}; restart it and open the video anew"
+            return self._refuse(self._last, "crash", text)
+        if supersedes:
+            self._session.unwanted = earlier
         try:
-            self._conversation.send(kind, {**header, "request": self._last}, blobs)
+            self._session.send(request)
         except ProtocolError as error:
-            self._fail(self._last, "input", str(error))
+            return self._refuse(self._last, "input", str(error))
         return self._last
 
-    def _request_with_frames(
-        self,
-        kind: str,
-        header: dict[str, Any],
-        prepare: Callable[[Conversation, int], dict[str, Any]],
-    ) -> int:
-        """A request whose frames travel through a block of memory that is made before."""
-        if self._conversation is not None:
-            try:
-                header |= prepare(self._conversation, self._last + 1)
-            except OutputError as error:
-                self._last += 1
-                self._fail(self._last, "output", str(error))
-                return self._last
-        return self._request(kind, header, mutes=True)
+    def _refuse(self, number: int, kind: FailureKind, message: str) -> int:
+        self._last = number
+        self._fail(number, kind, message)
+        return number
 
     def _fail(self, request: int | None, kind: FailureKind, message: str) -> None:
         self._events.append(Failed(request, message, kind))
@@ -299,47 +298,71 @@ class EngineClient:
     # events
 
     def poll(self, timeout: float = 0.0) -> list[Event]:
-        """What has happened since. To be called often, from a timer.
+        """Return what has happened since the last call. To be called often, from a timer.
 
-        Waits at most `timeout` seconds for something to happen, then spends about 10 ms at
-        most on what did, handing out frames included. An inner call, from within `read`,
-        gives nothing.
+        It waits for something to happen, then works about 10 ms at most on what did; the
+        frames that the engine asks for are read here. An inner call, from within `read`,
+        returns nothing.
+
+        Args:
+            timeout: seconds to wait at most.
         """
         if self._polling:
             return []
         self._polling = True
         try:
-            if self._conversation is not None:
-                self._take(self._conversation, 0.0 if self._events else timeout)
+            if self._session is not None:
+                self._take(self._session, 0.0 if self._events else timeout)
         finally:
             self._polling = False
         events, self._events = self._events, []
         return events
 
-    def _take(self, conversation: Conversation, timeout: float) -> None:
+    def _take(self, session: Session, timeout: float) -> None:
         try:
-            conversation.take(timeout, self._events)
-            if self._conversation is not conversation:  # `read` may close or restart
+            session.take(timeout, self._events)
+            if self._session is not session:  # `read` may close or restart
                 return
-            code = conversation.child.exit_code()
-        except (ChildError, ProtocolError) as error:
+            code = session.transport.exit_code()
+        except (EngineError, ProtocolError) as error:
             self._end()
             self._fail(None, getattr(error, "kind", "protocol"), str(error))
             return
+        except OutputError as error:  # a live frame has no room
+            self._fail(None, "output", str(error))
+            return
         if code is not None:
-            self._exit_code, tail = code, conversation.child.stderr_tail()
+            self._exit_code, tail = code, session.transport.stderr_tail()
             self._end()
-            if not (code == EXPLAINED and conversation.explained):
+            if not (code == EXPLAINED and session.explained):
                 self._events.append(Died(code, tail))
 
 
 def _absolute(python: str | Path) -> str:
-    """An interpreter as a process in another folder finds it; a bare name is one on the PATH."""
+    """Return an interpreter as a process in another folder finds it.
+
+    A bare name is one on the PATH.
+    """
     return str(python) if Path(python).name == str(python) else str(Path(python).absolute())
 
 
+def _model_options(name_or_path: str | Path | ModelOptions, more: dict[str, Any]) -> ModelOptions:
+    if isinstance(name_or_path, ModelOptions):
+        more = {**name_or_path.as_mapping(), **more}
+        name_or_path = name_or_path.model
+    pruning = more.get("pruning")
+    if is_dataclass(pruning) and not isinstance(pruning, type):
+        pruning = asdict(pruning)
+    if isinstance(pruning, Mapping):
+        more = {name: value for name, value in more.items() if name != "pruning"}
+        more |= {"pruning" if name == "form" else name: v for name, v in pruning.items()}
+    if isinstance(more.get("config"), str | Path):
+        more = {**more, "config": _located(more["config"])}
+    return ModelOptions.from_mapping({**more, "model": _located(name_or_path)}, "model options")
+
+
 def _located(name_or_path: str | Path) -> str:
-    """A file or bundle as the worker finds it, which runs in a folder of its own."""
+    """Return a file or bundle as the engine process finds it, which runs in another folder."""
     path = Path(name_or_path)
     is_path = isinstance(name_or_path, Path) or path.is_file() or (path / "configs").is_dir()
     return str(path.absolute() if is_path else name_or_path)

@@ -1,4 +1,4 @@
-"""A video that the worker decodes, for an application whose own Python cannot."""
+"""A video that the engine process decodes, for an application whose own Python cannot."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from surgsam2.errors import InputError, MissingDependencyError, VideoError
 from surgsam2.video.base import Frames, Video
 from surgsam2.video.sampling import check_scale
 
-_PATIENCE = 0.05
-"""Seconds to wait for the worker before the application is asked whether to go on."""
+_WAIT_SECONDS = 0.05
+"""Seconds to wait for an event before the application is asked whether to go on."""
 _ERRORS: dict[FailureKind, type[VideoError | InputError | MissingDependencyError]] = {
     "input": InputError,
     "install": MissingDependencyError,
@@ -31,12 +31,17 @@ _ERRORS: dict[FailureKind, type[VideoError | InputError | MissingDependencyError
 
 
 class EngineVideo(Video):
-    """Made by `open_in_engine`. The process ends when the video is closed.
+    """A video that `open_in_engine` has opened. The process ends when the video is closed.
 
     It is read in the thread that opened it, and one iteration at a time: a new one, or
-    ``video[i]``, ends the one before, which then raises `VideoError`. Frames arrive decoded
-    ahead, and already made smaller from `sampled`. The times of frames count from the frame
-    rate until they were read.
+    ``video[i]``, ends the one before, which then raises `VideoError`. Frames are decoded in
+    advance, and `sampled` makes them smaller in the engine process. The time of a frame is
+    computed from the frame rate until the frame has been read.
+
+    Args:
+        client: the client whose engine process decodes; it belongs to the video.
+        source: name of the video for messages.
+        opened: the description of the video.
     """
 
     def __init__(self, client: EngineClient, source: str, opened: VideoOpened) -> None:
@@ -54,9 +59,11 @@ class EngineVideo(Video):
 
     @property
     def timestamps(self) -> np.ndarray:
+        """Presentation times in seconds, (frame_count,) float64; see `Video.timestamps`."""
         return self._times.copy()
 
     def frames(self, start: int = 0, stop: int | None = None, reverse: bool = False) -> Frames:
+        """Yield index and frame; see `Video.frames`."""
         if not reverse:
             return self.sampled(start, stop)
         last = self.frame_count if stop is None else min(stop, self.frame_count)
@@ -65,6 +72,7 @@ class EngineVideo(Video):
     def sampled(
         self, start: int = 0, stop: int | None = None, stride: int = 1, scale: float = 1.0
     ) -> Frames:
+        """Yield index and frame of every `stride`-th frame; see `Video.sampled`."""
         check_scale(scale)
         return self._sampled(start, stop, stride, scale)
 
@@ -73,7 +81,9 @@ class EngineVideo(Video):
         request = self._reading = self._client.read_frames(start, stop, stride, scale)
         ended = False
         try:
-            for event in answers(self._client, request, self._source, self._check_latest(request)):
+            for event in events_of(
+                self._client, request, self._source, self._check_latest(request)
+            ):
                 if isinstance(event, FrameRead):
                     self._times[event.frame] = event.stamp
                     yield event.frame, event.image
@@ -86,7 +96,7 @@ class EngineVideo(Video):
                 self._client.cancel()
 
     def _check_latest(self, request: int) -> Callable[[], bool]:
-        """For an iteration: false as long as it is the newest one of an open video."""
+        """Return a function that raises once the iteration is not the newest of an open video."""
 
         def check() -> bool:
             self._check_open()
@@ -118,18 +128,19 @@ def open_in_engine(
     """Open a video file, image folder or DICOM file in another process.
 
     Args:
-        client: not started; it belongs to the video from now on.
+        client: a client that was not started; it belongs to the video from now on.
+        path: the video.
         stopped: asked while waiting; true gives up.
 
     Raises:
-        VideoError: it cannot be read, or `stopped` said so.
-        MissingDependencyError: a package is missing in the worker's Python.
+        VideoError: the video cannot be read, or `stopped` became true.
+        MissingDependencyError: a package is missing in the engine's Python.
     """
     client.start()
     source = str(path)
     try:
         request = client.open_video(path)
-        for event in answers(client, request, source, stopped):
+        for event in events_of(client, request, source, stopped):
             if isinstance(event, VideoOpened):
                 return EngineVideo(client, source, event)
         raise VideoError(f"{source}: opening was stopped")
@@ -138,16 +149,24 @@ def open_in_engine(
         raise
 
 
-def answers(
+def events_of(
     client: EngineClient, request: int, source: str, stopped: Callable[[], bool]
 ) -> Iterator[Event]:
-    """The events of one request, waited for; ends when `stopped` says so.
+    """Wait for the events of one request and yield them.
+
+    Args:
+        client: the client.
+        request: number of the request.
+        source: name of the video for messages.
+        stopped: asked while waiting; true ends the iteration.
 
     Raises:
-        VideoError, InputError, MissingDependencyError: the request, or the process, failed.
+        VideoError: the request failed, or the process ended.
+        InputError: the request asks for something impossible.
+        MissingDependencyError: a package is missing in the engine's Python.
     """
     while not stopped():
-        for event in client.poll(_PATIENCE):
+        for event in client.poll(_WAIT_SECONDS):
             if isinstance(event, Died):
                 raise VideoError(
                     f"{source}: the process that decodes it ended (code {event.exit_code}); "

@@ -1,81 +1,93 @@
-"""The application's frames on their way to the worker: a video's on demand, a live source's."""
+"""Frames that the application sends to the engine: a video's on demand, a live source's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from surgsam2.engine.protocol.messages import Message
-from surgsam2.engine.protocol.shared_memory import FRAME_SLOTS, LIVE_SLOTS, SharedBlock
-from surgsam2.errors import InputError
+from surgsam2.engine.protocol.requests import FrameGiven, FrameWanted, LiveFrame
+from surgsam2.errors import InputError, OutputError
 
-Send = Callable[[str, dict[str, Any]], None]
+Send = Callable[[Message], None]
 
 
-def _block(folder: Path, name: str, slots: int, width: int, height: int) -> SharedBlock:
+def _shape(width: int, height: int) -> tuple[int, int, int]:
     if width < 1 or height < 1:
         raise InputError(f"frame size must be positive, got {width}x{height}")
-    return SharedBlock.create(folder, name, slots, width * height * 3)
+    return (height, width, 3)
 
 
 class FrameServer:
     """Hands out the frames of a video that the application has.
 
     Args:
-        number: of the request that opened the video.
-        read: gives frame k, (H, W, 3) uint8 RGB.
+        number: number of the request that opened the video.
+        width: width of a frame in pixels.
+        height: height of a frame in pixels.
+        read: returns frame k, (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: the size is not positive.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        number: int,
-        width: int,
-        height: int,
-        read: Callable[[int], np.ndarray],
+        self, number: int, width: int, height: int, read: Callable[[int], np.ndarray]
     ) -> None:
-        self.number = number
-        self._shape = (height, width, 3)
+        self._number = number
+        self._shape = _shape(width, height)
         self._read = read
-        self._block = _block(folder, f"frames-{number}", FRAME_SLOTS, width, height)
-        self.description = {"block": self._block.name, "width": width, "height": height}
-        """Header fields that tell the worker where frames will be."""
 
-    def answer(self, message: Message, send: Send) -> None:
-        """Put the frame that is wanted where it is wanted."""
-        index, slot = message.get("index", int), message.get("slot", int)
-        problem = None
+    def give(self, wanted: FrameWanted, send: Send) -> None:
+        """Send the frame that is wanted, or the reason why it cannot be read."""
+        image, problem = None, None
         try:
-            frame = np.asarray(self._read(index))
+            frame = np.asarray(self._read(wanted.index))
             if frame.shape != self._shape or frame.dtype != np.uint8:
                 problem = f"it must be {self._shape} uint8, got {frame.shape} {frame.dtype}"
             else:
-                self._block.slot(slot).reshape(self._shape)[:] = frame
-        except Exception as error:  # whatever the application's function may raise
+                image = frame
+        except Exception as error:  # the application's function may raise anything
             problem = f"{type(error).__name__}: {error}"
-        send("frame", {"video": self.number, "slot": slot, "problem": problem})
+        try:
+            send(FrameGiven(self._number, wanted.ticket, image, problem))
+        except OutputError as error:  # the frame has no room
+            send(FrameGiven(self._number, wanted.ticket, None, str(error)))
 
 
 class LiveFeed:
-    """Passes on the newest live frame; what has no room replaces the one that waits for it."""
+    """Sends the newest live frame; a frame that cannot be sent yet is replaced by a newer one.
 
-    def __init__(self, folder: Path, number: int, width: int, height: int) -> None:
+    Args:
+        number: number of the request that began the live session.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+
+    Raises:
+        InputError: the size is not positive.
+    """
+
+    def __init__(self, number: int, width: int, height: int) -> None:
         self.number = number
-        self._shape = (height, width, 3)
-        self._block = _block(folder, f"live-{number}", LIVE_SLOTS, width, height)
-        self.description = {"block": self._block.name, "width": width, "height": height}
-        """Header fields that tell the worker where frames will be."""
-        self._free: list[int] = []  # the worker gives them
+        self._shape = _shape(width, height)
+        self._credit = 0  # frames that may be sent; the engine adds to it
         self._waiting: tuple[np.ndarray, float] | None = None
         self.dropped = 0
-        """Frames that were replaced here."""
+        """Number of frames that were replaced here."""
 
     def give(self, image: np.ndarray, stamp: float, send: Send) -> None:
-        """A new frame, copied; `InputError` when it, or the stamp, is not what it must be."""
+        """Send a frame, or keep a copy of it until it can be sent.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            stamp: a finite number that comes back with the result.
+            send: sends a message.
+
+        Raises:
+            InputError: the image has another size or type, or the stamp is not finite.
+        """
         if not math.isfinite(stamp):
             raise InputError(f"the stamp of a live frame must be a finite number, got {stamp}")
         if image.shape != self._shape or image.dtype != np.uint8:
@@ -85,19 +97,18 @@ class LiveFeed:
             )
         self.dropped += self._waiting is not None
         self._waiting = (image, stamp)
-        self._pass_on(send)
+        self._send_waiting(send)
         if self._waiting is not None:
             self._waiting = (image.copy(), stamp)
 
-    def freed(self, message: Message, send: Send) -> None:
-        """The worker gives slots back."""
-        self._free += [slot for slot in message.get("slots", list) if slot not in self._free]
-        self._pass_on(send)
+    def add_credit(self, frames: int, send: Send) -> None:
+        """Allow so many more frames, and send the one that waits."""
+        self._credit += frames
+        self._send_waiting(send)
 
-    def _pass_on(self, send: Send) -> None:
-        if self._waiting is None or not self._free:
+    def _send_waiting(self, send: Send) -> None:
+        if self._waiting is None or self._credit < 1:
             return
         (image, stamp), self._waiting = self._waiting, None
-        slot = self._free.pop()
-        self._block.slot(slot).reshape(self._shape)[:] = image
-        send("live_frame", {"live": self.number, "slot": slot, "stamp": stamp})
+        self._credit -= 1
+        send(LiveFrame(self.number, stamp, image))

@@ -1,4 +1,4 @@
-"""Starting the engine's process: which Python, which environment, and what became of it."""
+"""Starts the engine process: which Python, which environment, and how it ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from surgsam2.engine.protocol.events import FailureKind
 
-# set by applications that embed Python, for their own Python only
+# applications that embed Python set these for their own Python only
 _FOREIGN = (
     "PYTHONHOME",
     "PYTHONPATH",
@@ -23,13 +23,13 @@ _FOREIGN = (
     "PYTHONNOUSERSITE",
     "__PYVENV_LAUNCHER__",
 )
-_PROBLEM = re.compile(r"^surgsam2-worker ([a-z]+): (.*)$", re.MULTILINE)
+_PROBLEM = re.compile(r"^surgsam2-engine ([a-z]+): (.*)$", re.MULTILINE)
 _TAIL_BYTES = 8192
 _STDERR = "stderr.txt"
 
 
 def default_python() -> str:
-    """The interpreter of this very Python, also inside 3D Slicer.
+    """Return the interpreter of this very Python, also inside 3D Slicer.
 
     An application that embeds Python is not an interpreter itself. Slicer has
     ``PythonSlicer``, which it makes `sys.executable` or has on its ``PATH``.
@@ -43,22 +43,22 @@ def default_python() -> str:
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """A copy without what would lead another Python to this one's libraries."""
+    """Return a copy without what would lead another Python to this one's libraries."""
     return {name: value for name, value in environment.items() if name not in _FOREIGN}
 
 
 class Process:
-    """The running child.
+    """A running engine process.
 
     Args:
         python: interpreter to start.
         environment: all of its environment variables.
-        folder: for its error output and shared files; also its working directory.
-        settings: handed over through its standard input: nobody else can read that.
-        module: its `main` is what the child runs.
+        folder: folder of its error output and shared files; also its working directory.
+        settings: plain data that it reads from its standard input, which nobody else can read.
+        module: the module whose `main` the process runs.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: the process cannot be started.
     """
 
     def __init__(
@@ -92,19 +92,20 @@ class Process:
 
     @property
     def pid(self) -> int:
+        """Id of the process."""
         return self._process.pid
 
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """Return its exit code, or None while it runs."""
         return self._process.poll()
 
     def kill(self) -> None:
-        """End it; nothing of it needs to be saved."""
+        """End the process; nothing of it needs to be saved."""
         self._process.kill()
         self._process.wait()
 
     def stderr_tail(self) -> str:
-        """The end of what it wrote, for a report."""
+        """Return the end of what it wrote, for a report."""
         try:
             with self._stderr.open("rb") as file:
                 file.seek(max(0, self._stderr.stat().st_size - _TAIL_BYTES))
@@ -113,11 +114,11 @@ class Process:
             return ""
 
     def problem(self) -> tuple[FailureKind, str] | None:
-        """Kind and message where the first lines of the process found why it cannot go on."""
+        """Return kind and message if the first lines of the process found why it cannot run."""
         found = _PROBLEM.findall(self.stderr_tail())
         return found[-1] if found else None
 
 
 def base_environment(environment: Mapping[str, str] | None) -> dict[str, str]:
-    """`environment`, or this process's own, cleaned."""
+    """Return `environment`, or this process's own, cleaned."""
     return clean_environment(os.environ if environment is None else environment)

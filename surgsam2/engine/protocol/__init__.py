@@ -1,1 +1,1 @@
-"""The messages between an application and the engine, and how they become bytes."""
+"""The messages between an application and the engine process, and how they become bytes."""

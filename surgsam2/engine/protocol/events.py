@@ -1,7 +1,7 @@
-"""What the engine's process reports to the application.
+"""What the engine process reports to the application.
 
 Every request method of `EngineClient` returns a number; the events that belong to it
-carry this number as `request`. A request ends with exactly one of: its answer
+carry this number as `request`. A request ends with exactly one of: its own event
 (`ModelLoaded`, `VideoOpened`, `Previewed`, `Refined`), `Finished`, or `Failed`. `Died`
 ends all of them at once.
 """
@@ -9,51 +9,54 @@ ends all of them at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
-import numpy as np
-
+from surgsam2.engine.protocol.fields import Image, Mask
+from surgsam2.engine.protocol.messages import Message
 from surgsam2.results.frame_result import FrameResult
 
 FailureKind: TypeAlias = Literal[
-    "input",  # a value, a prompt or a range that cannot be used
-    "video",  # a frame or a video that cannot be read
-    "checkpoint",  # weights that are missing, unreadable or of another network
-    "device",  # no such device
-    "memory",  # out of memory; the worker goes on
+    "input",  # a value, a prompt or a range cannot be used
+    "video",  # a frame or a video cannot be read
+    "checkpoint",  # weights are missing, unreadable or of another network
+    "device",  # the device does not exist
+    "memory",  # memory ran out; the engine process goes on
     "output",  # a temporary file cannot be written
-    "install",  # a package is missing in the worker's Python environment
+    "install",  # a package is missing in the engine's Python environment
     "version",  # the surgsam2 there does not fit the application's
-    "start",  # the process cannot be started
-    "crash",  # there is no process: it was not started, or it ended
-    "protocol",  # a message that is not understood
-    "internal",  # an error of ours
+    "start",  # the engine process cannot be started
+    "crash",  # there is no engine process: it was not started, or it ended
+    "protocol",  # a message cannot be understood
+    "internal",  # an error that surgsam2 does not foresee
 ]
-"""What sort of thing went wrong, for a program; `Failed.message` is for the user."""
+"""The kind of a failure, for programs; `Failed.message` is for the user."""
 
 
 @dataclass(frozen=True)
-class Ready:
-    """The process runs and its packages are loaded."""
+class Ready(Message):
+    """The engine process runs and its packages are loaded."""
 
     python: str
-    """Version, such as ``3.12.10``."""
+    """Version of its Python, such as ``3.12.10``."""
     torch: str
+    """Version of its PyTorch."""
     surgsam2: str
+    """Version of its surgsam2."""
     pid: int
+    """Its process id."""
 
 
 @dataclass(frozen=True)
-class ModelLoaded:
-    """The answer to `load_model`."""
+class ModelLoaded(Message):
+    """The model of a `load_model` request is ready."""
 
     request: int
     name: str
     """Name of the configuration."""
     device: str
-    """Such as ``cpu`` or ``cuda``."""
+    """Device that the model runs on, such as ``cpu`` or ``cuda``."""
     dtype: str
-    """Such as ``float32``."""
+    """Precision of the arithmetic, such as ``float32``."""
     image_size: int
     """Side of the network's square input in pixels."""
     trained: bool
@@ -61,132 +64,146 @@ class ModelLoaded:
 
 
 @dataclass(frozen=True)
-class VideoOpened:
-    """The answer to `open_video` and `open_frames`."""
+class VideoOpened(Message):
+    """The video of an `open_video` or `open_frames` request is open."""
 
     request: int
     source: str
+    """Name of the video for messages, often its path."""
     width: int
+    """Width of a frame in pixels."""
     height: int
+    """Height of a frame in pixels."""
     fps: float
+    """Frames per second."""
     frame_count: int
     warnings: tuple[str, ...]
-    """What the user should know of a damaged video; one sentence each."""
+    """What the user should know about a damaged video; one sentence each."""
 
 
 @dataclass(frozen=True, eq=False)
-class FrameRead:
+class FrameRead(Message):
     """One frame of a running `read_frames`, in the order of the video."""
 
+    large: ClassVar[bool] = True
     request: int
     frame: int
-    """Its index in the video that is open."""
+    """Index of the frame in the open video, from 0."""
     stamp: float
-    """Its presentation time in seconds, frame 0 at 0."""
-    image: np.ndarray
+    """Presentation time in seconds; frame 0 has time 0."""
+    image: Image
     """(H, W, 3) uint8 RGB."""
 
 
 @dataclass(frozen=True, eq=False)
-class Previewed:
-    """The answer to `preview`: what the prompts of one frame give by themselves."""
+class Previewed(Message):
+    """The masks that the prompts of one frame give by themselves."""
 
     request: int
     frame: int
-    masks: dict[int, np.ndarray]
-    """(H, W) bool per object id that is prompted on the frame."""
+    """Index of the frame."""
+    masks: dict[int, Mask]
+    """(H, W) bool for each object id that has a prompt on the frame."""
     iou: dict[int, float]
-    """0..1 per object id, the model's own estimate."""
+    """IoU with the true mask that the model predicts, 0 to 1, by object id."""
     presence: dict[int, float]
-    """0..1 per object id."""
+    """Probability that the object is visible, 0 to 1, by object id."""
 
 
 @dataclass(frozen=True, eq=False)
-class Refined:
-    """The answer to `refine`: the corrected mask."""
+class Refined(Message):
+    """The corrected mask of a `refine` request."""
 
     request: int
     frame: int
+    """Index of the frame."""
     object_id: int
-    mask: np.ndarray
+    mask: Mask
     """(H, W) bool."""
     iou: float
+    """IoU with the true mask that the model predicts, 0 to 1."""
     presence: float
+    """Probability that the object is visible, 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
-class Tracked:
+class Tracked(Message):
     """One frame of a running `track`, in the order of `segment_video`."""
 
+    large: ClassVar[bool] = True
     request: int
     result: FrameResult
-    """Without logits: they stay in the worker."""
+    """The result of the frame, without logits, which stay in the engine process."""
     done: int
     """Steps so far, this frame included. A track in both directions has more steps than frames."""
     total: int
-    """Steps in all."""
+    """Planned number of steps."""
     fps: float
     """Steps per second since the track began."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class Progress(Message):
     """A step of `track` without a result: the backward pass of a track in both directions."""
 
     request: int
     done: int
+    """Steps so far."""
     total: int
+    """Planned number of steps."""
     fps: float
+    """Steps per second since the track began."""
 
 
 @dataclass(frozen=True, eq=False)
-class LiveTracked:
-    """A live frame that was segmented."""
+class LiveTracked(Message):
+    """A live frame was segmented."""
 
+    large: ClassVar[bool] = True
     request: int
     stamp: float
-    """As given with the frame."""
+    """The stamp that was given with the frame."""
     result: FrameResult
     """`frame_index` counts the frames that were segmented since `start_live`."""
     dropped: int
-    """Frames given since `start_live` that were passed over for newer ones."""
+    """Number of frames since `start_live` that were dropped in favour of newer ones."""
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A request for many frames has ended, or one was cancelled or replaced by a newer."""
+class Finished(Message):
+    """A request for many frames has ended, or a request was cancelled or replaced by a newer."""
 
     request: int
     kind: str
     """The request's method: ``track``, ``read_frames``, ``start_live``, ``preview``, ..."""
     status: Literal["complete", "cancelled"]
     done: int = 0
-    """`track`: steps done."""
+    """Steps that a `track` request has done."""
     total: int = 0
-    """`track`: steps planned."""
+    """Steps that a `track` request had planned."""
     warnings: tuple[str, ...] = ()
-    """What the video had to say, such as frames at the end that do not decode."""
+    """What is wrong with the video, such as frames at the end that do not decode."""
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A request could not be carried out; the worker goes on unless `alive` says otherwise."""
+class Failed(Message):
+    """A request could not be carried out. Whether the process goes on, `alive` says."""
 
     request: int | None
-    """None: no particular request, such as a failed start."""
+    """None when it is about no particular request, such as a failed start."""
     message: str
     """One line in plain words: what is wrong and what to do."""
     kind: FailureKind
 
 
 @dataclass(frozen=True)
-class Died:
-    """The process ended by itself. Requests that were open will not be answered."""
+class Died(Message):
+    """The engine process ended by itself. Open requests get no other event."""
 
     exit_code: int
-    """Negative: killed by the signal of this number (not on Windows)."""
+    """Exit code; a negative one is the number of a signal (not on Windows)."""
     stderr_tail: str
-    """The last lines the process wrote, for a report."""
+    """The last lines that the process wrote, for a report."""
 
 
 Event: TypeAlias = (
@@ -203,3 +220,19 @@ Event: TypeAlias = (
     | Failed
     | Died
 )
+"""Everything that `EngineClient.poll` can return."""
+
+SENT_EVENTS: tuple[type[Message], ...] = (
+    Ready,
+    ModelLoaded,
+    VideoOpened,
+    FrameRead,
+    Previewed,
+    Refined,
+    Tracked,
+    Progress,
+    LiveTracked,
+    Finished,
+    Failed,
+)
+"""The events that the engine process sends; `Died` is found out by the application."""

@@ -1,145 +1,213 @@
-"""Messages between the application and the engine's process.
+"""What all messages have in common, and how a message becomes bytes and is read again.
 
-A message is 4 bytes (length of the header, big endian), the header (a JSON object in
-UTF-8) and raw bytes. Every header has ``type``; ``blobs``, where present, is the list of
-the lengths of the pieces that the raw bytes consist of. Nothing is ever unpickled.
-
-Standard library only: the application and the process's first lines import it.
+A message is a frozen dataclass. Its fields and their types are declared once, in `requests`
+and `events`; `MessageStream` packs, checks and unpacks them by these declarations.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
+from surgsam2.engine.protocol.fields import Blobs, FieldType, field_type
+from surgsam2.engine.protocol.framing import (
+    Buffer,
+    Packet,
+    PacketDecoder,
+    ProtocolError,
+    encode_packet,
+)
+from surgsam2.engine.protocol.payloads import Payloads, Window
 from surgsam2.errors import SurgSAM2Error
 
-PROTOCOL_VERSION = 1
-"""Grows with every change that the other side would not understand."""
-EXPLAINED = 3
-"""Exit code of a process that has said why it cannot go on. (`bootstrap` has it too.)"""
-MAX_HEADER = 2**20
-"""Largest header in bytes."""
-MAX_RAW = 2**30
-"""Most raw bytes one message may have."""
-_LENGTH = struct.Struct(">I")
-
-T = TypeVar("T")
-
-
-class ProtocolError(SurgSAM2Error, ValueError):
-    """A message that cannot be understood."""
+_M = TypeVar("_M", bound="Message")
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message as received. Field access checks types: the other side is not trusted."""
+    """Base class of everything that the application and the engine process send each other."""
 
-    kind: str
-    header: dict[str, Any] = field(default_factory=dict)
-    blobs: tuple[bytes, ...] = ()
-
-    def get(self, name: str, of: type[T]) -> T:
-        """A field of exactly this type (a whole number is a float too).
-
-        Raises:
-            ProtocolError: it is missing or of another type.
-        """
-        value = self.header.get(name)
-        if of is float and type(value) is int and abs(value) < 2**53:
-            value = float(value)
-        if type(value) is not of:
-            raise ProtocolError(
-                f"message {self.kind!r}: {name} must be {of.__name__}, got {value!r:.80}"
-            )
-        return value
-
-    def optional(self, name: str, of: type[T]) -> T | None:
-        """As `get`, but None when the field is missing or null."""
-        return None if self.header.get(name) is None else self.get(name, of)
-
-    def blob(self, index: int) -> bytes:
-        if index >= len(self.blobs):
-            raise ProtocolError(f"message {self.kind!r}: raw bytes are missing")
-        return self.blobs[index]
+    large: ClassVar[bool] = False
+    """Whether the raw bytes are a payload, of which only few may be on their way at once."""
 
 
-def encode(type_: str, header: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
-    """The bytes of a message.
+@dataclass(frozen=True)
+class Request(Message):
+    """Base class of what the application asks for; each request ends with one event."""
+
+    request: int
+    """Number that the events of this request carry."""
+
+
+@dataclass(frozen=True)
+class Released(Message):
+    """The receiver has read the payload in a slot; the sender may use the slot again."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """The first message of an engine process, and of a remote application."""
+
+    token: str
+    """Secret that shows who is calling."""
+    protocol: int
+    """The sender's `PROTOCOL_VERSION`."""
+    surgsam2: str = ""
+    """The sender's version of surgsam2."""
+
+
+class MessageError(ProtocolError):
+    """One message cannot be understood; those after it can.
+
+    Args:
+        text: what is wrong.
+        request: number of the request that it belongs to, if that is known.
+    """
+
+    def __init__(self, text: str, request: int | None = None) -> None:
+        super().__init__(text)
+        self.request = request
+
+
+def wire_name(kind: type[Message]) -> str:
+    """Return the name of a class of messages on the wire: ``load_model`` for `LoadModel`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+@cache
+def _field_types(kind: Any) -> dict[str, tuple[FieldType, Any]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {item.name: (field_type(hints[item.name]), item.default) for item in fields(kind)}
+
+
+def pack_message(message: Message) -> Packet:
+    """Return a message as a packet whose raw bytes are all of its arrays."""
+    blobs: list[Buffer] = []
+    header = {
+        name: packer.pack(getattr(message, name), blobs)
+        for name, (packer, _) in _field_types(type(message)).items()
+    }
+    return Packet(wire_name(type(message)), header, tuple(blobs))
+
+
+def unpack_message(packet: Packet, kind: type[_M]) -> _M:
+    """Return the message of a packet.
+
+    A field that is missing has its default, or is None where its type allows that. Fields
+    that are not known are ignored.
 
     Raises:
-        ProtocolError: it is too large to be sent, or not plain data.
+        MessageError: a field is missing, of another type or out of range. Its cause is the
+            error of the field.
     """
-    lengths = {"blobs": [len(blob) for blob in blobs]} if blobs else {}
+    request = _request_number(packet)
+    blobs, values = Blobs(packet.blobs), {}
     try:
-        text = json.dumps({**header, **lengths, "type": type_}, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ProtocolError(f"message {type_!r} is not plain data: {error}") from error
-    raw = sum(map(len, blobs))
-    if len(text) > MAX_HEADER or raw > MAX_RAW:
-        raise ProtocolError(f"message {type_!r} is too large: {len(text)} + {raw} bytes")
-    return b"".join([_LENGTH.pack(len(text)), text, *blobs])
+        for name, (unpacker, default) in _field_types(kind).items():
+            plain = packet.header.get(name)
+            if plain is None and default is not MISSING:
+                values[name] = default
+            else:
+                values[name] = unpacker.unpack(plain, blobs, name)
+    except ProtocolError as error:
+        raise MessageError(f"message {packet.kind!r:.80}: {error}", request) from error
+    except SurgSAM2Error as error:  # options or prompts that cannot be used
+        raise MessageError(str(error), request) from error
+    except (ValueError, TypeError) as error:  # such as numbers that do not fit each other
+        raise MessageError(f"message {packet.kind!r:.80}: {error}", request) from error
+    return kind(**values)
 
 
-class Decoder:
-    """Puts messages together from bytes as they arrive."""
+def _request_number(packet: Packet) -> int | None:
+    number = packet.header.get("request")
+    return number if type(number) is int else None
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._header: dict[str, Any] | None = None
-        self._lengths: list[int] = []
 
-    def feed(self, data: bytes) -> None:
-        self._buffer += data
+class MessageStream:
+    """Turns messages into bytes and bytes into messages, for one connection.
 
-    def messages(self) -> Iterator[Message]:
-        """The complete messages.
+    It does no input or output itself, but for payloads. At first it accepts nothing but a
+    small `Hello`; `accept` changes that once the other side is known.
+
+    Args:
+        payloads: how large arrays travel.
+        on_read: called with the slot of each payload that has been read; it must send
+            `Released`.
+    """
+
+    def __init__(self, payloads: Payloads, on_read: Callable[[int], None]) -> None:
+        self.window = Window()
+        """The slots of payloads that the other side has not read yet."""
+        self._incoming: dict[str, type[Message]] = {wire_name(Hello): Hello}
+        self._payloads = payloads
+        self._on_read = on_read
+        self._decoder = PacketDecoder()
+
+    def accept(self, incoming: Iterable[type[Message]]) -> None:
+        """Accept messages of these classes, and large ones, from now on."""
+        self._incoming = {wire_name(kind): kind for kind in [*incoming, Released]}
+        self._decoder.accept_large()
+
+    def encode(self, message: Message, acquire: Callable[[], int | None]) -> bytes | None:
+        """Return the bytes of a message, or None when there is no slot for its payload.
+
+        Args:
+            message: the message.
+            acquire: called to get a slot of `window` when the message has a payload.
 
         Raises:
-            ProtocolError: these bytes are not messages; nothing after them can be read.
+            ProtocolError: it is too large, or not plain data.
+            OutputError: there is no room for the payload.
         """
-        while (message := self._next()) is not None:
-            yield message
-
-    def _next(self) -> Message | None:
-        if self._header is None and not self._take_header():
+        kind, header, blobs = pack_message(message)
+        if not (message.large and any(blobs)):
+            return encode_packet(kind, header, blobs)
+        slot = acquire()
+        if slot is None:
             return None
-        assert self._header is not None
-        if len(self._buffer) < sum(self._lengths):
-            return None
-        blobs, start = [], 0
-        view = memoryview(self._buffer)
-        for length in self._lengths:
-            blobs.append(bytes(view[start : start + length]))
-            start += length
-        view.release()
-        del self._buffer[:start]
-        header, self._header = self._header, None
-        return Message(header["type"], header, tuple(blobs))
-
-    def _take_header(self) -> bool:
-        if len(self._buffer) < _LENGTH.size:
-            return False
-        (length,) = _LENGTH.unpack_from(self._buffer)
-        if length > MAX_HEADER:
-            raise ProtocolError(f"a header of {length} bytes is announced; at most {MAX_HEADER}")
-        end = _LENGTH.size + length
-        if len(self._buffer) < end:
-            return False
         try:
-            header = json.loads(bytes(self._buffer[_LENGTH.size : end]))
-        except (ValueError, RecursionError) as error:
-            raise ProtocolError(f"a header is not JSON: {error}") from error
-        if not isinstance(header, dict) or not isinstance(header.get("type"), str):
-            raise ProtocolError("a header must be a JSON object with a type")
-        lengths = header.get("blobs", [])
-        if not isinstance(lengths, list) or not all(type(n) is int and n >= 0 for n in lengths):
-            raise ProtocolError("a header's blobs must be a list of lengths")
-        if sum(lengths) > MAX_RAW:
-            raise ProtocolError(f"{sum(lengths)} raw bytes are announced; at most {MAX_RAW}")
-        del self._buffer[:end]
-        self._header, self._lengths = header, lengths
-        return True
+            place, raw = self._payloads.write(slot, blobs)
+            return encode_packet(kind, {**header, "payload": {**place, "slot": slot}}, raw)
+        except SurgSAM2Error:
+            self.window.release(slot)
+            raise
+
+    def feed(self, data: bytes) -> None:
+        """Append bytes that have arrived."""
+        self._decoder.feed(data)
+
+    def messages(self) -> Iterator[Message]:
+        """Yield the complete messages; may be called again after `MessageError`.
+
+        Raises:
+            MessageError: one message cannot be understood.
+            ProtocolError: the bytes are not messages; nothing after them can be read.
+        """
+        for packet in self._decoder.packets():
+            message = self._message(packet)
+            if isinstance(message, Released):
+                self.window.release(message.slot)
+            else:
+                yield message
+
+    def _message(self, packet: Packet) -> Message:
+        kind, request = self._incoming.get(packet.kind), _request_number(packet)
+        if kind is None:
+            raise MessageError(f"unknown message {packet.kind!r:.80}", request)
+        place = packet.header.get("payload")
+        if isinstance(place, dict):
+            slot = place.get("slot")
+            if type(slot) is not int:
+                raise MessageError(f"message {packet.kind!r}: the payload has no slot", request)
+            try:
+                blobs = self._payloads.read(place, packet.blobs)
+            except ProtocolError as error:
+                raise MessageError(f"message {packet.kind!r}: {error}", request) from error
+            self._on_read(slot)
+            packet = packet._replace(blobs=tuple(blobs))
+        return unpack_message(packet, kind)

@@ -1,12 +1,12 @@
-"""Memory that both processes map: a temporary file of equal slots.
+"""A temporary file of equal slots that both processes map into their memory.
 
-Who may write when: a block belongs to the side that creates it, and only that side
-writes to it. A message hands a slot over for reading; the owner writes to it again only
-after a message that gives it back.
+A block belongs to the side that creates it, and only that side writes to it. A message
+hands a slot over for reading; the owner writes to it again only after a message that
+releases it.
 
-The reader deletes the file's name as soon as it has mapped it, so that on Linux and macOS
-nothing is left behind whatever happens to either process. Windows refuses that; there
-the application removes the folder when it closes the worker.
+The reader deletes the file's name as soon as it has mapped the file, so that on Linux and
+macOS nothing is left behind whatever happens to either process. Windows refuses that; there
+the application removes the folder when it ends the engine process.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ from pathlib import Path
 
 import numpy as np
 
-from surgsam2.engine.protocol.messages import ProtocolError
+from surgsam2.engine.protocol.framing import ProtocolError
 from surgsam2.storage.atomic_file import writing
 
-FRAME_SLOTS = 8
-"""Frames of a video that can be on their way; the worker says which slot each goes to."""
-LIVE_SLOTS = 3
-"""One live frame that is being read, one that waits, one the application writes to."""
 _NAME = re.compile(r"[a-z]{1,20}-[0-9]{1,12}")
 
 
 class SharedBlock:
-    """Slots of equal size in a file that is mapped into memory. See `create` and `open`."""
+    """Slots of equal size in a file that is mapped into memory; see `create` and `open`.
+
+    Args:
+        path: the file.
+        slots: number of slots.
+        size: bytes per slot.
+
+    Raises:
+        OSError: the file cannot be mapped.
+    """
 
     def __init__(self, path: Path, slots: int, size: int) -> None:
         self.name = path.name
@@ -40,7 +45,7 @@ class SharedBlock:
 
     @classmethod
     def create(cls, folder: Path, name: str, slots: int, size: int) -> SharedBlock:
-        """A new block, to write to.
+        """Create a block to write to.
 
         Raises:
             OutputError: the disk is full, or the folder cannot be written.
@@ -55,7 +60,7 @@ class SharedBlock:
 
     @classmethod
     def open(cls, folder: Path, name: str, slots: int, size: int) -> SharedBlock:
-        """The other side's block, to read from; its file name is removed where that is possible.
+        """Open the other side's block to read from it, and remove its name where possible.
 
         Raises:
             ProtocolError: there is no such block.
@@ -64,7 +69,7 @@ class SharedBlock:
         if not _NAME.fullmatch(name) or slots < 1 or size < 1:
             raise ProtocolError(f"no shared block can be {name!r:.40} with {slots} x {size} bytes")
         try:
-            if path.stat().st_size != slots * size:
+            if path.is_symlink() or path.stat().st_size != slots * size:
                 raise ProtocolError(f"the shared block {name} does not have {slots * size} bytes")
             block = cls(path, slots, size)
         except OSError as error:
@@ -74,7 +79,7 @@ class SharedBlock:
         return block
 
     def slot(self, index: int) -> np.ndarray:
-        """(size,) uint8, a view of one slot; valid as long as the block is referred to.
+        """Return a (size,) uint8 view of one slot, valid as long as the block is referred to.
 
         Raises:
             ProtocolError: there is no such slot.

@@ -1,1 +1,1 @@
-"""The engine's process: it loads models and carries out requests."""
+"""The engine process: it loads models and carries out requests."""

@@ -1,12 +1,12 @@
-"""The first lines of the engine's process; run by path, in whatever Python it is started.
+"""Run the first lines of the engine process, by path, in whatever Python it is started.
 
 That Python may be too old or lack surgsam2, so this file uses nothing but the standard
-library and is written for old versions too. It takes the surgsam2 that is installed
-there, else the application's own copy, whose folder is the first argument: the folder
-itself is not put on the path, it may hold packages built for another Python. The second
-argument is the module to run.
+library and runs in old versions too. It imports the surgsam2 that is installed there, else
+the application's own copy, whose folder is the first argument. The folder itself is not put
+on the path, because it may hold packages that were built for another Python. The second
+argument is the module whose `main` is run.
 
-A problem is one line on the error output, ``surgsam2-worker KIND: MESSAGE``.
+A problem is reported as one line on the error output, ``surgsam2-engine KIND: MESSAGE``.
 """
 
 import importlib
@@ -16,12 +16,14 @@ import sys
 
 
 def fail(kind: str, message: str) -> None:
-    sys.stderr.write("\nsurgsam2-worker " + kind + ": " + message + "\n")
+    """Report a problem on the error output and end the process."""
+    sys.stderr.write("\nsurgsam2-engine " + kind + ": " + message + "\n")
     sys.stderr.flush()
     os._exit(3)
 
 
 def load_copy(folder: str) -> None:
+    """Import the copy of surgsam2 that lies in a folder."""
     package = os.path.join(folder, "surgsam2")  # noqa: PTH118
     start = os.path.join(package, "__init__.py")  # noqa: PTH118
     spec = importlib.util.spec_from_file_location(
@@ -34,7 +36,8 @@ def load_copy(folder: str) -> None:
 
 
 def run() -> None:
-    sys.path.pop(0)  # this file's own folder: its modules are not top-level ones
+    """Check this Python, import surgsam2 and run the engine process."""
+    sys.path.pop(0)  # this file's own folder, whose modules are not top-level ones
     if sys.version_info < (3, 10):  # noqa: UP036
         version = ".".join(map(str, sys.version_info[:3]))
         fail("install", sys.executable + " is Python " + version + "; surgsam2 needs 3.10 or newer")

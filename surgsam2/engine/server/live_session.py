@@ -1,4 +1,4 @@
-"""A live session: the newest frame is segmented, older ones that wait are dropped."""
+"""A live session: the newest frame is segmented; older ones that wait are dropped."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from surgsam2.engine.protocol.shared_memory import SharedBlock
-from surgsam2.errors import PromptError
+from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.prompts.prompt import prompt_rows
@@ -17,51 +16,73 @@ from surgsam2.tracking.tracker import Tracker
 
 KEPT_PROMPTED = 4
 """Prompted frames that an object keeps besides its first, however long the session is."""
+LIVE_FRAMES = 2
+"""Live frames that the application may have sent before the engine takes one."""
 
-_PATIENCE = 0.02
+_LOOK_SECONDS = 0.02
 """Seconds between two looks at whether there are other requests."""
 
 
 class NewestFrame:
-    """At most one frame that waits; a newer one takes its place.
+    """Holds at most one frame that waits; a newer one takes its place.
 
     Args:
-        give_back: tells the application that it may write to a slot again.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+        on_room: called when the application may send one more frame.
     """
 
-    def __init__(self, block: SharedBlock, give_back: Callable[[int], None]) -> None:
-        self._block = block
-        self._give_back = give_back
-        self._waiting: tuple[int, float] | None = None
+    def __init__(self, width: int, height: int, on_room: Callable[[], None]) -> None:
+        self._shape = (height, width, 3)
+        self._on_room = on_room
+        self._waiting: tuple[np.ndarray, float] | None = None
         self._changed = threading.Condition()
         self.dropped = 0
-        """Frames that were replaced while they waited."""
+        """Number of frames that were replaced while they waited."""
 
-    def put(self, slot: int, stamp: float) -> None:
-        """A new frame. Called by the reader. `ProtocolError` for a slot there is not."""
-        self._block.slot(slot)
+    def put(self, image: np.ndarray, stamp: float) -> None:
+        """Add a frame; called by the reading thread.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            stamp: any number, which is returned with the frame.
+
+        Raises:
+            InputError: the image has another size than the session.
+        """
+        if image.shape != self._shape:
+            raise InputError(f"a live frame must be {self._shape}, got {image.shape}")
         with self._changed:
-            older, self._waiting = self._waiting, (slot, stamp)
+            older, self._waiting = self._waiting, (image, stamp)
             self.dropped += older is not None
             self._changed.notify_all()
         if older is not None:
-            self._give_back(older[0])
+            self._on_room()
 
-    def take(self, height: int, width: int, patience: float) -> tuple[np.ndarray, float] | None:
-        """(H, W, 3) uint8, a copy, and its stamp; None when none comes for `patience` seconds."""
+    def take(self, timeout: float) -> tuple[np.ndarray, float] | None:
+        """Return the frame that waits, (H, W, 3) uint8, and its stamp.
+
+        Args:
+            timeout: seconds to wait for one; then the result is None.
+        """
         with self._changed:
             if self._waiting is None:
-                self._changed.wait(patience)
-            if self._waiting is None:
-                return None
-            (slot, stamp), self._waiting = self._waiting, None
-        frame = self._block.slot(slot).reshape(height, width, 3).copy()
-        self._give_back(slot)
-        return frame, stamp
+                self._changed.wait(timeout)
+            newest, self._waiting = self._waiting, None
+        if newest is not None:
+            self._on_room()
+        return newest
 
 
 class LiveSession:
-    """The tracker of a live session, and the prompts that wait for its next frame."""
+    """The tracker of a live session, and the prompts that wait for its next frame.
+
+    Args:
+        model: the model to track with.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+        frames: where the frames come from.
+    """
 
     def __init__(self, model: SurgSAM2Model, width: int, height: int, frames: NewestFrame) -> None:
         self.frames = frames
@@ -69,7 +90,12 @@ class LiveSession:
         self._pending: PromptSet | None = None
 
     def prompt(self, prompts: PromptSet, image: np.ndarray | None) -> None:
-        """Begin or correct objects, on the next frame, or on the `image` the user looked at.
+        """Begin or correct objects.
+
+        Args:
+            prompts: prompts on one frame.
+            image: (H, W, 3) uint8 RGB, the frame that the user looked at; None is the next
+                frame.
 
         Raises:
             PromptError: not exactly one frame is prompted, or a prompt does not fit it.
@@ -90,7 +116,11 @@ class LiveSession:
             tracker.forget_prompted(KEPT_PROMPTED)
 
     def remove(self, object_id: int) -> None:
-        """Forget an object. `InputError` when it is not tracked."""
+        """Forget an object.
+
+        Raises:
+            InputError: the object is not tracked.
+        """
         if self._pending is not None and object_id in self._pending:
             self._pending.remove(object_id)
             if object_id not in self._tracker.object_ids:
@@ -98,28 +128,28 @@ class LiveSession:
         self._tracker.remove_object(object_id)
 
     def step(self, frame: np.ndarray) -> FrameResult:
-        """Segment a frame."""
+        """Segment a frame, (H, W, 3) uint8 RGB."""
         pending, self._pending = self._pending, None
         result = self._tracker.step(frame, pending or None)
         self._tracker.forget_prompted(KEPT_PROMPTED)
         return result
 
     def results(self, between: Callable[[], None]) -> Iterator[tuple[float, FrameResult]]:
-        """Stamp and result of each frame that is segmented, for ever.
+        """Yield stamp and result of each frame that is segmented; never ends by itself.
 
         Args:
-            between: called before each frame, and while none comes.
+            between: called before each frame, and while no frame comes.
         """
         while True:
-            newest = self.frames.take(self._tracker.height, self._tracker.width, _PATIENCE)
-            between()  # prompts that came before the frame count on it
+            newest = self.frames.take(_LOOK_SECONDS)
+            between()  # prompts that arrived before the frame count on it
             if newest is not None:
                 frame, stamp = newest
                 yield stamp, self.step(frame)
 
 
 def _moved(prompts: PromptSet, frame: int, onto: PromptSet | None = None) -> PromptSet:
-    """The same prompts, all on `frame`, added to `onto`."""
+    """Return the same prompts, all on `frame`, added to `onto`."""
     result = PromptSet() if onto is None else onto
     for obj in prompts:
         for prompt in obj.prompts:

@@ -1,4 +1,4 @@
-"""The engine's process: connect, load what is heavy, carry out requests until the end."""
+"""The engine process: it connects, loads what is heavy, and carries out requests."""
 
 from __future__ import annotations
 
@@ -9,115 +9,108 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surgsam2.engine.protocol.messages import EXPLAINED, PROTOCOL_VERSION, Message, ProtocolError
-from surgsam2.engine.server.connection import Link
-from surgsam2.engine.server.job_queue import KINDS, Job, Jobs
+from surgsam2.engine.protocol.events import Failed, Ready
+from surgsam2.engine.protocol.framing import EXPLAINED, PROTOCOL_VERSION
+from surgsam2.engine.protocol.messages import Hello, Message, MessageError, Request
+from surgsam2.engine.protocol.payloads import SharedMemoryPayloads
+from surgsam2.engine.protocol.requests import TO_ENGINE, Cancel, FrameGiven, LiveFrame
+from surgsam2.engine.server.connection import Connection, SocketStream
+from surgsam2.engine.server.failures import describe
+from surgsam2.engine.server.request_queue import RequestQueue
+from surgsam2.errors import SurgSAM2Error
 from surgsam2.version import __version__
 
 if TYPE_CHECKING:
-    from surgsam2.engine.server.engine import Engine
+    from surgsam2.engine.server.engine import Engine, Send
 
 _BROKEN_CONNECTION = 4
 
 
 class Server:
-    """Sorts messages: requests wait for the engine, everything else is taken at once.
+    """Sorts messages: requests wait for the engine, everything else is handled at once.
 
     Args:
-        link: to the application.
-        folder: of the shared files.
+        send: sends a message to the application.
     """
 
-    def __init__(self, link: Link, folder: Path) -> None:
-        self._link = link
-        self._folder = folder
-        self.jobs = Jobs()
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.requests = RequestQueue()
         self._engine: Engine | None = None
 
     def load_engine(self) -> Engine:
-        """Import what is heavy; takes seconds, in which the application is watched already.
+        """Import what is heavy and return the engine.
+
+        This takes seconds; the connection is read already meanwhile.
 
         Raises:
-            ImportError, OSError: a package is missing or broken.
+            ImportError: a package is missing or broken.
+            OSError: a library of a package cannot be loaded.
         """
         import torch
 
         from surgsam2.engine.server.engine import Engine
 
-        self._engine = Engine(self._link.send, self.jobs, self._folder)
-        self._link.send(
-            "ready",
-            {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "surgsam2": __version__,
-                "pid": os.getpid(),
-            },
-        )
+        self._engine = Engine(self._send, self.requests)
+        self._send(Ready(platform.python_version(), torch.__version__, __version__, os.getpid()))
         return self._engine
 
     def on_message(self, message: Message) -> None:
-        """Called by the reading thread; never raises."""
-        try:
-            self._sort(message)
-        except ProtocolError as error:
-            header = {"request": _number(message), "kind": "protocol", "message": str(error)}
-            self._link.send("failed", header)
+        """Handle a message; called by the reading thread, never raises."""
+        if isinstance(message, Request):
+            self.requests.put(message)
+        elif isinstance(message, Cancel):
+            self.requests.cancel_all()
+        elif self._engine is not None and isinstance(message, FrameGiven | LiveFrame):
+            try:
+                self._engine.take_frame(message)
+            except SurgSAM2Error as error:
+                kind, text = describe(error)
+                self._send(Failed(None, text, kind))
 
-    def _sort(self, message: Message) -> None:
-        if message.kind in KINDS:
-            self.jobs.put(Job(message.get("request", int), message.kind, message))
-        elif message.kind == "cancel":
-            self.jobs.cancel_all()
-        elif self._engine is not None and message.kind in ("frame", "release", "live_frame"):
-            self._pass_on(self._engine, message)
-        else:
-            raise ProtocolError(f"unknown message {message.kind!r:.80}")
-
-    @staticmethod
-    def _pass_on(engine: Engine, message: Message) -> None:
-        if message.kind == "release":
-            engine.release(message.get("block", str), message.get("slot", int))
-        elif message.kind == "frame":
-            engine.answer_frame(
-                message.get("video", int),
-                message.get("slot", int),
-                message.optional("problem", str),
-            )
-        else:
-            engine.live_frame(
-                message.get("live", int), message.get("slot", int), message.get("stamp", float)
-            )
-
-
-def _number(message: Message) -> int | None:
-    number = message.header.get("request")
-    return number if type(number) is int else None
+    def on_refused(self, error: MessageError) -> None:
+        """Report a message that cannot be understood; called by the reading thread."""
+        kind, _ = describe(error.__cause__ or error)
+        if kind == "internal":  # a value of the wrong kind that Python refused
+            kind = "protocol"
+        self._send(Failed(error.request, str(error), kind))
 
 
 def main() -> None:
-    """Run the process that `EngineClient` starts; never returns."""
+    """Run the engine process for the `EngineClient` that has started it; never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the application's
     settings = json.loads(sys.stdin.readline())
     folder = Path(settings["folder"])
-    connection = socket.create_connection(("127.0.0.1", settings["port"]))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    link = Link(connection)
-    hello = {"protocol": PROTOCOL_VERSION, "token": settings["token"], "surgsam2": __version__}
-    link.send("hello", hello)
-    server = Server(link, folder)
+    connected = socket.create_connection(("127.0.0.1", settings["port"]))
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    payloads = SharedMemoryPayloads(folder, "engine")
+    connection = Connection(SocketStream(connected), payloads, TO_ENGINE)
+    connection.send(Hello(settings["token"], PROTOCOL_VERSION, __version__))
 
     def on_end(reason: str) -> None:
-        """At once, whatever the engine is doing: nobody waits for it any more."""
+        """End the process at once, whatever the engine is doing: nobody waits for it."""
         if reason:
-            link.send("failed", {"request": None, "kind": "protocol", "message": reason})
+            connection.send(Failed(None, reason, "protocol"))
         shutil.rmtree(folder, ignore_errors=True)
         os._exit(_BROKEN_CONNECTION if reason else 0)
 
-    link.read_in_thread(server.on_message, on_end)
+    serve(connection, on_end)
+
+
+def serve(connection: Connection, on_end: Callable[[str], None]) -> None:
+    """Carry out the requests that come through a connection; never returns.
+
+    Args:
+        connection: the connection to the application.
+        on_end: called when the connection has ended, with the reason if there is one; it must
+            end the process.
+    """
+    server = Server(connection.send)
+    connection.read_in_thread(server.on_message, server.on_refused, on_end)
     try:
         engine = server.load_engine()
     except (ImportError, OSError) as error:
@@ -126,6 +119,6 @@ def main() -> None:
             f"the engine needs a package that is missing or broken in {sys.executable} ({reason}); "
             f"to see what to do, run: {sys.executable} -m surgsam2 doctor"
         )
-        link.send("failed", {"request": None, "kind": "install", "message": text})
+        connection.send(Failed(None, text, "install"))
         os._exit(EXPLAINED)
     engine.run()

@@ -10,6 +10,7 @@ import numpy as np
 
 from surgsam2.engine import EngineClient, Event, Previewed, Progress, Refined, Tracked
 from surgsam2.prompts import PromptSet
+from surgsam2.tracking.options import TrackingOptions
 
 Status = Literal["waiting", "running", "complete", "cancelled", "failed"]
 
@@ -110,11 +111,13 @@ class TrackJob(Job):
         options = self.options
         return client.track(
             self.prompts,
-            options.direction,
-            options.start,
-            options.stop,
-            non_overlap=options.non_overlap,
-            fill_holes=options.fill_holes,
+            TrackingOptions(
+                direction=options.direction,  # type: ignore[arg-type]
+                start=options.start,
+                stop=options.stop,
+                allow_overlap=not options.non_overlap,
+                fill_holes=options.fill_holes,
+            ),
         )
 
     def receive(self, event: Event) -> bool:
