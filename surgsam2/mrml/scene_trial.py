@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from surgsam2.engine.client.launch import Process, base_environment, default_python
-from surgsam2.engine.protocol.messages import EXPLAINED
+from surgsam2.engine.protocol.framing import EXPLAINED
 from surgsam2.errors import InputError
 from surgsam2.mrml.free_memory import free_memory
 from surgsam2.mrml.scene_check import UnpackedScene
