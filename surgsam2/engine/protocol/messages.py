@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from surgsam2.engine.protocol.fields import Blobs, FieldType, field_type
@@ -79,10 +78,17 @@ def wire_name(kind: type[Message]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
-@cache
-def _field_types(kind: Any) -> dict[str, tuple[FieldType, Any]]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {item.name: (field_type(hints[item.name]), item.default) for item in fields(kind)}
+_FIELD_TYPES: dict[type[Message], dict[str, tuple[FieldType, Any]]] = {}
+
+
+def _field_types(kind: type[Message]) -> dict[str, tuple[FieldType, Any]]:
+    """Return what packs each field, and the field's default; they are found once per class."""
+    if kind not in _FIELD_TYPES:
+        hints = get_type_hints(kind, include_extras=True)
+        _FIELD_TYPES[kind] = {
+            item.name: (field_type(hints[item.name]), item.default) for item in fields(kind)
+        }
+    return _FIELD_TYPES[kind]
 
 
 def pack_message(message: Message) -> Packet:
