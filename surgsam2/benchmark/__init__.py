@@ -1,1 +1,1 @@
-"""How fast the engine is, against `sam2` and against what the machine's arithmetic allows."""
+"""Speed and memory of the engine, compared with `sam2` and with the limit of arithmetic."""

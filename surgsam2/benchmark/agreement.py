@@ -1,4 +1,4 @@
-"""Are two subjects' masks the same? Label PNGs compared frame by frame."""
+"""Comparison of the masks of two subjects, label PNG by label PNG."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from surgsam2.storage.image_file import read_pixels
 
 
 def compare_masks(ours: Path, theirs: Path) -> dict[str, Any]:
-    """Lowest and mean IoU over all frames and objects of two folders of label PNGs.
+    """Compute the lowest and the mean IoU over all frames and objects of two folders.
 
-    A mask that is empty in both says nothing and is not counted; `masks` is the number
-    of those that are.
+    Masks that are empty in both folders are not counted.
+
+    Args:
+        ours: Folder of label PNGs.
+        theirs: Folder of label PNGs with the same file names.
+
+    Returns:
+        `masks`, the number of masks counted, `lowest_iou` and `mean_iou`, which are None
+        without any.
 
     Raises:
-        OutputError: the folders do not hold the same frames.
-        ImageFileError: a file cannot be read.
+        OutputError: The folders do not hold the same frames.
+        ImageFileError: A file cannot be read.
     """
     names = sorted(path.name for path in ours.glob("*.png"))
     if not names or names != sorted(path.name for path in theirs.glob("*.png")):

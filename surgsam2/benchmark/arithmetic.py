@@ -1,4 +1,4 @@
-"""The limit that arithmetic sets: operations of a frame, and what the machine can do."""
+"""Floating point operations of a frame, and the rate at which the machine does them."""
 
 from __future__ import annotations
 
@@ -9,36 +9,43 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 _SIZE = 1536
+"""Rows and columns of the matrices of `matmul_rates`."""
 _SECONDS = 0.5
+"""Seconds for which each kind of product is repeated."""
 
 
-def count_flops(function: Callable[[], Answer]) -> tuple[int, Answer]:
-    """Floating point operations of `function`'s matrix products and convolutions.
+def count_flops(function: Callable[[], Result]) -> tuple[int, Result]:
+    """Count the floating point operations of `function`'s matrix products and convolutions.
 
-    PyTorch's counter leaves out fused attention on the CPU, oneDNN's linear layer and products
-    that are added in place.
+    PyTorch's counter omits fused attention on the CPU, oneDNN's linear layer and products
+    that are added in place; they are counted here as well.
 
     Returns:
-        The count, a multiplication and an addition being two, and the function's answer.
+        The count, in which a multiplication and an addition are two operations, and the
+        function's result.
     """
     kinds: dict[Any, Any] = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-        torch.ops.aten.addmm_: _added,
+        torch.ops.aten.addmm_: _added_product,
     }
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         kinds[torch.ops.mkldnn._linear_pointwise] = _linear
     with FlopCounterMode(display=False, custom_mapping=kinds) as counter:
-        answer = function()
-    return counter.get_total_flops(), answer
+        result = function()
+    return counter.get_total_flops(), result
 
 
 def matmul_rates(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """Operations per second of large matrix products, the fastest of many, by who does them.
+    """Measure the operations per second of large matrix products.
 
-    On the CPU per second of CPU time, that is, of one core. Other work on the machine makes that
-    slower too, where it shares a core or the memory: a rate belongs to the minute it was seen in.
+    On the CPU the rate is per second of CPU time, that is, of one core. Other work that
+    shares the core or the memory lowers it, so a rate is comparable only with times that
+    were measured in the same minute.
+
+    Returns:
+        Library -> rate of its fastest of many products.
     """
     a = torch.randn(_SIZE, _SIZE, device=device, dtype=dtype)
     rates = {"torch.mm": _rate(lambda: torch.mm(a, a), device)}
@@ -55,11 +62,11 @@ def _rate(product: Callable[[], torch.Tensor], device: torch.device) -> float:
     best = float("inf")
     until = time.perf_counter() + _SECONDS
     while best == float("inf") or time.perf_counter() < until:
-        began = clock()
+        start = clock()
         product()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        best = min(best, clock() - began)
+        best = min(best, clock() - start)
     return 2 * _SIZE**3 / best
 
 
@@ -67,7 +74,7 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return int(sdpa_flop_count(query, key, value))
 
 
-def _added(_: Any, one: Any, other: Any, **__: Any) -> int:
+def _added_product(_: Any, one: Any, other: Any, **__: Any) -> int:
     return 2 * int(one[0]) * int(one[1]) * int(other[1])
 
 

@@ -1,4 +1,4 @@
-"""One thing to be timed: a subject on a clip with a number of objects."""
+"""One case of the benchmark: a subject on a clip with a number of objects."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from surgsam2.errors import InputError
 from surgsam2.tracking.prefetch import AHEAD
 
 OURS = "surgsam2"
+"""Name of the engine among the subjects."""
 BASELINES = {
     "sam2": "sam2's own video predictor: the same weights, frames and pruning",
     "sam2-unpruned": "the same as sam2 ships it, every memory attended",
     "per-object": "`sam2` with each object in a run of its own, as the authors' evaluation does",
 }
-"""What the engine is compared with."""
+"""Name of each baseline -> description for the page."""
 
 STAGES = (
     "decode",
@@ -26,21 +27,21 @@ STAGES = (
     "postprocessing",
     "writing",
 )
-"""In the order in which a frame passes them."""
+"""Stages of a frame, in the order in which it passes them."""
 
 WARM_UP = 7
-"""Frames at the start that do not count: from the next one on, the bank of 7 memories is full."""
+"""Number of frames at the start that do not count, after which the bank of 7 memories is full."""
 COOL_DOWN = AHEAD
-"""Frames at the end that do not count: while they are tracked none is left to encode ahead."""
+"""Number of frames at the end that do not count, because no later frame is encoded meanwhile."""
 MAX_OBJECTS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What one process runs.
+    """Everything that one process needs to know to be measured.
 
     Raises:
-        InputError: a number is out of range.
+        InputError: A number is out of range.
     """
 
     subject: str
@@ -49,14 +50,15 @@ class Case:
     checkpoint: str | None
     """File or known name; None takes untrained weights, which are as fast."""
     pruning: str
+    """Form of Efficient Frame Pruning."""
     objects: int
     frames: int
     video: str
-    """File that holds the frames."""
+    """Path of the video file."""
     device: str = "auto"
     dtype: str = "auto"
     threads: int = 0
-    """Threads of the arithmetic; 0 leaves it to PyTorch."""
+    """Number of threads of PyTorch; 0 keeps PyTorch's choice."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.objects <= MAX_OBJECTS:
@@ -70,5 +72,5 @@ class Case:
             raise InputError(f"threads must be 0 (PyTorch's choice) or more, got {self.threads}")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; ``Case(**data)`` is the case again."""
+        """Return the case as plain data, which ``Case(**data)`` reads back."""
         return asdict(self)

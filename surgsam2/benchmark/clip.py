@@ -1,4 +1,4 @@
-"""The frames and prompts that are timed, the same for every subject."""
+"""Frames and prompts of the benchmark, the same for every subject."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from surgsam2.storage.atomic_file import writing
 from surgsam2.video.h264 import add_h264
 
 DISTINCT = 16
-"""Generated frames; longer clips play them forward and backward over and over."""
+"""Number of generated frames; longer clips repeat them forward and backward."""
 _GRID = 4
+"""Objects per row and rows of the grid of prompts."""
 
 
 def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
-    """Write an H.264 clip of `frames` frames; `size` is (width, height), both even.
+    """Write a generated H.264 clip.
+
+    Args:
+        path: The file, in MP4 format.
+        frames: Number of frames.
+        size: (width, height) in pixels, both even.
 
     Raises:
-        InputError: a size that the generator refuses.
-        OutputError: the file cannot be written.
+        InputError: The generator refuses the size.
+        OutputError: The file cannot be written.
     """
     clip = generate_clip(1, frames=min(frames, DISTINCT), size=size)
     pictures = [picture for _, picture, _ in clip.frames()]
@@ -37,7 +43,12 @@ def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
 
 
 def make_prompts(objects: int, size: tuple[int, int]) -> PromptSet:
-    """Discs on a grid, shown as masks on frame 0. `objects`: 1 to 16."""
+    """Make mask prompts on frame 0: discs on a grid, one per object.
+
+    Args:
+        objects: Number of objects, 1 to 16.
+        size: (width, height) of the clip in pixels.
+    """
     width, height = size
     radius = max(2, min(size) // (3 * _GRID))
     prompts = PromptSet()

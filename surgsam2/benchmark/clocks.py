@@ -1,4 +1,4 @@
-"""Clocks: time per frame of a run, and time per stage."""
+"""Clocks for the time per frame of a run and for the time per stage of a frame."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class FrameClock:
-    """Gives every moment of a run to a frame, or to all of them alike.
+    """Wall time and CPU time of each frame of a run.
 
-    A baseline may come to a frame more than once; its times add up. CPU time (that of
-    all threads of the process) is kept beside wall time: on a machine that others use
-    too it is the steadier of the two.
+    All time of a run belongs to one frame or is shared by all frames equally. A baseline
+    may process a frame more than once; the times are added. CPU time, that of all threads
+    of the process, varies less than wall time on a machine with other work.
     """
 
     def __init__(self) -> None:
@@ -24,18 +24,26 @@ class FrameClock:
         self._last = _now()
 
     def share(self) -> None:
-        """The time since the last call was spent on all frames alike (loading them)."""
+        """Share the time since the last call equally among all frames (for loading them)."""
         wall, cpu = self._lap()
         self._shared = (self._shared[0] + wall, self._shared[1] + cpu)
 
     def frame(self, index: int) -> None:
-        """The time since the last call was spent on frame `index`."""
+        """Add the time since the last call to frame `index`."""
         wall, cpu = self._lap()
         self._wall[index] += wall
         self._cpu[index] += cpu
 
     def milliseconds(self, first: int, last: int) -> tuple[list[float], list[float]]:
-        """(wall, CPU) milliseconds of each frame in order, without `first` and `last` of them."""
+        """Return the times of each frame in order.
+
+        Args:
+            first: Number of frames to leave out at the start.
+            last: Number of frames to leave out at the end.
+
+        Returns:
+            Wall time and CPU time per frame, in milliseconds.
+        """
         count = max(1, len(self._wall))
         wall, cpu = (1000 * shared / count for shared in self._shared)
         frames = sorted(self._wall)[first : len(self._wall) - last]
@@ -56,10 +64,10 @@ def _now() -> tuple[float, float]:
 
 
 class StageClock:
-    """Time of each stage of a frame: CPU time of the whole process, or wall time on a device.
+    """Time of each stage of a frame: CPU time of the process, or wall time on a GPU.
 
     Args:
-        synchronise: waits until the device has done what it was given; None on the CPU.
+        synchronise: Waits until the GPU has finished its work; None on the CPU.
     """
 
     def __init__(self, synchronise: Callable[[], None] | None = None) -> None:
@@ -68,10 +76,10 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """The block's time is added to the stage."""
-        began = self._now()
+        """Add the time of the block to the stage `name`."""
+        start = self._now()
         yield
-        self._seconds[name] += self._now() - began
+        self._seconds[name] += self._now() - start
 
     def _now(self) -> float:
         if self._synchronise is None:
@@ -80,7 +88,7 @@ class StageClock:
         return time.perf_counter()
 
     def watch(self, owner: Any, method: str, name: str) -> None:
-        """From now on, calls of ``owner.method`` are timed as the stage `name`."""
+        """Replace ``owner.method`` so that its calls are timed as the stage `name`."""
         original = getattr(owner, method)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -90,9 +98,9 @@ class StageClock:
         setattr(owner, method, timed)
 
     def reset(self) -> None:
-        """Start from nothing, after a warm-up."""
+        """Forget all times, after a warm-up."""
         self._seconds.clear()
 
     def milliseconds(self, frames: int) -> dict[str, float]:
-        """Milliseconds per frame by stage, over `frames` frames."""
+        """Return stage -> milliseconds per frame, over `frames` frames."""
         return {name: 1000 * seconds / frames for name, seconds in self._seconds.items()}

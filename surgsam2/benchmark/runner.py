@@ -1,19 +1,16 @@
-"""The whole benchmark: every case with every subject, taking turns, as one record.
+"""The whole benchmark: every case with every subject, as one record.
 
-Other work on the machine and its changing clock hit all subjects alike when they take
-turns, so ratios within one run can be trusted where single times cannot.
+The subjects of a case take turns, so that other work on the machine and its changing
+clock slow all of them equally. Ratios within one benchmark are therefore reliable where
+single times are not.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,29 +19,31 @@ from surgsam2.benchmark.agreement import compare_masks
 from surgsam2.benchmark.case import BASELINES, COOL_DOWN, OURS, WARM_UP, Case
 from surgsam2.benchmark.clip import write_clip
 from surgsam2.benchmark.first_mask import seconds_to_first_mask
-from surgsam2.benchmark.machine import describe_machine
-from surgsam2.errors import DeviceError, InputError
+from surgsam2.benchmark.measurement import measure_in_process
+from surgsam2.benchmark.report import Record
+from surgsam2.errors import InputError
+from surgsam2.evaluation.environment import environment, processor_name
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import Config, load_config
 from surgsam2.model.network import SurgSAM2Network
 
-Record = dict[str, Any]
 Progress = Callable[[str], None]
+"""Called with a description of what is measured next."""
 Measure = Callable[[Case, bool, Path | None], Record]
-"""Case, whether by stages, folder that keeps the masks -> figures."""
+"""Called like `measure_in_process`: with a case, whether to time stages, and a folder for masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is measured.
+    """Settings of a benchmark.
 
     Raises:
-        InputError: an empty list, or a number out of range.
+        InputError: A list is empty, or a number is out of range.
     """
 
     configs: Sequence[str] = ("surgsam2-hiera-small-512",)
     checkpoint: str | None = None
-    """Weights for every config; None takes untrained ones, which are as fast."""
+    """Weights for every config; None takes untrained weights, which are as fast."""
     prunings: Sequence[str] = ("capped",)
     objects: Sequence[int] = (1, 2, 4, 8, 16)
     baselines: Mapping[str, Sequence[int]] = field(
@@ -54,11 +53,11 @@ class Plan:
             "per-object": (4,),
         }
     )
-    """Baseline -> the numbers of objects it runs with too; with many it takes long."""
+    """Baseline -> numbers of objects it runs with; baselines take long with many objects."""
     frames: int = 24
     repeats: int = 3
     lengths: Sequence[int] = ()
-    """Numbers of frames for the growth of memory, with the built-in model and one object."""
+    """Lengths in frames of the clips on which the built-in model's memory is measured."""
     size: tuple[int, int] = (1280, 720)
     """Width and height of the clip in pixels."""
     device: str = "auto"
@@ -85,14 +84,14 @@ class Plan:
                 raise InputError(f"size must be even and at least 32x32 pixels, got {self.size}")
 
     def cases(self, video: str) -> Iterator[list[Case]]:
-        """The cases that take turns: the engine first, then its baselines."""
+        """Yield the cases that take turns, the engine first and then its baselines."""
         for config, pruning, objects in product(self.configs, self.prunings, self.objects):
             ours = self._case(config, video, self.frames, pruning, objects)
             others = [name for name, numbers in self.baselines.items() if objects in numbers]
             yield [ours, *(replace(ours, subject=name) for name in others)]
 
     def length_cases(self, videos: dict[int, str]) -> Iterator[Case]:
-        """The engine alone on clips of growing length."""
+        """Yield the cases of the engine alone on clips of different lengths."""
         for length in self.lengths:
             case = self._case("demo", videos[length], length, self.prunings[0], 1)
             yield replace(case, checkpoint="demo")
@@ -119,20 +118,25 @@ def run_plan(
     measure: Measure | None = None,
     keep: Callable[[Record], object] = lambda record: None,
 ) -> Record:
-    """Carry out a plan. `folder` (it exists) takes clips, untrained weights and masks meanwhile.
+    """Carry out a plan and return its record.
 
     Args:
-        measure: how a case is measured; None measures each in a process of its own.
-        keep: called with the record of what is measured so far, after every case: a plan can
-            take hours.
+        plan: The settings.
+        folder: Existing folder for clips, untrained weights and masks.
+        progress: Called before every measurement.
+        measure: Measures a case; None measures each in a process of its own.
+        keep: Called after every case with the record of what is measured so far, since a
+            plan can take hours.
 
     Raises:
-        InputError, CheckpointError, DeviceError: what the plan asks for cannot be run.
+        InputError: A name or a number of the plan is unknown or out of range.
+        CheckpointError: The weights cannot be read.
+        DeviceError: A measurement failed.
     """
     clip = folder / "clip.mp4"
     videos = {length: str(folder / f"clip-{length}.mp4") for length in plan.lengths}
     measure = measure or measure_in_process
-    groups = list(plan.cases(str(clip)))  # every number is checked before anything is run
+    groups = list(plan.cases(str(clip)))  # Making the cases checks every number.
     lengths = list(plan.length_cases(videos))
     configs = {name: load_config(name) for name in plan.configs}
     write_clip(clip, plan.frames, plan.size)
@@ -156,7 +160,11 @@ def run_plan(
     def record() -> Record:
         return {
             "kind": "surgsam2 benchmark",
-            "machine": {**describe_machine(stages[0]["device"]), "threads": stages[0]["threads"]},
+            "machine": {
+                **environment(stages[0]["device"]),
+                "processor": processor_name(),
+                "threads": stages[0]["threads"],
+            },
             "dtype": stages[0]["dtype"],
             "weights": "untrained" if plan.checkpoint is None else Path(plan.checkpoint).name,
             "size": list(plan.size),
@@ -207,7 +215,7 @@ def _facts(case: Case) -> Record:
 
 
 def _summary(results: Sequence[Record]) -> Record:
-    """Percentiles over all frames of all repetitions; the most memory; medians of the rest."""
+    """Summarise repetitions: percentiles over all frames, the highest memory, other medians."""
     wall = np.concatenate([result["wall_ms"] for result in results])
     p50, p95, p99 = np.percentile(wall, (50, 95, 99))
     return {
@@ -230,29 +238,6 @@ def _most(values: Iterator[float | None]) -> float | None:
 
 
 def _untrained(config: Config, name: str, path: Path) -> Path:
+    """Write untrained weights of a configuration."""
     torch.save({"model": build_network(config, name, SurgSAM2Network).state_dict()}, path)
     return path
-
-
-def measure_in_process(case: Case, stages: bool, masks: Path | None) -> Record:
-    """`child.measure` in a new process. `masks`: folder that keeps the label PNGs.
-
-    Raises:
-        DeviceError: the process failed; its own words say why.
-    """
-    request = {**case.to_json(), "stages": stages, "masks": None if masks is None else str(masks)}
-    done = subprocess.run(
-        [sys.executable, "-m", "surgsam2.benchmark.child"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise DeviceError(
-            f"{case.subject} with {case.config}, {case.objects} objects, could not be measured: "
-            f"{lines[-1]}"
-        )
-    answer: Record = json.loads(done.stdout)
-    return answer

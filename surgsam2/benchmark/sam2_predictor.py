@@ -1,4 +1,4 @@
-"""The baseline: `sam2`'s own video predictor, with the engine's weights and pruning."""
+"""The baseline: `sam2`'s own video predictor with the engine's weights and pruning."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from surgsam2.video import Video
 
 
 def make_predictor(model: SurgSAM2Model, *, pruned: bool = True) -> SAM2VideoPredictor:
-    """`sam2`'s predictor with the model's configuration, weights and device.
+    """Build `sam2`'s predictor with the model's configuration, weights and device.
 
     Args:
-        pruned: with the model's pruning too; else it attends to every memory.
+        model: The model.
+        pruned: Apply the model's pruning; otherwise it attends to every memory.
     """
     config = cast(Config, OmegaConf.to_container(model.config))
     predictor = build_network(config, model.name, SAM2VideoPredictor).eval()
@@ -35,10 +36,10 @@ def make_predictor(model: SurgSAM2Model, *, pruned: bool = True) -> SAM2VideoPre
 def open_session(
     predictor: SAM2VideoPredictor, model: SurgSAM2Model, video: Video, frames: int
 ) -> Any:
-    """Its session, with the first `frames` frames loaded in advance as it does itself.
+    """Open a session of the predictor with the first `frames` frames loaded in advance.
 
-    It reads folders of JPEGs; the frames of a video file reach it decoded and preprocessed
-    by us, which is the same work.
+    The predictor itself loads folders of JPEGs in advance. Here it receives the frames of a
+    video file, decoded and preprocessed by the engine, which is the same work.
     """
     images = torch.cat([model.preprocess(frame) for _, frame in video.frames(0, frames)])
     loaded = (images, video.height, video.width)
@@ -49,7 +50,16 @@ def open_session(
 def propagate(
     predictor: SAM2VideoPredictor, session: Any, prompts: PromptSet
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Show the prompts (masks on frame 0), then track: frame index, (N, H, W) logits."""
+    """Give the predictor the prompts and track the clip.
+
+    Args:
+        predictor: From `make_predictor`.
+        session: From `open_session`.
+        prompts: Masks on frame 0.
+
+    Yields:
+        Frame index, and (N, H, W) mask logits.
+    """
     predictor.reset_state(session)
     for obj in prompts:
         for prompt in obj.prompts:
@@ -59,7 +69,7 @@ def propagate(
 
 
 def _prune(predictor: SAM2VideoPredictor, pruning: EFP) -> None:
-    """Efficient Frame Pruning on the memories that `sam2` gathered, before it attends."""
+    """Apply Efficient Frame Pruning to the memories that `sam2` attends to."""
     attention = predictor.memory_attention
     attend = attention.forward
 
@@ -71,15 +81,15 @@ def _prune(predictor: SAM2VideoPredictor, pruning: EFP) -> None:
         maps = memory[:spatial, 0].unflatten(0, (-1, positions))
         kept = pruning.select(maps.transpose(1, 2)[None], predictor.num_maskmem)[0]
 
-        def chosen(tokens: torch.Tensor) -> torch.Tensor:
+        def keep(tokens: torch.Tensor) -> torch.Tensor:
             frames = tokens[:spatial].unflatten(0, (-1, positions))[kept]
             return torch.cat([frames.flatten(0, 1), tokens[spatial:]])
 
         return attend(
             curr=curr,
             curr_pos=curr_pos,
-            memory=chosen(memory),
-            memory_pos=chosen(memory_pos),
+            memory=keep(memory),
+            memory_pos=keep(memory_pos),
             num_obj_ptr_tokens=num_obj_ptr_tokens,
         )
 

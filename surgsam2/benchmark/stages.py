@@ -1,4 +1,4 @@
-"""Where the time of a frame goes: each stage by itself, nothing overlapped."""
+"""Time of each stage of a frame, measured one after another without overlap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from surgsam2.video import Video
 
 
 class StageTimes:
-    """Milliseconds per frame by stage, and the arithmetic of one tracked frame."""
+    """Milliseconds per frame by stage, and the operations of one tracked frame."""
 
     def __init__(self, milliseconds: dict[str, float], flops: int) -> None:
         self.milliseconds = milliseconds
@@ -30,17 +30,25 @@ class StageTimes:
 def stage_times(
     subject: str, model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path
 ) -> StageTimes:
-    """Run the clip with every stage timed. `per-object` has the stages of `sam2`."""
+    """Track a clip with every stage timed.
+
+    Args:
+        subject: `OURS` or a baseline. The stages of `per-object` are those of `sam2`.
+        model: The model.
+        video: The clip.
+        prompts: Prompts on frame 0.
+        folder: Folder that receives the label PNGs.
+    """
     device = model.device
     on_gpu = device.type == "cuda"
     clock = StageClock((lambda: torch.cuda.synchronize(device)) if on_gpu else None)
-    run = _ours if subject == OURS else _sam2
+    run = _time_engine if subject == OURS else _time_sam2
     flops = run(clock, model, video, prompts, folder)
     times = clock.milliseconds(video.frame_count - WARM_UP)
     return StageTimes({name: times.get(name, 0.0) for name in STAGES}, flops)
 
 
-def _ours(
+def _time_engine(
     clock: StageClock, model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path
 ) -> int:
     network = model.network
@@ -71,7 +79,7 @@ def _ours(
     return flops
 
 
-def _sam2(
+def _time_sam2(
     clock: StageClock, model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path
 ) -> int:
     predictor = make_predictor(model)
@@ -95,7 +103,7 @@ def _sam2(
             with clock.stage("writing"):
                 write_labels(writer, video, prompts, index, logits)
         clock.watch(model, "preprocess", "preprocessing")
-        video[WARM_UP - 1]  # the decoder then stands before the next frame
+        video[WARM_UP - 1]  # Decoding then goes on without a seek.
         for index in range(WARM_UP, video.frame_count):
             with clock.stage("decode"):
                 frame = video[index]

@@ -1,4 +1,4 @@
-"""What is timed, end to end: from a video file to label PNGs, one function per subject."""
+"""Subjects of the benchmark: functions that go from a video file to label PNGs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from surgsam2.tracking.postprocess import to_masks
 from surgsam2.video import Video
 
 Subject = Callable[[SurgSAM2Model, Video, PromptSet, Path], FrameClock]
+"""Called with model, clip, prompts and a folder for label PNGs; returns the times."""
 
 
 def run_ours(model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path) -> FrameClock:
-    """The product's own job, as `surgsam2 segment --formats png` does it."""
+    """Run the engine as `surgsam2 segment --formats png` does."""
     clock = FrameClock()
     segment_to_folder(
         model,
@@ -41,7 +42,7 @@ def run_ours(model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Pat
 def run_sam2(
     model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path, *, pruned: bool = True
 ) -> FrameClock:
-    """`sam2`'s predictor, all objects in one session."""
+    """Run `sam2`'s predictor with all objects in one session."""
     predictor = make_predictor(model, pruned=pruned)
     writer = label_writer(video, prompts, folder)
     clock = FrameClock()
@@ -57,7 +58,7 @@ def run_sam2(
 def run_per_object(
     model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path
 ) -> FrameClock:
-    """`sam2`'s predictor once per object; overlaps are resolved afterwards."""
+    """Run `sam2`'s predictor once per object and resolve overlaps afterwards."""
     predictor = make_predictor(model)
     writer = label_writer(video, prompts, folder)
     clock = FrameClock()
@@ -85,11 +86,11 @@ RUNS: dict[str, Subject] = {
     "sam2-unpruned": partial(run_sam2, pruned=False),
     "per-object": run_per_object,
 }
-"""By `Case.subject`."""
+"""Value of `Case.subject` -> subject."""
 
 
 def label_writer(video: Video, prompts: PromptSet, folder: Path) -> LabelPngWriter:
-    """The engine's own PNG writer, for the baselines too."""
+    """Open the engine's PNG writer, which the baselines use as well."""
     folder.mkdir(parents=True, exist_ok=True)
     context = OutputContext(video.width, video.height, video.fps, prompts.objects)
     return LabelPngWriter(folder, context)
@@ -98,9 +99,9 @@ def label_writer(video: Video, prompts: PromptSet, folder: Path) -> LabelPngWrit
 def write_labels(
     writer: LabelPngWriter, video: Video, prompts: PromptSet, index: int, logits: torch.Tensor
 ) -> None:
-    """Threshold (N, H, W) logits, give each pixel to the highest, write the label PNG."""
+    """Write (N, H, W) logits as a label PNG; each pixel goes to the object with the highest one."""
     ids = tuple(obj.id for obj in prompts)
     masks = to_masks(logits, non_overlap=True).cpu().numpy()
     unknown = np.zeros(len(ids), np.float32)
-    picture = np.zeros((video.height, video.width, 3), np.uint8)  # the writer only checks its size
+    picture = np.zeros((video.height, video.width, 3), np.uint8)  # The writer only checks its size.
     writer.write(picture, FrameResult(index, ids, masks, unknown, unknown))

@@ -62,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure (or read a record), write the files after every case, print the page."""
-    from surgsam2.benchmark.files import RECORD, read_record, write_benchmark
+    from surgsam2.benchmark.report import RECORD, read_record, write_benchmark
     from surgsam2.benchmark.runner import Plan, run_plan
     from surgsam2.evaluation.report import report_folder
 

@@ -26,6 +26,7 @@ REQUIRED = (
     ("pycocotools", "pycocotools", "pip install pycocotools"),
     ("safetensors", "safetensors", "pip install safetensors"),
     ("tqdm", "tqdm", "pip install tqdm"),
+    ("jinja2", "jinja2", "pip install jinja2"),
 )
 # distribution, what it is for
 _EXPORT = "for surgsam2 export: pip install onnx onnxscript onnxruntime"

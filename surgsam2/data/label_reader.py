@@ -24,7 +24,7 @@ class LabelFile:
 
     labels: np.ndarray | None
     problem: str = ""
-    """A key of `surgsam2.evaluation.problems.COUNTED`, or empty."""
+    """A key of `surgsam2.evaluation.truth.problems.COUNTED`, or empty."""
     message: str = ""
 
 

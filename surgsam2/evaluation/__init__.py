@@ -1,6 +1,8 @@
-"""How good is a segmentation, and what did it cost: metrics, protocols, reports.
+"""Evaluation of segmentations: accuracy, speed and memory of models, and of existing masks.
 
-`metrics` needs only numpy and OpenCV; nothing here imports torch before a model runs.
+`runner` evaluates. `metrics` has the scores, `truth` reads datasets, `runs` produces
+the record of each run, and `report` writes the results. Nothing in this package imports
+torch before a model runs; `metrics` needs only numpy and OpenCV.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the numbers of a report come from: versions, system, device."""
+"""Facts about the machine and the software that produced the numbers of a report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from surgsam2.version import __version__
 
 
 def environment(device: str | None = None) -> dict[str, Any]:
-    """Facts for the report. `device` is that of the models; None where none ran."""
+    """Return versions, system, number of cores and device.
+
+    Args:
+        device: Device of the models; None when no model ran.
+    """
     facts: dict[str, Any] = {
         "surgsam2": __version__,
         "python": platform.python_version(),
@@ -30,3 +34,13 @@ def environment(device: str | None = None) -> dict[str, Any]:
         if device.startswith("cuda"):
             facts["device"] += f" ({torch.cuda.get_device_name(device)})"
     return facts
+
+
+def processor_name() -> str:
+    """Return the processor's name with its widest vector instructions, where they are known."""
+    from surgsam2.model.cpu.processor import cpuinfo
+
+    facts = cpuinfo()
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    widest = next((w for w in ("avx512f", "avx2") if w in facts.get("flags", "").split()), "")
+    return f"{name} ({widest.rstrip('f').upper()})" if widest else name

@@ -1,4 +1,4 @@
-"""All cores at once, with results in order and flat memory."""
+"""A parallel map on threads with ordered results and bounded memory."""
 
 from __future__ import annotations
 
@@ -9,31 +9,37 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """CPU cores this process may use."""
+    """Return the number of CPU cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
+    except AttributeError:  # macOS and Windows lack this function.
         return os.cpu_count() or 1
 
 
 def parallel_map(
-    function: Callable[[Item], Answer], items: Iterable[Item], workers: int | None = None
-) -> Iterator[Answer]:
-    """`map` on threads, in order, with few items under way so that memory stays flat.
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in order, computed on `workers` threads.
 
-    Threads are enough: reading images, array arithmetic and OpenCV leave the
-    interpreter lock.
+    At most about twice as many items as threads are in progress, so memory does not grow
+    with the number of items. Threads serve because reading images, array arithmetic and
+    OpenCV release the interpreter lock.
+
+    Args:
+        function: Called from several threads.
+        items: Read lazily.
+        workers: Number of threads; None takes one per core.
     """
     workers = workers or cores()
     if workers == 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Answer]] = deque()
+        waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))

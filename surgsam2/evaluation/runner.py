@@ -1,8 +1,8 @@
-"""Evaluate models, or masks that exist already, on a dataset; results for `write_report`.
+"""Evaluation of models, or of masks that already exist, on a dataset.
 
-One pass per model, prompt setting and sequence. A frame's masks are scored and
-forgotten, so memory does not grow with the length of a video. Scoring happens
-between frames, on all cores, and is not part of the measured time.
+Each model, prompt setting and sequence is one pass. The masks of a frame are scored and
+then dropped, so memory does not grow with the length of a video. Scoring runs between
+frames, on all cores, and is not part of the measured time.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from surgsam2.errors import DatasetError, InputError
-from surgsam2.evaluation.baseline_run import run_baseline
-from surgsam2.evaluation.baselines import BASELINES
-from surgsam2.evaluation.datasets import Truth, Values, open_truth
 from surgsam2.evaluation.environment import environment
-from surgsam2.evaluation.model_run import OVERLAPS, LoadedFacts, ModelSpec, run_model, titles
-from surgsam2.evaluation.names import numbered, path_names
-from surgsam2.evaluation.predictions import SizeMismatch, score_predictions
-from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.prompting import PROMPT_SETTINGS, PromptSetting, prompts_for
-from surgsam2.evaluation.protocols import COUNTING, Protocol, get_protocol, published_results
-from surgsam2.evaluation.scoring import Progress
-from surgsam2.evaluation.tracked import score_tracking
-from surgsam2.evaluation.truth import Scan, scan
+from surgsam2.evaluation.runs.baselines import BASELINES, run_baseline
+from surgsam2.evaluation.runs.model import OVERLAPS, LoadedFacts, ModelSpec, run_model, titles
+from surgsam2.evaluation.runs.names import numbered, path_names
+from surgsam2.evaluation.runs.predictions import SizeMismatch, score_predictions
+from surgsam2.evaluation.runs.tracking import Progress, score_tracking
+from surgsam2.evaluation.truth.datasets import Truth, Values, open_truth
+from surgsam2.evaluation.truth.problems import Problems
+from surgsam2.evaluation.truth.protocols import COUNTING, Protocol, get_protocol, published_results
+from surgsam2.evaluation.truth.sequences import Scan, scan
 
 __all__ = ["ModelSpec", "evaluate", "evaluate_predictions", "prompts_for", "score_tracking"]
 
@@ -43,20 +41,27 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Track every sequence with every model and prompt setting; results for `write_report`.
+    """Track every sequence with every model and prompt setting, and score the masks.
 
     Args:
-        dataset: folder in the layout of the protocol.
+        dataset: Folder in the layout of the protocol.
         protocol: ``vos``, ``endovis17`` or ``endovis18``.
-        split: name of a split of the protocol; its default when None.
-        sequences: names of sequences, instead of a split.
-        values: whether the pixel values of label PNGs are objects or the protocol's classes.
-        prompts: prompt settings, each a run of its own per model.
-        models: what to run. 512 and 1024, or pruning on and off, are different specs.
-        baselines: of ``copy`` and ``flow``.
-        seed: of the points that are sampled from the truth.
+        split: Split of the protocol; None takes its default.
+        sequences: Names of sequences, instead of a split.
+        values: Whether the pixel values of label PNGs are objects or the protocol's classes.
+        prompts: Prompt settings. Each is a run of its own per model.
+        models: Models to run. Input sizes and forms of pruning are compared by several specs.
+        baselines: Trivial baselines to run, of ``copy`` and ``flow``.
+        seed: Seed of the points that are sampled from the truth.
+        progress: Called after each group of frames.
 
-    Raises `DatasetError`, `InputError`, and what loading a model raises.
+    Returns:
+        The record of the evaluation, for `write_report`.
+
+    Raises:
+        DatasetError: The dataset cannot be used.
+        InputError: A name or a value is unknown.
+        SurgSAM2Error: A model cannot be loaded.
     """
     dataset = Path(dataset)
     chosen = get_protocol(protocol)
@@ -65,7 +70,7 @@ def evaluate(
     truth = open_truth(dataset, chosen, problems, split=split, only=sequences, values=values)
     scans = _scan_all(truth, problems, dataset)
     faults = problems.as_list()
-    # a wrong name is found now, not after hours
+    # With several models, each is loaded once first, so that a wrong name is found at once.
     facts = [LoadedFacts.of(spec.load()) for spec in models] if len(models) > 1 else []
     runs = []
     device = None
@@ -109,9 +114,28 @@ def evaluate_predictions(
     size_mismatch: SizeMismatch = "missing",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score folders of label PNGs side by side; results for `write_report`. No model needed.
+    """Score folders of label PNGs; no model is needed.
 
     The optical-flow baseline is left out where the truth has no images.
+
+    Args:
+        predictions: Folders to compare with each other.
+        ground_truth: Folder of true label PNGs, or of a dataset.
+        protocol: ``vos``, ``endovis17`` or ``endovis18``.
+        split: Split of the protocol; None takes its default.
+        sequences: Names of sequences, instead of a split.
+        values: Whether the pixel values of label PNGs are objects or the protocol's classes.
+        names: Names of the first folders in tables; the others are named after their paths.
+        baselines: Trivial baselines to run, of ``copy`` and ``flow``.
+        size_mismatch: How a prediction of another size than the truth counts.
+        progress: Called after each frame.
+
+    Returns:
+        The record of the evaluation, for `write_report`.
+
+    Raises:
+        DatasetError: The truth or the predictions cannot be used.
+        InputError: A name or a value is unknown.
     """
     ground_truth = Path(ground_truth)
     if len(names) > len(predictions):
@@ -168,7 +192,7 @@ def evaluate_predictions(
 
 
 def _left_out(baseline: str, sequences: Sequence[str]) -> dict[str, Any]:
-    """The problem of a baseline that would need images, in the form of `Problems.as_list`."""
+    """Return the entry of a baseline without its images, in the form of `Problems.as_list`."""
     return {
         "kind": "baseline-left-out",
         "sequence": "",
@@ -203,7 +227,7 @@ def _results(
     settings: dict[str, Any],
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Runs with their circumstances. faults: of the truth, which are in every run."""
+    """Make the record of an evaluation. `faults` of the truth are added to every run."""
     prompted = any(run["kind"] == "model" for run in runs)
     for run in runs:
         run["problems"] = faults + run["problems"]
@@ -218,7 +242,7 @@ def _results(
             "name": protocol.name,
             "title": protocol.title + (f", split {split}" if split else ""),
             "split": split,
-            # the first line is about prompts
+            # The first sentence is about prompts.
             "counting": [*COUNTING, OVERLAPS] if prompted else list(COUNTING[1:]),
         },
         "dataset": {

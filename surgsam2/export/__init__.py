@@ -1,4 +1,4 @@
-"""The network as ONNX graphs, one per step of a video frame, for use without PyTorch."""
+"""Export of the network as ONNX graphs, one per step of a video frame, to run without PyTorch."""
 
 from __future__ import annotations
 

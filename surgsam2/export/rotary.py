@@ -1,4 +1,4 @@
-"""Rotary position encoding without complex numbers, which ONNX does not have."""
+"""Rotary position encoding without complex numbers, which ONNX does not support."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from sam2.modeling.sam.transformer import RoPEAttention
 
 
 class RealRotaryAttention(RoPEAttention):
-    """`RoPEAttention` with tables of cosines and sines; equal to it up to rounding.
+    """`RoPEAttention` with tables of cosines and sines, equal to it up to rounding.
 
-    sam2 multiplies complex numbers: the pair (a, b) of neighbouring channels is a + ib, and
-    position p turns it by an angle. Written out, (a cos - b sin, a sin + b cos).
+    sam2 multiplies complex numbers: it takes a pair (a, b) of neighbouring channels as
+    a + ib and rotates it by an angle that depends on the position. The same rotation in real
+    numbers is (a cos - b sin, a sin + b cos).
 
     Args:
-        original: its weights and settings are taken over.
-        side: width and height of the square feature map.
+        original: Attention whose weights and settings are used.
+        side: Width and height of the square feature map.
     """
 
     def __init__(self, original: RoPEAttention, side: int) -> None:
@@ -37,17 +38,24 @@ class RealRotaryAttention(RoPEAttention):
     def forward(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_k_exclude_rope: int = 0
     ) -> torch.Tensor:
-        """Attend; as in sam2, keys are whole maps, then `num_k_exclude_rope` tokens unturned."""
+        """Attend to keys that are whole feature maps followed by tokens without position.
+
+        Args:
+            q: (B, P, C) queries, P being the number of positions of the map.
+            k: (B, M * P + `num_k_exclude_rope`, C) keys.
+            v: Values, one per key.
+            num_k_exclude_rope: Number of keys at the end that are not rotated.
+        """
         q = self._separate_heads(self.q_proj(q), self.num_heads)
         k = self._separate_heads(self.k_proj(k), self.num_heads)
         v = self._separate_heads(self.v_proj(v), self.num_heads)
-        turned = k.shape[2] - num_k_exclude_rope
-        maps = k[:, :, :turned].unflatten(2, (-1, q.shape[2]))
-        keys = torch.cat([self._turn(maps).flatten(2, 3), k[:, :, turned:]], dim=2)
-        out = F.scaled_dot_product_attention(self._turn(q), keys, v)
+        rotated = k.shape[2] - num_k_exclude_rope
+        maps = k[:, :, :rotated].unflatten(2, (-1, q.shape[2]))
+        keys = torch.cat([self._rotate(maps).flatten(2, 3), k[:, :, rotated:]], dim=2)
+        out = F.scaled_dot_product_attention(self._rotate(q), keys, v)
         return self.out_proj(self._recombine_heads(out))
 
-    def _turn(self, x: torch.Tensor) -> torch.Tensor:
+    def _rotate(self, x: torch.Tensor) -> torch.Tensor:
         """Rotate (..., P, D) by the angles of its P positions."""
         a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
         return torch.stack(
@@ -56,10 +64,11 @@ class RealRotaryAttention(RoPEAttention):
 
 
 def without_complex_numbers(attention: MemoryAttention, side: int) -> MemoryAttention:
-    """A copy of memory attention that ONNX can express.
+    """Copy memory attention with rotary encodings in real numbers.
 
     Args:
-        side: width and height of the square feature map.
+        attention: Not changed.
+        side: Width and height of the square feature map.
     """
     real = copy.deepcopy(attention)
     for layer in real.layers:

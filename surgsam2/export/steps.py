@@ -1,7 +1,7 @@
-"""The steps of a video frame as modules of plain tensors, which is what a graph is made of.
+"""Steps of a video frame as modules with plain tensors, from which the graphs are made.
 
-Each calls the function of `SurgSAM2Network` that tracking calls; none has arithmetic of its
-own beyond its inputs' form.
+Each step calls the function of `SurgSAM2Network` that tracking calls. A step only converts
+its inputs and outputs and adds no arithmetic of its own.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from surgsam2.model.build import MEAN, STD
 from surgsam2.model.network import Decoded, ImageFeatures, MemoryBatch, SurgSAM2Network
 from surgsam2.model.pruning import EFP
 
-Answer = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+DecodedTensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """low_res (B, 1, S/4, S/4), pointer (B, C), presence (B, 1) and iou (B,); see `Decoded`."""
 
 _CERTAIN = 1e4
-"""A logit whose sigmoid is exactly 0 or 1 in float32."""
+"""Magnitude of a logit whose sigmoid is exactly 0 or 1 in float32."""
 
 
 class Step(nn.Module):
-    """Base of the steps.
+    """Base class of the steps.
 
     Args:
-        network: on the CPU; not changed.
-        position: (P, 1, C) position encoding of the image features; the same for every image.
+        network: Network on the CPU. It is not changed.
+        position: (P, 1, C) position encoding of the image features, the same for every image.
     """
 
     position: torch.Tensor
@@ -38,14 +38,14 @@ class Step(nn.Module):
         self.eval()
 
     def image_features(self, features: torch.Tensor, *high_res: torch.Tensor) -> ImageFeatures:
-        """What the network's functions take, from (1, C, h, w) and the finer maps."""
+        """Return the network's own form of (1, C, h, w) features and of the finer maps."""
         size = (features.shape[2], features.shape[3])
         tokens = features.flatten(2).permute(2, 0, 1)
         return ImageFeatures(tokens, self.position, list(high_res), size)
 
 
 class ImageEncoder(Step):
-    """(1, S, S, 3) uint8 RGB to (1, C, h, w) features and two finer maps."""
+    """Encodes (1, S, S, 3) uint8 RGB to (1, C, h, w) features and two finer maps."""
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         normal = (image.float() / 255.0 - torch.tensor(MEAN)) / torch.tensor(STD)
@@ -55,7 +55,7 @@ class ImageEncoder(Step):
 
 
 class PointDecoder(Step):
-    """Clicks or a box to the mask of one object."""
+    """Decodes clicks, a box or both to the mask of one object."""
 
     def forward(
         self,
@@ -64,13 +64,13 @@ class PointDecoder(Step):
         high_res_1: torch.Tensor,
         points: torch.Tensor,
         labels: torch.Tensor,
-    ) -> Answer:
+    ) -> DecodedTensors:
         image = self.image_features(features, high_res_0, high_res_1)
-        return _answer(self.network.decode_points(image, points, labels))
+        return _as_tensors(self.network.decode_points(image, points, labels))
 
 
 class MaskPromptDecoder(Step):
-    """A given mask to what the memory needs of it."""
+    """Encodes a given mask of one object to what its memory needs."""
 
     def forward(
         self,
@@ -78,13 +78,13 @@ class MaskPromptDecoder(Step):
         high_res_0: torch.Tensor,
         high_res_1: torch.Tensor,
         mask: torch.Tensor,
-    ) -> Answer:
+    ) -> DecodedTensors:
         image = self.image_features(features, high_res_0, high_res_1)
-        return _answer(self.network.decode_mask(image, mask))
+        return _as_tensors(self.network.decode_mask(image, mask))
 
 
 class MemoryAttention(Step):
-    """The frame's features, conditioned on each object's memories."""
+    """Conditions the frame's features on the memories of each object."""
 
     def forward(
         self,
@@ -95,25 +95,25 @@ class MemoryAttention(Step):
         pointer_times: torch.Tensor,
     ) -> torch.Tensor:
         memory = MemoryBatch(memory_maps, map_ages, pointers, pointer_times)
-        # the caller prunes, so that the number of memories is one axis of the graph
+        # The caller prunes, so that the number of memories is one axis of the graph.
         return self.network.attend(
             self.image_features(features), memory, EFP("off"), max_pointer_age=1
         )
 
 
 class MaskDecoder(Step):
-    """Conditioned features to the masks of tracked objects."""
+    """Decodes conditioned features to the masks of tracked objects."""
 
     def forward(
         self, conditioned: torch.Tensor, high_res_0: torch.Tensor, high_res_1: torch.Tensor
-    ) -> Answer:
-        # of the image, only the finer maps are read
+    ) -> DecodedTensors:
+        # Only the finer maps of the image are read.
         image = self.image_features(conditioned[:1], high_res_0, high_res_1)
-        return _answer(self.network.decode_tracked(image, conditioned))
+        return _as_tensors(self.network.decode_tracked(image, conditioned))
 
 
 class MemoryEncoder(Step):
-    """Masks to spatial memories; prompted and tracked objects may share a batch."""
+    """Encodes masks to spatial memories, for prompted and tracked objects in one batch."""
 
     def forward(
         self,
@@ -125,14 +125,14 @@ class MemoryEncoder(Step):
         side = self.network.image_size
         logits = F.interpolate(low_res, size=(side, side), mode="bilinear", align_corners=False)
         if self.network.binarize_mask_from_pts_for_mem_enc:
-            # SAM 2 remembers a prompted mask as black and white: logits that leave no doubt
+            # SAM 2 binarises the mask of a prompted frame before it encodes it.
             certain = torch.where(logits > 0, _CERTAIN, -_CERTAIN)
             logits = torch.where(prompted[:, None, None, None], certain, logits)
-        # the memory depends neither on pointers nor on ious
+        # The memory depends neither on pointers nor on IoUs.
         decoded = Decoded(low_res, logits, low_res, presence, presence)
         image = self.image_features(features)
         return self.network.encode_memory(image, decoded, prompted=False).float()
 
 
-def _answer(decoded: Decoded) -> Answer:
+def _as_tensors(decoded: Decoded) -> DecodedTensors:
     return decoded.low_res, decoded.pointers, decoded.presence_logits, decoded.ious

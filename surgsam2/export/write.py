@@ -1,4 +1,4 @@
-"""`export_onnx`: a model to a folder of checked graphs and their description."""
+"""Export of a model to a folder of checked ONNX graphs with their description."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from typing import Any
 import torch
 
 from surgsam2.errors import InputError, OutputError
-from surgsam2.export.check import compare
-from surgsam2.export.convert import to_onnx
-from surgsam2.export.graphs import Graph, describe_graphs
+from surgsam2.export.conversion import compare, to_onnx
+from surgsam2.export.graphs import Graph, Tensor, describe_graphs
 from surgsam2.export.rotary import without_complex_numbers
-from surgsam2.export.tensors import Tensor
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs.report import collect_versions
 from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically, writing
@@ -25,24 +23,26 @@ from surgsam2.storage.hashing import sha256_of
 DESCRIPTION = "export.json"
 DEFAULT_OPSET = 20
 OPSETS = range(18, 24)
+"""Versions of ONNX's operators that can be chosen."""
 
 
 def export_onnx(model: SurgSAM2Model, folder: str | Path, opset: int = DEFAULT_OPSET) -> Path:
     """Write the model's graphs, each compared with PyTorch, and ``export.json``.
 
-    Nothing is written before all graphs have passed; ``export.json`` comes last.
+    Nothing is written before all graphs have passed the comparison. ``export.json`` is
+    written last.
 
     Args:
-        model: on any device; the graphs compute in float32.
-        folder: new or empty.
-        opset: version of ONNX's operators, 18 to 23.
+        model: Model on any device. The graphs compute in float32.
+        folder: New or empty folder.
+        opset: Version of ONNX's operators, 18 to 23.
 
     Returns:
-        The path of ``export.json``, which says what goes into each graph and what comes out.
+        The path of ``export.json``, which describes the inputs and outputs of each graph.
 
     Raises:
         InputError: `opset` is out of range, or the network has no high-resolution features.
-        OutputError: the folder is not empty or not writable, or a graph differs from PyTorch.
+        OutputError: The folder is not empty or not writable, or a graph differs from PyTorch.
     """
     folder = Path(folder)
     _check_request(model, folder, opset)
@@ -74,7 +74,7 @@ def _check_request(model: SurgSAM2Model, folder: Path, opset: int) -> None:
 
 @torch.no_grad()
 def _checked_graphs(model: SurgSAM2Model, opset: int) -> Iterator[tuple[Graph, bytes, float]]:
-    """Each graph, its file and its largest difference from PyTorch."""
+    """Yield each graph, the content of its file and its largest difference from PyTorch."""
     reference = copy.deepcopy(model.network).cpu()
     exportable = copy.deepcopy(reference)
     exportable.memory_attention = without_complex_numbers(

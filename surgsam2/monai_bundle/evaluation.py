@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from surgsam2.errors import InputError
-from surgsam2.evaluation.datasets import Values
+from surgsam2.evaluation.truth.datasets import Values
 from surgsam2.storage.settings import parse
 
 

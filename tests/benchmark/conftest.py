@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from surgsam2.benchmark.case import Case
-from surgsam2.benchmark.child import measure
+from surgsam2.benchmark.measurement import measure
 from surgsam2.benchmark.runner import Plan, run_plan
 
 SIZE = (256, 192)

@@ -11,7 +11,7 @@ import pytest
 from surgsam2.benchmark import runner
 from surgsam2.benchmark.case import COOL_DOWN, STAGES, WARM_UP, Case
 from surgsam2.benchmark.clip import write_clip
-from surgsam2.benchmark.page import render_page, render_plots
+from surgsam2.benchmark.report import render_page, render_plots
 from surgsam2.benchmark.runner import Plan, measure_in_process, run_plan
 from surgsam2.errors import DeviceError, InputError
 from tests.benchmark.conftest import SIZE

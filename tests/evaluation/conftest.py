@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from surgsam2.data.endovis import ENDOVIS18_CLASSES
-from surgsam2.evaluation.problems import Problems
 from surgsam2.evaluation.runner import ModelSpec
-from surgsam2.evaluation.truth import Scan, label_sequences, scan
+from surgsam2.evaluation.truth.problems import Problems
+from surgsam2.evaluation.truth.sequences import Scan, label_sequences, scan
 from surgsam2.results.frame_result import FrameResult
 
 SHAPE = (90, 120)

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgsam2.evaluation.calibration import (
+from surgsam2.evaluation.metrics import MaskScores
+from surgsam2.evaluation.metrics.calibration import (
     OracleGap,
+    assess_estimates,
     auroc,
     iou_calibration,
-    judge,
     presence_quality,
 )
-from surgsam2.evaluation.metrics import MaskScores
-from surgsam2.evaluation.scores import ObjectScores
+from surgsam2.evaluation.metrics.scores import ObjectScores
 
 
 def test_a_calibrated_model_has_no_error():
@@ -84,9 +84,9 @@ def test_prompted_and_empty_frames_are_not_judged():
             frame, MaskScores(j, j, j), visible=visible, predicted=predicted,
             iou_score=0.6, presence=0.9,
         )  # fmt: skip
-    result = judge([scores])
+    result = assess_estimates([scores])
     assert result is not None
     assert result["predicted_iou"]["frames"] == 1
     assert result["predicted_iou"]["bias"] == pytest.approx(0.1)
     assert result["presence"]["frames"] == 2
-    assert judge([ObjectScores("s", 1)]) is None
+    assert assess_estimates([ObjectScores("s", 1)]) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surgsam2.evaluation.names import model_names, numbered, path_names
+from surgsam2.evaluation.runs.names import model_names, numbered, path_names
 
 
 @pytest.fixture

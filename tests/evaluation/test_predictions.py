@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from surgsam2.errors import DatasetError
-from surgsam2.evaluation import metrics, parallel, predictions
+from surgsam2.evaluation import metrics, parallel
 from surgsam2.evaluation.parallel import parallel_map
-from surgsam2.evaluation.predictions import score_predictions
 from surgsam2.evaluation.runner import evaluate_predictions
+from surgsam2.evaluation.runs import predictions
+from surgsam2.evaluation.runs.predictions import score_predictions
 
 from .conftest import FRAMES, moving_labels, save_indexed, scans_of
 

@@ -7,13 +7,13 @@ import pytest
 
 from surgsam2.data.endovis import ENDOVIS17_TYPES
 from surgsam2.errors import DatasetError, InputError
-from surgsam2.evaluation import protocols
-from surgsam2.evaluation.baselines import CopyFirstMask, FlowFirstMask
-from surgsam2.evaluation.conventions import ALL, DAVIS, SURGSAM2, summarize_object
 from surgsam2.evaluation.metrics import region_similarity
+from surgsam2.evaluation.metrics.conventions import ALL, DAVIS, SURGSAM2, summarize_object
+from surgsam2.evaluation.metrics.scores import ObjectScores
 from surgsam2.evaluation.prompting import parse_settings, sample_points
-from surgsam2.evaluation.protocols import check_published, get_protocol, load_split_file
-from surgsam2.evaluation.scores import ObjectScores
+from surgsam2.evaluation.runs.baselines import CopyFirstMask, FlowFirstMask
+from surgsam2.evaluation.truth.protocols import check_published, get_protocol, load_split_file
+from surgsam2.evaluation.truth.sequences import protocols
 
 # --- prompts ---------------------------------------------------------------------
 

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 
 from surgsam2.errors import OutputError
-from surgsam2.evaluation import charts
-from surgsam2.evaluation.conventions import CONVENTIONS
-from surgsam2.evaluation.page.runs import css_of
+from surgsam2.evaluation.metrics.conventions import CONVENTIONS
 from surgsam2.evaluation.report import (
+    charts,
     render_csv,
     render_html,
     report_folder,
@@ -27,6 +26,7 @@ from surgsam2.evaluation.report import (
     tracking_record,
     write_report,
 )
+from surgsam2.evaluation.report.page import css_of
 from surgsam2.evaluation.runner import evaluate_predictions
 from surgsam2.results.frame_result import FrameResult
 
@@ -200,7 +200,7 @@ def test_the_headline_convention_comes_first_everywhere(results):
         assert summary_text(results).splitlines()[0] == f"in percent; {title}"
         page = render_html(results)
         check_page(page)
-        assert f"mean over objects; {html.escape(title)}." in page
+        assert f"mean over objects; {title}." in html.unescape(page)
         assert page.count("The same with") == len(names) - 1
         rows = list(csv.DictReader(io.StringIO(render_csv(results))))
         assert rows[0]["convention"] == headline

@@ -13,9 +13,6 @@ import pytest
 from PIL import Image
 
 from surgsam2.errors import InputError
-from surgsam2.evaluation.datasets import open_truth
-from surgsam2.evaluation.problems import Problems
-from surgsam2.evaluation.protocols import get_protocol
 from surgsam2.evaluation.report import write_report
 from surgsam2.evaluation.runner import (
     ModelSpec,
@@ -24,7 +21,10 @@ from surgsam2.evaluation.runner import (
     prompts_for,
     score_tracking,
 )
-from surgsam2.evaluation.truth import scan
+from surgsam2.evaluation.truth.datasets import open_truth
+from surgsam2.evaluation.truth.problems import Problems
+from surgsam2.evaluation.truth.protocols import get_protocol
+from surgsam2.evaluation.truth.sequences import scan
 
 from .conftest import FRAMES, moving_labels, save_indexed, write_vos_sequence
 

@@ -17,11 +17,11 @@ from surgsam2.data.endovis import read_instrument_mask
 from surgsam2.data.label_reader import read_labels
 from surgsam2.data.sequence import image_size, read_indexed
 from surgsam2.errors import DatasetError
-from surgsam2.evaluation.datasets import open_truth
-from surgsam2.evaluation.problems import Problems
-from surgsam2.evaluation.protocols import get_protocol
 from surgsam2.evaluation.runner import evaluate, evaluate_predictions
-from surgsam2.evaluation.truth import Scan, scan
+from surgsam2.evaluation.truth.datasets import open_truth
+from surgsam2.evaluation.truth.problems import Problems
+from surgsam2.evaluation.truth.protocols import get_protocol
+from surgsam2.evaluation.truth.sequences import Scan, scan
 
 from .conftest import FRAMES, moving_labels, save_indexed, write_vos_sequence
 

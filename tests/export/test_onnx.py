@@ -18,7 +18,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from surgsam2 import PromptSet, Tracker, cli
 from surgsam2.errors import InputError, OutputError
 from surgsam2.export import export_onnx
-from surgsam2.export.check import compare
+from surgsam2.export.conversion import compare
 from surgsam2.export.graphs import describe_graphs
 from surgsam2.export.rotary import RealRotaryAttention
 from surgsam2.export.steps import MaskDecoder, MemoryEncoder

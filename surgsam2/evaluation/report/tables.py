@@ -1,0 +1,85 @@
+"""Tables of an evaluation: all scores as CSV, and the main table as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from surgsam2.evaluation.metrics.conventions import CLASS_SCORES, SCORES
+from surgsam2.evaluation.report.record import Record, conventions_of
+
+COLUMNS = (
+    *("run", "kind", "model", "config", "image_size", "efp", "prompts", "level", "sequence"),
+    *("object", "class", "name", "convention", *SCORES),
+    *(*CLASS_SCORES, "class_iou", "frames", "fps", "peak_memory_mb"),
+)
+
+
+def render_csv(results: Record) -> str:
+    """Return the text of `results.csv`.
+
+    There is one line per run and convention, and one for each of the run's sequences,
+    classes and objects; the column `level` tells which. Scores are in 0..1, and the cell
+    of a score that is not defined is empty. The headline convention comes first. Class
+    IoUs are over every annotated frame and the same in all conventions; `class_iou` is
+    that of the line's class.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for run in results["runs"]:
+        if "overall" not in run:
+            continue
+        speed = run.get("speed") or {}
+        base = {
+            "run": run["name"],
+            **{k: run.get(k) for k in ("kind", "model", "config", "image_size", "efp", "prompts")},
+        }
+        for convention in (c.name for c in conventions_of(results)):
+            line = {**base, "convention": convention}
+            writer.writerow(
+                _cells(line, "overall", run["overall"][convention], run["class_iou"])
+                | {"fps": speed.get("fps"), "peak_memory_mb": speed.get("peak_memory_mb")}
+            )
+            for row in run.get("classes") or []:
+                facts = {"class": row["id"], "name": row["name"], "class_iou": row["IoU"]}
+                writer.writerow(_cells(line, "class", row[convention]) | facts)
+            for sequence in run["sequences"]:
+                facts = {"sequence": sequence["name"]}
+                writer.writerow(
+                    _cells(line, "sequence", sequence[convention], sequence["class_iou"]) | facts
+                )
+                for item in sequence["objects"]:
+                    own = {"object": item["id"], "class": item["class"], "name": item["name"]}
+                    writer.writerow(_cells(line, "object", item[convention]) | facts | own)
+    return text.getvalue()
+
+
+def summary_text(results: Record) -> str:
+    """Return the accuracy table in percent, by the headline convention, and the problems' kinds."""
+    width = max(len(run["name"]) for run in results["runs"])
+    convention = conventions_of(results)[0]
+    lines = [f"in percent; {convention.title}"]
+    lines += [f"{'':{width}}  prompts   J&F     J     F  Dice    FPS"]
+    for run in results["runs"]:
+        scores = run["overall"][convention.name]
+        numbers = " ".join(
+            "   - " if scores[key] is None else f"{100 * scores[key]:5.1f}"
+            for key in ("J&F", "J", "F", "Dice")
+        )
+        fps = (run.get("speed") or {}).get("fps")
+        speed = "" if fps is None else f"{fps:6.1f}"
+        lines.append(f"{run['name']:{width}}  {run.get('prompts') or '-':7} {numbers} {speed}")
+    kinds = sorted({p["kind"] for run in results["runs"] for p in run["problems"]})
+    if kinds:
+        lines.append(f"problems in the data ({', '.join(kinds)}): see the report")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cells(line: Record, level: str, scores: Record, class_iou: Record | None = None) -> Record:
+    ious = {key: (class_iou or {}).get(key) for key in CLASS_SCORES}
+    return (
+        {**line, "level": level, "frames": scores["frames"]}
+        | ious
+        | {key: scores[key] for key in SCORES}
+    )

@@ -1,0 +1,1 @@
+"""Datasets with a known truth, read in one common form for every protocol."""
