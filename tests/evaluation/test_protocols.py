@@ -12,8 +12,8 @@ from surgsam2.evaluation.metrics.conventions import ALL, DAVIS, SURGSAM2, summar
 from surgsam2.evaluation.metrics.scores import ObjectScores
 from surgsam2.evaluation.prompting import parse_settings, sample_points
 from surgsam2.evaluation.runs.baselines import CopyFirstMask, FlowFirstMask
+from surgsam2.evaluation.truth import protocols
 from surgsam2.evaluation.truth.protocols import check_published, get_protocol, load_split_file
-from surgsam2.evaluation.truth.sequences import protocols
 
 # --- prompts ---------------------------------------------------------------------
 
