@@ -1,4 +1,4 @@
-"""The module SurgSAM2 for 3D Slicer: its name and texts. Everything else is in SurgSAM2Lib."""
+"""The module SurgSAM2 of 3D Slicer. This file describes it; SurgSAM2Lib has everything else."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 try:
-    import surgsam2  # noqa: F401 - installed beside this file, or with pip
-except ImportError:  # run from the source tree, by an additional module path
+    import surgsam2  # noqa: F401 - it is installed beside this file or with pip
+except ImportError:  # the module is run from the source tree
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from SurgSAM2Lib.install.python_version import pythonProblem
 
-if pythonProblem():  # a Slicer that is too old says so on the panel
+if pythonProblem():  # the panel then says that Slicer is too old
     from SurgSAM2Lib.install.too_old import SurgSAM2Widget
 else:
+    from SurgSAM2Lib.file_reader import SurgSAM2FileReader  # noqa: F401
+    from SurgSAM2Lib.logic.slicer_logic import SurgSAM2Logic  # noqa: F401
     from SurgSAM2Lib.panel.widget import SurgSAM2Widget  # noqa: F401
     from SurgSAM2Lib.self_test import SurgSAM2Test  # noqa: F401
-    from SurgSAM2Lib.session.file_reader import SurgSAM2FileReader  # noqa: F401
-    from SurgSAM2Lib.slicer_logic import SurgSAM2Logic  # noqa: F401
 
 DOCUMENTATION = "https://github.com/SurgSAM2/SlicerSurgSAM2/blob/main/docs/slicer.md"
 
 
 class SurgSAM2(ScriptedLoadableModule):
-    """What Slicer shows about the module."""
+    """The description of the module that Slicer shows.
+
+    Args:
+        parent: Slicer's module object.
+    """
 
     def __init__(self, parent) -> None:
         ScriptedLoadableModule.__init__(self, parent)

@@ -53,7 +53,7 @@ def take_all(host: SlicerHost, folder: Path) -> None:
     look_at_video(panel, host, video, folder)
     for obj in clip.objects:
         prompt(panel, obj.name, truth[0] == obj.id)
-    panel.select_object(1)
+    panel.context.select_object(1)
     save(view(panel, host, 0), "slicer-prompts.png")
     panel.ui.trackButton.click()
     while (
@@ -104,10 +104,10 @@ def look_at_video(panel: Any, host: SlicerHost, video: np.ndarray, folder: Path)
 def prompt(panel: Any, name: str, mask: np.ndarray) -> None:
     """An object with a box and a point in its middle, on the first frame."""
     panel.ui.addObjectButton.click()
-    panel.objects.restyle(panel.selected, name=name)
-    panel.logic.setBox(panel.selected, box_of(mask), frame=0)
+    panel.objects.restyle(panel.context.selected, name=name)
+    panel.logic.setBox(panel.context.selected, box_of(mask), frame=0)
     x, y = middle_of(mask)
-    panel.logic.addPoint(panel.selected, x, y, frame=0)
+    panel.logic.addPoint(panel.context.selected, x, y, frame=0)
 
 
 def correct_the_worst(panel: Any, host: SlicerHost, truth: np.ndarray) -> None:
@@ -121,7 +121,7 @@ def correct_the_worst(panel: Any, host: SlicerHost, truth: np.ndarray) -> None:
     }
     object_id, frame = min(scores, key=lambda key: scores[key])
     later = frame + 5
-    panel.select_object(object_id)
+    panel.context.select_object(object_id)
     before = [view(panel, host, frame), view(panel, host, later)]
     logic.setMask(object_id, truth[frame] == object_id, frame=frame)
     logic.session.video.current_frame = frame

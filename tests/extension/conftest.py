@@ -1,4 +1,4 @@
-"""Scenes with a video, and the module's logic with a worker that knows the answers."""
+"""Fixtures: scenes with a video, and the module's logic with a fake engine client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.extension.fake_client import FakeClient
 from tests.slicer_host.fixtures import slicer_app, slicer_host  # noqa: F401
 
 MODULE_FOLDER = REPOSITORY / "SurgSAM2Extension" / "SurgSAM2"
-sys.path.insert(0, str(MODULE_FOLDER))  # as Slicer does with the folders of its modules
+sys.path.insert(0, str(MODULE_FOLDER))  # Slicer adds the folders of its modules too
 
 from SurgSAM2Lib.logic import LogicCore  # noqa: E402
 
@@ -30,7 +30,7 @@ FRAMES, WIDTH, HEIGHT = 12, 160, 120
 
 @pytest.fixture(scope="session")
 def pictures() -> np.ndarray:
-    """(12, 120, 160, 3) uint8."""
+    """A clip of 12 frames, (12, 120, 160, 3) uint8."""
     return moving_picture(FRAMES, WIDTH, HEIGHT)
 
 
@@ -61,7 +61,7 @@ def logic(scene: Any, a_video: Any, client: FakeClient) -> Iterator[LogicCore]:
 
 
 def write_mp4(path: Path, pictures: np.ndarray, rate: int = 25) -> None:
-    """(T, H, W, 3) uint8 as a video file."""
+    """Write pictures, (T, H, W, 3) uint8, as a video file."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -1,4 +1,4 @@
-"""A worker that knows the answers: it draws discs where it is asked, without a process."""
+"""`FakeClient`: an engine client without a process, which draws discs at the prompts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RADIUS = 10
 
 
 class FakeClient:
-    """Has `EngineClient`'s methods. An event is given per `poll`, as from a slow engine."""
+    """Has the methods of `EngineClient`. Each `poll` gives one event, as from a slow engine."""
 
     def __init__(self) -> None:
         self.alive = False
@@ -59,7 +59,7 @@ class FakeClient:
         self._events.clear()
 
     def kill(self) -> None:
-        """As if the process had been killed."""
+        """Behave as if the process had been killed."""
         self.alive = False
         self._events.clear()
         self._events.append(Died(-9, "killed"))
@@ -157,7 +157,7 @@ class FakeClient:
         return number
 
     def _at(self, prompts: Sequence[Prompt], frame: int) -> np.ndarray:
-        """The mask of the last prompt so far, moved right by two pixels a frame."""
+        """Return the mask of the last prompt so far, moved right by two pixels per frame."""
         last = max((p for p in prompts if p.frame <= frame), key=lambda p: p.frame, default=None)
         last = last or prompts[0]
         return np.roll(self._mask(last), 2 * (frame - last.frame), axis=1)

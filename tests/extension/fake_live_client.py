@@ -1,4 +1,4 @@
-"""A live worker that is as slow as a test wants: it segments a picture when it is told to.
+"""`FakeLiveClient`: an engine client for live sessions that segments when a test says so.
 
 It knows the answer: every object is the bright disc of `moving_picture`, so the place of a
 mask tells which frame it belongs to.
@@ -16,12 +16,12 @@ from surgsam2.results.frame_result import FrameResult
 
 
 def disc_in(picture: np.ndarray) -> np.ndarray:
-    """(H, W) bool, the pixels of the disc's colour."""
+    """Return the pixels of the disc's colour, (H, W) bool."""
     return (np.abs(picture.astype(int) - (240, 220, 60)) < 12).all(axis=2)
 
 
 class FakeLiveClient:
-    """Has the methods of `EngineClient` that a live session needs."""
+    """Has those methods of `EngineClient` that a live session needs."""
 
     def __init__(self) -> None:
         self.alive = False
@@ -37,10 +37,10 @@ class FakeLiveClient:
         self._number = self._session = self._index = 0
         self._objects: list[int] = []
 
-    # what tests do
+    # methods for tests
 
     def segment(self) -> bool:
-        """Finish the oldest picture, when there is one."""
+        """Segment the oldest picture, if there is one."""
         if not self._waiting:
             return False
         picture, stamp = self._waiting.pop(0)
@@ -65,7 +65,7 @@ class FakeLiveClient:
         """Number of the request that began the session."""
         return self._session
 
-    # what the application calls
+    # methods of the client
 
     def restart(self) -> None:
         self.alive = True

@@ -1,4 +1,4 @@
-"""The extension builds and installs: against a stand-in for Slicer's CMake package."""
+"""Building and installing the extension with a stand-in for Slicer's CMake package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLACE = Path("lib/Slicer-5.12/qt-scripted-modules")
 
 
 def files_below(folder: Path) -> set[str]:
-    """Relative paths of all files; nothing that Python or CMake wrote."""
+    """Return the relative paths of all files except those that Python or CMake wrote."""
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -29,13 +29,13 @@ def files_below(folder: Path) -> set[str]:
 
 
 def configure(build: Path, *options: str) -> list[str]:
-    """The command that configures the extension against the stand-in for Slicer."""
+    """Return the command that configures the extension with the stand-in for Slicer."""
     slicer = REPOSITORY / "tests/extension/slicer_cmake"
     command = [CMAKE, "-S", str(REPOSITORY), "-B", str(build), f"-DSlicer_DIR={slicer}", *options]
     return command if shutil.which("cc") and shutil.which("c++") else [*command, *NO_COMPILER]
 
 
-# nothing is compiled, but CMake looks for compilers: here it believes in one unseen
+# CMake looks for compilers although nothing is compiled; these settings name one
 NO_COMPILER = [
     f"-DCMAKE_{language}_COMPILER{what}"
     for language in ("C", "CXX")
@@ -44,7 +44,7 @@ NO_COMPILER = [
 
 
 def run(command: list[str]) -> str:
-    """Output of a command that must succeed."""
+    """Run a command that must succeed, and return its output."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -119,7 +119,7 @@ def test_a_build_without_tests(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CMake takes what it is told instead of a compiler."""
+    """The extension has nothing to compile, so it configures without a compiler."""
     command = configure(tmp_path)
     for name in ("CC", "CXX"):
         monkeypatch.setenv(name, str(tmp_path / "no_such_compiler"))
@@ -141,7 +141,7 @@ def test_the_extensions_manager_is_told_the_truth(trees: tuple[Path, Path]) -> N
 
 
 def test_the_index_entry_fits_its_schema() -> None:
-    """The schema of Slicer's extension catalogue, version 1.0.2, in what it demands."""
+    """The entry meets the requirements of Slicer's extension catalogue, schema 1.0.2."""
     entry = json.loads((EXTENSION / "SurgSAM2.json").read_text())
     assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.2.json#")
     allowed = {

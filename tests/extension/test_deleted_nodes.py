@@ -1,4 +1,4 @@
-"""Nodes that the user deletes in the Data module, at any time."""
+"""Nodes that the user deletes at any time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_panel_goes_on(
     which: str,
     tracking: bool,
 ) -> None:
-    """No traceback (the host collects them); a message at most; another video works."""
+    """Deleting nodes causes at most a message, and another video can be used."""
     click(panel, slicer_app, 50, 60)
     settle(panel, slicer_app)
     if tracking:
@@ -66,7 +66,7 @@ def test_masks_that_were_deleted_can_be_made_again(
     click(panel, slicer_app, 50, 60)
     before = panel.logic.session.prompt_set()
     slicer.mrmlScene.RemoveNode(panel.logic.session.masks.sequence)
-    panel.refresh_later()
+    panel.context.refresh_later()
     settle(panel, slicer_app)
     assert "deleted" in panel.ui.messageLabel.text
     panel.ui.videoSelector.setCurrentNode(clip)

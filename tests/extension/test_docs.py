@@ -1,4 +1,4 @@
-"""The examples of docs/slicer.md run as they are written there."""
+"""Tests that the examples of docs/slicer.md run as they are written there."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def in_slicer(
 def test_the_console_examples_run(
     in_slicer: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names: dict[str, Any] = {"slicer": slicer}  # as in Slicer's console
+    names: dict[str, Any] = {"slicer": slicer}  # Slicer's console has this name too
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) == 8
     camera = slicer.mrmlScene.AddNode(frame_node("Image_Reference"))
@@ -71,7 +71,7 @@ def test_the_console_examples_run(
 
 
 def run_live(logic: Any, camera: Any) -> None:
-    """The camera gives pictures until two of them are segmented and recorded."""
+    """Give pictures to the volume until two of them are segmented and recorded."""
     pictures = moving_picture(8, 640, 480)
     end = time.monotonic() + 60
     while logic.live.recording.frames < 2 and time.monotonic() < end:

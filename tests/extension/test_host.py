@@ -1,4 +1,4 @@
-"""The host behaves as Slicer does where the extension relies on it."""
+"""Tests that the host behaves as Slicer does where the extension relies on it."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class SampleFileReader:
 
 @pytest.fixture
 def sample(slicer_app: SlicerHost, tmp_path: Path) -> Any:
-    """A small scripted module, loaded."""
+    """A small scripted module that is loaded."""
     (tmp_path / "Resources/UI").mkdir(parents=True)
     (tmp_path / "Resources/UI/Sample.ui").write_text(UI)
     (tmp_path / "Sample.py").write_text(CODE)

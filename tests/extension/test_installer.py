@@ -1,4 +1,4 @@
-"""Missing packages: found without importing, asked about, installed by Slicer's means."""
+"""Finding missing packages without importing them, and installing them with Slicer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def lib(slicer_app: SlicerHost) -> Any:
-    """Imports a module of the extension afresh, for the Slicer that the host plays."""
+    """Returns a function that imports a module of the extension anew."""
 
     def fresh(name: str) -> Any:
         for known in ("pip_runs", "installer"):
@@ -123,7 +123,7 @@ def test_a_no_installs_nothing(lib: Any, slicer_app: SlicerHost, missing: Any) -
 
 
 def test_testing_mode_installs_nothing(lib: Any, slicer_app: SlicerHost, missing: Any) -> None:
-    """There, Slicer answers every question with yes."""
+    """In testing mode Slicer answers every question with yes."""
     installer = lib("install.installer")
     missing(installer, "av")
     slicer_app.set_testing(True)
@@ -163,7 +163,7 @@ def test_everything_in_order(
 def test_pip_may_not_replace_what_others_use(
     lib: Any, slicer_app: SlicerHost, missing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """numpy and torch stay at their versions, by a constraints file that exists meanwhile."""
+    """A constraints file keeps the versions of numpy and torch."""
     import numpy
 
     installer = lib("install.installer")
@@ -266,7 +266,7 @@ def test_old_slicers_are_told(lib: Any) -> None:
 
 
 class _Client:
-    """A worker that says one thing."""
+    """An engine client that gives one event."""
 
     def __init__(self, event: Any) -> None:
         self.event, self.closed = event, False
@@ -306,6 +306,6 @@ def test_another_python_that_is_not_there(lib: Any, tmp_path: Path) -> None:
 
 
 def test_this_very_python_works(lib: Any) -> None:
-    """The real worker, in a real process."""
+    """The check works with a real engine process."""
     answer = lib("install.other_python").checkPython(sys.executable)
     assert answer.usable, answer.text

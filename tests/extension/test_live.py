@@ -1,4 +1,4 @@
-"""Live segmentation on real MRML: the queue, losses and changes of the source, the recording."""
+"""Live segmentation on real MRML nodes: queue, changes of the source, recording."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ def volume(scene: Any, pictures: np.ndarray) -> Any:
 
 
 @pytest.fixture
-def worker() -> FakeLiveClient:
+def client() -> FakeLiveClient:
     return FakeLiveClient()
 
 
 @pytest.fixture
-def core(scene: Any, volume: Any, worker: FakeLiveClient) -> Iterator[LogicCore]:
+def core(scene: Any, volume: Any, client: FakeLiveClient) -> Iterator[LogicCore]:
     """A live session whose model is loaded, with one object that is marked."""
-    logic = LogicCore(scene, makeClient=lambda: worker)  # type: ignore[arg-type, return-value]
+    logic = LogicCore(scene, makeClient=lambda: client)  # type: ignore[arg-type, return-value]
     logic.startLive(volume)
     logic.addLiveObject("tool", "#11aa55")
-    run(logic, worker, 2)
+    run(logic, client, 2)
     logic.addLivePrompt(1, points=POINT)
     yield logic
     logic.close()
 
 
-def run(logic: LogicCore, worker: FakeLiveClient, segments: int = 1) -> None:
-    """What a timer does, while the worker finishes some pictures."""
+def run(logic: LogicCore, client: FakeLiveClient, segments: int = 1) -> None:
+    """Do what the timer does while the engine finishes some pictures."""
     logic.processEvents()
     for _ in range(segments):
-        worker.segment()
+        client.segment()
         logic.processEvents()
 
 
@@ -112,9 +112,9 @@ def test_a_streaming_volume_and_grey_and_rgba_images(scene: Any, pictures: np.nd
 
 
 def test_a_slow_model_gets_the_newest_picture_and_the_queue_never_grows(
-    core: LogicCore, worker: FakeLiveClient, volume: Any
+    core: LogicCore, client: FakeLiveClient, volume: Any
 ) -> None:
-    """25 pictures a second against one and a half: every 16th is segmented."""
+    """At 25 pictures per second, a model that takes 1.5 per second segments every 16th."""
     clip = moving_picture(96, WIDTH, HEIGHT)
     shown_last = []
     for k, picture in enumerate(clip):
@@ -122,11 +122,11 @@ def test_a_slow_model_gets_the_newest_picture_and_the_queue_never_grows(
         core.processEvents()
         assert core.liveStatistics().waiting <= 2
         if k % 16 == 15:
-            worker.segment()
+            client.segment()
             core.processEvents()
             shown_last.append(core.live.masks.mask(1).copy())
-    assert worker.most_waiting == 1
-    # the picture that was given when the one before came back
+    assert client.most_waiting == 1
+    # the picture that was sent when the one before was done
     expected = [disc_in(clip[k]) for k in (0, 15, 31, 47, 63, 79)]
     assert np.array_equal(shown_last, expected), "a mask belongs to its own picture"
     statistics = core.liveStatistics()
@@ -138,12 +138,12 @@ def test_a_slow_model_gets_the_newest_picture_and_the_queue_never_grows(
 
 
 def test_a_quick_model_segments_every_picture(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
-    worker.milliseconds = 5.0
+    client.milliseconds = 5.0
     for picture in pictures:
         show(volume, picture)
-        run(core, worker)
+        run(core, client)
         assert np.array_equal(core.live.masks.mask(1), disc_in(picture))
     statistics = core.liveStatistics()
     assert (statistics.received, statistics.segmented, statistics.dropped) == (13, 13, 0)
@@ -151,85 +151,85 @@ def test_a_quick_model_segments_every_picture(
     core.processEvents()
     show(volume, pictures[1])
     core.processEvents()
-    assert worker.most_waiting == 2, "the next one is there when the first is finished"
+    assert client.most_waiting == 2, "the next one is there when the first is finished"
 
 
 def test_a_picture_that_the_worker_passed_over_is_not_waited_for(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
-    worker.milliseconds = 5.0
+    client.milliseconds = 5.0
     show(volume, pictures[1])
-    run(core, worker)
+    run(core, client)
     for k in (2, 3):
         show(volume, pictures[k])
         core.processEvents()
-    del worker._waiting[0]
-    run(core, worker)
+    del client._waiting[0]
+    run(core, client)
     assert core.liveStatistics().waiting == 0
     assert core.liveStatistics().dropped == 1
     assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[3]))
 
 
 def test_prompts_while_it_runs_and_objects_that_go(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
-    prompts, image = worker.prompts[0]
+    prompts, image = client.prompts[0]
     assert np.array_equal(image, pictures[0])
     assert [(item.id, item.name, item.color) for item in prompts] == [(1, "tool", "#11aa55")]
     show(volume, pictures[5])
     core.addLiveObject("liver")
     core.addLivePrompt(2, box=[10, 10, 50, 50])
-    assert np.array_equal(worker.prompts[1][1], pictures[5]), "the picture that is shown now"
-    run(core, worker)
+    assert np.array_equal(client.prompts[1][1], pictures[5]), "the picture that is shown now"
+    run(core, client)
     assert core.live.masks.mask(2).any()
     core.removeLiveObject(1)
-    assert worker.removed == [1]
+    assert client.removed == [1]
     assert [style.name for style in core.live.objects] == ["liver"]
     show(volume, pictures[6])
-    run(core, worker)
-    # a segment deleted with Slicer's own means
+    run(core, client)
+    # another module deletes a segment
     core.live.masks.proxy.GetSegmentation().RemoveSegment("Object_2")
     show(volume, pictures[7])
-    run(core, worker)
-    assert worker.removed == [1, 2]
+    run(core, client)
+    assert client.removed == [1, 2]
 
 
 def test_marks_on_a_picture_that_is_held(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
     show(volume, pictures[3])
-    run(core, worker)
+    run(core, client)
     held = core.live.marking.hold()
     for picture in pictures[4:8]:
         show(volume, picture)
-        run(core, worker)
+        run(core, client)
     core.addLivePrompt(1, points=[[30, 60, 1], [5, 5, 0]])
-    prompts, image = worker.prompts[-1]
+    prompts, image = client.prompts[-1]
     assert np.array_equal(image, held.pixels)
     assert np.array_equal(image, pictures[3])
     assert prompts.frames == (1,), "the second segmented picture, not the newest"
     core.live.marking.release()
     core.addLivePrompt(1, points=POINT)
-    assert np.array_equal(worker.prompts[-1][1], pictures[7])
+    assert np.array_equal(client.prompts[-1][1], pictures[7])
 
 
 def test_marks_before_the_first_picture_is_segmented_wait_for_it(
-    scene: Any, volume: Any, worker: FakeLiveClient, pictures: np.ndarray
+    scene: Any, volume: Any, client: FakeLiveClient, pictures: np.ndarray
 ) -> None:
-    logic = LogicCore(scene, makeClient=lambda: worker)  # type: ignore[arg-type, return-value]
+    logic = LogicCore(scene, makeClient=lambda: client)  # type: ignore[arg-type, return-value]
     logic.startLive(volume)
     logic.addLiveObject("tool")
     logic.addLivePrompt(1, points=POINT)
     logic.processEvents()
     assert logic.live.state == "starting"
-    assert not worker.prompts
-    run(logic, worker, 2)
+    assert not client.prompts
+    run(logic, client, 2)
     assert logic.live.state == "running"
-    assert np.array_equal(worker.prompts[0][1], pictures[0])
+    assert np.array_equal(client.prompts[0][1], pictures[0])
     logic.close()
 
 
-def test_what_is_refused(core: LogicCore, scene: Any, worker: FakeLiveClient) -> None:
+def test_what_is_refused(core: LogicCore, scene: Any, client: FakeLiveClient) -> None:
     with pytest.raises(PromptError, match="outside"):
         core.addLivePrompt(1, points=[[500, 10, 1]])
     with pytest.raises(PromptError):
@@ -261,30 +261,30 @@ def test_what_is_refused(core: LogicCore, scene: Any, worker: FakeLiveClient) ->
 
 
 def test_the_volume_is_deleted(
-    core: LogicCore, worker: FakeLiveClient, scene: Any, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, scene: Any, volume: Any, pictures: np.ndarray
 ) -> None:
     core.recordLive(0.1)
     show(volume, pictures[2])
-    run(core, worker, 2)
+    run(core, client, 2)
     kept = core.live.masks.mask(1)
     assert kept.any()
     scene.RemoveNode(volume)
     core.processEvents()
     assert not core.live.running
-    assert not worker.alive
+    assert not client.alive
     assert "deleted" in core.live.message
     assert np.array_equal(core.live.masks.mask(1), kept)
     browser = scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
     assert VideoNodes.of(browser).frame_count == 1
 
-    # another camera goes on with the same objects
+    # a session with another camera has the same objects
     node = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "another camera")
     show(node, pictures[3])
     core.startLive(node)
-    run(core, worker, 2)
+    run(core, client, 2)
     core.addLivePrompt(1, points=POINT)
     show(node, pictures[4])
-    run(core, worker)
+    run(core, client)
     assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[4]))
 
 
@@ -296,7 +296,7 @@ def test_the_segmentation_is_deleted(core: LogicCore, scene: Any) -> None:
 
 
 def test_the_image_goes_and_comes_back(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
     messages: list[str] = []
     core.live.on_message = messages.append
@@ -307,89 +307,89 @@ def test_the_image_goes_and_comes_back(
     assert len(messages) == 1
     assert "waiting" in messages[0]
     show(volume, pictures[5])
-    run(core, worker)
+    run(core, client)
     assert core.live.state == "running"
     assert core.live.message == ""
-    assert worker.sessions == [(WIDTH, HEIGHT)], "the objects are still followed"
+    assert client.sessions == [(WIDTH, HEIGHT)], "the objects are still followed"
     assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[5]))
 
 
 def test_the_size_changes(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
     core.recordLive(0.1)
     show(volume, pictures[1])
-    run(core, worker)
+    run(core, client)
     small = np.ascontiguousarray(pictures[2][:60, :80])
     show(volume, small)
     core.processEvents()
-    assert worker.sessions == [(WIDTH, HEIGHT), (80, 60)]
-    assert worker.loads == 1, "the model is kept"
+    assert client.sessions == [(WIDTH, HEIGHT), (80, 60)]
+    assert client.loads == 1, "the model is kept"
     assert "80 x 60" in core.live.message
     assert "recording has ended" in core.live.message
     assert core.live.recording is None
     assert core.live.masks.mask(1).shape == (60, 80)
     assert not core.live.masks.mask(1).any()
-    run(core, worker)
+    run(core, client)
     core.addLivePrompt(1, points=[[20, 50, 1]])
     show(volume, small[::-1].copy())
-    run(core, worker)
+    run(core, client)
     assert np.array_equal(core.live.masks.mask(1), disc_in(small[::-1]))
 
 
 def test_the_worker_dies_and_goes_on(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
     show(volume, pictures[2])
-    run(core, worker)
+    run(core, client)
     kept = core.live.masks.mask(1)
-    worker.die()
+    client.die()
     core.processEvents()
     assert core.live.running
     assert "exit code -9" in core.live.message
     assert "goes on from the last masks" in core.live.message
     assert np.array_equal(core.live.masks.mask(1), kept), "nothing is lost meanwhile"
     show(volume, pictures[4])
-    run(core, worker)
-    prompts, image = worker.prompts[-1]
+    run(core, client)
+    prompts, image = client.prompts[-1]
     assert np.array_equal(prompts.for_object(1).prompts[0].mask, kept)
     assert np.array_equal(image, pictures[2]), "the mask's own picture"
     show(volume, pictures[6])
-    run(core, worker)
+    run(core, client)
     assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[6]))
 
 
 def test_a_worker_that_dies_again_at_once_is_not_started_for_ever(
-    core: LogicCore, worker: FakeLiveClient
+    core: LogicCore, client: FakeLiveClient
 ) -> None:
-    worker.die()
+    client.die()
     core.processEvents()
     assert core.live.running
-    worker.die()
+    client.die()
     core.processEvents()
     assert not core.live.running
     assert "kept" in core.live.message
-    assert worker.loads == 2
+    assert client.loads == 2
 
 
 def test_the_worker_dies_while_the_source_shows_nothing(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
     show(volume, pictures[2])
-    run(core, worker)
+    run(core, client)
     volume.SetAndObserveImageData(None)
     core.processEvents()
-    worker.die()
+    client.die()
     core.processEvents()
     assert core.live.running
     for k in (4, 6):
         show(volume, pictures[k])
-        run(core, worker)
+        run(core, client)
     assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[6]))
 
 
 def test_a_worker_that_cannot_be_made_leaves_what_runs(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
     def refuse() -> Any:
         raise InputError("no Python there")
@@ -398,41 +398,41 @@ def test_a_worker_that_cannot_be_made_leaves_what_runs(
     with pytest.raises(InputError, match="no Python there"):
         core.startLive(volume)
     show(volume, pictures[5])
-    run(core, worker, 2)
+    run(core, client, 2)
     assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[5]))
 
 
 def test_an_error_of_the_engine_ends_it_with_its_reason(
-    core: LogicCore, worker: FakeLiveClient
+    core: LogicCore, client: FakeLiveClient
 ) -> None:
-    worker.fail(worker.session, "out of memory on cuda; use a smaller model")
+    client.fail(client.session, "out of memory on cuda; use a smaller model")
     core.processEvents()
     assert not core.live.running
     assert core.live.message.startswith("out of memory on cuda")
 
 
 def test_a_refused_prompt_is_a_message_and_it_goes_on(
-    core: LogicCore, worker: FakeLiveClient
+    core: LogicCore, client: FakeLiveClient
 ) -> None:
-    worker.fail(worker._number, "the mask vanishes")
+    client.fail(client._number, "the mask vanishes")
     core.processEvents()
     assert core.live.message == "the mask vanishes"
     assert core.live.running
 
 
 def test_the_recording_is_a_video_with_masks_and_times(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
-    run(core, worker)
+    run(core, client)
     core.recordLive(0.1)
     for picture in pictures[1:5]:
         show(volume, picture)
-        run(core, worker)
+        run(core, client)
     core.addLiveObject("liver")
     core.addLivePrompt(2, points=POINT)
     for picture in pictures[5:8]:
         show(volume, picture)
-        run(core, worker)
+        run(core, client)
     browser = core.stopRecordingLive()
     video, masks = VideoNodes.of(browser), MaskNodes.of(browser)
     assert video.frame_count == 7
@@ -451,13 +451,13 @@ def test_the_recording_is_a_video_with_masks_and_times(
 
 
 def test_the_recording_ends_at_its_limit_and_segmenting_goes_on(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
     a_frame = WIDTH * HEIGHT * 4 + 150_000
     core.recordLive(3.5 * a_frame / 1e9)
     for picture in pictures[1:7]:
         show(volume, picture)
-        run(core, worker)
+        run(core, client)
     assert core.live.recording is None
     assert "limit" in core.live.message
     assert "(3 frames)" in core.live.message
@@ -465,26 +465,26 @@ def test_the_recording_ends_at_its_limit_and_segmenting_goes_on(
 
 
 def test_a_deleted_recording_ends_it_and_segmenting_goes_on(
-    core: LogicCore, worker: FakeLiveClient, scene: Any, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, scene: Any, volume: Any, pictures: np.ndarray
 ) -> None:
     core.recordLive(0.1)
     show(volume, pictures[1])
-    run(core, worker)
+    run(core, client)
     scene.RemoveNode(core.live.recording.browser)  # type: ignore[union-attr]
     show(volume, pictures[2])
-    run(core, worker)
+    run(core, client)
     assert core.live.recording is None
     assert "recording has ended" in core.live.message
     assert core.live.running
 
 
 def test_masks_lie_where_the_volume_lies(
-    core: LogicCore, worker: FakeLiveClient, volume: Any, pictures: np.ndarray
+    core: LogicCore, client: FakeLiveClient, volume: Any, pictures: np.ndarray
 ) -> None:
-    """A probe that is tracked moves with each picture."""
+    """A tracked probe moves the volume with each picture."""
     show(volume, pictures[3])
     volume.SetOrigin(40, -30, 7)
-    run(core, worker, 2)
+    run(core, client, 2)
     node = core.live.masks.proxy
     bounds = [0.0] * 6
     image = node.GetSegmentation().GetSegment("Object_1").GetRepresentation("Binary labelmap")

@@ -1,4 +1,4 @@
-"""The panel's section *Segment live*, as a user works with it."""
+"""The section *Segment live* of the panel."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.slicer_host.host import SlicerHost
 
 
 @pytest.fixture
-def worker() -> FakeLiveClient:
+def client() -> FakeLiveClient:
     return FakeLiveClient()
 
 
 @pytest.fixture
-def panel(slicer_app: SlicerHost, worker: FakeLiveClient) -> Iterator[Any]:
+def panel(slicer_app: SlicerHost, client: FakeLiveClient) -> Iterator[Any]:
     slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
     slicer.util.selectModule("SurgSAM2")
     widget = slicer.modules.SurgSAM2Widget
-    widget.logic.live.use_client(lambda: worker)
+    widget.logic.live.use_client(lambda: client)
     slicer_app.process_events()
     yield widget
     slicer_app.unload_module("SurgSAM2")
@@ -43,26 +43,26 @@ def volume(panel: Any, slicer_app: SlicerHost, pictures: np.ndarray) -> Any:
 
 
 @pytest.fixture
-def live(panel: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient) -> Any:
-    """The section's widgets, with a running session."""
+def live(panel: Any, volume: Any, slicer_app: SlicerHost, client: FakeLiveClient) -> Any:
+    """The widgets of the section, with a running session."""
     ui = panel.live.ui
     ui.liveVolumeSelector.setCurrentNode(volume)
     slicer_app.process_events()
     ui.liveButton.click()
-    run(panel, slicer_app, worker, 2)
+    run(panel, slicer_app, client, 2)
     return ui
 
 
-def run(panel: Any, host: SlicerHost, worker: FakeLiveClient, segments: int = 1) -> None:
+def run(panel: Any, host: SlicerHost, client: FakeLiveClient, segments: int = 1) -> None:
     panel.logic.processEvents()
     for _ in range(segments):
-        worker.segment()
+        client.segment()
         panel.logic.processEvents()
     host.process_events()
 
 
 def click(panel: Any, host: SlicerHost, kind: str, x: float, y: float) -> None:
-    """A click in the Red view while placing: a new control point."""
+    """Place a control point, as a click in the Red view does."""
     marks = panel.live.marks
     node = marks.markups.node(kind)
     node.AddControlPointWorld(vtk.vtkVector3d(*marks.picture.ras_of(x, y)))
@@ -84,7 +84,7 @@ def test_nothing_can_be_pressed_before_there_is_a_volume(panel: Any) -> None:
 
 
 def test_start_mark_stop(
-    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, client: FakeLiveClient,
     pictures: np.ndarray,
 ) -> None:  # fmt: skip
     assert live.liveButton.text == "Stop"
@@ -94,11 +94,11 @@ def test_start_mark_stop(
     assert live.livePositiveButton.checked, "the next clicks are points"
     volume.SetAndObserveImageData(image_of(pictures[2]))
     click(panel, slicer_app, "positive", 40, 60)
-    prompts, image = worker.prompts[0]
+    prompts, image = client.prompts[0]
     assert np.array_equal(image, pictures[2])
     np.testing.assert_allclose(prompts.for_object(1).prompts[0].points, [[40, 60]], atol=1e-6)
     assert points_shown(panel) == 0, "the picture moves on under a point"
-    run(panel, slicer_app, worker)
+    run(panel, slicer_app, client)
     assert np.array_equal(panel.logic.live.masks.mask(1), disc_in(pictures[2]))
     assert "frames/s, latency" in live.liveStatusLabel.text
     live.liveButton.click()
@@ -109,7 +109,7 @@ def test_start_mark_stop(
 
 
 def test_several_points_in_a_picture_that_is_held(
-    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, client: FakeLiveClient,
     pictures: np.ndarray,
 ) -> None:  # fmt: skip
     live.liveHoldButton.click()
@@ -117,12 +117,12 @@ def test_several_points_in_a_picture_that_is_held(
     masks = panel.logic.live.masks.proxy
     assert not masks.GetDisplayVisibility()
     volume.SetAndObserveImageData(image_of(pictures[5]))
-    run(panel, slicer_app, worker)
+    run(panel, slicer_app, client)
     live.livePositiveButton.checked = True
     click(panel, slicer_app, "positive", 20, 60)
     live.liveNegativeButton.checked = True
     click(panel, slicer_app, "negative", 90, 100)
-    prompts, image = worker.prompts[-1]
+    prompts, image = client.prompts[-1]
     assert np.array_equal(image, pictures[0])
     prompt = prompts.for_object(1).prompts[0]
     np.testing.assert_allclose(prompt.points, [[20, 60], [90, 100]], atol=1e-6)
@@ -137,7 +137,7 @@ def test_several_points_in_a_picture_that_is_held(
 
 @pytest.mark.parametrize("end", ["another size", "stop"])
 def test_a_held_picture_goes_when_it_can_be_marked_no_more(
-    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, client: FakeLiveClient,
     pictures: np.ndarray, end: str,
 ) -> None:  # fmt: skip
     live.liveHoldButton.click()
@@ -181,20 +181,20 @@ def test_volume_and_limit_are_saved_with_the_scene(
     assert not live.liveButton.enabled
 
 
-def test_a_box(panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient) -> None:
+def test_a_box(panel: Any, live: Any, slicer_app: SlicerHost, client: FakeLiveClient) -> None:
     live.liveBoxButton.checked = True
     slicer_app.process_events()
     marks = panel.live.marks
     set_box(marks.markups.node("box"), marks.picture, [10, 20, 60, 80])
     live.liveBoxButton.checked = False
     slicer_app.process_events(10)
-    (prompts, _image), *more = worker.prompts
+    (prompts, _image), *more = client.prompts
     assert not more
     np.testing.assert_allclose(prompts.for_object(1).prompts[0].box, [10, 20, 60, 80], atol=1e-6)
 
 
 def test_a_refusal_is_shown_and_the_button_goes_back(
-    panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient
+    panel: Any, live: Any, slicer_app: SlicerHost, client: FakeLiveClient
 ) -> None:
     live.liveLimitSpinBox.value = 1000
     live.liveRecordButton.click()
@@ -204,11 +204,11 @@ def test_a_refusal_is_shown_and_the_button_goes_back(
     live.liveNegativeButton.checked = True
     click(panel, slicer_app, "negative", 90, 100)
     assert any("positive" in text or "on the object" in text for text in slicer_app.dialogs.texts)
-    assert not worker.prompts
+    assert not client.prompts
 
 
 def test_record(
-    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, client: FakeLiveClient,
     pictures: np.ndarray,
 ) -> None:  # fmt: skip
     live.liveRecordButton.click()
@@ -216,8 +216,8 @@ def test_record(
     assert live.liveRecordButton.checked
     for picture in pictures[1:4]:
         volume.SetAndObserveImageData(image_of(picture))
-        run(panel, slicer_app, worker)
-    panel.refresh()
+        run(panel, slicer_app, client)
+    panel.context.refresh()
     assert "Recorded: 3 frames, 0.00 of 2.0 GB" in live.liveStatusLabel.text
     live.liveRecordButton.click()
     slicer_app.process_events()
@@ -227,7 +227,7 @@ def test_record(
 
 
 def test_messages_and_objects(
-    panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient
+    panel: Any, live: Any, slicer_app: SlicerHost, client: FakeLiveClient
 ) -> None:
     live.addLiveObjectButton.click()
     slicer_app.process_events()
@@ -235,7 +235,7 @@ def test_messages_and_objects(
     live.removeLiveObjectButton.click()
     slicer_app.process_events()
     assert live.liveObjectComboBox.currentText == "Object 1"
-    worker.fail(worker.session, "out of memory on cuda")
+    client.fail(client.session, "out of memory on cuda")
     panel.logic.processEvents()
     slicer_app.process_events()
     assert not live.liveMessageLabel.isHidden()
@@ -244,26 +244,26 @@ def test_messages_and_objects(
 
 
 def test_the_timer_works_by_itself(
-    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, worker: FakeLiveClient,
+    panel: Any, live: Any, volume: Any, slicer_app: SlicerHost, client: FakeLiveClient,
     pictures: np.ndarray,
 ) -> None:  # fmt: skip
     volume.SetAndObserveImageData(image_of(pictures[1]))
     end = time.monotonic() + 30
     while panel.logic.liveStatistics().segmented < 2 and time.monotonic() < end:
-        worker.segment()
+        client.segment()
         slicer_app.process_events()
         time.sleep(0.005)
     assert panel.logic.liveStatistics().segmented == 2
 
 
 def test_the_scene_is_closed_while_it_runs(
-    panel: Any, live: Any, slicer_app: SlicerHost, worker: FakeLiveClient
+    panel: Any, live: Any, slicer_app: SlicerHost, client: FakeLiveClient
 ) -> None:
     live.liveHoldButton.click()
     live.liveRecordButton.click()
     slicer.mrmlScene.Clear(0)
     slicer_app.process_events(10)
-    assert not worker.alive
+    assert not client.alive
     assert not panel.logic.live.running
     assert live.liveStatusLabel.text.startswith("Not running")
-    assert worker.sessions[0] == (WIDTH, HEIGHT)
+    assert client.sessions[0] == (WIDTH, HEIGHT)

@@ -1,4 +1,4 @@
-"""Live segmentation with the real engine in its own process, on real MRML nodes."""
+"""Live segmentation with the real engine process on real MRML nodes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POINTS = [[35, 60, 1], [100, 20, 0]]
 
 
 class Replay:
-    """A sequence that plays in the scene at 25 frames a second, as Slicer's player does it.
+    """Plays a sequence at 25 frames per second, as Slicer does.
 
     Args:
         logic: gets its timer's calls in between.
@@ -40,7 +40,7 @@ class Replay:
         self.most_waiting = 0
 
     def until(self, done: Callable[[], bool]) -> None:
-        """Play, from the start again after the end, until `done`."""
+        """Play in a loop until `done` returns True."""
         end = time.monotonic() + PATIENCE
         while not done():
             assert time.monotonic() < end, f"still {self._logic.liveStatistics()}"
@@ -53,7 +53,7 @@ class Replay:
 
 
 class Slow(EngineClient):
-    """A worker that hands out what it has found only every so many looks."""
+    """An engine client that gives its events only at some of the calls of `poll`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Slow(EngineClient):
 
 @pytest.fixture
 def clip() -> np.ndarray:
-    """(24, 120, 160, 3) uint8: no two pictures alike."""
+    """A clip of 24 different pictures, (24, 120, 160, 3) uint8."""
     return moving_picture(24, WIDTH, HEIGHT)
 
 
@@ -96,14 +96,14 @@ def test_a_replayed_sequence(
     scene: Any, clip: np.ndarray, demo_checkpoint: Path, small_config: Path,
     a_model: SurgSAM2Model, speed: str,
 ) -> None:  # fmt: skip
-    """What is recorded is what the tracker gives for the recorded pictures, in their order."""
+    """The recorded masks are those that the tracker gives for the recorded pictures."""
     make = EngineClient if speed == "fast" else Slow
     logic, replay = start(scene, clip, demo_checkpoint, small_config, make)
     tool = logic.addLiveObject("tool", "#11aa55")
     logic.recordLive(0.5)
     replay.until(lambda: logic.liveStatistics().segmented >= 2)
     held = logic.live.marking.hold()
-    index = logic.live.worker.newest
+    index = logic.live.engine.newest
     logic.addLivePrompt(tool, POINTS)
     logic.live.marking.release()
     replay.until(lambda: logic.liveStatistics().segmented >= 14)
@@ -127,7 +127,7 @@ def test_a_replayed_sequence(
     prompts = PromptSet().add(object_id=tool, frame=index, points=POINTS)
 
     def tracked(first: int) -> np.ndarray:
-        """The masks when the prompt reaches the tracker before picture `first`."""
+        """Return the masks that result when the prompt comes before picture `first`."""
         tracker = Tracker(a_model, WIDTH, HEIGHT)
         results = []
         for k, picture in enumerate(pictures):
@@ -152,14 +152,14 @@ def test_a_killed_worker(session: tuple[LogicCore, Replay]) -> None:
     replay.until(lambda: logic.live.masks.mask(tool).any())
     messages: list[str] = []
     logic.live.on_message = messages.append
-    pid = logic.live.worker.ready.pid
+    pid = logic.live.engine.ready.pid
     os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     replay.until(lambda: bool(messages))
     assert "started anew" in messages[0]
     assert logic.live.masks.mask(tool).any(), "what there was is kept"
     before = logic.liveStatistics().segmented
     replay.until(lambda: logic.liveStatistics().segmented >= before + 3)
-    assert logic.live.worker.ready.pid != pid
+    assert logic.live.engine.ready.pid != pid
     assert logic.live.masks.mask(tool).any(), "it goes on from the last mask"
 
 
@@ -171,7 +171,7 @@ def test_another_size_keeps_the_model(
     replay.until(lambda: logic.liveStatistics().segmented >= 1)
     logic.addLivePrompt(tool, box=[10, 40, 60, 80])
     replay.until(lambda: logic.live.masks.mask(tool).any())
-    pid = logic.live.worker.ready.pid
+    pid = logic.live.engine.ready.pid
     small = load_video(scene, surgsam2.open_video(clip[:, :60, :80].copy()))
     volume = logic.live.volume
     volume.SetAndObserveImageData(small.volume.GetImageData())
@@ -189,7 +189,7 @@ def test_another_size_keeps_the_model(
             logic.processEvents(0.01)
     assert logic.live.masks.mask(tool).shape == (60, 80)
     assert logic.live.masks.mask(tool).any()
-    assert logic.live.worker.ready.pid == pid
+    assert logic.live.engine.ready.pid == pid
 
 
 def test_a_model_that_is_missing_and_a_source_that_goes(

@@ -20,7 +20,7 @@ def mask_at(x: int, y: int) -> np.ndarray:
 
 
 def state(logic: LogicCore) -> tuple[Any, ...]:
-    """Everything of a session that a refusal must not change."""
+    """Return everything of a session that a refused call must not change."""
     session = logic.session
     assert session is not None
     masks = [
@@ -269,7 +269,7 @@ def test_bad_input_has_a_message_and_changes_nothing(
 
 
 def paint(session: Any, object_id: int, mask: np.ndarray) -> None:
-    """What Segment Editor does: another image in the segment of the frame that is shown."""
+    """Replace the image of a segment on the shown frame, as Segment Editor does."""
     import slicer
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk

@@ -1,4 +1,4 @@
-"""The module on a video that stays in its file: tracked from disk by the worker."""
+"""The module with a video that stays in its file and is tracked from there."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def file(original: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def logic(scene: Any, file: Path, client: FakeClient) -> Iterator[LogicCore]:
-    """The streamed video with an object, and a worker that knows the answers."""
+    """The logic with a streamed video, an object and a fake engine client."""
     core = LogicCore(scene, makeClient=lambda: client)
     core.streamVideo(file, memory=MEMORY)
     core.addObject("tool", "#11aa55")
@@ -51,7 +51,7 @@ def logic(scene: Any, file: Path, client: FakeClient) -> Iterator[LogicCore]:
 def real(
     scene: Any, file: Path, tmp_path: Path, demo_checkpoint: Path, small_config: Path
 ) -> Iterator[LogicCore]:
-    """As `logic`, with the real worker and a small network."""
+    """The logic with a streamed video, the real engine process and a small network."""
     core = LogicCore(scene)
     core.setModel(demo_checkpoint, config=str(small_config), device="cpu")
     core.streamVideo(file, tmp_path / "results", memory=MEMORY)
@@ -66,7 +66,7 @@ def folder_of(logic: LogicCore) -> Path:
 
 
 def files_of(logic: LogicCore) -> dict[int, np.ndarray]:
-    """Frame to (H, W) object ids, from the files."""
+    """Return the object ids, (H, W), by frame, from the files."""
     found = {}
     for path in sorted((folder_of(logic) / "masks").glob("*.png")):
         with Image.open(path) as image:
@@ -83,7 +83,7 @@ def test_tracked_from_the_file_as_from_the_scene(
     held = window.window.held_bytes
     job = real.track(start=FIRST, stop=FIRST + COUNT, wait=True)
     assert (job.status, job.done) == ("complete", COUNT)
-    assert window.window.held_bytes == held, "the worker decodes for itself"
+    assert window.window.held_bytes == held, "the engine process decodes by itself"
     tracked = files_of(real)
     assert list(tracked) == list(range(FIRST, FIRST + COUNT))
     assert all(labels.any() for labels in tracked.values())
@@ -268,7 +268,7 @@ def test_the_panel_works_from_the_file_and_finds_it_again(
     slicer_app.process_events()
     session = panel.logic.currentSession
     assert session.video.file == file
-    assert panel.parameters.video is session.video.browser
+    assert panel.context.parameters.video is session.video.browser
     assert panel.ui.loadFrame.isHidden()
     assert panel.ui.locateButton.isHidden()
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()

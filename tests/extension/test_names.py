@@ -1,4 +1,4 @@
-"""Every name of Slicer, Qt, CTK and VTK that we use is known to exist there.
+"""Tests that every name of Slicer, Qt, CTK and VTK that the extension uses exists.
 
 `slicer_names.txt` says for each where this was verified:
     wheel           it exists in the slicer-core package (looked up by this test)
@@ -23,7 +23,7 @@ from tests.slicer_host.host import SlicerHost
 
 LIST = Path(__file__).with_name("slicer_names.txt")
 
-# in a process of its own: the test host adds to `slicer` what the wheel does not have
+# a separate process, because the test host adds names to `slicer`
 LOOK_UP = """
 import importlib, json, sys
 def exists(name):
@@ -44,7 +44,7 @@ print(json.dumps([name for name in json.load(sys.stdin) if not exists(name)]))
 
 
 def listed() -> dict[str, str]:
-    """Where each name was verified."""
+    """Return where each name was verified."""
     lines = [line for line in LIST.read_text(encoding="utf-8").splitlines() if line.strip()]
     entries = dict(line.split(maxsplit=1) for line in lines if not line.startswith("#"))
     assert len(entries) == sum(not line.startswith("#") for line in lines), "listed twice"
@@ -94,7 +94,7 @@ def test_the_rest_says_where_it_was_read() -> None:
 
 
 def test_no_torchvision_and_no_torch_on_the_application_s_side() -> None:
-    """The engine's packages are imported in the worker's process only."""
+    """Only the engine process imports the packages of the engine."""
     extension = Path(__file__).parents[2] / "SurgSAM2Extension"
     for path in extension.rglob("*.py"):
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Videos dropped on Slicer or loaded by name, and the module's own self-test."""
+"""Videos that are dropped on Slicer or loaded by name, and the module's self-test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def a_file(pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def module(slicer_app: SlicerHost) -> Iterator[Any]:
-    """The module, loaded; its panel has not been opened."""
+    """The module, which is loaded but whose panel was not opened."""
     yield slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
     slicer_app.unload_module("SurgSAM2")
 
@@ -78,7 +78,7 @@ def test_what_does_not_fit_can_stay_in_its_file(
     module: Any, a_file: Path, tmp_path: Path, slicer_app: SlicerHost,
     monkeypatch: pytest.MonkeyPatch, wanted: bool,
 ) -> None:  # fmt: skip
-    for place in ("surgsam2.mrml.loading", "SurgSAM2Lib.session.loading_options"):
+    for place in ("surgsam2.mrml.loading", "SurgSAM2Lib.files.loading_options"):
         monkeypatch.setattr(f"{place}.free_memory", lambda: 300_000)
     file = Path(shutil.copy(a_file, tmp_path / "operation.mp4"))
     slicer_app.dialogs.answers = [wanted]
@@ -100,7 +100,7 @@ def test_other_files_are_left_to_other_readers(module: Any, tmp_path: Path) -> N
 
 @pytest.fixture
 def no_decoder(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slicer's Python without what decodes video or makes frames smaller."""
+    """Remove the packages that decode video or resize frames."""
     for name in [name for name in sys.modules if name.startswith("surgsam2.video.")]:
         if name.rpartition(".")[2] in ("container", "decoder", "index", "color"):
             monkeypatch.delitem(sys.modules, name)
@@ -110,7 +110,7 @@ def no_decoder(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def another_python(slicer_app: SlicerHost) -> Iterator[None]:
-    """The setting of the section *Setup*; here it is the Python of the tests."""
+    """Set the other Python to the one that runs the tests."""
     import qt
 
     qt.QSettings().setValue("SurgSAM2/python", sys.executable)
@@ -144,7 +144,7 @@ def test_the_panel_loads_what_another_python_decodes(
     panel = slicer.modules.SurgSAM2Widget
     panel.video.look_at(a_file)
     with pytest.raises(InputError, match="decoded by another Python"):
-        panel.streaming.stream()
+        panel.video.stream()
     panel.ui.loadButton.click()
     slicer_app.process_events()
     assert panel.logic.session.video.frame_count == FRAMES

@@ -1,4 +1,4 @@
-"""Review: a failure that was planted into a track is found, shown, jumped to, kept, exported."""
+"""Review of a track with a known failure: found, listed, shown, saved and exported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAILURE = Stretch(1, 6, 8, (Reason.POSITION,))
 
 
 class FailingClient(FakeClient):
-    """Loses the object on frames 6 and 7: its masks are far from where it is."""
+    """A fake client whose masks are wrong on frames 6 and 7."""
 
     def _at(self, prompts: Sequence[Prompt], frame: int) -> np.ndarray:
         mask = super()._at(prompts, frame)
@@ -42,7 +42,7 @@ def client() -> FakeClient:
 
 @pytest.fixture
 def tracked(logic: LogicCore) -> LogicCore:
-    """One object, "tool", tracked through the clip with the failure."""
+    """The logic with one object, "tool", tracked through the clip with the failure."""
     logic.addPoint(1, 50, 60, frame=0)
     logic.track(wait=True)
     return logic
@@ -72,7 +72,7 @@ def empty_copy(pictures: np.ndarray) -> LogicCore:
     return logic
 
 
-# what is measured and doubtful
+# measurements and doubtful frames
 
 
 def test_the_planted_failure_is_in_the_list(tracked: LogicCore) -> None:
@@ -151,7 +151,7 @@ def test_table_plots_and_marks_survive_saving(tracked: LogicCore, tmp_path: Path
 def test_masks_without_a_review_can_be_measured(tracked: LogicCore, tmp_path: Path) -> None:
     for frame in range(FRAMES):
         tracked.currentSession.masks.write(frame, {1: tracked.getMask(1, 5)})
-    tracked.currentSession.review.measure_all()
+        tracked.currentSession.review.measure(frame)
     assert stretches(tracked) == []
 
 
@@ -284,7 +284,7 @@ def panel(slicer_app: SlicerHost, client: FakeClient, pictures: np.ndarray) -> I
     widget = slicer.modules.SurgSAM2Widget
     widget.logic.engine.use_client(lambda: client)
     video = load_video(slicer.mrmlScene, surgsam2.open_video(pictures), name="clip")
-    widget.choose_video(video.browser)
+    widget.context.choose_video(video.browser)
     widget.logic.addObject("tool", "#11aa55")
     widget.logic.addPoint(1, 50, 60, frame=0)
     widget.logic.track(wait=True)
@@ -323,7 +323,7 @@ def test_next_and_previous(panel: Any, slicer_app: SlicerHost) -> None:
     video.current_frame = 11
     ui.previousDoubtfulButton.click()
     assert video.current_frame == 6
-    assert {"D", "Shift+D", "X"} <= set(panel._keys())
+    assert {"D", "Shift+D", "X"} <= set(panel.shortcuts.actions)
 
 
 def test_marking_the_stretch_and_the_frame(panel: Any, slicer_app: SlicerHost) -> None:
@@ -359,7 +359,7 @@ def test_a_threshold_changes_the_list_and_is_kept(panel: Any, slicer_app: Slicer
 
 
 def select_points(panel: Any, series: Any, row: int) -> None:
-    """As Slicer's plot view does when a point is clicked on."""
+    """Report selected points as Slicer's plot view does after a click."""
     import vtk
 
     widget = slicer.app.layoutManager().plotWidget(0)

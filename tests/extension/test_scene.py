@@ -1,4 +1,4 @@
-"""What is in the scene: saved and opened again, and when nodes or the scene go away."""
+"""Saving and opening scenes, and closing them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.extension.fake_client import FakeClient
 
 
 def reopened(logic: LogicCore, folder: Path) -> LogicCore:
-    """The logic on a new scene, read from what the old one was saved to."""
+    """Save the scene, read it into a new one, and return the logic on that."""
     path = folder / "scene.mrb"
     logic.saveScene(path)
     scene = slicer.vtkMRMLScene()
@@ -99,7 +99,7 @@ def test_a_scene_that_is_closed_during_a_track_ends_it(
     job = logic.track()
     while job.done < 3:
         logic.processEvents()
-    logic.setVideo(None)  # what the module does when a scene starts to close
+    logic.setVideo(None)  # the module does this when a scene starts to close
     logic.scene.Clear(0)
     assert job.status == "cancelled"
     assert logic.wait(1)

@@ -1,4 +1,4 @@
-"""The panel as a user works with it: real widgets, real MRML, a worker that knows the answers."""
+"""The panel with real widgets and MRML nodes and a fake engine client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.slicer_host.host import SlicerHost
 
 @pytest.fixture
 def panel(slicer_app: SlicerHost, client: FakeClient) -> Iterator[Any]:
-    """The module's widget, shown."""
+    """The module's widget, which is shown."""
     slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
     slicer.util.selectModule("SurgSAM2")
     widget = slicer.modules.SurgSAM2Widget
@@ -31,7 +31,7 @@ def panel(slicer_app: SlicerHost, client: FakeClient) -> Iterator[Any]:
 
 @pytest.fixture
 def clip(panel: Any, slicer_app: SlicerHost, pictures: np.ndarray) -> Any:
-    """A video in the scene, chosen, with one object, selected; returns its browser."""
+    """The browser of a video in use, with one selected object."""
     nodes = load_video(slicer.mrmlScene, surgsam2.open_video(pictures), name="clip")
     panel.ui.videoSelector.setCurrentNode(nodes.browser)
     slicer_app.process_events()
@@ -41,16 +41,16 @@ def clip(panel: Any, slicer_app: SlicerHost, pictures: np.ndarray) -> Any:
 
 
 def settle(panel: Any, host: SlicerHost) -> None:
-    """Until nothing is running and the panel shows it."""
+    """Wait until nothing is running and the panel shows the state."""
     assert panel.logic.wait(20)
     host.process_events(10)
 
 
 def click(panel: Any, host: SlicerHost, x: float, y: float, kind: str = "positive") -> None:
-    """A click in the Red view while placing: a new control point."""
+    """Place a control point, as a click in the Red view does."""
     import vtk
 
-    node = panel.markups.node(kind)
+    node = panel.placing.markups.node(kind)
     node.AddControlPointWorld(vtk.vtkVector3d(*panel.logic.session.video.ras_of(x, y)))
     host.process_events()
     settle(panel, host)
@@ -58,7 +58,7 @@ def click(panel: Any, host: SlicerHost, x: float, y: float, kind: str = "positiv
 
 def points_shown(panel: Any) -> int:
     return sum(
-        panel.markups.node(kind).GetNumberOfDefinedControlPoints()
+        panel.placing.markups.node(kind).GetNumberOfDefinedControlPoints()
         for kind in ("positive", "negative")
     )
 
@@ -92,7 +92,7 @@ def test_click_preview_track_and_progress(panel: Any, clip: Any, slicer_app: Sli
     panel.ui.positiveButton.checked = True
     slicer_app.process_events()
     assert panel.ui.positiveButton.checked
-    assert panel.is_placing("positive")
+    assert panel.placing.is_placing("positive")
     click(panel, slicer_app, 50, 60)
     assert panel.logic.getMask(1, 0).any(), "live preview"
     assert panel.ui.trackButton.enabled
@@ -123,11 +123,11 @@ def test_points_of_the_selected_object_only(panel: Any, clip: Any, slicer_app: S
     click(panel, slicer_app, 50, 60)
     panel.ui.addObjectButton.click()
     slicer_app.process_events()
-    assert panel.selected == 2
+    assert panel.context.selected == 2
     assert points_shown(panel) == 0
     panel.ui.objectsTable.selectRow(0)
     slicer_app.process_events()
-    assert panel.selected == 1
+    assert panel.context.selected == 1
     assert points_shown(panel) == 1
 
 
@@ -136,7 +136,7 @@ def test_a_moved_and_a_deleted_point_change_the_prompt(
 ) -> None:
     click(panel, slicer_app, 50, 60)
     click(panel, slicer_app, 90, 60)
-    node = panel.markups.node("positive")
+    node = panel.placing.markups.node("positive")
     node.SetNthControlPointPositionWorld(0, *panel.logic.session.video.ras_of(30, 30))
     node.InvokeEvent(node.PointEndInteractionEvent)
     settle(panel, slicer_app)
@@ -164,7 +164,7 @@ def test_a_point_outside_the_frame_is_refused_and_taken_away(
 def test_a_box_is_a_prompt(panel: Any, clip: Any, slicer_app: SlicerHost) -> None:
     from surgsam2.mrml import set_box
 
-    node = panel.markups.node("box")
+    node = panel.placing.markups.node("box")
     set_box(node, panel.logic.session.video, [20, 30, 60, 80])
     node.InvokeEvent(node.PointEndInteractionEvent)
     slicer_app.process_events()
@@ -181,10 +181,10 @@ def test_a_box_drawn_in_place_mode_is_a_prompt_and_the_button_comes_up(
 
     panel.ui.boxButton.checked = True
     slicer_app.process_events()
-    assert panel.is_placing("box")
-    panel.markups._showing = True  # as if the view told nothing of the second corner
-    set_box(panel.markups.node("box"), panel.logic.session.video, [20, 30, 60, 80])
-    panel.markups._showing = False
+    assert panel.placing.is_placing("box")
+    panel.placing.markups._showing = True  # as if the view told nothing of the second corner
+    set_box(panel.placing.markups.node("box"), panel.logic.session.video, [20, 30, 60, 80])
+    panel.placing.markups._showing = False
     interaction = slicer.app.applicationLogic().GetInteractionNode()
     interaction.SetCurrentInteractionMode(interaction.ViewTransform)
     slicer_app.process_events()
@@ -259,7 +259,7 @@ def test_removing_an_object_asks_first(panel: Any, clip: Any, slicer_app: Slicer
     assert len(panel.logic.session.objects) == 1
     panel.ui.removeObjectButton.click()
     assert len(panel.logic.session.objects) == 0
-    assert panel.selected == 0
+    assert panel.context.selected == 0
 
 
 def test_a_video_is_looked_at_before_it_is_loaded(
@@ -280,7 +280,7 @@ def test_a_video_is_looked_at_before_it_is_loaded(
     assert "160 x 120 pixels, 12 frames" in panel.ui.pendingLabel.text
     before = panel.ui.memoryLabel.text
     assert "GB that are free" in before
-    free = "SurgSAM2Lib.session.loading_options.free_memory"
+    free = "SurgSAM2Lib.files.loading_options.free_memory"
     monkeypatch.setattr(free, lambda: 100_000)
     panel.ui.strideSpinBox.value = 2
     assert "Load at most" in panel.ui.memoryLabel.text
@@ -291,7 +291,7 @@ def test_a_video_is_looked_at_before_it_is_loaded(
     panel.ui.loadButton.click()
     slicer_app.process_events()
     assert panel.logic.session.video.frame_count == 4
-    assert panel.parameters.video is panel.logic.session.video.browser
+    assert panel.context.parameters.video is panel.logic.session.video.browser
     assert panel.ui.loadFrame.isHidden()
     assert "number 2 of the file" in panel.ui.frameLabel.text
     panel.logic.session.video.current_frame = 3
@@ -319,7 +319,7 @@ def test_a_video_that_is_dropped_or_loaded_by_the_console_is_chosen(
 def test_a_video_of_the_console_is_kept_when_the_panel_is_shown_again(
     panel: Any, clip: Any, slicer_app: SlicerHost, pictures: np.ndarray
 ) -> None:
-    """Its track goes on, although another video is the first of the scene."""
+    """A video chosen in the console stays chosen although it is not the first of the scene."""
     slicer.util.selectModule("")
     slicer.mrmlScene.Clear()
     slicer_app.process_events()
@@ -411,16 +411,16 @@ def test_choices_are_saved_with_the_scene(
     slicer.mrmlScene.Clear(0)
     slicer_app.process_events()
     assert panel.logic.session is None
-    assert panel.parameters.direction.value == "forward"
+    assert panel.context.parameters.direction.value == "forward"
     load_scene(slicer.mrmlScene, tmp_path / "scene.mrb")
     slicer_app.process_events()
     settle(panel, slicer_app)
-    assert panel.parameters.direction.value == "both"
+    assert panel.context.parameters.direction.value == "both"
     assert panel.ui.lastFrameSpinBox.value == 7
     assert panel.ui.modelPathLineEdit.currentPath == "/weights/mine.pt"
-    assert panel.logic.engine.choice.pruning == "off"
+    assert panel.logic.engine.model_options.pruning == "off"
     assert panel.logic.session is not None
-    assert panel.selected == 1
+    assert panel.context.selected == 1
     assert points_shown(panel) == 1
 
 
@@ -479,7 +479,7 @@ def test_a_download_that_fails_or_is_cancelled_leaves_a_panel_that_works(
     panel: Any, clip: Any, slicer_app: SlicerHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SURGSAM2_CACHE", str(tmp_path))  # empty
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no server listens there
     combo = panel.ui.modelComboBox
     combo.currentIndex = combo.findText("sam2.1-hiera-tiny")
     slicer_app.process_events()
@@ -490,7 +490,7 @@ def test_a_download_that_fails_or_is_cancelled_leaves_a_panel_that_works(
     assert slicer_app.dialogs.messages[-1].text.startswith("Download sam2.1-hiera-tiny from")
     panel.ui.downloadButton.click()
     assert "could not download" in slicer_app.dialogs.texts[-1]
-    stopped = f"{type(panel.tracking).__module__}.dialogs.Progress.stopped"
+    stopped = f"{type(panel.tracking).__module__}.dialogs.ProgressDialog.stopped"
     monkeypatch.setattr(stopped, lambda progress: True)
     count = len(slicer_app.dialogs.messages)
     panel.ui.downloadButton.click()
@@ -501,12 +501,12 @@ def test_shortcuts_only_while_the_module_is_shown(
     panel: Any, clip: Any, slicer_app: SlicerHost
 ) -> None:
     assert len(panel.shortcuts._shortcuts) == 9
-    panel._keys()["P"]()
+    panel.shortcuts.actions["P"]()
     slicer_app.process_events()
-    assert panel.is_placing("positive")
+    assert panel.placing.is_placing("positive")
     slicer.util.selectModule("")
-    assert not panel.is_placing("positive")
-    assert panel.shortcuts._shortcuts == []
+    assert not panel.placing.is_placing("positive")
+    assert not panel.shortcuts.active
 
 
 def test_the_panel_of_an_old_slicer_says_which_one_is_needed(slicer_app: SlicerHost) -> None:

@@ -1,4 +1,4 @@
-"""The whole way with the real engine in its own process, on real MRML nodes."""
+"""Tracking and correcting with the real engine process on real MRML nodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOX = [30, 40, 70, 80]
 def real(
     scene: Any, a_video: Any, demo_checkpoint: Path, small_config: Path
 ) -> Iterator[LogicCore]:
-    """The logic with the real worker, a video and one object prompted by a box on frame 2."""
+    """The logic with the real engine process and one object with a box on frame 2."""
     logic = LogicCore(scene)
     logic.setModel(demo_checkpoint, config=str(small_config), device="cpu")
     logic.setVideo(a_video)

@@ -1,4 +1,4 @@
-"""The names of Slicer, Qt, CTK and VTK that our files use."""
+"""Finds the names of Slicer, Qt, CTK and VTK that the files of the extension use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOTS = ("slicer", "qt", "ctk", "vtk", "PyTorchUtils")
 
 
 def used_names() -> dict[str, str]:
-    """Every dotted name, with a file that uses it. A chain ends at a call or an index."""
+    """Return every dotted name with a file that uses it. A name ends at a call or an index."""
     found: dict[str, str] = {}
     extension = REPOSITORY / "SurgSAM2Extension"
     for path in sorted([*extension.rglob("*.py"), *(REPOSITORY / "surgsam2/mrml").rglob("*.py")]):
@@ -52,7 +52,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _dotted(node: ast.expr, aliases: dict[str, str]) -> str:
-    """The longest chain of plain names below `node`; empty when it starts elsewhere."""
+    """Return the longest chain of plain names below a node; empty when it starts elsewhere."""
     parts: list[str] = []
     while True:
         if isinstance(node, ast.Attribute):
@@ -61,7 +61,7 @@ def _dotted(node: ast.expr, aliases: dict[str, str]) -> str:
         elif isinstance(node, ast.Name):
             start = aliases.get(node.id)
             return ".".join([start, *reversed(parts)]) if start and parts else ""
-        else:  # a call, an index: what comes after it is a method of some object
+        else:  # what follows a call or an index is a method of some object
             return ""
 
 

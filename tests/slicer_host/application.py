@@ -1,4 +1,4 @@
-"""`slicer.app`, its main window, and the scene with the logics that an application gives it."""
+"""`slicer.app`: the application, its main window, and the scene with its logics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .segment_editor import SegmentEditorModule
 
 
 class qSlicerMainWindow(qt.QMainWindow):
-    """`slicer.util.mainWindow()` finds it by its object name."""
+    """The main window; `slicer.util.mainWindow()` finds it by its object name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class qSlicerMainWindow(qt.QMainWindow):
 
 
 class qSlicerModuleSelectorToolBar(qt.QToolBar):
-    """Which module is on the panel; entering and leaving reach the module's widget."""
+    """Chooses the module that is shown, and calls `enter` and `exit` of its widget."""
 
     moduleSelected = Signal(str)
 
@@ -61,7 +61,7 @@ class qSlicerApplication(qt.QApplication):
     minorVersion = 12
 
     def setUp(self, folder: Path) -> None:
-        """Makes what the application owns. `folder` takes settings and temporary files."""
+        """Make the objects of the application; `folder` is for settings and temporary files."""
         self._folder = folder
         self._testing = False
         self.setApplicationName("Slicer")
@@ -81,11 +81,11 @@ class qSlicerApplication(qt.QApplication):
         self.setMainWindowPresent(True)
 
     def setMainWindowPresent(self, present: bool) -> None:
-        """Of this host."""
+        """Set whether there is a main window. Only this host has this method."""
         self._main_window.setObjectName("qSlicerMainWindow" if present else "")
 
     def setTestingEnabled(self, enabled: bool) -> None:
-        """Of this host; Slicer knows it from its command line."""
+        """Set testing mode, which Slicer itself learns from its command line."""
         self._testing = enabled
 
     @property
@@ -136,14 +136,14 @@ class qSlicerApplication(qt.QApplication):
         return QCoreApplication.translate(context, text)
 
     def pauseRender(self) -> None:
-        """Nothing is drawn."""
+        """Do nothing: the host draws no views."""
 
     def resumeRender(self) -> None:
-        """Nothing is drawn."""
+        """Do nothing: the host draws no views."""
 
 
 def _make_scene(folder: Path) -> Any:
-    """With the managers that reading an .mrb file needs."""
+    """Return a scene with the managers that reading an .mrb file needs."""
     scene = slicer.vtkMRMLScene()
     cache = slicer.vtkCacheManager()
     (folder / "cache").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""CTK's buttons, boxes and collapsible sections."""
+"""Stand-ins for CTK's buttons, message boxes and collapsible sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADER = 26
 
 
 class Collapsible:
-    """Hides and shows a section's children."""
+    """Base class of widgets whose children can be hidden."""
 
     def propertyWritten(self: Any, name: str) -> None:
         if name != "collapsed":
@@ -111,7 +111,7 @@ class ctkColorPickerButton(with_properties(qt.QPushButton, displayColorName=True
 
 
 class ctkMessageBox(with_properties(qt.QMessageBox, dontShowAgainSettingsKey="")):
-    """Never waits: the text is recorded and the answer that the test chose is given."""
+    """A message box that records its text and returns the answer that the test chose."""
 
     def exec_(self) -> Any:
         return record(self)

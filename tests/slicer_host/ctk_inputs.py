@@ -1,4 +1,4 @@
-"""CTK's sliders, ranges and paths."""
+"""Stand-ins for CTK's sliders, ranges and path editors."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class ctkPathLineEdit(
         self._edit.setText(path)
 
     def addCurrentPathToHistory(self) -> None:
-        """The history is only in the settings of the application."""
+        """Do nothing: the host has no history of paths."""
 
     currentPath = Property(str, lambda self: self._edit.text, setCurrentPath)
 

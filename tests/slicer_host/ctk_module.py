@@ -1,4 +1,4 @@
-"""The `ctk` module."""
+"""The module `ctk`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declaring the properties of stand-in widgets, so that .ui files and Python can set them."""
+"""Helpers that declare properties of stand-in widgets for .ui files and Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PySide6 import QtCore
 
 
 def with_properties(base: type, **defaults: Any) -> type:
-    """A class to derive a widget from: `base` plus one stored Qt property per keyword.
+    """Return a subclass of `base` with one stored Qt property per keyword.
 
     Each gets the setter that C++ has (`setNoneEnabled`), and writing a new value calls
     `self.propertyWritten(name)` where the widget has that method.
@@ -56,7 +56,7 @@ def _setter(name: str) -> Callable[[Any, Any], None]:
 
 
 class Observers:
-    """VTK observers of a widget that do nothing any more once Qt has deleted the widget.
+    """VTK observers of a widget that do nothing after Qt has deleted the widget.
 
     They are removed with this object: VTK would go on calling a function that the garbage
     collector has already emptied, which ends the process.

@@ -1,4 +1,4 @@
-"""Dialogs that nobody can click on: what they said, and what they are answered."""
+"""Dialogs that record their texts and take their answers from the test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import qt
 
 @dataclass(frozen=True)
 class Message:
-    """One message box: its main text, the small text under *Details*, its title."""
+    """The texts of a message box: main text, details and title."""
 
     text: str
     details: str
@@ -44,7 +44,7 @@ dialogs = Dialogs()
 
 
 def record(box: Any) -> Any:
-    """Notes the message and returns the button that the test chose."""
+    """Record a message and return the button that the test chose."""
     dialogs.messages.append(Message(box.text, box.detailedText, box.windowTitle.strip()))
     accept = dialogs.answers.pop(0) if dialogs.answers else dialogs.accept
     buttons = qt.QMessageBox
@@ -57,7 +57,7 @@ def record(box: Any) -> Any:
 
 
 def make_choosing(base: type) -> type:
-    """`qt.QFileDialog` and `qt.QColorDialog` whose static questions need nobody.
+    """Return `qt.QFileDialog` and `qt.QColorDialog` that take their answers from the test.
 
     PythonQt gives the path alone, where PySide6 gives the path and the filter.
     """

@@ -1,4 +1,4 @@
-"""Files dropped on Slicer: who reads them, and what comes back (`slicer.app.coreIOManager()`)."""
+"""`slicer.app.coreIOManager()`: chooses the reader of a file and loads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import vtk
 
 
 class ScriptedFileReader:
-    """The C++ object behind a `<Module>FileReader` class; that class gets it as `parent`."""
+    """The C++ object that a `<Module>FileReader` class gets as `parent`."""
 
     def __init__(self, python_class: type) -> None:
         self.loadedNodes: list[str] = []
@@ -44,7 +44,7 @@ class ScriptedFileReader:
         return [name_filter for name_filter, _ in self._matches(path)]
 
     def canLoadFileConfidence(self, path: str) -> float:
-        """0.0 for anything but a float, as in Slicer."""
+        """Return the reader's confidence; 0.0 when it is no float, as in Slicer."""
         if hasattr(self._python, "canLoadFileConfidence"):
             confidence = self._python.canLoadFileConfidence(path)
             return confidence if type(confidence) is float else 0.0
@@ -54,7 +54,7 @@ class ScriptedFileReader:
         return 0.5 + 0.01 * max(length for _, length in matches) if matches else 0.0
 
     def load(self, properties: dict[str, Any]) -> bool:
-        """False for anything but True, and when the reader raises, as in Slicer."""
+        """Return whether the reader returned True; False when it raised, as in Slicer."""
         self.loadedNodes = []
         try:
             return self._python.load(dict(properties)) is True
@@ -70,7 +70,7 @@ class ScriptedFileReader:
         return found
 
     def _matches(self, path: str) -> list[tuple[str, int]]:
-        """(name filter, length of the extension) of every filter that fits a readable file."""
+        """Return name filter and length of extension of every filter that matches the file."""
         file = Path(path)
         if not file.is_file() or not os.access(file, os.R_OK) or "~" in file.suffix:
             return []
@@ -84,7 +84,7 @@ class ScriptedFileReader:
 
 
 class CoreIOManager:
-    """Asks the readers that scripted modules brought; Slicer's own readers are not here."""
+    """Knows the readers of scripted modules; Slicer's own readers are missing."""
 
     def __init__(self) -> None:
         self._readers: list[ScriptedFileReader] = []
@@ -100,7 +100,7 @@ class CoreIOManager:
         return sum(reader.fileType() == file_type for reader in self._readers)
 
     def fileTypes(self, path: str) -> list[str]:
-        """Best first; only those that would load the file."""
+        """Return the types of the readers that would load the file, the best one first."""
         rated = [
             (reader.canLoadFileConfidence(path), reader.fileType()) for reader in self._readers
         ]
@@ -115,7 +115,7 @@ class CoreIOManager:
     def loadNodes(
         self, file_type: str, properties: dict[str, Any], loaded: Any = None, messages: Any = None
     ) -> bool:
-        """Loads by the reader of this file type that is surest of the file."""
+        """Load a file with the reader of this type that has the highest confidence."""
         path = properties["fileName"]
         messages = messages or slicer.vtkMRMLMessageCollection()
         fitting = [reader for reader in self._readers if reader.fileType() == file_type]

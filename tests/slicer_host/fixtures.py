@@ -15,7 +15,7 @@ _MISSING = [name for name in ("slicer", "PySide6") if importlib.util.find_spec(n
 
 @pytest.fixture(scope="session")
 def slicer_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlicerHost]:
-    """One for the whole run: Qt's application and Slicer's scene are unique in a process."""
+    """The host of the whole run: a process can have only one application and one scene."""
     if _MISSING:
         pytest.skip(f"{' and '.join(_MISSING)} not installed: pip install -e '.[dev]'")
     host = SlicerHost(tmp_path_factory.mktemp("slicer"))
@@ -25,9 +25,9 @@ def slicer_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlicerHost
 
 @pytest.fixture
 def slicer_app(slicer_host: SlicerHost) -> Iterator[SlicerHost]:
-    """The host with an empty scene. Errors in slots and observers fail the test."""
-    # widgets that nothing refers to any more go between tests: not while an observer of VTK
-    # is about to call one
+    """The host with an empty scene. Errors in slots and observers make the test fail."""
+    # unused widgets are collected between tests, never while an observer of VTK
+    # is about to call one of them
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The host itself: puts the stand-ins in place once, and makes a clean scene for each test."""
+"""`SlicerHost`: installs the stand-ins once, and empties the scene before each test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class SlicerHost:
-    """What tests can set and see that a user would: dialogs, pip, modules, errors in slots.
+    """Gives tests access to dialogs, pip, modules and the errors of slots.
 
     Only one may exist in a process, because Qt's application and Slicer's scene are unique.
     """
@@ -46,7 +46,7 @@ class SlicerHost:
         use_packaging(True)
 
     def reset(self) -> None:
-        """Before each test: an empty scene, default answers, Slicer 5.12."""
+        """Empty the scene and set the defaults, those of Slicer 5.12; called before each test."""
         self.set_testing(False)
         self.set_main_window(True)
         self.dialogs.reset()
@@ -59,11 +59,11 @@ class SlicerHost:
         self._slicer.mrmlScene.Clear(0)
 
     def set_testing(self, testing: bool) -> None:
-        """As with Slicer's `--testing`: no dialogs, nothing installed."""
+        """Set testing mode, in which no dialogs are shown and nothing is installed."""
         self.app.setTestingEnabled(testing)
 
     def set_main_window(self, present: bool) -> None:
-        """False as with Slicer's `--no-main-window`."""
+        """Set whether there is a main window; Slicer's `--no-main-window` gives none."""
         self.app.setMainWindowPresent(present)
 
     def load_module(self, path: Path) -> Any:
@@ -78,13 +78,13 @@ class SlicerHost:
         unload_module(name)
 
     def process_events(self, rounds: int = 5) -> None:
-        """Lets timers and queued signals happen, deletions included."""
+        """Handle timers, queued signals and deletions."""
         for _ in range(rounds):
             self.app.processEvents()
             self.app.sendPostedEvents(None, 52)  # QEvent.DeferredDelete
 
     def close(self) -> None:
-        """Modules are cleaned up and widgets deleted while VTK and Python still work."""
+        """Clean modules up and delete widgets while VTK and Python still work."""
         from .scripted_loading import qSlicerScriptedLoadableModule
 
         manager = self.app.moduleManager()
@@ -100,7 +100,7 @@ class SlicerHost:
         sys.excepthook = sys.__excepthook__
 
     def _note_error(self, kind: type, value: BaseException, trace: Any) -> None:
-        """Errors in slots and observers are printed, not raised; tests must see them too."""
+        """Record an error of a slot or observer, which is printed and not raised."""
         self.slot_errors.append("".join(traceback.format_exception(kind, value, trace)))
 
 

@@ -1,4 +1,4 @@
-"""`slicer.i18n`: translatable strings, with no translation loaded."""
+"""`slicer.i18n` without a translation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def translate(context: str, text: str) -> str:
 
 
 def tr(text: str) -> str:
-    """Strings only: an already formatted text could never be found in a translation."""
+    """Return the text; refuse texts that were already formatted, which no translation has."""
     if not isinstance(text, str):
         raise TypeError(f"tr() takes a string, got {text!r}")
     return translate("SurgSAM2", text)

@@ -1,4 +1,4 @@
-"""`slicer.app.layoutManager()`: real slice logics, and plot views, without windows."""
+"""`slicer.app.layoutManager()`: real slice logics and plot views without windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VIEWS = ("Red", "Yellow", "Green")
 
 
 class qMRMLSliceWidget(qt.QWidget):
-    """One slice view. It computes its picture (`sliceLogic()`), but draws none."""
+    """A slice view that computes its picture (`sliceLogic()`) but does not draw it."""
 
     def __init__(self, logic: Any) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class qSlicerLayoutManager(qt.QObject):
         return self._widgets.get(name)
 
     def _plot_widgets(self) -> list[qMRMLPlotWidget]:
-        """One for each plot view that a layout has made in the scene."""
+        """Return a widget for each plot view node that a layout has made in the scene."""
         kind = "vtkMRMLPlotViewNode"
         count = self._scene.GetNumberOfNodesByClass(kind)
         nodes = [self._scene.GetNthNodeByClass(k, kind) for k in range(count)]
@@ -102,4 +102,4 @@ class qSlicerLayoutManager(qt.QObject):
             widget.fitSliceToBackground()
 
     def resetThreeDViews(self) -> None:
-        """There are none."""
+        """Do nothing: there are no 3D views."""

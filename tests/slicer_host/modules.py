@@ -1,4 +1,4 @@
-"""`slicer.modules` and the module manager: the modules of Slicer that the extension uses."""
+"""`slicer.modules` and the module manager, with the modules that the extension uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOGICS = {
 
 
 class LoadableModule(qt.QObject):
-    """A C++ module; its logic is the real one and works on the application's scene."""
+    """A C++ module with its real logic on the application's scene."""
 
     def __init__(self, name: str, logic: Any) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class LoadableModule(qt.QObject):
 
 
 class SequencesModule(LoadableModule):
-    """Remembers what its toolbar was told to show."""
+    """The Sequences module, which records what its toolbar shows."""
 
     def __init__(self, name: str, logic: Any) -> None:
         super().__init__(name, logic)

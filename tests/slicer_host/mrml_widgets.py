@@ -1,4 +1,4 @@
-"""The other qMRML and qSlicer widgets: containers, sequence controls, place mode."""
+"""Stand-ins for qMRML and qSlicer widgets: containers, sequence controls, place mode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .declare import Observers, with_properties
 
 
 class qMRMLWidget(qt.QWidget):
-    """Tells its scene to whatever the .ui file connects; no child gets it by itself."""
+    """A container that gives its scene to the widgets that the .ui file connects."""
 
     mrmlSceneChanged = Signal(object)
 
@@ -37,11 +37,11 @@ class qSlicerWidget(qMRMLWidget):
 
 class qMRMLSliderWidget(ctkSliderWidget):
     def setMRMLScene(self, scene: Any) -> None:
-        """Units come from the scene in Slicer; the host has none."""
+        """Do nothing: the host has no units."""
 
 
 class _BrowserWidget:
-    """What follows a `vtkMRMLSequenceBrowserNode`."""
+    """Base class of widgets that follow a `vtkMRMLSequenceBrowserNode`."""
 
     def setMRMLSequenceBrowserNode(self: Any, browser: Any) -> None:
         self._observers.clear()
@@ -148,7 +148,7 @@ class qSlicerMarkupsPlaceWidget(
         placeModePersistency=False,
     )
 ):
-    """Place mode through the scene's selection and interaction nodes, as in Slicer."""
+    """Controls place mode through the selection and interaction nodes, as in Slicer."""
 
     activeMarkupsPlaceModeChanged = Signal(bool)
     activeMarkupsFiducialPlaceModeChanged = Signal(bool)

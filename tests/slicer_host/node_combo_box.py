@@ -1,4 +1,4 @@
-"""`slicer.qMRMLNodeComboBox`: choose a node of the scene."""
+"""`slicer.qMRMLNodeComboBox`: chooses a node of the scene."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class qMRMLNodeComboBox(
             self.refresh()
 
     def refresh(self) -> None:
-        """Called on changes of the scene: the list again, and a selection that exists."""
+        """Fill the list again after a change of the scene, and keep a node selected."""
         if self._scene is not None and self._scene.IsBatchProcessing():
             return
         nodes = self._nodes()

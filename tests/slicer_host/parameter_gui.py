@@ -1,4 +1,4 @@
-"""Which widgets show which parameters, as `connectGui` pairs them."""
+"""The pairs of widgets and parameter types that `connectGui` connects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .parameter_types import Choice, Maximum, Minimum, Parameter, WithinRange
 
 @dataclass
 class Connector:
-    """Reads and writes a widget; `signal` tells of changes (None: the widget is read-only)."""
+    """Reads and writes a widget. `signal` reports changes; a read-only widget has None."""
 
     widget: Any
     read: Callable[[], Any]
@@ -35,7 +35,7 @@ class Connector:
 
 
 def make_connector(widget: Any, parameter: Parameter) -> Connector:
-    """RuntimeError when Slicer would not connect the two. Subclasses do not count, as there."""
+    """Return a connector. Raise RuntimeError where Slicer does, also for subclasses of widgets."""
     kind, shown = parameter.type, type(widget)
     makers = (_number, _text, _combo_box, _path, _node, _check_box)
     connector = next((made for make in makers if (made := make(widget, parameter))), None)
@@ -119,7 +119,7 @@ def _bounds(parameter: Parameter, needed: bool) -> tuple[Any, Any]:
 
 
 def _combo_box(widget: Any, parameter: Parameter) -> Connector | None:
-    """The items of the .ui file give way to the choices, as in Slicer."""
+    """Connect a combo box; the choices replace the items of the .ui file, as in Slicer."""
     if type(widget) not in (qt.QComboBox, ctk.ctkComboBox):
         return None
     if issubclass(parameter.type, enum.Enum):

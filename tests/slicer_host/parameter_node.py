@@ -17,7 +17,7 @@ _PROPERTY = "SlicerParameterName"
 
 
 class _Wrapper:
-    """What `@parameterNodeWrapper` adds to a class."""
+    """The methods that `@parameterNodeWrapper` adds to a class."""
 
     allParameters: typing.ClassVar[dict[str, Parameter]] = {}
 
@@ -55,7 +55,7 @@ class _Wrapper:
         self.parameterNode.Modified()
 
     def connectGui(self, gui: Any) -> int:
-        """Connects each widget that names a parameter; a tag for `disconnectGui`."""
+        """Connect each widget that names a parameter; return a tag for `disconnectGui`."""
         is_widget = hasattr(gui, "isWidgetType")
         widgets = gui.findChildren(qt.QWidget) if is_widget else vars(gui).values()
         named = {widget.property(_PROPERTY): widget for widget in widgets}

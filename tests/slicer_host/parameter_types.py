@@ -1,4 +1,4 @@
-"""How the values of a parameter node are stored and checked."""
+"""Storing and checking the values of a parameter node."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Default:
 
 
 class Parameter:
-    """One typed value of a node: its type, its validators, its default.
+    """A typed value of a node: its type, validators and default.
 
     Storage is Slicer's: text by name; a node as an empty text plus a node reference.
     """
@@ -91,7 +91,7 @@ class Parameter:
         return bool(node.HasParameter(self.name))
 
     def write(self, node: Any, value: Any) -> None:
-        """ValueError or TypeError when the value does not fit."""
+        """Store a value. Raise ValueError or TypeError when it does not fit."""
         self._check_value(value)
         if self.is_node:
             node.SetParameter(self.name, "")

@@ -1,4 +1,4 @@
-"""Installing packages, without installing any: what was asked for is written down."""
+"""A stand-in for pip that records what it was asked to install."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import slicer
 
 @dataclass(frozen=True)
 class PipCall:
-    """`function` is `pip_install` or `pip_ensure`; `environment` what the variables were."""
+    """A call of `pip_install` or `pip_ensure`, with the environment variables at that time."""
 
     function: str
     requirements: Any
@@ -24,7 +24,7 @@ class PipCall:
 
 @dataclass
 class Pip:
-    """All calls, and those that succeeded. `failures` are raised by the next ones, in turn."""
+    """Records all calls and those that succeeded. The next calls raise `failures` in turn."""
 
     calls: list[PipCall] = field(default_factory=list)
     succeeded: list[PipCall] = field(default_factory=list)
@@ -45,7 +45,7 @@ pip = Pip()
 
 
 def pip_install(requirements: Any, **options: Any) -> None:
-    """`slicer.util.pip_install` of 5.12; 5.10 knows only the first argument."""
+    """Record a call of `slicer.util.pip_install`. Slicer 5.10 knows only the first argument."""
     pip.install("pip_install", requirements, options)
 
 
@@ -67,7 +67,7 @@ def _pip_ensure(
     skip_in_testing: bool = True,
     show_progress: bool = True,
 ) -> None:
-    """Asks, then installs what is missing; in testing mode it installs nothing."""
+    """Ask and install what is missing; in testing mode install nothing."""
     listed = [requirements] if isinstance(requirements, str) else list(requirements)
     missing = [requirement for requirement in listed if not _pip_check(requirement)]
     if not missing or (skip_in_testing and slicer.app.testingEnabled()):
@@ -82,7 +82,7 @@ def _pip_ensure(
 
 
 def use_packaging(present: bool) -> None:
-    """With `slicer.packaging` (Slicer 5.12 and later) or without (5.10)."""
+    """Add `slicer.packaging`, as in Slicer 5.12 and later, or remove it, as in 5.10."""
     slicer.app.minorVersion = 12 if present else 10
     slicer.util.pip_install = pip_install if present else _pip_install_5_10
     if present:
@@ -98,7 +98,7 @@ def use_packaging(present: bool) -> None:
 
 @dataclass
 class TorchUtils:
-    """The module of Slicer's PyTorch extension, if that extension is there."""
+    """The module of Slicer's PyTorch extension; tests say whether it is installed."""
 
     installed: bool = False
     calls: list[dict[str, Any]] = field(default_factory=list)
@@ -127,7 +127,7 @@ def _logic_class(state: TorchUtils) -> type:
             torchVersionRequirement: str | None = None,
             torchvisionVersionRequirement: str | None = None,
         ) -> Any:
-            """The module, or None when the user said no."""
+            """Return the torch module, or None when the user refused."""
             state.calls.append(
                 {"askConfirmation": askConfirmation, "torch": torchVersionRequirement}
             )

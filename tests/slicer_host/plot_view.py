@@ -1,4 +1,4 @@
-"""Plot views: their nodes and their signal, without a drawing."""
+"""Plot views with their nodes and their signal; they draw nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PySide6.QtCore import Signal
 
 
 class qMRMLPlotView(qt.QWidget):
-    """Tells which points of which series the user selected; a test emits the signal."""
+    """A plot view whose signal for selected points is emitted by tests."""
 
     dataSelected = Signal(object, object)
 
@@ -22,7 +22,7 @@ class qMRMLPlotView(qt.QWidget):
 
 
 class qMRMLPlotWidget(qt.QWidget):
-    """One plot view of the layout."""
+    """The widget of a plot view of the layout."""
 
     def __init__(self, node: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Qt classes as PythonQt shows them, made from PySide6's.
+"""Qt classes with the behaviour of PythonQt, made from those of PySide6.
 
 What PythonQt does and PySide6 does not:
 - a Qt property is an attribute (`button.text = "Go"`), and reading it is no call;
@@ -19,7 +19,7 @@ _NODE_POINTER = re.compile(r"\bvtk\w+\s*\*")
 
 
 class QtProperty:
-    """A Qt property as attribute; on the class, the method of that name if there is one."""
+    """A Qt property as an attribute. On the class it gives the method of that name."""
 
     def __init__(self, base: type, name: str, writable: bool) -> None:
         self._base, self._name, self._writable = base, name, writable
@@ -44,14 +44,14 @@ class QtProperty:
 
 
 def _method(base: type, name: str) -> Callable[..., Any] | None:
-    """The C++ method of that name, unless it is static (QTimer.singleShot)."""
+    """Return the C++ method of that name, unless it is static, as QTimer.singleShot is."""
     found = getattr(base, name, None)
     is_method = type(found).__name__ in ("method_descriptor", "wrapper_descriptor")
     return found if is_method else None
 
 
 class PythonQtNames:
-    """The names that PythonQt gives to every object; copied into each class by `wrap`."""
+    """The names that PythonQt gives to every object; `wrap` copies them into each class."""
 
     @property
     def name(self: Any) -> str:
@@ -68,7 +68,7 @@ class PythonQtNames:
         self.deleteLater()
 
     def connect(self: Any, *arguments: Any) -> Any:
-        """`(signature, callable)` as in PythonQt; PySide6's own calls pass through."""
+        """Connect `(signature, callable)` as PythonQt does; pass PySide6's own calls on."""
         if len(arguments) == 2 and isinstance(arguments[0], str):
             signature = signal_signature(self, arguments[0])
             return bool(QtCore.QObject.connect(self, "2" + signature, arguments[1]))
@@ -81,7 +81,7 @@ class PythonQtNames:
         return QtCore.QObject.disconnect(self, *arguments)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """PySide6 looks for these two only in the class of the object itself."""
+        """Copy two methods that PySide6 looks for only in the class of the object itself."""
         super(QtCore.QObject, cls).__init_subclass__(**options)
         for name in ("connect", "disconnect"):
             if name not in vars(cls):
@@ -96,7 +96,7 @@ _SHARED = {
 
 
 def signal_signature(sender: QtCore.QObject, signature: str) -> str:
-    """The signature as PySide6 knows it. ValueError when there is no such signal."""
+    """Return the signature as PySide6 knows it. Raise ValueError without such a signal."""
     normalized = bytes(QtCore.QMetaObject.normalizedSignature(signature).data()).decode()
     known = _NODE_POINTER.sub("PyObject", normalized)
     if sender.metaObject().indexOfSignal(known) < 0:
@@ -105,7 +105,7 @@ def signal_signature(sender: QtCore.QObject, signature: str) -> str:
 
 
 def wrap(base: type, namespace: dict[str, Any] | None = None) -> type:
-    """A subclass of a PySide6 class, of the same name, with PythonQt's manners.
+    """Return a subclass of a PySide6 class with the same name and PythonQt's behaviour.
 
     `namespace` adds attributes; the module name is set to `qt`.
     """

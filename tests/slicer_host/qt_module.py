@@ -1,4 +1,4 @@
-"""The `qt` module: all of Qt's classes in one flat namespace, as PythonQt gives them."""
+"""The module `qt`: all classes of Qt in one namespace, as in PythonQt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEEP_PYSIDE = {"Signal", "Slot", "Property", "ClassInfo", "QEnum", "QFlag"}
 
 
 def _dialog_names() -> dict[str, Any]:
-    """`exec_` is PythonQt's name of `exec`, on dialogs, menus and event loops."""
+    """Return `exec_`, PythonQt's name of `exec` on dialogs, menus and event loops."""
     return {"exec_": lambda self, *arguments: self.exec(*arguments)}
 
 
@@ -30,7 +30,7 @@ def _without_waiting(wrapped: type) -> type:
 
 
 class QtModule(types.ModuleType):
-    """Finds a name in Qt's libraries when it is first used."""
+    """A module that finds a name in Qt's libraries when it is first used."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in _KEEP_PYSIDE:

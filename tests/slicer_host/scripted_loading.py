@@ -1,4 +1,4 @@
-"""How the application loads a scripted module: the C++ side of module and panel."""
+"""Loading a scripted module: the C++ side of the module and its panel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .mrml_widgets import qSlicerWidget
 
 
 class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
-    """The panel; its Python half is made by `setPythonSource` and filled by `setup`."""
+    """The panel. `setPythonSource` makes its Python object, and `setup` fills it."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class qSlicerScriptedLoadableModule(
         widgetRepresentationCreationEnabled=True,
     )
 ):
-    """The module; Python's module class gets it as `parent`."""
+    """The module, which the module class in Python gets as `parent`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class qSlicerScriptedLoadableModule(
         return slicer.mrmlScene
 
     def widgetRepresentation(self) -> qSlicerScriptedLoadableModuleWidget | None:
-        """The module's one panel, made when it is first asked for."""
+        """Return the module's only panel, which is made at the first call."""
         if self._widget is None and self.widgetRepresentationCreationEnabled:
             self._widget = self.createNewWidgetRepresentation()
         return self._widget
@@ -100,7 +100,7 @@ class qSlicerScriptedLoadableModule(
 
 
 def load_module(path: Path) -> qSlicerScriptedLoadableModule:
-    """Loads `path` as Slicer does at its start; ends with `startupCompleted()`.
+    """Load a module as Slicer does at its start, up to `startupCompleted()`.
 
     Only the module's own folder is put on `sys.path`.
     """
@@ -126,7 +126,7 @@ def load_module(path: Path) -> qSlicerScriptedLoadableModule:
 
 
 def unload_module(name: str) -> None:
-    """As at the application's end: the widget's `cleanup` runs, then the widget goes."""
+    """Unload a module as Slicer does at its end: clean its widget up and delete it."""
     module = slicer.app.moduleManager().module(name)
     slicer.app.moduleManager().remove(name)
     module.forgetWidget()

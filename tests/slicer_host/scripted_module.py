@@ -1,4 +1,4 @@
-"""`slicer.ScriptedLoadableModule`: the base classes of a scripted module."""
+"""`slicer.ScriptedLoadableModule`: base classes of a scripted module."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ScriptedLoadableModuleWidget:
         return str(folder / "Resources" / filename)
 
     def setup(self) -> None:
-        """The developer's section (reload, edit, test) is not in this host."""
+        """Do nothing: the host has no section for developers."""
 
     def cleanup(self) -> None:
         pass
@@ -128,11 +128,11 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
     def delayDisplay(
         self, message: str, requestedDelay: int | None = None, msec: int | None = None
     ) -> None:
-        """Never waits here; the application handles its events once."""
+        """Handle the application's events once, without waiting."""
         slicer.util.delayDisplay(message, autoCloseMsec=0)
 
     def runTest(self) -> None:
-        """Runs every `test*` method. Modules usually override this."""
+        """Run every `test*` method. Modules usually override this."""
         for name in dir(self):
             if name.startswith("test"):
                 getattr(self, name)()

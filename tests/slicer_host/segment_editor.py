@@ -1,4 +1,4 @@
-"""The Segment Editor module: it remembers what it was told to edit. Painting is up to tests."""
+"""The Segment Editor module, which records what it edits. Tests paint by themselves."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
 
 class SegmentEditorPanel(qt.QWidget):
-    """The module's panel; `slicer.modules.SegmentEditorWidget` has the editor."""
+    """The module's panel; `slicer.modules.SegmentEditorWidget` is the object with the editor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class SegmentEditorPanel(qt.QWidget):
         self.editor.setMRMLScene(slicer.mrmlScene)
 
     def enter(self) -> None:
-        """The editor takes what is selected."""
+        """Let the editor use the selected nodes."""
 
     def exit(self) -> None:
         self.editor.setActiveEffectByName("")

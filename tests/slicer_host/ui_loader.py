@@ -1,4 +1,4 @@
-"""Reads the real `.ui` files, making widgets of the classes that `qt`, `ctk`, `slicer` have."""
+"""Reads `.ui` files and makes widgets of the classes in `qt`, `ctk` and `slicer`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import pythonqt
 
 
 def make_loader(base: type, qt: Any) -> type:
-    """The class `qt.QUiLoader`."""
+    """Return the class `qt.QUiLoader`."""
 
     class QUiLoader(base):  # type: ignore[misc, valid-type]
         def createWidget(self, class_name: str, parent: Any = None, name: str = "") -> Any:
@@ -59,7 +59,7 @@ Connection = tuple[str, str, str, str]
 
 
 def _without_scene_connections(text: bytes) -> tuple[bytes, list[Connection]]:
-    """The file without connections of MRML pointers, and these.
+    """Return the file without its connections of MRML pointers, and these connections.
 
     PySide6 registers signals with such arguments under another type, so that Qt's reader
     would not find them.

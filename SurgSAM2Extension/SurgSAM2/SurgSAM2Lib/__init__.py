@@ -1,1 +1,1 @@
-"""The parts of the SurgSAM2 module. Only `panel` and what it imports needs Slicer's widgets."""
+"""The parts of the SurgSAM2 module. Only `panel` and the files that import it need Qt widgets."""

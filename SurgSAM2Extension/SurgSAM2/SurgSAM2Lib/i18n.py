@@ -1,12 +1,13 @@
-"""`_`: Slicer's translation; the text itself where Slicer's application is not there."""
+"""`_`: translates a text with Slicer; without Slicer's application it returns the text."""
 
 from __future__ import annotations
 
 try:
     from slicer.i18n import tr as _
-except ImportError:  # a script with the slicer-core package
+except ImportError:  # there is only the package slicer-core
 
     def _(text: str) -> str:
+        """Return the text itself."""
         return text
 
 

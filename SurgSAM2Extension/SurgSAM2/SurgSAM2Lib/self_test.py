@@ -1,5 +1,5 @@
-# ruff: noqa: PT009, PT027 - it is a unittest, as Slicer runs them
-"""`SurgSAM2Test`: the self-test of the module, in Slicer or in the tests' stand-in for it."""
+# ruff: noqa: PT009, PT027 - Slicer runs tests with unittest
+"""`SurgSAM2Test`: the self-test of the module in Slicer."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from surgsam2.errors import InputError, PromptError
 from surgsam2.mrml import MaskNodes
 from surgsam2.video.arrays import ArrayVideo
 from SurgSAM2Lib.install.requirements import missingPackages
-from SurgSAM2Lib.slicer_logic import SurgSAM2Logic
+from SurgSAM2Lib.logic.slicer_logic import SurgSAM2Logic
 
 FRAMES, WIDTH, HEIGHT = 8, 96, 64
 
 
 class SurgSAM2Test(ScriptedLoadableModuleTest):
-    """Needs no file and no network; tracking is tested where its packages are installed."""
+    """Tests the module without files or network; tracking only where its packages are."""
 
     def setUp(self) -> None:
+        """Begin with an empty scene."""
         slicer.mrmlScene.Clear(0)
         self.logic = SurgSAM2Logic()
 
     def tearDown(self) -> None:
+        """End the engine process."""
         self.logic.close()
 
     def runTest(self) -> None:
-        """Every test, as Slicer's *Reload and Test* asks for."""
+        """Run every test; Slicer's *Reload and Test* calls this."""
         names = [name for name in dir(self) if name.startswith("test_")]
         for name in names:
             self.setUp()
@@ -38,7 +40,7 @@ class SurgSAM2Test(ScriptedLoadableModuleTest):
         self.delayDisplay(f"{len(names)} tests passed")
 
     def test_video_objects_and_prompts(self) -> None:
-        """A video becomes a sequence, prompts are kept in the scene and can be undone."""
+        """Check that prompts are kept in the scene and can be undone."""
         browser = self.logic.loadVideo(a_video())
         self.assertEqual(browser.GetNumberOfItems(), FRAMES)
         tool = self.logic.addObject("tool", "#11aa55")
@@ -53,7 +55,7 @@ class SurgSAM2Test(ScriptedLoadableModuleTest):
         other.close()
 
     def test_masks_stay_on_their_frames(self) -> None:
-        """Browsing does not carry a mask to another frame."""
+        """Check that browsing does not copy a mask to another frame."""
         browser = self.logic.loadVideo(a_video())
         tool = self.logic.addObject("tool")
         self.logic.setMask(tool, square(10), frame=2)
@@ -63,7 +65,7 @@ class SurgSAM2Test(ScriptedLoadableModuleTest):
         self.assertEqual([masks.mask(k, tool).any() for k in range(4)], [False, False, True, False])
 
     def test_refusals_change_nothing(self) -> None:
-        """Wrong input has a message and leaves the scene as it was."""
+        """Check that wrong input is refused and leaves the scene as it was."""
         with self.assertRaises(InputError):
             self.logic.track()
         self.logic.loadVideo(a_video())
@@ -75,7 +77,7 @@ class SurgSAM2Test(ScriptedLoadableModuleTest):
         self.assertEqual(len(self.logic.currentSession.prompts), 0)
 
     def test_tracking(self) -> None:
-        """The engine starts, tracks a square and is cancelled; where it is installed."""
+        """Check that the engine starts, tracks a square and can be cancelled."""
         missing = [package.name for package in missingPackages()]
         if missing:
             self.delayDisplay(f"Tracking is not tested: {', '.join(missing)} missing")
@@ -93,14 +95,14 @@ class SurgSAM2Test(ScriptedLoadableModuleTest):
 
 
 def square(left: int) -> np.ndarray:
-    """(H, W) bool."""
+    """Return a mask with a square, (H, W) bool."""
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[20:44, left : left + 24] = True
     return mask
 
 
 def a_video() -> ArrayVideo:
-    """A bright square that moves to the right, two pixels a frame."""
+    """Return a video of a bright square that moves two pixels to the right per frame."""
     frames = np.full((FRAMES, HEIGHT, WIDTH, 3), 60, np.uint8)
     for k, frame in enumerate(frames):
         frame[square(10 + 2 * k)] = (240, 220, 80)

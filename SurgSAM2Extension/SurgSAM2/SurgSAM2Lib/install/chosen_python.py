@@ -1,4 +1,4 @@
-"""The Python that was chosen for the engine: Slicer's own, or another one."""
+"""The Python that the engine runs in: Slicer's own, or another one that the user chose."""
 
 from __future__ import annotations
 
@@ -11,43 +11,44 @@ import slicer
 from surgsam2.engine import EngineClient, default_python
 from surgsam2.engine.client.engine_video import open_in_engine
 from surgsam2.video import Video
+from SurgSAM2Lib.dialogs import ProgressDialog
 from SurgSAM2Lib.i18n import _
-from SurgSAM2Lib.panel.dialogs import Progress
 
 PYTHON_SETTING = "SurgSAM2/python"
 """Application setting: path of another Python for the engine; empty for Slicer's own."""
 
 
 def other_python() -> str:
-    """Path of the other interpreter; empty when the engine runs in Slicer's own Python."""
+    """Return the path of the other interpreter; empty when Slicer's own is used."""
     return qt.QSettings().value(PYTHON_SETTING, "") or ""
 
 
 def open_in_other_python(path: str | Path) -> Video | None:
-    """A video that the other Python decodes; None when the engine runs in Slicer's own.
+    """Open a video that the other Python decodes; return None when there is none.
 
-    Shows a dialog with *Cancel* while that Python starts.
+    A dialog with *Cancel* is shown while that Python starts.
 
     Raises:
-        VideoError, MissingDependencyError: it cannot be read there either.
+        VideoError: the video cannot be read.
+        MissingDependencyError: the other Python lacks a package too.
     """
     if not other_python():
         return None
     text = _("Starting the engine to read the video")
-    with Progress(text, known_length=False) as progress:
+    with ProgressDialog(text, known_length=False) as progress:
         return open_in_engine(make_client(), path, progress.stopped)
 
 
 def make_client() -> EngineClient:
-    """A worker in the Python that was chosen in the panel, else in Slicer's own."""
+    """Return a client of an engine process in the Python that was chosen in the panel."""
     return EngineClient(engine_python(), startup_environment())
 
 
 def engine_python() -> str:
-    """The interpreter that the engine runs in."""
+    """Return the path of the interpreter that the engine runs in."""
     return other_python() or default_python()
 
 
 def startup_environment() -> dict[str, Any]:
-    """Slicer's environment without its own library paths, for another program."""
+    """Return Slicer's environment without its library paths, for another program."""
     return dict(slicer.util.startupEnvironment())

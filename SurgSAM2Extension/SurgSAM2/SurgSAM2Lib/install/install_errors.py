@@ -1,4 +1,4 @@
-"""What went wrong in an installation, in plain words."""
+"""Errors of an installation, explained for the user."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from SurgSAM2Lib.i18n import _
 
 
 class InstallError(SurgSAM2Error, RuntimeError):
-    """A package could not be installed; the text says why and what to do."""
+    """A package could not be installed; the message says why and what to do."""
 
 
 def plainWords(log: str) -> str:
-    """The reason of a failed pip run.
+    """Return the reason why pip failed, and what to do.
 
     Args:
-        log: everything that pip printed. Its last error line is added where the reason is
-            not one of the usual ones.
+        log: everything that pip printed. Its last error line is quoted when the reason is
+            none of the known ones.
     """
     for pattern, reason in _reasons():
         if re.search(pattern, log, re.IGNORECASE):
@@ -30,7 +30,7 @@ def plainWords(log: str) -> str:
 
 
 def _reasons() -> tuple[tuple[str, str], ...]:
-    """Pattern and text; the first that fits counts, so causes come before consequences."""
+    """Return patterns and texts. The first match counts, so causes precede consequences."""
     return (
         (
             r"no space left|errno 28|not enough space|disk full",

@@ -21,11 +21,11 @@ from SurgSAM2Lib.install.pip_runs import explained, installPackages, installSam2
 from SurgSAM2Lib.install.requirements import Package, missingPackages
 
 Progress = Callable[[str], None]
-"""Told in plain words what is being done."""
+"""Called with a text that says what is being done."""
 
 
 def describe(packages: list[Package]) -> str:
-    """The question to the user: what would be installed, where, and how much it is."""
+    """Return the question to the user: what is installed, where, and how large it is."""
     lines = [_("SurgSAM2 needs these Python packages, which Slicer does not have yet:"), ""]
     for package in packages:
         old = _(" (now {version})").format(version=package.installed) if package.installed else ""
@@ -42,15 +42,18 @@ def describe(packages: list[Package]) -> str:
 
 
 def offerInstallation(progress: Progress = print) -> bool:
-    """Ask, install, and ask again after a failure. True when nothing is missing at the end.
+    """Ask the user, install the missing packages, and ask again after a failure.
 
-    Must run on the main thread: Slicer's pip functions show dialogs.
+    It must run on the main thread, because Slicer's pip functions show dialogs.
+
+    Returns:
+        Whether nothing is missing at the end.
     """
     packages = missingPackages()
     if not packages:
         return True
     if slicer.app.testingEnabled():
-        return False  # there a question is answered without anybody being asked
+        return False  # in testing mode Slicer answers dialogs itself
     title = _("SurgSAM2 - install Python packages")
     question = describe(packages) + "\n\n" + _("Install them now?")
     if not slicer.util.confirmOkCancelDisplay(question, title):
@@ -66,11 +69,11 @@ def offerInstallation(progress: Progress = print) -> bool:
 
 
 def install(packages: list[Package], progress: Progress = print) -> None:
-    """Install without asking; what is there already stays as it is.
+    """Install packages without asking; packages that are there already stay as they are.
 
     Raises:
-        InstallError: it failed; the text says why and what to do. What was installed
-            before stays, so that a second try goes on from there.
+        InstallError: the installation failed; the message says why and what to do. What was
+            installed stays, so that a second attempt continues from there.
     """
     _check_disk(packages)
     by_name = {package.name: package for package in packages}
@@ -116,10 +119,10 @@ def _install_torch(torch: Package) -> None:
 
 
 def _check_disk(packages: list[Package]) -> None:
-    """The least that is needed; torch with CUDA needs more, which pip would then find out."""
+    """Check the free space for the smallest builds; pip itself checks larger ones."""
     folder = next((Path(p) for p in site.getsitepackages() if Path(p).is_dir()), Path.home())
     free = shutil.disk_usage(folder).free / 1e6
-    needed = 1.5 * sum(package.megabytes for package in packages)  # the downloads come on top
+    needed = 1.5 * sum(package.megabytes for package in packages)  # downloads need space too
     if free < needed:
         raise InstallError(
             _(

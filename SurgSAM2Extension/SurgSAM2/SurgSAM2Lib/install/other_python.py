@@ -1,4 +1,4 @@
-"""Another Python environment for the engine, so that Slicer's own stays as it is."""
+"""Checking another Python environment before the engine uses it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from pathlib import Path
 from surgsam2.engine import Died, EngineClient, Failed, Ready
 from SurgSAM2Lib.i18n import _
 
-_PATIENCE = 120.0
-"""Seconds. A first import of torch from a slow disk takes long."""
+_TIMEOUT_SECONDS = 120.0
+"""The first import of torch from a slow disk takes long."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether the engine starts there, and what to tell the user."""
+    """The result of a check.
+
+    Attributes:
+        usable: whether the engine starts in that Python.
+        text: what to tell the user.
+    """
 
     usable: bool
     text: str
@@ -27,19 +32,19 @@ def checkPython(
     keepAlive: Callable[[], None] = lambda: None,
     makeClient: Callable[[str], EngineClient] = EngineClient,
 ) -> Answer:
-    """Start the engine in that Python, once, and say what was found.
+    """Start the engine in a Python once, and return what was found.
 
     Args:
         python: path of an interpreter.
         keepAlive: called while waiting, such as `slicer.app.processEvents`.
-        makeClient: how the engine is started; the same as for real work.
+        makeClient: makes the client for an interpreter, as for tracking.
     """
     if not Path(python).is_file():
         return Answer(False, _("There is no file {python}.").format(python=python))
     client = makeClient(str(python))
     try:
         client.start()
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT_SECONDS
         while time.monotonic() < end:
             for event in client.poll(0.05):
                 answer = _answer(event)

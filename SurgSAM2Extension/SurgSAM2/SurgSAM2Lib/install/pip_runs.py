@@ -1,4 +1,4 @@
-"""Running pip through Slicer's own means, in 5.10 and in later releases."""
+"""Running pip with Slicer's functions, in Slicer 5.10 and in later releases."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ except ImportError:
     slicer_packaging = None
 
 _KEEP = ("torch", "numpy", "SimpleITK", "scipy", "vtk")
-"""Never replaced while something else is installed: Slicer and other extensions use them."""
+"""Packages whose versions stay, because Slicer and other extensions use them."""
 
 _BUILD_TOOLS = ("setuptools", "wheel")
 
 
 def installPackages(packages: list[Package]) -> None:
-    """Install from wheels. What other packages use keeps its version.
+    """Install packages from wheels; the packages of `_KEEP` keep their versions.
 
     Raises:
         InstallError: pip failed.
@@ -40,7 +40,7 @@ def installPackages(packages: list[Package]) -> None:
             slicer_packaging.pip_ensure(
                 requirements,
                 constraints=constraints,
-                prompt_install=False,  # we have asked, and said more
+                prompt_install=False,  # our own question was more complete
                 requester="SurgSAM2",
             )
         else:
@@ -48,7 +48,7 @@ def installPackages(packages: list[Package]) -> None:
 
 
 def installSam2(requirement: str) -> None:
-    """Build and install sam2 with the torch that is here, without its torchvision.
+    """Build and install sam2 with the installed torch, without sam2's torchvision.
 
     Raises:
         InstallError: pip failed.
@@ -61,7 +61,7 @@ def installSam2(requirement: str) -> None:
 
 
 def _constraints(folder: Path, wanted: set[str]) -> Path:
-    """A file for pip with the versions that must stay."""
+    """Write a constraints file for pip with the versions that must stay."""
     versions = {name: installedVersion(name) for name in _KEEP if name not in wanted}
     lines = [f"{name}=={version}" for name, version in versions.items() if version]
     path = folder / "constraints.txt"
@@ -71,7 +71,7 @@ def _constraints(folder: Path, wanted: set[str]) -> Path:
 
 @contextlib.contextmanager
 def _without_cuda_build() -> Iterator[None]:
-    """sam2's CUDA extension is optional, and building it needs a CUDA compiler."""
+    """Leave out sam2's optional CUDA extension, which needs a CUDA compiler."""
     before = os.environ.get("SAM2_BUILD_CUDA")
     os.environ["SAM2_BUILD_CUDA"] = "0"
     try:
@@ -84,24 +84,26 @@ def _without_cuda_build() -> Iterator[None]:
 
 
 class _Tee(io.TextIOBase):
-    """Writes on, and keeps what was written. Slicer prints what pip prints."""
+    """A stream that passes text on to the console and keeps it. Slicer prints pip's output."""
 
     def __init__(self) -> None:
         self.text = ""
         self._console = sys.stdout
 
     def write(self, text: str) -> int:
+        """Keep a text and print it."""
         self.text += text
         self._console.write(text)
         return len(text)
 
     def flush(self) -> None:
+        """Flush the console."""
         self._console.flush()
 
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turns what a failed pip run raises into an InstallError with the reason."""
+    """Convert the error of a failed pip run into an `InstallError` with the reason."""
     tee = _Tee()
     try:
         with contextlib.redirect_stdout(tee):

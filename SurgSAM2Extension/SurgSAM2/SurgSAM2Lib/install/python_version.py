@@ -1,4 +1,4 @@
-"""Whether this Slicer is new enough. Imports nothing of ours and runs on Python 3.9 too."""
+"""The check that this Slicer is new enough. This file must run on Python 3.9 too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from SurgSAM2Lib.i18n import _
 
 
 def pythonProblem(version: tuple[int, ...] = sys.version_info[:3]) -> str:
-    """Why surgsam2 cannot run in this Python, in plain words; empty when it can.
+    """Return why surgsam2 cannot run in this Python; empty when it can.
 
     Slicer 5.8 and older come with Python 3.9, Slicer 5.10 with 3.12.
     """

@@ -1,7 +1,7 @@
-"""Which Python packages are missing here, by `Resources/requirements.txt`.
+"""The Python packages of `Resources/requirements.txt` that are missing.
 
-Nothing is imported to find out: the installed packages' own records are read, which is
-quick, and a broken package can do no harm.
+No package is imported to find out. Reading the records of the installed packages is quick,
+and a broken package cannot do harm.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 try:
     from packaging.requirements import Requirement
 except ImportError:  # Slicer 5.10; pip brings its own
-    from pip._vendor.packaging.requirements import Requirement
+    from pip._vendor.packaging.requirements import Requirement  # type: ignore[assignment]
 
 REQUIREMENTS = Path(__file__).parents[2] / "Resources" / "requirements.txt"
 
 _SAME_MODULE = {
     "opencv-python-headless": ("opencv-python", "opencv-contrib-python-headless"),
 }
-"""Packages that bring the same modules. Two of them side by side would break each other."""
+"""Packages with the same modules. Installing two of them would break both."""
 
 _MEGABYTES = {
     "torch": 800,
@@ -31,26 +31,31 @@ _MEGABYTES = {
     "numpy": 45,
     "pillow": 25,
 }
-"""Space on disk, roughly, where it matters; torch is that of the build without CUDA."""
+"""Approximate size on disk of the larger packages; torch is the build without CUDA."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """One line of the requirements that is not met."""
+    """A requirement that is not met.
+
+    Attributes:
+        name: name of the package.
+        requirement: the requirement as pip takes it, such as ``av>=15``.
+        installed: the version that is too old; empty when none is installed.
+    """
 
     name: str
     requirement: str
-    """As pip takes it, such as ``av>=15``."""
     installed: str
-    """The version that is too old; empty when there is none."""
 
     @property
     def megabytes(self) -> int:
+        """Approximate size on disk in units of 10^6 bytes."""
         return _MEGABYTES.get(self.name, 3)
 
 
 def missingPackages(requirements: Path = REQUIREMENTS) -> list[Package]:
-    """Every requirement that this Python does not meet, in the order of the file."""
+    """Return the requirements that this Python does not meet, in the order of the file."""
     lines = (line.strip() for line in requirements.read_text(encoding="utf-8").splitlines())
     needed = [Requirement(line) for line in lines if line and not line.startswith("#")]
     found = [(requirement, installedVersion(requirement.name)) for requirement in needed]
@@ -62,7 +67,7 @@ def missingPackages(requirements: Path = REQUIREMENTS) -> list[Package]:
 
 
 def installedVersion(name: str) -> str:
-    """The version of a package, or of one that brings the same modules; empty when missing."""
+    """Return the version of a package or of one with the same modules; empty when missing."""
     for candidate in (name, *_SAME_MODULE.get(name, ())):
         try:
             return metadata.version(candidate)
@@ -72,5 +77,5 @@ def installedVersion(name: str) -> str:
 
 
 def _meets(requirement: Any, version: str) -> bool:
-    # torch's nightly and a vendor's builds count: their versions are pre-releases
+    # nightly and vendor builds of torch count too; their versions are pre-releases
     return bool(version) and requirement.specifier.contains(version, prereleases=True)

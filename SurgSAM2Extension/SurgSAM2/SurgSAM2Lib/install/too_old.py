@@ -1,4 +1,4 @@
-"""The panel in a Slicer whose Python is too old. Runs on Python 3.9."""
+"""The panel in a Slicer that is too old. This file must run on Python 3.9."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from SurgSAM2Lib.install.python_version import pythonProblem
 
 
 class SurgSAM2Widget(ScriptedLoadableModuleWidget):
-    """Says which Slicer is needed, and nothing else."""
+    """A panel that only says which Slicer is needed."""
 
     def setup(self) -> None:
+        """Show the message."""
         ScriptedLoadableModuleWidget.setup(self)
         label = qt.QLabel(pythonProblem())
         label.wordWrap = True

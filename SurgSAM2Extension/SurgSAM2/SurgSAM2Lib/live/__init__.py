@@ -1,1 +1,1 @@
-"""Live segmentation of a volume that something else keeps filling."""
+"""Live segmentation of a volume that another module keeps filling."""

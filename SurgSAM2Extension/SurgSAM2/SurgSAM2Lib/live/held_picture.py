@@ -1,4 +1,4 @@
-"""A picture of the live volume that stands still, so that objects can be marked in peace."""
+"""A still picture of the live volume, on which objects can be marked without haste."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from SurgSAM2Lib.live.source import LivePicture
 
 
 class HeldPicture:
-    """A volume with the picture; live masks are hidden meanwhile, since they move on.
+    """A volume node with the picture; the live masks, which keep changing, are hidden.
 
     Args:
-        scene: where the volume is made while a picture is held.
+        scene: the ``vtkMRMLScene`` in which the volume is made while a picture is held.
     """
 
     def __init__(self, scene: Any) -> None:
@@ -29,7 +29,15 @@ class HeldPicture:
         return held if held is not None and held.GetScene() is self._scene else None
 
     def show(self, picture: LivePicture, masks: Any) -> Any:
-        """Make the volume, in the picture's place in space, and hide the live segmentation."""
+        """Make the volume at the picture's place in space and hide the live segmentation.
+
+        Args:
+            picture: the picture to show.
+            masks: the ``vtkMRMLSegmentationNode`` of the live masks.
+
+        Returns:
+            The ``vtkMRMLVectorVolumeNode``.
+        """
         self.remove()
         node = frame_node(_("Held picture"))
         node.SetAndObserveImageData(image_of(picture.pixels))
@@ -43,7 +51,7 @@ class HeldPicture:
         return self._volume
 
     def remove(self) -> None:
-        """Take the volume away, and show the live masks again."""
+        """Remove the volume and show the live masks again."""
         if self._volume is not None:
             remove_node(self._volume)
         if self._masks is not None and self._masks.GetScene() is self._scene:

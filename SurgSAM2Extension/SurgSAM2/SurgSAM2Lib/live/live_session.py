@@ -1,4 +1,4 @@
-"""Segments a volume that something else keeps filling, picture by picture, while it runs."""
+"""Segmenting a volume that another module keeps filling, picture by picture."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from surgsam2.engine import EngineClient
 from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.model.options import ModelOptions
 from surgsam2.results.frame_result import FrameResult
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.live.engine import LiveEngine
@@ -19,22 +20,29 @@ from SurgSAM2Lib.live.recording import GIGABYTE, LiveRecording, Recorder
 from SurgSAM2Lib.live.source import LivePicture, LiveSource, picture_of
 from SurgSAM2Lib.live.statistics import LiveMeter, LiveStatistics
 from SurgSAM2Lib.session.objects import Objects
-from SurgSAM2Lib.tracking.model_choice import ModelChoice
 
 State = Literal["stopped", "starting", "running", "waiting"]
 SEGMENTATION = "Live segmentation"
 
 
 class LiveSegmenter:
-    """A live session: source, worker, segments, recording.
+    """A live session: the source of pictures, the engine, the segments and the recording.
 
-    `tick` does everything and never waits; a timer calls it. Only the newest picture is
-    ever segmented. Whatever ends a session (its nodes deleted, the worker dead twice in a
-    row) is told by a message, and what was segmented and recorded so far stays in the scene.
+    A timer calls `tick`, which does all work without blocking. Only the newest picture is
+    segmented. When a session ends by itself, because its nodes were deleted or the engine
+    process died twice without a result in between, a message says so, and what was
+    segmented and recorded stays in the scene.
 
     Args:
         scene: the ``vtkMRMLScene``.
-        make_client: makes a `EngineClient` that has not been started.
+        make_client: makes an `EngineClient` that has not been started.
+
+    Attributes:
+        message: what the user should know; empty when all is well.
+        on_message: called with each new `message`.
+        on_change: called when a session or recording began or ended, or the pictures changed
+            their size.
+        on_picture: called after the masks of a picture are shown.
     """
 
     def __init__(self, scene: Any, make_client: Callable[[], EngineClient]) -> None:
@@ -48,50 +56,49 @@ class LiveSegmenter:
         self._last: tuple[LivePicture, FrameResult] | None = None
         self._meter = LiveMeter()
         self._received = 0
-        self._since_start = 0  # pictures since the worker was started
+        self._since_start = 0  # pictures segmented since the engine process was started
         self._waits = False
         self.message = ""
-        """What the user should know now; empty when all is well."""
         self.on_message: Callable[[str], None] = lambda text: None
-        """Called with each new `message`."""
         self.on_change: Callable[[], None] = lambda: None
-        """Called when a session or recording began or ended, or the picture changed its size."""
         self.on_picture: Callable[[], None] = lambda: None
-        """Called after the masks of a picture are shown."""
 
     def use_client(self, make_client: Callable[[], EngineClient]) -> None:
-        """What makes the worker of the next session."""
+        """Set what makes the engine client of the next session."""
         self._make_client = make_client
-
-    # the session
 
     @property
     def running(self) -> bool:
+        """Whether a session runs."""
         return self._source is not None
 
     @property
     def state(self) -> State:
-        """`starting`: the model is being loaded; `waiting`: the source shows no picture."""
+        """Return the state: `starting` while the model loads, `waiting` without a picture."""
         if self._engine is None:
             return "stopped"
         if self._waits:
             return "waiting"
         return "starting" if self._engine.newest is None else "running"
 
-    def start(self, volume: Any, choice: ModelChoice) -> None:
+    def start(self, volume: Any, options: ModelOptions) -> None:
         """Segment each new picture of a volume from now on.
 
-        Objects of an earlier session keep their segments; mark them in a picture again.
+        Objects of an earlier session keep their segments, but must be marked again.
+
+        Args:
+            volume: the ``vtkMRMLVolumeNode`` that another module fills.
+            options: the model to use.
 
         Raises:
-            InputError: not a volume, it was deleted, or it shows something else than pictures.
+            InputError: the node is no volume, was deleted, or shows no colour or grey pictures.
         """
         source = LiveSource(volume)
         if volume.GetImageData() is not None and source.problem:
             source.close()
-            picture_of(volume, 0.0)  # says what is wrong
+            picture_of(volume, 0.0)  # raises an error that says what is wrong
         try:
-            engine = LiveEngine(self._make_client, choice, self._tell, self._worker_ended)
+            engine = LiveEngine(self._make_client, options, self._tell, self._process_ended)
         except SurgSAM2Error:
             source.close()
             raise
@@ -106,7 +113,7 @@ class LiveSegmenter:
         self.on_change()
 
     def stop(self) -> None:
-        """End the session and the worker; segments and recording stay in the scene."""
+        """End the session and the engine process; segments and recording stay in the scene."""
         if self._source is None or self._engine is None:
             return
         self.stop_recording()
@@ -118,7 +125,7 @@ class LiveSegmenter:
         self.on_change()
 
     def forget(self) -> None:
-        """Stop, and leave the segmentation to the scene: the next session makes a new one."""
+        """Stop, and let the next session make a new segmentation."""
         self.stop()
         self._masks = None
         self._last = None
@@ -129,13 +136,13 @@ class LiveSegmenter:
         return None if self._source is None else self._source.volume
 
     @property
-    def worker(self) -> LiveEngine | None:
-        """The session's worker; None when no session runs."""
+    def engine(self) -> LiveEngine | None:
+        """The session's engine; None when no session runs."""
         return self._engine
 
     @property
     def statistics(self) -> LiveStatistics:
-        """Of this session, or of the last one."""
+        """The statistics of this session, or of the last one."""
         received, waiting = self._received, 0
         if self._source is not None and self._engine is not None:
             received = self._source.changes
@@ -146,25 +153,25 @@ class LiveSegmenter:
 
     @property
     def masks(self) -> LiveMasks:
-        """The segmentation. `InputError` before the first session, or when it was deleted."""
+        """The segmentation. Raises `InputError` when there is none."""
         if self._masks is None or self._masks.lost:
             raise InputError(_("there is no live segmentation; start one first"))
         return self._masks
 
     @property
     def objects(self) -> Objects:
-        """Names, colours and visibility. `InputError` before the first session."""
+        """The objects of the segmentation. Raises `InputError` when there is none."""
         return Objects(self.masks)
 
     def remove_object(self, object_id: int) -> None:
-        """Follow an object no more, and take its segment away."""
+        """Stop following an object and remove its segment. Raises `InputError`."""
         self.objects.remove(object_id)
         if self._engine is not None:
             self._engine.remove(object_id)
 
     @property
     def marking(self) -> Marking:
-        """Marks objects in a picture. `InputError` when no session runs."""
+        """What marks objects in a picture. Raises `InputError` when no session runs."""
         if self._marking is None:
             raise InputError(_("no live session runs; press 'Segment live' first"))
         return self._marking
@@ -173,14 +180,15 @@ class LiveSegmenter:
 
     @property
     def recording(self) -> LiveRecording | None:
-        """The recording in progress."""
+        """The recording in progress; None when there is none."""
         return self._recorder.recording
 
     def record(self, gigabytes: float) -> None:
         """Record the pictures that are segmented from now on, and their masks.
 
         Args:
-            gigabytes: memory it may take (10^9 bytes); it ends with a message there.
+            gigabytes: memory that the recording may take, in units of 10^9 bytes. It ends
+                with a message when it reaches this limit.
 
         Raises:
             InputError: no session runs, or so much memory is not free.
@@ -191,15 +199,17 @@ class LiveSegmenter:
         self.on_change()
 
     def stop_recording(self) -> Any:
-        """End the recording; its ``vtkMRMLSequenceBrowserNode``, None when there is none."""
+        """End the recording; return its ``vtkMRMLSequenceBrowserNode``, None without one."""
         browser = self._recorder.stop()
         self.on_change()
         return browser
 
-    # work
-
     def tick(self, timeout: float = 0.0) -> None:
-        """Take what is segmented, give what is new; waits at most `timeout` seconds."""
+        """Show the masks that have come and send the newest picture.
+
+        Args:
+            timeout: seconds to wait at most for masks.
+        """
         if self._source is None or self._engine is None or self._masks is None:
             return
         if self._source.lost:
@@ -215,7 +225,7 @@ class LiveSegmenter:
 
     def _give(self) -> None:
         source, engine = self._source, self._engine
-        if source is None or engine is None:  # it ended while events were taken
+        if source is None or engine is None:  # the session ended while events were taken
             return
         size = source.size
         if size is None:
@@ -265,14 +275,12 @@ class LiveSegmenter:
         self.on_picture()
 
     def _remove_deleted(self, result: FrameResult) -> None:
-        """A segment that was deleted in Slicer is an object nobody wants any more."""
+        """Stop following the objects whose segments the user has deleted."""
         assert self._engine is not None
         for object_id in set(result.object_ids) - {style.id for style in self.objects}:
             self._engine.remove(object_id)
 
-    # ends
-
-    def _worker_ended(self, reason: str, died: bool) -> None:
+    def _process_ended(self, reason: str, died: bool) -> None:
         engine = self._engine
         if engine is None:
             return
@@ -280,11 +288,11 @@ class LiveSegmenter:
             self._end(reason + " " + _("What was segmented so far is kept."))
             return
         self._since_start = 0
-        engine.begin(engine.size)  # the source may show no picture at the moment
+        engine.begin(engine.size)  # the source itself may show no picture now
         if self._last is not None:
             picture, result = self._last
             for style in self.objects:
-                self.marking.go_on_from(style, picture, _masks_of(result).get(style.id))
+                self.marking.resume(style, picture, _masks_of(result).get(style.id))
         self._tell(reason + " " + _("It was started anew and goes on from the last masks."))
 
     def _recording_ended(self, text: str) -> None:

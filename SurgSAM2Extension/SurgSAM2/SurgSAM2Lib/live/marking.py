@@ -1,4 +1,4 @@
-"""Marks in a live picture, as prompts for the worker."""
+"""Marks in a live picture, as prompts for the engine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from SurgSAM2Lib.live.source import LivePicture, LiveSource, picture_of
 
 
 class Marking:
-    """Marks are made in the picture that is held, else in the one that is shown now.
+    """Makes prompts in the picture that is held, or else in the one that is shown.
 
     Args:
-        source: of the session.
-        engine: gets the prompts.
+        source: the source of the session's pictures.
+        engine: the engine that the prompts are sent to.
     """
 
     def __init__(self, source: LiveSource, engine: LiveEngine) -> None:
@@ -29,16 +29,16 @@ class Marking:
         return self._held is not None
 
     def hold(self) -> LivePicture:
-        """Hold the picture of now until `release`; segmenting goes on.
+        """Hold and return the picture that is shown, until `release`. Segmenting goes on.
 
         Raises:
-            InputError: there is no picture.
+            InputError: the source shows no picture.
         """
         self._held = self._now()
         return self._held[0]
 
     def release(self) -> None:
-        """Hold no picture any more."""
+        """End holding a picture."""
         self._held = None
 
     def prompt(
@@ -51,24 +51,23 @@ class Marking:
         """Begin or correct an object.
 
         Args:
-            style: of the object.
-            points: rows of x, y, label (1 belongs to the object, 0 does not), in pixels.
-            box: [x0, y0, x1, y1].
+            style: id, name and colour of the object.
+            points: (P, 3) rows of x, y, label (1 on the object, 0 outside it), in pixels.
+            box: [x0, y0, x1, y1] in pixels.
             mask: (H, W) bool.
 
         Raises:
-            PromptError: it does not fit the picture, or has no point on the object.
-            InputError: there is no picture.
+            PromptError: the prompt does not fit the picture, or has no point on the object.
+            InputError: the source shows no picture.
         """
         picture, index = self._held or self._now()
-        parts = {"points": points, "box": box, "mask": mask}
-        parts |= {"name": style.name, "color": style.color}
+        parts = dict(points=points, box=box, mask=mask, name=style.name, color=style.color)
         prompt = LivePrompt(style.id, parts, picture.pixels, index)
         prompt.as_set(0).validate(*picture.size)
         self._engine.prompt(prompt)
 
-    def go_on_from(self, style: ObjectStyle, picture: LivePicture, mask: np.ndarray | None) -> None:
-        """Begin an object again where it was seen last; not when it was not seen there."""
+    def resume(self, style: ObjectStyle, picture: LivePicture, mask: np.ndarray | None) -> None:
+        """Begin an object again with its last mask, (H, W) bool; an empty one is ignored."""
         if mask is not None and mask.any():
             parts = {"mask": mask, "name": style.name, "color": style.color}
             self._engine.prompt(LivePrompt(style.id, parts, picture.pixels, None))

@@ -1,4 +1,4 @@
-"""The segmentation over a live volume: one segment per object, of the newest picture only."""
+"""The segmentation of a live volume: one segment per object, for the newest picture only."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from surgsam2.mrml.styles import object_of
 
 
 class LiveMasks:
-    """Has the methods of `MaskNodes` that concern objects, so `Objects` works on both.
+    """One segmentation node. It has the methods of `MaskNodes` that `Objects` needs.
 
     Names, colours and the list of objects are those of the segments.
 
     Args:
-        scene: where the ``vtkMRMLSegmentationNode`` is made.
-        name: of the node.
+        scene: the ``vtkMRMLScene`` in which the ``vtkMRMLSegmentationNode`` is made.
+        name: name of the node.
     """
 
     def __init__(self, scene: Any, name: str) -> None:
         unique = scene.GenerateUniqueName(name)
         self._node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", unique)
         self._node.CreateDefaultDisplayNodes()
-        # a surface of a flat mask is slow to make and shows nothing
+        # making a surface of a flat mask is slow, and the surface shows nothing
         self._node.GetDisplayNode().SetVisibility3D(False)
         self._size = (1, 1)
         self._ijk_to_ras = vtk.vtkMatrix4x4()
 
     @property
     def proxy(self) -> Any:
-        """The ``vtkMRMLSegmentationNode``. `InputError` when it was deleted."""
+        """The ``vtkMRMLSegmentationNode``. Raises `InputError` when it was deleted."""
         return checked_node(self._node, "vtkMRMLSegmentationNode", "live segmentation")
 
     @property
@@ -48,7 +48,7 @@ class LiveMasks:
 
     @property
     def objects(self) -> tuple[ObjectStyle, ...]:
-        """Every object, in the order of the segments."""
+        """All objects, in the order of the segments."""
         segmentation = self.proxy.GetSegmentation()
         segments = [segmentation.GetSegment(name) for name in segmentation.GetSegmentIDs()]
         ours = ((segment, object_of(segment)) for segment in segments)
@@ -57,24 +57,29 @@ class LiveMasks:
     def add_object(
         self, object_id: int, name: str, color: str, terminology: str | None = None
     ) -> ObjectStyle:
-        """An object with an empty segment. `InputError` for values that cannot be used."""
+        """Add an object with an empty segment. Raises `InputError` for unusable values."""
         style = ObjectStyle(object_id, name, color, terminology)
         segment = add_segment(self.proxy.GetSegmentation(), style, self._ijk_to_ras)
         return ObjectStyle.of(segment, object_id)
 
     def remove_object(self, object_id: int) -> None:
-        """Takes the object's segment away, if it is there."""
+        """Remove the object's segment, if there is one."""
         remove_segment(self.proxy.GetSegmentation(), object_id)
 
     def segment_id(self, object_id: int) -> str:
-        """Id of the object's segment."""
+        """Return the id of the object's segment."""
         return first_segment_of(self.proxy.GetSegmentation(), object_id)
 
     def copy_style_to_all_frames(self) -> None:
-        """There is only this one."""
+        """Do nothing: there is only one frame."""
 
     def lie_over(self, volume: Any, size: tuple[int, int]) -> None:
-        """Take a volume's place in space, and its size, width and height in pixels."""
+        """Move to a volume's place in space.
+
+        Args:
+            volume: the ``vtkMRMLVolumeNode``.
+            size: width and height of its picture in pixels.
+        """
         self._size = size
         volume.GetIJKToRASMatrix(self._ijk_to_ras)
         node = self.proxy
@@ -85,8 +90,8 @@ class LiveMasks:
         """Show these masks and no others.
 
         Args:
-            masks: object id -> (H, W) bool; what is not among the objects is left out.
-            ijk_to_ras: ``vtkMatrix4x4`` of the picture they belong to.
+            masks: (H, W) bool by object id; ids that are no objects are left out.
+            ijk_to_ras: ``vtkMatrix4x4`` of the picture that the masks belong to.
         """
         node = self.proxy
         styles = self.objects
@@ -106,7 +111,7 @@ class LiveMasks:
                 segment = segmentation.GetSegment(self.segment_id(style.id))
                 segment.SetLabelValue(label.value)
                 segment.AddRepresentation(REPRESENTATION, label.image)
-            # surfaces that the user had made of the masks before
+            # surfaces that the user has made show the masks of an earlier picture
             segmentation.InvalidateNonSourceRepresentations()
 
     def clear(self) -> None:
@@ -114,7 +119,7 @@ class LiveMasks:
         self.show({}, self._ijk_to_ras)
 
     def mask(self, object_id: int) -> np.ndarray:
-        """(H, W) bool, as it is shown. `InputError` when there is no such object."""
+        """Return the mask that is shown, (H, W) bool. Raises `InputError`."""
         segment = self.proxy.GetSegmentation().GetSegment(self.segment_id(object_id))
         if segment is None:
             raise InputError(f"there is no live object {object_id}")

@@ -1,4 +1,4 @@
-"""A live session as a video with masks, to be reviewed, corrected and tracked again."""
+"""Recording a live session as a video with masks, which can be corrected and tracked again."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ GIGABYTE = 10**9
 
 
 class LiveRecording:
-    """Puts segmented pictures and their masks into sequences, up to a limit of memory.
+    """Adds segmented pictures and their masks to sequences, up to a limit of memory.
 
-    The result is what `load_video` and `MaskNodes` make, with the time of each picture:
-    it can be chosen as the video. Pictures that were dropped are not in it.
+    The sequences are the same as `load_video` and `MaskNodes` make, with the time of each
+    picture. Pictures that were dropped are not in them.
 
     Args:
-        scene: where the sequences are made, with the first picture.
+        scene: the ``vtkMRMLScene``, in which the first picture makes the sequences.
         limit: bytes that pictures and masks may take.
 
     Raises:
         InputError: so much memory is not free.
+
+    Attributes:
+        limit: bytes that pictures and masks may take.
+        bytes: bytes that they take now, with masks counted as one byte per pixel.
     """
 
     def __init__(self, scene: Any, limit: int) -> None:
@@ -44,12 +48,12 @@ class LiveRecording:
         self._scene = scene
         self.limit = limit
         self.bytes = 0
-        """What pictures and masks take; masks are counted as whole pictures of a byte a pixel."""
         self._masks: MaskNodes | None = None
         self._stamps: list[float] = []
 
     @property
     def frames(self) -> int:
+        """Number of pictures so far."""
         return len(self._stamps)
 
     @property
@@ -58,17 +62,18 @@ class LiveRecording:
         return None if self._masks is None else self._masks.video.browser
 
     def has_room(self, size: tuple[int, int]) -> bool:
-        """Whether another picture of this width and height stays within the limit."""
+        """Return whether another picture of this width and height stays within the limit."""
         return self.bytes + _bytes_of(size) <= self.limit
 
     def add(
         self, picture: LivePicture, masks: Mapping[int, np.ndarray], styles: Iterable[ObjectStyle]
     ) -> None:
-        """One more frame.
+        """Add a frame.
 
         Args:
-            masks: object id -> (H, W) bool.
-            styles: of the objects; new ones are added to all frames.
+            picture: the picture.
+            masks: its masks, (H, W) bool by object id.
+            styles: the objects; new ones are added to all frames.
 
         Raises:
             InputError: the nodes of the recording were deleted.
@@ -89,7 +94,7 @@ class LiveRecording:
         self._masks.write(frame, {i: mask for i, mask in masks.items() if i in known})
 
     def finish(self) -> None:
-        """Store the times, and the rate of playback they give. The nodes may be gone."""
+        """Store the times and the frame rate, unless the nodes were deleted."""
         if self._masks is None or self.lost:
             return
         times = [stamp - self._stamps[0] for stamp in self._stamps]
@@ -113,16 +118,19 @@ class LiveRecording:
         nodes = load_video(self._scene, video, name=_("Live recording"))
         assert nodes is not None
         masks = MaskNodes.create(self._scene, nodes, _("Live recording masks"))
-        masks.proxy.SetDisplayVisibility(False)  # the live masks are in the same place
+        masks.proxy.SetDisplayVisibility(False)  # the live masks are at the same place
         return masks
 
 
 class Recorder:
-    """Keeps at most one recording going, and says when it ends by itself.
+    """Holds at most one recording, and reports when it ends by itself.
 
     Args:
-        scene: where recordings are made.
+        scene: the ``vtkMRMLScene`` in which recordings are made.
         on_end: called with a text when the limit is reached or nodes were deleted.
+
+    Attributes:
+        recording: the recording in progress; None when there is none.
     """
 
     def __init__(self, scene: Any, on_end: Callable[[str], None]) -> None:
@@ -131,13 +139,13 @@ class Recorder:
         self.recording: LiveRecording | None = None
 
     def start(self, limit: int) -> None:
-        """Begin another one, of at most `limit` bytes. Raises `InputError`, see `LiveRecording`."""
+        """Begin a recording of at most `limit` bytes; see `LiveRecording` for the errors."""
         recording = LiveRecording(self._scene, limit)
         self.stop()
         self.recording = recording
 
     def stop(self) -> Any:
-        """End it; its ``vtkMRMLSequenceBrowserNode``, None when there is none."""
+        """End the recording; return its ``vtkMRMLSequenceBrowserNode``, None without one."""
         recording, self.recording = self.recording, None
         if recording is None:
             return None
@@ -147,7 +155,7 @@ class Recorder:
     def add(
         self, picture: LivePicture, masks: Mapping[int, np.ndarray], styles: Iterable[ObjectStyle]
     ) -> None:
-        """As `LiveRecording.add`, while there is a recording with room."""
+        """Add a frame to the recording, if there is one; see `LiveRecording.add`."""
         recording = self.recording
         if recording is None:
             return
@@ -155,7 +163,7 @@ class Recorder:
         if recording.has_room(picture.size):
             try:
                 recording.add(picture, masks, styles)
-            except SurgSAM2Error as error:  # its nodes were deleted
+            except SurgSAM2Error as error:  # the nodes of the recording were deleted
                 reason = _("The recording has ended: {reason}").format(reason=error)
         else:
             reason = _(

@@ -1,4 +1,4 @@
-"""The volume that something else keeps filling: a camera, OpenIGTLink, a replayed sequence."""
+"""The volume that another module keeps filling, such as with the pictures of a camera."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from SurgSAM2Lib.i18n import _
 
 @dataclass(frozen=True, eq=False)
 class LivePicture:
-    """What a live volume showed at one moment."""
+    """The picture of a live volume at one moment.
+
+    Attributes:
+        pixels: a copy of the picture, (H, W, 3) uint8 RGB.
+        stamp: time of the event that announced it, in seconds of `time.perf_counter`.
+        ijk_to_ras: ``vtkMatrix4x4`` of the volume at that moment.
+    """
 
     pixels: np.ndarray
-    """(H, W, 3) uint8 RGB, a copy."""
     stamp: float
-    """Seconds of `time.perf_counter` at the event that announced it."""
     ijk_to_ras: Any
-    """``vtkMatrix4x4`` of the volume at that moment; a tracked probe moves it."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -35,24 +38,26 @@ class LivePicture:
 
 
 class LiveSource:
-    """Notes when the volume's image changes; the image is copied when it is asked for.
+    """Counts the changes of a volume's image and copies the image on request.
 
-    Devices rewrite the image in place or put a new one, and tell it by one event or by
-    several; the image's modification time says what is one change.
+    Modules rewrite the image in place or set a new one, and cause one event or several by
+    it. The image's modification time tells which events are the same change.
 
     Args:
         volume: a ``vtkMRMLVolumeNode`` such as a vector or streaming volume.
 
     Raises:
-        InputError: not a volume, or it was deleted.
+        InputError: the node is no volume, or it was deleted.
+
+    Attributes:
+        changes: number of images so far.
+        fresh: whether the present image has not been taken yet.
     """
 
     def __init__(self, volume: Any) -> None:
         self.volume = checked_node(volume, "vtkMRMLVolumeNode", "live volume")
         self.changes = 0
-        """Images so far."""
         self.fresh = False
-        """Whether there is an image that was not taken yet."""
         self._stamp = 0.0
         self._seen = 0
         events = [volume.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent]
@@ -74,7 +79,7 @@ class LiveSource:
 
     @property
     def problem(self) -> str:
-        """Why there is no picture now, in words; empty when there is one."""
+        """Why the volume shows no picture; empty when it does."""
         return image_problem(self.volume)
 
     @property
@@ -86,10 +91,10 @@ class LiveSource:
         return width, height
 
     def take(self) -> LivePicture:
-        """The picture of now, copied: the device may write over it at any time.
+        """Return a copy of the picture; the other module may write over it at any time.
 
         Raises:
-            InputError: there is none, see `problem`.
+            InputError: the volume shows no picture; see `problem`.
         """
         picture = picture_of(self.volume, self._stamp)
         self.fresh = False
@@ -130,7 +135,7 @@ class PictureNode:
 
 
 def picture_of(volume: Any, stamp: float) -> LivePicture:
-    """A copy of what a volume shows. `InputError` when it shows no picture."""
+    """Return a copy of what a volume shows. Raises `InputError` when it shows no picture."""
     problem = image_problem(volume)
     if problem:
         raise InputError(

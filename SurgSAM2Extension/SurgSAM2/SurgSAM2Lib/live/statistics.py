@@ -1,4 +1,4 @@
-"""How fast a live session is."""
+"""The rate and the latency of a live session."""
 
 from __future__ import annotations
 
@@ -8,31 +8,36 @@ from dataclasses import dataclass
 import numpy as np
 
 WINDOW = 200
-"""Pictures that latency and rate are taken from."""
+"""Number of the last pictures that rate and latency are computed from."""
 
 
 @dataclass(frozen=True)
 class LiveStatistics:
-    """Of a live session so far."""
+    """Statistics of a live session.
+
+    Attributes:
+        received: number of pictures that the source has shown.
+        segmented: number of pictures that were segmented and shown.
+        dropped: number of pictures that were replaced by a newer one before they were
+            segmented.
+        waiting: number of pictures that are being segmented or come next; at most three.
+        fps: segmented pictures per second, over the last ones; 0 before there are two.
+        latencyMedian: median of the milliseconds from the event of an image to its masks in
+            the scene; NaN before the first.
+        latencyP95: 95th percentile of the same.
+    """
 
     received: int
-    """Pictures that the source has shown."""
     segmented: int
-    """Of these, segmented and shown."""
     dropped: int
-    """Of these, passed over for a newer one, since it came before there was time."""
     waiting: int
-    """Of these, being segmented or next; never more than three."""
     fps: float
-    """Segmented pictures a second, lately; 0 before there are two."""
     latencyMedian: float
-    """Milliseconds from the image's event to its segments in the scene; NaN before the first."""
     latencyP95: float
-    """Of twenty pictures, nineteen were quicker than this many milliseconds."""
 
 
 class LiveMeter:
-    """Collects the times of a session."""
+    """Collects the times of a session's pictures."""
 
     def __init__(self) -> None:
         self.shown = 0
@@ -40,13 +45,13 @@ class LiveMeter:
         self._times: deque[float] = deque(maxlen=WINDOW)
 
     def note(self, stamp: float, now: float) -> None:
-        """A picture announced at `stamp` seconds has its segments at `now`."""
+        """Add a picture that was announced at `stamp` seconds and is segmented at `now`."""
         self.shown += 1
         self._latencies.append(1000 * (now - stamp))
         self._times.append(now)
 
     def statistics(self, received: int, waiting: int) -> LiveStatistics:
-        """Everything, given how many pictures came and how many wait or are being segmented."""
+        """Return the statistics, given how many pictures came and how many are waiting."""
         latencies = np.array(self._latencies or [np.nan])
         seconds = self._times[-1] - self._times[0] if self._times else 0.0
         return LiveStatistics(

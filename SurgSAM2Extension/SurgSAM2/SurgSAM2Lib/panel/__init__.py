@@ -1,1 +1,1 @@
-"""The panel, one file per section of it."""
+"""The panel: one file for each of its sections, and what they share."""

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.section import Section, enable
+from SurgSAM2Lib.panel.tracking_section import TrackingSection
 
 
 class CorrectSection(Section):
-    """From a corrected frame on, back, or between two of them; and frames to be kept."""
+    """Tracks again from a corrected frame, and protects frames that are good.
 
-    def connect(self) -> None:
+    Args:
+        context: what all sections share.
+        tracking: the section that starts tracks.
+    """
+
+    def __init__(self, context: PanelContext, tracking: TrackingSection) -> None:
+        super().__init__(context)
+        self._tracking = tracking
+        actions = self.logic.tracking
+        self._retrack_buttons = {
+            self.ui.trackForwardButton: lambda: tracking.start_from("forward"),
+            self.ui.trackBackwardButton: lambda: tracking.start_from("backward"),
+            self.ui.trackBetweenButton: lambda: tracking.start(
+                lambda *what: actions.track_between(None, *what)
+            ),
+        }
+        for button, action in self._retrack_buttons.items():
+            self.on_click(button, action)
         self.on_click(self.ui.previousPromptButton, lambda: self.jump(-1))
         self.on_click(self.ui.nextPromptButton, lambda: self.jump(1))
-        self.on_click(self.ui.trackForwardButton, self.forward)
-        self.on_click(self.ui.trackBackwardButton, self.backward)
-        self.on_click(self.ui.trackBetweenButton, self.between)
         self.on_click(self.ui.goodButton, self.toggle_good)
 
     def jump(self, step: int) -> None:
-        """To the next prompted or corrected frame, or with -1 to the one before."""
+        """Show the next prompted or corrected frame, or with -1 the one before."""
         session = self.logic.currentSession
         here = session.video.current_frame
         frames = sorted({*session.prompts.frames(), *session.edited})
@@ -26,32 +42,21 @@ class CorrectSection(Section):
         if target is not None:
             session.video.current_frame = target
 
-    def forward(self) -> None:
-        self.panel.tracking.start(self.logic.trackFrom, direction="forward")
-
-    def backward(self) -> None:
-        self.panel.tracking.start(self.logic.trackFrom, direction="backward")
-
-    def between(self) -> None:
-        self.panel.tracking.start(self.logic.trackBetween)
-
     def toggle_good(self) -> None:
+        """Mark the shown frame as good, or remove its mark."""
         session = self.logic.currentSession
         frame = session.video.current_frame
-        self.logic.markGood(frame, frame not in session.good)
+        self.logic.review.mark_good(frame, frame not in session.good)
 
     def refresh(self) -> None:
-        problem = self.panel.tracking.problem()
-        for button in (
-            self.ui.trackForwardButton,
-            self.ui.trackBackwardButton,
-            self.ui.trackBetweenButton,
-        ):
+        """Show whether tracking can start, and what is known of the frame."""
+        problem = self._tracking.problem()
+        for button in self._retrack_buttons:
             enable(button, problem)
         self.show_frame()
 
     def show_frame(self) -> None:
-        """What is known of this frame; called on each change of frame."""
+        """Show what is known of the frame; called whenever another frame is shown."""
         session = self.session
         enable(self.ui.goodButton, "" if session else _("Open or choose a video first"))
         if session is None:

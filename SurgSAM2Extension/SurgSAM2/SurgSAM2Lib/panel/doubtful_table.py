@@ -1,4 +1,4 @@
-"""The table of doubtful stretches: object, frames, reason."""
+"""The table of doubtful stretches of frames: object, frames, reason."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OBJECT, FRAMES, REASON = range(3)
 
 
 class DoubtfulTable:
-    """Shows stretches and selects the one of a frame; tells which one the user selected.
+    """Shows stretches, and selects the one that a frame belongs to.
 
     Args:
         table: the ``QTableWidget``.
-        on_select: called with the stretch.
+        on_select: called with the stretch that the user selected.
     """
 
     def __init__(self, table: Any, on_select: Callable[[Stretch], None]) -> None:
@@ -39,13 +39,13 @@ class DoubtfulTable:
 
     @property
     def selected(self) -> Stretch | None:
-        """The stretch of the selected row."""
+        """The stretch of the selected row; None when no row is selected."""
         row = self._table.currentRow()
         chosen = self._shown is not None and 0 <= row < len(self._stretches)
         return self._stretches[row] if chosen else None
 
     def show(self, stretches: Sequence[Stretch], styles: Sequence[ObjectStyle]) -> None:
-        """Fill the table, if something is different from what it shows."""
+        """Fill the table, unless it shows these stretches and objects already."""
         wanted = (tuple(stretches), tuple(styles))
         if wanted == self._shown:
             return
@@ -67,7 +67,7 @@ class DoubtfulTable:
         self._filling = False
 
     def show_frame(self, frame: int) -> None:
-        """Select the row that the frame belongs to, or none; the selected one if it does."""
+        """Select a row that the frame belongs to; keep the selected one when it does."""
         row = self._table.currentRow()
         if 0 <= row < len(self._stretches) and frame in self._stretches[row]:
             return

@@ -1,4 +1,4 @@
-"""Points and a box in a live picture, or in one that is held."""
+"""Points and a box in a live picture, or in a picture that is held."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from SurgSAM2Lib.prompts.markups import (
 
 
 class LiveMarks:
-    """Collects marks in a held picture; in a moving one each is sent and taken away again.
+    """Collects marks in a held picture; in a moving picture each mark is sent and removed.
 
     Args:
-        live: the session.
-        later: does something when Slicer is idle, and shows what is refused.
-        send: called with (P, 3) points or None, and a box or None.
+        live: the live session.
+        later: calls an action when Slicer is idle, and shows its errors.
+        send: called with (P, 3) rows of x, y, label or None, and a box or None.
     """
 
     def __init__(
@@ -39,7 +39,8 @@ class LiveMarks:
     ) -> None:
         self._live, self._later, self._send = live, later, send
         self._held = HeldPicture(slicer.mrmlScene)
-        self._points, self._box = np.zeros((0, 3)), None
+        self._points: np.ndarray = np.zeros((0, 3))
+        self._box: list[float] | None = None
         self._placing: list[str] = []
         self.markups = PromptMarkups(
             slicer.mrmlScene,
@@ -50,31 +51,32 @@ class LiveMarks:
 
     @property
     def holding(self) -> bool:
+        """Whether a picture is held."""
         return self._held.volume is not None
 
     @property
     def outdated(self) -> bool:
-        """Whether the held picture is none of the session's any more: it ended or changed size."""
+        """Whether the session that the held picture belongs to has ended or changed size."""
         return self.holding and not (self._live.running and self._live.marking.holding)
 
     @property
     def picture(self) -> PictureNode:
-        """What marks are pixels of: the held picture, else the live one."""
+        """The picture whose pixels marks refer to: the held one, or else the live one."""
         return PictureNode(self._held.volume or self._live.volume)
 
     def hold(self) -> Any:
-        """Show a picture that stands still; its volume node."""
+        """Hold a picture; return its ``vtkMRMLVectorVolumeNode``."""
         return self._held.show(self._live.marking.hold(), self._live.masks.proxy)
 
     def release(self) -> None:
-        """No picture is held any more, and no marks are shown."""
+        """End holding a picture, and remove the marks."""
         if self._live.running:
             self._live.marking.release()
         self._held.remove()
         self.clear()
 
     def place(self, kind: str, on: bool) -> None:
-        """The next clicks in a view are marks of this kind, or not any more."""
+        """Make the next clicks in a view marks of a kind, or end that."""
         if on and self._live.running:
             self._show()
             start_placing(self.markups.node(kind), again=kind != BOX)
@@ -82,7 +84,7 @@ class LiveMarks:
             stop_placing(slicer.mrmlScene)
 
     def placing(self) -> list[str]:
-        """The kind that is being placed, or none; a box that was drawn is taken then."""
+        """Return the kinds that are being placed; a box that was drawn is reported."""
         now = [
             kind
             for kind in (POSITIVE, NEGATIVE, BOX)
@@ -94,12 +96,12 @@ class LiveMarks:
         return now
 
     def clear(self) -> None:
-        """Take the marks away; what was sent counts."""
+        """Remove the marks; what was sent stays valid."""
         self._points, self._box = np.zeros((0, 3)), None
         self._show()
 
     def forget(self) -> None:
-        """Take all nodes out of the scene."""
+        """Remove all nodes from the scene."""
         self._held.remove()
         self.markups.forget()
 
@@ -122,4 +124,5 @@ class LiveMarks:
 
     def _show(self) -> None:
         if self._live.running:
-            self.markups.show(self.picture, self._points, self._box)
+            box = None if self._box is None else np.array(self._box)
+            self.markups.show(self.picture, self._points, box)

@@ -1,4 +1,4 @@
-"""Section *Segment live*: loaded from a .ui file of its own."""
+"""Section *Segment live*."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ import slicer
 from surgsam2.errors import InputError
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.live.statistics import LiveStatistics
+from SurgSAM2Lib.panel.context import PanelContext, later
 from SurgSAM2Lib.panel.live_marks import LiveMarks
-from SurgSAM2Lib.panel.section import Section, enable, later
+from SurgSAM2Lib.panel.section import Section, enable, set_checked
 from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
 
 REFRESH = 8
-"""The numbers are shown anew with every so many pictures."""
+"""Number of pictures after which rate and latency are shown again."""
 
 
 class LiveSection(Section):
-    """Starts and stops a live session, marks objects in it, shows how fast it is."""
+    """Starts and stops a live session, marks objects in it, and shows how fast it is.
 
-    def connect(self) -> None:
-        section = slicer.util.loadUI(self.panel.resourcePath("UI/SurgSAM2Live.ui"))
-        self.panel.layout.addWidget(section)
-        self.ui: Any = slicer.util.childWidgetVariables(section)
-        section.setMRMLScene(slicer.mrmlScene)
+    Args:
+        context: what all sections share.
+        ui: the widgets of the section's ``.ui`` file.
+
+    Attributes:
+        selected: id of the object that marks are for; 0 for none.
+    """
+
+    def __init__(self, context: PanelContext, ui: Any) -> None:
+        super().__init__(context, ui)
         self.live = self.logic.live
         self.live.on_message = self._show_message
         self.live.on_picture = self._show_progress
@@ -41,10 +47,6 @@ class LiveSection(Section):
             BOX: self.ui.liveBoxButton,
         }
         self._connect_buttons()
-        scene = slicer.mrmlScene
-        self.panel.addObserver(scene, scene.StartCloseEvent, self.forget)
-        for name in ("liveVolumeSelector", "liveLimitSpinBox"):  # saved as parameters
-            setattr(self.panel.ui, name, getattr(self.ui, name))
         self.refresh()
 
     def _connect_buttons(self) -> None:
@@ -60,10 +62,8 @@ class LiveSection(Section):
         for kind, button in self._kinds.items():
             button.connect("toggled(bool)", lambda on, kind=kind: self._place(kind, on))
 
-    # what buttons do
-
     def switch(self, on: bool) -> None:
-        """Begin or end the session."""
+        """Start or stop the session."""
         if not on:
             self.logic.stopLive()
             return
@@ -74,7 +74,7 @@ class LiveSection(Section):
             self.logic.addLiveObject()
 
     def hold(self, on: bool) -> None:
-        """Show a picture that stands still, to mark objects in."""
+        """Hold a picture to mark objects in, or end that."""
         if on:
             self._look_at(self.marks.hold())
         else:
@@ -87,28 +87,30 @@ class LiveSection(Section):
             self._look_at(volume)
 
     def record(self, on: bool) -> None:
-        """Begin or end a recording."""
+        """Start or end a recording."""
         if on:
             self.logic.recordLive(self.ui.liveLimitSpinBox.value)
         else:
             self.logic.stopRecordingLive()
 
     def add_object(self) -> None:
+        """Add an object and select it."""
         self.selected = self.logic.addLiveObject()
         self.marks.clear()
 
     def remove_object(self) -> None:
+        """Remove the selected object."""
         self.logic.removeLiveObject(self.selected)
         self.marks.clear()
 
     def rename(self) -> None:
-        """The selected object gets the name in the line edit."""
+        """Give the selected object the name in the line edit."""
         name = self.ui.liveNameEdit.text.strip()
         if not self.selected or name == self.live.objects[self.selected].name:
             return
         objects = self.live.objects
-        self.panel.run(lambda: objects.set_style(replace(objects[self.selected], name=name)))
-        self._shown = None  # a refused name goes back
+        self.context.run(lambda: objects.set_style(replace(objects[self.selected], name=name)))
+        self._shown = None  # shows the former name when the new one was refused
         self.refresh()
 
     def _chosen(self, index: int) -> None:
@@ -117,14 +119,13 @@ class LiveSection(Section):
 
     def _place(self, kind: str, on: bool) -> None:
         self.marks.place(kind, on)
-        self.panel.refresh_later()
+        self.context.refresh_later()
 
     def _send(self, points: np.ndarray | None, box: list[float] | None) -> None:
         self.logic.addLivePrompt(self.selected, points, box)
 
-    # showing
-
     def refresh(self) -> None:
+        """Show the state of the session."""
         if self.marks.outdated:
             self._release()
         self._show_placing()
@@ -151,10 +152,10 @@ class LiveSection(Section):
     def _show_state(self) -> None:
         ui, live = self.ui, self.live
         self._fill_objects()
-        _check(ui.liveButton, live.running)
+        set_checked(ui.liveButton, live.running)
         ui.liveButton.text = _("Stop") if live.running else _("Segment live")
-        _check(ui.liveRecordButton, live.recording is not None)
-        _check(ui.liveHoldButton, self.marks.holding)
+        set_checked(ui.liveRecordButton, live.recording is not None)
+        set_checked(ui.liveHoldButton, self.marks.holding)
         chosen = ui.liveVolumeSelector.currentNode() is not None
         no_volume = "" if chosen or live.running else _("Choose the volume that is filled live")
         not_live = "" if live.running else _("Press 'Segment live' first")
@@ -203,33 +204,31 @@ class LiveSection(Section):
     def _show_placing(self) -> None:
         placing = self.marks.placing()
         for kind, button in self._kinds.items():
-            _check(button, kind in placing)
+            set_checked(button, kind in placing)
 
     def _show_message(self, text: str) -> None:
         self.ui.liveMessageLabel.text = text
         self.ui.liveMessageLabel.setVisible(bool(text))
 
-    # inside
-
     def _toggled(self, action: Any) -> Any:
-        """A slot that undoes its own button when the action is refused."""
+        """Return a slot that resets its button when the action fails."""
 
         def slot(on: bool) -> None:
-            self.panel.run(lambda: action(on))
+            self.context.run(lambda: action(on))
             self._shown = None
             self.refresh()
 
         return slot
 
     def _later(self, action: Any) -> None:
-        later(lambda: self.panel.run(action))
+        later(lambda: self.context.run(action))
 
     @staticmethod
     def _look_at(volume: Any) -> None:
         slicer.util.setSliceViewerLayers(background=volume, fit=True)
 
-    def forget(self, _caller: Any = None, _event: Any = None) -> None:
-        """Before the scene is closed, the module reloaded, Slicer left."""
+    def forget(self) -> None:
+        """End the session and remove its nodes."""
         self.live.forget()
         self.marks.forget()
 
@@ -247,11 +246,3 @@ def _numbers(statistics: LiveStatistics) -> str:
         segmented=statistics.segmented,
         dropped=statistics.dropped,
     )
-
-
-def _check(button: Any, on: bool) -> None:
-    """Without telling its slots."""
-    if button.checked != on:
-        button.blockSignals(True)
-        button.checked = on
-        button.blockSignals(False)

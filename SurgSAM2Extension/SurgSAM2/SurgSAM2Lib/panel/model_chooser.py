@@ -1,7 +1,8 @@
-"""Which model: the built-in one, a known checkpoint, a file or a bundle folder."""
+"""Choosing the model: the built-in one, a known checkpoint, a file or a bundle folder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ BUILT_IN = "demo"
 
 
 class ModelChooser:
-    """A list of names whose last entry opens a field for a path.
+    """A combo box of models whose last entry shows a field for a path.
 
     Args:
         combo: the ``QComboBox``.
         path_edit: the ``ctkPathLineEdit``, shown for the last entry only.
-        on_change: called with the name or path after the user chose.
+        on_change: called with the name or path after the user has chosen.
     """
 
-    def __init__(self, combo: Any, path_edit: Any, on_change: Any) -> None:
+    def __init__(self, combo: Any, path_edit: Any, on_change: Callable[[str], None]) -> None:
         self._combo, self._path_edit, self._on_change = combo, path_edit, on_change
         self._names = [BUILT_IN, *known_models()]
         self._showing = False
@@ -30,7 +31,7 @@ class ModelChooser:
         path_edit.connect("currentPathChanged(QString)", self._chosen)
 
     def show(self, model: str) -> None:
-        """Show this name or path."""
+        """Show a name or path as the choice."""
         self._showing = True
         try:
             is_path = model not in self._names
@@ -51,7 +52,7 @@ class ModelChooser:
 
 
 def known_models() -> dict[str, Any]:
-    """The known checkpoints by name; none while packages are missing."""
+    """Return the known checkpoints by name; none while packages are missing."""
     try:
         from surgsam2.model.zoo import known_checkpoints
     except ImportError:
@@ -60,7 +61,7 @@ def known_models() -> dict[str, Any]:
 
 
 def model_problem(model: str) -> str:
-    """Why a chosen model cannot be loaded, and what to do; empty when nothing is known."""
+    """Return why a model cannot be loaded and what to do; empty when no reason is known."""
     if not model:
         return _("Name a checkpoint file or a bundle folder")
     entry = known_models().get(model)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import slicer
 
+from SurgSAM2Lib import dialogs
 from SurgSAM2Lib.i18n import _
-from SurgSAM2Lib.panel import dialogs
+from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.objects_table import ObjectsTable
-from SurgSAM2Lib.panel.section import Section, enable
+from SurgSAM2Lib.panel.placing import PromptPlacing
+from SurgSAM2Lib.panel.section import Section, enable, set_checked
 from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
 from SurgSAM2Lib.session.objects import Objects
 from SurgSAM2Lib.session.terminology import TERMS, word_for
@@ -18,15 +21,22 @@ PROMPT_FILTER = "JSON (*.json)"
 
 
 class ObjectsSection(Section):
-    """Objects in a table, prompts as markups of the selected one on the current frame."""
+    """Edits the objects in a table, and places prompts of the selected one.
 
-    def connect(self) -> None:
-        self.table = ObjectsTable(
+    Args:
+        context: what all sections share.
+        placing: places prompts in the views.
+    """
+
+    def __init__(self, context: PanelContext, placing: PromptPlacing) -> None:
+        super().__init__(context)
+        self._placing = placing
+        self._table = ObjectsTable(
             self.ui.objectsTable,
-            on_select=self.panel.select_object,
-            on_visible=lambda i, on: self.panel.run(lambda: self._objects.set_visible(i, on)),
-            on_color=lambda i: self.panel.run(lambda: self.change_color(i)),
-            on_name=lambda i, name: self.panel.run(lambda: self.restyle(i, name=name)),
+            on_select=context.select_object,
+            on_visible=lambda i, on: context.run(lambda: self._objects.set_visible(i, on)),
+            on_color=lambda i: context.run(lambda: self.change_color(i)),
+            on_name=lambda i, name: context.run(lambda: self.restyle(i, name=name)),
         )
         self._place_buttons = {
             POSITIVE: self.ui.positiveButton,
@@ -34,7 +44,7 @@ class ObjectsSection(Section):
             BOX: self.ui.boxButton,
         }
         for kind, button in self._place_buttons.items():
-            button.connect("toggled(bool)", lambda on, kind=kind: self.panel.place(kind, on))
+            button.connect("toggled(bool)", lambda on, kind=kind: placing.place(kind, on))
         self.ui.terminologyComboBox.addItem(_("Terminology..."))
         for word in TERMS:
             self.ui.terminologyComboBox.addItem(word)
@@ -44,85 +54,83 @@ class ObjectsSection(Section):
             (self.ui.removeObjectButton, self.remove),
             (self.ui.segmentEditorButton, self.paint),
             (self.ui.useMaskButton, self.use_painted_mask),
-            (self.ui.undoButton, self.undo),
+            (self.ui.undoButton, self.logic.prompts.undo),
             (self.ui.clearFrameButton, self.clear_frame),
             (self.ui.loadPromptsButton, self.load_prompts),
             (self.ui.savePromptsButton, self.save_prompts),
         ):
             self.on_click(button, action)
 
-    # objects
-
     @property
     def _objects(self) -> Objects:
         return self.logic.currentSession.objects
 
     def add(self) -> None:
-        self.panel.select_object(self.logic.addObject())
+        """Add an object and select it."""
+        self.context.select_object(self.logic.addObject())
 
     def remove(self) -> None:
-        """After asking, when the object has masks or prompts: it cannot be undone."""
-        object_id = self.panel.selected
+        """Remove the selected object after asking, since this cannot be undone."""
+        object_id = self.context.selected
         name = self._objects[object_id].name
         question = _("Remove {name} with its prompts and masks on all frames?").format(name=name)
         if slicer.util.confirmOkCancelDisplay(question, _("SurgSAM2")):
             self.logic.removeObject(object_id)
             left = [style.id for style in self._objects]
-            self.panel.select_object(left[0] if left else 0)
+            self.context.select_object(left[0] if left else 0)
 
-    def restyle(self, object_id: int, **changes: str) -> None:
-        """Another name, colour or terminology, on all frames."""
+    def restyle(self, object_id: int, **changes: Any) -> None:
+        """Give an object another name, colour or terminology on all frames."""
         self._objects.set_style(replace(self._objects[object_id], **changes))
 
     def change_color(self, object_id: int) -> None:
+        """Ask for another colour of an object."""
         color = dialogs.ask_color(self._objects[object_id].color)
         if color:
             self.restyle(object_id, color=color)
 
     def _term_chosen(self, index: int) -> None:
         word = self.ui.terminologyComboBox.itemText(index)
-        if word in TERMS and self.panel.selected:
-            self.panel.run(lambda: self.restyle(self.panel.selected, terminology=TERMS[word]))
-
-    # prompts
+        if word in TERMS and self.context.selected:
+            self.context.run(lambda: self.restyle(self.context.selected, terminology=TERMS[word]))
 
     def paint(self) -> None:
-        """Segment Editor, with the object's segment on this frame."""
+        """Open Segment Editor with the selected object's segment on this frame."""
         session = self.logic.currentSession
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.SegmentEditorWidget.editor
         editor.setSegmentationNode(session.masks.proxy)
         editor.setSourceVolumeNode(session.video.volume)
-        if self.panel.selected:
-            editor.setCurrentSegmentID(session.objects.segment_id(self.panel.selected))
+        if self.context.selected:
+            editor.setCurrentSegmentID(session.objects.segment_id(self.context.selected))
 
     def use_painted_mask(self) -> None:
-        self.logic.setMask(self.panel.required_object())
-
-    def undo(self) -> None:
-        self.logic.undo()
+        """Make the painted mask on this frame a prompt."""
+        self.logic.prompts.set_mask(self.context.required_object())
 
     def clear_frame(self) -> None:
+        """Remove the selected object's prompts on this frame."""
         frame = self.logic.currentSession.video.current_frame
-        self.logic.clearPrompts(self.panel.required_object(), frame)
+        self.logic.prompts.clear(self.context.required_object(), frame)
 
     def load_prompts(self) -> None:
+        """Ask for a prompt file and read it."""
         path = dialogs.ask_file(_("Load prompts"), PROMPT_FILTER)
         if path:
-            self.logic.loadPrompts(path)
+            self.logic.prompts.load(path)
 
     def save_prompts(self) -> None:
+        """Ask for a file name and write the prompts."""
         path = dialogs.ask_save(_("Save prompts"), PROMPT_FILTER, ".json")
         if path:
-            self.logic.savePrompts(path)
-
-    # showing
+            self.logic.prompts.save(path)
 
     def refresh(self) -> None:
-        session, selected = self.session, self.panel.selected
+        """Show the objects and the prompts of the selected one."""
+        session, selected = self.session, self.context.selected
         no_video = "" if session is not None else _("Open or choose a video first")
         no_object = no_video or ("" if selected else _("Add or select an object first"))
-        self.table.show(session, selected)
+        self._table.show(session, selected)
         enable(self.ui.addObjectButton, no_video)
         for widget in (self.ui.loadPromptsButton, self.ui.savePromptsButton):
             enable(widget, no_video)
@@ -138,8 +146,8 @@ class ObjectsSection(Section):
         self.show_prompts()
 
     def show_prompts(self) -> None:
-        """Which frames have prompts; called on each change of frame."""
-        session, selected = self.session, self.panel.selected
+        """Show on which frames the selected object has prompts."""
+        session, selected = self.session, self.context.selected
         if session is None or not selected:
             self.ui.promptsLabel.text = ""
             return
@@ -154,7 +162,7 @@ class ObjectsSection(Section):
         )
 
     def _show_term(self) -> None:
-        session, selected = self.session, self.panel.selected
+        session, selected = self.session, self.context.selected
         word = ""
         if session is not None and selected:
             word = word_for(session.objects[selected].terminology)
@@ -163,8 +171,4 @@ class ObjectsSection(Section):
 
     def _show_placing(self) -> None:
         for kind, button in self._place_buttons.items():
-            placing = self.panel.is_placing(kind)
-            if button.checked != placing:
-                button.blockSignals(True)
-                button.checked = placing
-                button.blockSignals(False)
+            set_checked(button, self._placing.is_placing(kind))

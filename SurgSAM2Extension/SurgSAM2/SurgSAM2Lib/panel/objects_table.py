@@ -1,4 +1,4 @@
-"""The table of objects: eye, colour, name, terminology, number of prompts."""
+"""The table of objects: visibility, colour, name, terminology, number of prompts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ VISIBLE, COLOR, NAME, TERM, PROMPTS = range(5)
 
 
 class ObjectsTable:
-    """Shows a session's objects; tells of what the user selects and edits.
+    """Shows the objects of a session, and reports what the user selects and edits.
 
     Args:
         table: the ``QTableWidget``.
         on_select: called with the id of the selected object.
-        on_visible: called with an id and whether it is to be shown.
-        on_color: called with the id whose colour was clicked.
-        on_name: called with an id and its new name.
+        on_visible: called with an id and whether the object is to be shown.
+        on_color: called with the id of the object whose colour was clicked.
+        on_name: called with an id and the new name.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ObjectsTable:
         table.connect("cellClicked(int,int)", self._clicked)
 
     def show(self, session: Session | None, selected: int) -> None:
-        """Fill the table, if something is different from what it shows."""
+        """Fill the table, unless it shows this state already."""
         rows = (
             [] if session is None else [self._row(session, style.id) for style in session.objects]
         )

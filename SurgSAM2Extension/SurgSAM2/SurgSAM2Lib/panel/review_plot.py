@@ -1,4 +1,4 @@
-"""The review's chart in a plot view of Slicer, below the picture."""
+"""The chart of the review in a plot view below the picture."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import qt
 import slicer
 
 LAYOUT = 75210
-"""Number of the layout; Slicer's own are below 100."""
+"""Identifier of the layout; those of Slicer itself are below 1000."""
 VIEW = "SurgSAM2Review"
-"""Singleton tag of the plot view, so that the user's own plot views stay as they are."""
+"""Singleton tag of the plot view, which keeps it apart from the user's own plot views."""
 LAYOUT_XML = f"""
 <layout type="vertical" split="true">
  <item splitSize="650">
@@ -31,10 +31,10 @@ LAYOUT_XML = f"""
 
 
 class ReviewPlot:
-    """Shows a chart, and tells of the points that the user clicks on.
+    """Shows a chart, and reports the points that the user clicks.
 
     Args:
-        on_points: called with a list of (series id, row in the series' table).
+        on_points: called with a list of (id of the series, row in its table).
     """
 
     def __init__(self, on_points: Callable[[list[tuple[str, int]]], None]) -> None:
@@ -49,7 +49,7 @@ class ReviewPlot:
         return manager is not None and manager.layout == LAYOUT
 
     def show(self, chart: Any) -> None:
-        """Put the chart below the picture; None gives the layout of before back."""
+        """Show a ``vtkMRMLPlotChartNode`` below the picture; None restores the former layout."""
         manager = slicer.app.layoutManager()
         if manager is None:
             return
@@ -69,7 +69,7 @@ class ReviewPlot:
             self._connect(widget.plotView())
 
     def forget(self) -> None:
-        """Do not tell of points any more."""
+        """Stop reporting points."""
         self._connect(None)
 
     def _connect(self, view: Any) -> None:
@@ -88,7 +88,7 @@ class ReviewPlot:
             rows = selections.GetItemAsObject(k)
             if rows.GetNumberOfValues():
                 points.append((str(series_ids.GetValue(k)), int(rows.GetValue(0))))
-        if points:  # the chart must not change within its own event
+        if points:  # the chart must not change during its own event
             qt.QTimer.singleShot(0, lambda: self._on_points(points))
 
 

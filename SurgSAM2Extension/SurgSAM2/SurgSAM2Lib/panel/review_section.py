@@ -1,36 +1,34 @@
-"""Section *Review*: find what is wrong in a long result."""
+"""Section *Review*: finding the frames of a long result that are wrong."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-
-import slicer
+from typing import Any
 
 from surgsam2.results.review import Stretch, Thresholds
 from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.doubtful_table import DoubtfulTable
 from SurgSAM2Lib.panel.review_plot import ReviewPlot
 from SurgSAM2Lib.panel.section import Section, enable
 
 CHARTS = (None, "scores", "areas")
-"""In the order of the combo box."""
+"""Charts in the order of the combo box; None shows none."""
 PUBLISH_SECONDS = 1.0
-"""How often tables and plot follow a track in progress."""
+"""Interval at which tables and plot follow a track in progress."""
 
 
 class ReviewSection(Section):
-    """Doubtful stretches in a table and a plot, both linked with the frame that is shown.
+    """Shows doubtful stretches in a table and a plot, and moves between them.
 
-    Loads its own ``.ui`` file and puts it below the other sections that work on results.
+    Args:
+        context: what all sections share.
+        ui: the widgets of the section's ``.ui`` file.
     """
 
-    def connect(self) -> None:
-        loaded = slicer.util.loadUI(self.panel.resourcePath("UI/SurgSAM2Review.ui"))
-        neighbour = self.panel.ui.correctCollapsibleButton
-        layout = neighbour.parentWidget().layout()
-        layout.insertWidget(layout.indexOf(neighbour) + 1, loaded)
-        self.ui = slicer.util.childWidgetVariables(loaded)
+    def __init__(self, context: PanelContext, ui: Any) -> None:
+        super().__init__(context, ui)
         self._published = 0.0
         self.table = DoubtfulTable(self.ui.doubtfulTable, self._go_to)
         self.plot = ReviewPlot(self._points_selected)
@@ -48,25 +46,24 @@ class ReviewSection(Section):
         self.on_click(self.ui.stretchBadButton, lambda: self.mark_stretch(good=False))
         self.on_click(self.ui.badFrameButton, self.toggle_bad)
 
-    # what the user does
-
     def jump(self, step: int) -> None:
-        """To the next doubtful stretch, or with -1 to the one before."""
+        """Show the next doubtful stretch, or with -1 the one before."""
         session = self.logic.currentSession
         target = session.review.next_doubtful(step)
         if target is not None:
             session.video.current_frame = target
 
     def mark_stretch(self, good: bool) -> None:
-        """All frames of the selected row."""
+        """Mark all frames of the selected row as good, or as bad."""
         stretch = self.table.selected
         if stretch is not None:
-            (self.logic.markGood if good else self.logic.markBad)(stretch.frames)
+            (self.logic.review.mark_good if good else self.logic.review.mark_bad)(stretch.frames)
 
     def toggle_bad(self) -> None:
+        """Mark the shown frame as bad, or remove its mark."""
         session = self.logic.currentSession
         frame = session.video.current_frame
-        self.logic.markBad(frame, frame not in session.bad)
+        self.logic.review.mark_bad(frame, frame not in session.bad)
 
     def _go_to(self, stretch: Stretch) -> None:
         session = self.session
@@ -85,11 +82,12 @@ class ReviewSection(Section):
     def _limit(self, name: str, value: float) -> None:
         session = self.session
         if session is not None and getattr(session.review.thresholds, name) != value:
-            session.review.thresholds = replace(session.review.thresholds, **{name: value})
-            self.panel.refresh_later()
+            changed: dict[str, Any] = {name: value}
+            session.review.thresholds = replace(session.review.thresholds, **changed)
+            self.context.refresh_later()
 
     def _plot_chosen(self, index: int) -> None:
-        self.panel.run(lambda: self._show_plot(CHARTS[index]))
+        self.context.run(lambda: self._show_plot(CHARTS[index]))
 
     def _show_plot(self, name: str | None) -> None:
         review = None if self.session is None else self.session.review
@@ -100,9 +98,8 @@ class ReviewSection(Section):
         if chart is None:
             self.ui.plotComboBox.currentIndex = 0
 
-    # showing
-
     def refresh(self) -> None:
+        """Show the stretches, the limits and the plot."""
         session = self.session
         no_video = "" if session is not None else _("Open or choose a video first")
         for widget in (self.ui.plotComboBox, self.ui.badFrameButton, *self._spin_boxes.values()):
@@ -121,7 +118,7 @@ class ReviewSection(Section):
         self.show_frame()
 
     def show_frame(self) -> None:
-        """Select the row and move the line in the plot; called on each change of frame."""
+        """Select the row and move the line in the plot; called when another frame is shown."""
         session = self.session
         if session is None:
             return
@@ -135,14 +132,14 @@ class ReviewSection(Section):
             session.review.nodes.mark(frame)
 
     def _follow_video(self) -> None:
-        """The plot is that of the chosen video."""
+        """Show the chart of the video in use in the plot."""
         name = CHARTS[self.ui.plotComboBox.currentIndex]
         chart = None if name is None else self.logic.currentSession.review.nodes.chart(name)
         if chart is not None and self.plot.shown:
             self.plot.show(chart)
 
     def _may_publish(self) -> bool:
-        """Not for each frame of a track in progress."""
+        """Return whether to publish now, which is not after each frame of a track."""
         now = time.monotonic()
         if self.logic.engine.tracking is not None and now - self._published < PUBLISH_SECONDS:
             return False

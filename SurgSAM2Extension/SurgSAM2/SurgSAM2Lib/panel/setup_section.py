@@ -1,4 +1,4 @@
-"""Section *Setup*: what is missing, and where the engine runs."""
+"""Section *Setup*: the packages that are missing, and the Python that the engine runs in."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from SurgSAM2Lib.install.chosen_python import (
 from SurgSAM2Lib.install.installer import offerInstallation
 from SurgSAM2Lib.install.other_python import checkPython
 from SurgSAM2Lib.install.requirements import missingPackages
+from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.section import Section
 
 
 class SetupSection(Section):
-    """Open while something is missing. Nothing is installed without a click and a question."""
+    """It is open while packages are missing, and installs only after a click and a question.
 
-    def connect(self) -> None:
+    Args:
+        context: what all sections share.
+    """
+
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
         self.on_click(self.ui.installButton, self.install)
         self.on_click(self.ui.checkSetupButton, self.check)
         self.on_click(self.ui.checkPythonButton, self.use_python)
@@ -30,7 +36,7 @@ class SetupSection(Section):
         self.check()
 
     def check(self) -> None:
-        """Look at what is installed, and say it."""
+        """Check what is installed, and show it."""
         missing = [package.name for package in missingPackages()]
         python = other_python()
         if python:
@@ -50,7 +56,7 @@ class SetupSection(Section):
         self.ui.setupCollapsibleButton.collapsed = not missing or bool(python)
 
     def install(self) -> None:
-        """Ask, and install into Slicer's own Python."""
+        """Ask the user, and install what is missing into Slicer's own Python."""
 
         def tell(text: str) -> None:
             self.ui.setupLabel.text = text
@@ -61,7 +67,7 @@ class SetupSection(Section):
         self.check()
 
     def use_python(self) -> None:
-        """Let the engine run in the Python that is named, if it works there."""
+        """Run the engine in the Python that the user named, if it works there."""
         python = self.ui.pythonPathLineEdit.currentPath.strip()
         if python:
             self.ui.setupLabel.text = _("Starting the engine there...")

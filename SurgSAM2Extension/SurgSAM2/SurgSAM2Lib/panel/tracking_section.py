@@ -1,75 +1,86 @@
-"""Section *Track*: model, direction, progress."""
+"""Sections *Track* and *Advanced*: the model, the engine, and tracks with their progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import slicer
 
+from surgsam2.tracking.options import Direction, TrackingOptions
+from SurgSAM2Lib import dialogs
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.install.chosen_python import engine_python, startup_environment
-from SurgSAM2Lib.panel import dialogs
+from SurgSAM2Lib.logic.option_names import options_of
+from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.model_chooser import ModelChooser, known_models, model_problem
 from SurgSAM2Lib.panel.section import Section, enable
 from SurgSAM2Lib.tracking.jobs import TrackJob
 from SurgSAM2Lib.tracking.model_download import download_model
 
+_StartTrack = Callable[[TrackingOptions, Collection[int] | None, bool], TrackJob]
+
 
 class TrackingSection(Section):
-    """Starts tracks and shows what the engine does."""
+    """Starts tracks, and shows what the engine does.
 
-    def connect(self) -> None:
-        self.chooser = ModelChooser(
+    Args:
+        context: what all sections share.
+    """
+
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
+        self._chooser = ModelChooser(
             self.ui.modelComboBox, self.ui.modelPathLineEdit, self._model_chosen
         )
-        self.on_click(self.ui.trackButton, self.track)
-        self.on_click(self.ui.cancelButton, self.logic.cancel)
-        self.on_click(self.ui.downloadButton, self.download)
         self._last: TrackJob | None = None
+        self.on_click(self.ui.trackButton, lambda: self.start(self.logic.tracking.track))
+        self.on_click(self.ui.cancelButton, self.logic.tracking.cancel)
+        self.on_click(self.ui.downloadButton, self.download)
+        self.on_click(self.ui.restartEngineButton, self.logic.engine.close)
 
-    def track(self) -> None:
-        """Track as the panel says."""
-        parameters = self.panel.parameters
-        limits = {}
+    def start(self, track: _StartTrack, direction: Direction | None = None) -> None:
+        """Start a track with the settings of the panel.
+
+        Args:
+            track: takes the options, the objects to track (None for all) and whether to write
+                over good frames.
+            direction: the direction, if it is not the one of the panel.
+        """
+        parameters = self.context.parameters
+        options = options_of(parameters, TrackingOptions)
         if parameters.onlyRange:
             limits = {"start": parameters.firstFrame, "stop": parameters.lastFrame + 1}
-        self.start(self.logic.track, direction=parameters.direction.value, **limits)
+            options = replace(options, **limits)
+        if direction is not None:
+            options = replace(options, direction=direction)
+        objects = [self.context.required_object()] if parameters.onlySelected else None
+        self._last = track(options, objects, parameters.overwriteGood)
 
-    def start(self, track: Callable[..., TrackJob], **what: Any) -> None:
-        """Call one of the logic's ways to track, with the options of the panel."""
-        parameters = self.panel.parameters
-        if parameters.onlySelected:
-            what["objects"] = [self.panel.required_object()]
-        self._last = track(
-            **what,
-            overwriteGood=parameters.overwriteGood,
-            allowOverlap=parameters.allowOverlap,
-            fillHoles=parameters.fillHoles,
-        )
+    def start_from(self, direction: Direction) -> None:
+        """Track again from the shown frame, forward or backward."""
+        actions = self.logic.tracking
+        self.start(lambda *what: actions.track_from(None, *what), direction)
 
     def download(self) -> None:
-        """Fetch the chosen model's weights, after asking."""
-        name = self.panel.parameters.model
+        """Download the chosen model's weights, after asking."""
+        name = self.context.parameters.model
         source = known_models()[name].source
         question = _("Download {name} from {source}?").format(name=name, source=source)
         if not slicer.util.confirmOkCancelDisplay(question, _("SurgSAM2")):
             return
         text = _("Downloading {name}").format(name=name)
-        with dialogs.Progress(text, known_length=False) as progress:
+        with dialogs.ProgressDialog(text, known_length=False) as progress:
             download_model(name, engine_python(), startup_environment(), progress.stopped)
-        self.panel.refresh()
+        self.context.refresh()
 
     def _model_chosen(self, model: str) -> None:
-        self.panel.parameters.model = model
-
-    # showing
+        self.context.parameters.model = model
 
     def refresh(self) -> None:
-        parameters = self.panel.parameters
-        if parameters is None:
-            return
-        self.chooser.show(parameters.model)
+        """Show the model, the engine and the progress."""
+        parameters = self.context.parameters
+        self._chooser.show(parameters.model)
         entry = known_models().get(parameters.model)
         missing = entry is not None and bool(entry.url) and not entry.path.is_file()
         self.ui.downloadButton.setVisible(missing)
@@ -77,10 +88,11 @@ class TrackingSection(Section):
             widget.enabled = parameters.onlyRange
         enable(self.ui.trackButton, self.problem())
         enable(self.ui.cancelButton, "" if self.logic.engine.busy else _("Nothing is running"))
-        self.show_progress()
+        self._show_engine()
+        self._show_progress()
 
     def problem(self) -> str:
-        """Why tracking cannot start; empty when it can."""
+        """Return why tracking cannot start; empty when it can."""
         session = self.session
         if session is None:
             return _("Open or choose a video first")
@@ -88,9 +100,23 @@ class TrackingSection(Section):
             return _("Tracking is in progress")
         if not len(session.prompts) and not len(session.edited):
             return _("Mark an object first, with a point, a box or a painted mask")
-        return model_problem(self.panel.parameters.model)
+        return model_problem(self.context.parameters.model)
 
-    def show_progress(self) -> None:
+    def _show_engine(self) -> None:
+        ready, model = self.logic.engine.ready, self.logic.engine.model
+        if ready is None:
+            self.ui.engineLabel.text = _("not running")
+            enable(self.ui.restartEngineButton, _("The engine is not running"))
+            return
+        enable(self.ui.restartEngineButton)
+        text = _("Python {python}, torch {torch}").format(python=ready.python, torch=ready.torch)
+        if model is not None:
+            text += "<br>" + _("{name} on {device}, {dtype}, {size} pixels").format(
+                name=model.name, device=model.device, dtype=model.dtype, size=model.image_size
+            )
+        self.ui.engineLabel.text = text
+
+    def _show_progress(self) -> None:
         job = self.logic.engine.tracking or self._last
         bar = self.ui.progressBar
         if job is None:
@@ -99,7 +125,7 @@ class TrackingSection(Section):
             return
         bar.maximum = max(1, job.total)
         bar.value = job.done
-        self.ui.statusLabel.text = self._job_text(job)
+        self.ui.statusLabel.text = _job_text(job)
 
     def _waiting_text(self) -> str:
         engine = self.logic.engine
@@ -107,28 +133,27 @@ class TrackingSection(Section):
             return _("Starting the engine and loading the model...")
         return _("Working...") if engine.busy else ""
 
-    def _job_text(self, job: TrackJob) -> str:
-        if job.status == "running":
-            left = job.seconds_left
-            return _("Frame {done} of {total}, {fps} frames/s, {left} left").format(
-                done=job.done,
-                total=job.total,
-                fps=f"{job.fps:.1f}",
-                left=_("?") if left is None else duration(left),
-            )
-        if job.status == "waiting":
-            return _("Starting the engine and loading the model...")
-        return {
-            "complete": _("Finished: {done} frames").format(done=job.done),
-            "cancelled": _("Cancelled; {done} frames are kept").format(done=job.done),
-            "failed": _("Stopped after {done} frames: {error}").format(
-                done=job.done, error=job.error
-            ),
-        }[job.status]
+
+def _job_text(job: TrackJob) -> str:
+    if job.status == "running":
+        left = job.seconds_left
+        return _("Frame {done} of {total}, {fps} frames/s, {left} left").format(
+            done=job.done,
+            total=job.total,
+            fps=f"{job.fps:.1f}",
+            left=_("?") if left is None else _duration(left),
+        )
+    if job.status == "waiting":
+        return _("Starting the engine and loading the model...")
+    return {
+        "complete": _("Finished: {done} frames").format(done=job.done),
+        "cancelled": _("Cancelled; {done} frames are kept").format(done=job.done),
+        "failed": _("Stopped after {done} frames: {error}").format(done=job.done, error=job.error),
+    }[job.status]
 
 
-def duration(seconds: float) -> str:
-    """Such as ``1:05`` or ``2:10:00``."""
+def _duration(seconds: float) -> str:
+    """Return a duration such as ``1:05`` or ``2:10:00``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

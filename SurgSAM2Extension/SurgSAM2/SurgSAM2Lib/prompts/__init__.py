@@ -1,1 +1,1 @@
-"""Prompts as markups, and how they are stored and undone."""
+"""Prompts: how they are stored, saved with the scene, and shown as markups."""

@@ -1,4 +1,4 @@
-"""A mask that is being corrected by clicks."""
+"""Masks that are corrected by clicks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from SurgSAM2Lib.i18n import _
 class Correction:
     """The mask before the first click, and all clicks since.
 
-    Every click corrects the same first mask by all of them, so the order of the answers
-    does not matter and one click can be taken back.
+    The engine always corrects the first mask by all clicks, so a click can be undone and
+    the order in which results arrive does not matter.
+
+    Attributes:
+        mask: (H, W) bool.
+        points: (P, 3) rows of x, y in pixels and label, 1 on the object or 0 outside it.
     """
 
     mask: np.ndarray
-    """(H, W) bool."""
     points: np.ndarray
-    """(P, 3): x, y in pixels, label 1 on the object or 0 outside it."""
 
 
 def check_clicks(points: np.ndarray, video: VideoShape) -> None:
-    """Refuse clicks outside the frame.
+    """Check that clicks are inside the frame.
+
+    Args:
+        points: (P, 3) rows of x, y, label.
+        video: the size of the video in pixels.
 
     Raises:
-        PromptError: with the point and what is allowed.
+        PromptError: a point is outside the frame.
     """
     for x, y, _label in points.tolist():
         if not (-0.5 <= x < video.width - 0.5 and -0.5 <= y < video.height - 0.5):

@@ -1,4 +1,4 @@
-"""The prompts of one object on one frame as markups that can be clicked, dragged and deleted."""
+"""The prompts of one object on one frame as markups that can be placed, dragged and deleted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from surgsam2.errors import SurgSAM2Error
-from surgsam2.mrml import VideoNodes, add_points, box_of, points_of, set_box
+from surgsam2.mrml import add_points, box_of, points_of, set_box
 
 POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
 _NAMES = {POSITIVE: "On the object", NEGATIVE: "Outside the object", BOX: "Box"}
@@ -17,15 +17,14 @@ _FIDUCIALS, _ROI = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode"
 
 
 class PromptMarkups:
-    """Three nodes: points on the object, points outside it, its box.
+    """Three nodes: the points on the object, the points outside it, and its box.
 
-    They only show what the session holds and tell of changes by the user; they are not
-    saved with the scene.
+    The nodes show prompts and report changes by the user. They are not saved with the scene.
 
     Args:
-        scene: where the nodes are made when they are first needed.
-        on_points: called with (P, 3) x, y, label after the user placed, moved or removed
-            a point.
+        scene: the ``vtkMRMLScene``, in which the nodes are made when they are first needed.
+        on_points: called with (P, 3) rows of x, y, label after the user placed, moved or
+            removed a point.
         on_box: called with [x0, y0, x1, y1] after the user drew or changed the box.
         on_refusal: called with a text when a point lies outside the frame.
     """
@@ -41,28 +40,28 @@ class PromptMarkups:
         self._on_points, self._on_box, self._on_refusal = on_points, on_box, on_refusal
         self._nodes: dict[str, Any] = {}
         self._observed: list[tuple[Any, int]] = []
-        self._video: VideoNodes | None = None
+        self._video: Any = None
         self._box: np.ndarray | None = None
         self._showing = False
 
     def node(self, kind: str) -> Any:
-        """The node of one kind; made anew when it is not in the scene any more."""
+        """Return the node of one kind; it is made anew when it is not in the scene."""
         if not self.has(kind):
             self._nodes[kind] = self._make(kind)
         return self._nodes[kind]
 
     def has(self, kind: str) -> bool:
-        """Whether the node of this kind is in the scene."""
+        """Return whether the node of this kind is in the scene."""
         node = self._nodes.get(kind)
         return node is not None and node.GetScene() is self._scene
 
-    def show(self, video: VideoNodes | None, clicks: np.ndarray, box: np.ndarray | None) -> None:
+    def show(self, video: Any, clicks: np.ndarray, box: np.ndarray | None) -> None:
         """Make the nodes show these prompts and nothing else.
 
         Args:
-            video: the video they are on; None hides everything.
-            clicks: (P, 3) x, y, label.
-            box: (4,), or None without one.
+            video: the `VideoNodes` or `PictureNode` that the prompts are on; None hides all nodes.
+            clicks: (P, 3) rows of x, y, label.
+            box: (4,) x0, y0, x1, y1; None for no box.
         """
         self._video, self._box = video, box
         if video is None or (not len(clicks) and box is None and not self._nodes):
@@ -98,7 +97,7 @@ class PromptMarkups:
     def _make(self, kind: str) -> Any:
         node = self._scene.AddNewNodeByClass(_ROI if kind == BOX else _FIDUCIALS, _NAMES[kind])
         node.SetSaveWithScene(False)
-        node.SetControlPointLabelFormat("")  # the colour says what a point means
+        node.SetControlPointLabelFormat("")  # the colour alone tells the kinds apart
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetSaveWithScene(False)
@@ -130,7 +129,7 @@ class PromptMarkups:
         self._on_points(np.concatenate(rows).reshape(-1, 3))
 
     def placing_ended(self) -> None:
-        """The user has finished placing: a box that was drawn meanwhile is taken."""
+        """Report a box that the user has drawn; to be called when placing has ended."""
         if self.has(BOX) and self._nodes[BOX].GetNumberOfDefinedControlPoints():
             self._box_changed()
 
@@ -149,8 +148,8 @@ class PromptMarkups:
             self._on_box(box)
 
 
-def _show_points(node: Any, video: VideoNodes, points: np.ndarray) -> None:
-    """A point that is being placed stays under the mouse."""
+def _show_points(node: Any, video: Any, points: np.ndarray) -> None:
+    """Show points, and leave the point that follows the mouse while placing as it is."""
     node.SetDisplayVisibility(True)
     defined = [
         i
@@ -164,8 +163,8 @@ def _show_points(node: Any, video: VideoNodes, points: np.ndarray) -> None:
     add_points(node, video, points)
 
 
-def points_anywhere(node: Any, video: VideoNodes) -> np.ndarray:
-    """(P, 2) pixel coordinates of the placed points, also outside the frame."""
+def points_anywhere(node: Any, video: Any) -> np.ndarray:
+    """Return the pixel coordinates of the placed points, (P, 2), also outside the frame."""
     points = []
     for i in range(node.GetNumberOfControlPoints()):
         if node.GetNthControlPointPositionStatus(i) == node.PositionDefined:
@@ -175,18 +174,23 @@ def points_anywhere(node: Any, video: VideoNodes) -> np.ndarray:
     return np.array(points, np.float64).reshape(-1, 2)
 
 
-def _show_box(node: Any, video: VideoNodes, box: np.ndarray | None) -> None:
+def _show_box(node: Any, video: Any, box: np.ndarray | None) -> None:
     if box is None:
         if node.GetNumberOfDefinedControlPoints():
             node.RemoveAllControlPoints()
         node.SetDisplayVisibility(bool(node.GetNumberOfControlPoints()))
         return
     node.SetDisplayVisibility(True)
-    set_box(node, video, box)
+    set_box(node, video, box.tolist())
 
 
 def start_placing(node: Any, again: bool) -> None:
-    """The next click in a view goes into this node; with `again` the ones after it too."""
+    """Make the next click in a view place a point of a markups node.
+
+    Args:
+        node: the markups node.
+        again: whether the clicks after it place points too.
+    """
     interaction, selection = _singletons(node.GetScene())
     selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
     selection.SetActivePlaceNodeID(node.GetID())
@@ -195,13 +199,13 @@ def start_placing(node: Any, again: bool) -> None:
 
 
 def stop_placing(scene: Any) -> None:
-    """Clicks in a view move and select again."""
+    """End placing: clicks in a view move the picture again."""
     interaction, _selection = _singletons(scene)
     interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
 
 def is_placing(node: Any) -> bool:
-    """Whether the next click in a view goes into this node."""
+    """Return whether the next click in a view places a point of this node."""
     interaction, selection = _singletons(node.GetScene())
     return bool(
         interaction.GetCurrentInteractionMode() == interaction.Place

@@ -1,4 +1,4 @@
-"""Prompts in the scene: the prompt file's text, and its mask images, in two text nodes.
+"""Prompts in the scene: two text nodes hold the prompt file and its mask images.
 
 The nodes belong to the video's sequence browser, which refers to them, so they are saved
 and reopened with the scene, and stay with their video when scenes are merged.
@@ -20,14 +20,14 @@ from surgsam2.prompts.file import prompts_as_text
 from surgsam2.prompts.mask_file import mask_png
 
 PROMPTS_ROLE = "SurgSAM2.prompts"
-"""Reference of the browser to the text node with the prompt file (JSON)."""
+"""Role of the browser's reference to the text node with the prompt file (JSON)."""
 MASKS_ROLE = "SurgSAM2.promptMasks"
-"""Reference to the text node with the PNG files that it names, as JSON of base64."""
+"""Role of the reference to the text node with the mask images: JSON of PNG in base64."""
 _STEM = "prompts"
 
 
 class PromptNodes:
-    """The two text nodes of one video; they are made when first needed.
+    """The two text nodes of one video, which are made when they are first needed.
 
     Args:
         browser: the video's ``vtkMRMLSequenceBrowserNode``.
@@ -38,7 +38,7 @@ class PromptNodes:
         self._encoded: dict[str, tuple[np.ndarray, str]] = {}
 
     def save(self, prompts: PromptSet, video: VideoShape) -> None:
-        """Write the prompts into the nodes, masks included."""
+        """Write prompts and their masks into the nodes."""
         text, masks = prompts_as_text(prompts, _STEM, video)
         self._encoded = {name: self._encode(name, mask) for name, mask in masks.items()}
         images = {name: image for name, (_, image) in self._encoded.items()}
@@ -46,10 +46,10 @@ class PromptNodes:
         self._write(MASKS_ROLE, "prompt masks", json.dumps(images))
 
     def load(self) -> PromptSet | None:
-        """The prompts in the nodes; None when the video has none.
+        """Return the prompts in the nodes; None when the video has none.
 
         Raises:
-            PromptError: the text was changed and is not a prompt file any more.
+            PromptError: the text is no prompt file any more.
         """
         node = self._browser.GetNodeReference(PROMPTS_ROLE)
         if node is None:
@@ -76,7 +76,7 @@ class PromptNodes:
             ) from error
 
     def _encode(self, name: str, mask: np.ndarray) -> tuple[np.ndarray, str]:
-        """A mask as PNG in base64; kept, since most masks are the same at the next saving."""
+        """Return a mask and its PNG in base64, which is kept for the next saving."""
         known = self._encoded.get(name)
         if known is not None and known[0] is mask:
             return known

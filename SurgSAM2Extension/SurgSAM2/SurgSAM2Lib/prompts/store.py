@@ -1,8 +1,9 @@
-"""The prompts of a video while they are being made: changed point by point, and undone."""
+"""The prompts of a video while the user is making them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from surgsam2.prompts import Prompt, PromptSet, VideoShape
 class PromptStore:
     """At most one `Prompt` per object and frame, checked against the video's size.
 
-    Prompts never change (a changed one takes the old one's place), so a snapshot for undo
-    is a copy of the table.
+    A `Prompt` never changes; a changed one replaces it. So a copy of the table is all that
+    undo needs.
 
     Args:
         video: size and length of the video in pixels and frames.
@@ -25,21 +26,21 @@ class PromptStore:
         self._prompts: dict[tuple[int, int], Prompt] = {}
 
     def get(self, object_id: int, frame: int) -> Prompt | None:
-        """The prompt of an object on a frame; None without one."""
+        """Return the prompt of an object on a frame; None when there is none."""
         return self._prompts.get((object_id, frame))
 
     def put(self, object_id: int, prompt: Prompt) -> None:
-        """Take this prompt for its frame, instead of the one that is there.
+        """Set a prompt in place of the one on its frame.
 
         Raises:
-            PromptError: it does not fit the video; the store is then as before.
+            PromptError: the prompt does not fit the video; nothing has changed then.
         """
         check = PromptSet().add(object_id=object_id, frame=prompt.frame, **parts(prompt))
         check.validate(self.video.width, self.video.height, self.video.frames)
         self._prompts[object_id, prompt.frame] = prompt
 
     def add_point(self, object_id: int, frame: int, x: float, y: float, positive: bool) -> None:
-        """One more click on a frame; a mask that is there gives way to it.
+        """Add a point to the prompt on a frame; a mask that is the prompt there is replaced.
 
         Raises:
             PromptError: the point is outside the frame, or the only one and negative.
@@ -52,7 +53,7 @@ class PromptStore:
             self.put(object_id, present.extended(point, label))
 
     def set_box(self, object_id: int, frame: int, box: Iterable[float]) -> None:
-        """The box of an object on a frame, instead of the one that is there; points stay.
+        """Set the box of an object on a frame in place of the one there; points stay.
 
         Raises:
             PromptError: the box is empty or leaves the frame.
@@ -66,9 +67,11 @@ class PromptStore:
             self.put(object_id, Prompt(frame, present.points, present.labels, corners))
 
     def set_mask(self, object_id: int, frame: int, mask: np.ndarray) -> None:
-        """A mask for an object on a frame, instead of what is there.
+        """Set a mask as an object's prompt on a frame, in place of what is there.
 
         Args:
+            object_id: id of the object.
+            frame: index of the frame.
             mask: (H, W) bool of the video's size.
 
         Raises:
@@ -77,18 +80,18 @@ class PromptStore:
         self.put(object_id, Prompt(frame, mask=mask))
 
     def remove(self, object_id: int, frame: int | None = None) -> list[int]:
-        """Forget an object's prompt on a frame, or on all; the frames that had one."""
+        """Remove an object's prompt on a frame, or on all frames; return the frames."""
         gone = [f for i, f in self._prompts if i == object_id and frame in (None, f)]
         for index in gone:
             del self._prompts[object_id, index]
         return gone
 
     def frames(self, object_id: int | None = None) -> list[int]:
-        """Prompted frames, ascending: of one object, or of any."""
+        """Return the prompted frames of one object, or of all, in ascending order."""
         return sorted({f for i, f in self._prompts if object_id in (None, i)})
 
     def on_frame(self, frame: int) -> dict[int, Prompt]:
-        """The prompts of one frame by object id."""
+        """Return the prompts of one frame by object id."""
         return {i: prompt for (i, f), prompt in self._prompts.items() if f == frame}
 
     def as_set(
@@ -97,12 +100,12 @@ class PromptStore:
         objects: Collection[int] | None = None,
         frame: int | None = None,
     ) -> PromptSet:
-        """What the engine is asked: names and colours from the segments, in their order.
+        """Return prompts as the engine takes them, in the order of the objects.
 
         Args:
-            styles: all objects of the video.
-            objects: only these; None for all.
-            frame: only the prompts of this frame; None for all.
+            styles: names and colours of all objects of the video.
+            objects: ids of the objects to take; None for all.
+            frame: the frame whose prompts to take; None for all.
         """
         result = PromptSet(video=self.video)
         for style in styles:
@@ -117,7 +120,7 @@ class PromptStore:
         return result
 
     def snapshot(self) -> dict[tuple[int, int], Prompt]:
-        """The table as it is now, for `restore`."""
+        """Return a copy of the table for `restore`."""
         return dict(self._prompts)
 
     def restore(self, snapshot: dict[tuple[int, int], Prompt]) -> None:
@@ -125,10 +128,10 @@ class PromptStore:
         self._prompts = dict(snapshot)
 
     def take(self, prompts: PromptSet) -> None:
-        """Replace everything by a prompt set, one read from a scene or a file.
+        """Replace all prompts by those of a prompt set.
 
         Raises:
-            PromptError: one of its prompts does not fit the video; the store is as before.
+            PromptError: a prompt does not fit the video; nothing has changed then.
         """
         if len(prompts):
             prompts.validate(self.video.width, self.video.height, self.video.frames)
@@ -140,8 +143,8 @@ class PromptStore:
         return len(self._prompts)
 
 
-def parts(prompt: Prompt) -> dict[str, np.ndarray | None]:
-    """A prompt as the arguments of `PromptSet.add`."""
+def parts(prompt: Prompt) -> dict[str, Any]:
+    """Return a prompt as arguments of `PromptSet.add`."""
     points = None
     if len(prompt.points):
         points = np.column_stack([prompt.points, prompt.labels])

@@ -1,1 +1,1 @@
-"""Review, export and import of masks."""
+"""Measuring masks, and finding those that deserve a look."""

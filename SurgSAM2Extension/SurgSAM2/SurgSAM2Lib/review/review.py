@@ -1,8 +1,8 @@
-"""The review of a session: what was measured, what is doubtful, and where to look next."""
+"""The measurements of the masks of a video, and the frames that they make doubtful."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -15,18 +15,18 @@ from surgsam2.results.review import (
     doubtful_stretches,
     next_doubtful,
 )
-from SurgSAM2Lib.session.frame_set import FrameSet
 
 
 class Review:
-    """Measures masks as they come; `publish` puts what was found into the scene.
+    """Measures masks as they come and finds doubtful frames; `publish` puts both in the scene.
 
     Args:
-        masks: of the video. What was measured before the scene was saved is taken from it.
-        good, bad: the frames that the user marked.
+        masks: the mask nodes of the video. Measurements saved with the scene are read from it.
+        good: the frames that the user marked as good.
+        bad: the frames that the user marked as bad.
     """
 
-    def __init__(self, masks: MaskNodes, good: FrameSet, bad: FrameSet) -> None:
+    def __init__(self, masks: MaskNodes, good: Collection[int], bad: Collection[int]) -> None:
         self._masks = masks
         self._good, self._bad = good, bad
         self.nodes = ReviewNodes(masks)
@@ -38,12 +38,12 @@ class Review:
     # measuring
 
     def observe(self, result: FrameResult, written: Mapping[int, np.ndarray]) -> None:
-        """Take a frame from the engine, with the model's scores of its masks.
+        """Measure the masks of a tracked frame, and keep the model's scores of them.
 
         Args:
             result: what the engine gave.
-            written: (H, W) bool by object id, what of it was written; another mask than the
-                result's, such as one kept from the user, has no scores.
+            written: the masks that were written, (H, W) bool by object id. A mask that is not
+                the result's, such as one that the user painted, has no scores.
         """
         frame = result.frame_index
         scores = zip(
@@ -58,9 +58,9 @@ class Review:
         self._version += 1
 
     def measure(self, frame: int) -> None:
-        """Measure a frame after its masks were changed by the user.
+        """Measure a frame after the user changed its masks.
 
-        An object that is not there and was not there before stays "not known".
+        An object without a mask that was not measured before stays unknown.
         """
         for style in self._masks.objects:
             mask = self._masks.mask(frame, style.id)
@@ -68,13 +68,8 @@ class Review:
                 self.measurements.measure(frame, style.id, mask)
         self._version += 1
 
-    def measure_all(self) -> None:
-        """Measure all masks, such as those of a scene that was made without a review."""
-        for frame in range(self._masks.video.frame_count):
-            self.measure(frame)
-
     def remove(self, object_id: int) -> None:
-        """Forget an object."""
+        """Drop the measurements of an object."""
         self.measurements.remove(object_id)
         self._version += 1
 
@@ -82,7 +77,7 @@ class Review:
 
     @property
     def thresholds(self) -> Thresholds:
-        """When a frame is doubtful; saved with the scene."""
+        """The limits beyond which a frame is doubtful; they are saved with the scene."""
         return self.nodes.thresholds
 
     @thresholds.setter
@@ -91,7 +86,7 @@ class Review:
 
     @property
     def stretches(self) -> list[Stretch]:
-        """The doubtful stretches, in the order of frames."""
+        """The doubtful stretches of frames, in ascending order."""
         if self._found[0] != self._state:
             found = doubtful_stretches(
                 self.measurements, self.thresholds, list(self._good), list(self._bad)
@@ -100,15 +95,25 @@ class Review:
         return self._found[1]
 
     def next_doubtful(self, step: int = 1) -> int | None:
-        """Where the next doubtful stretch after the shown frame begins; with -1 before it."""
+        """Return the first frame of a doubtful stretch beside the frame that is shown.
+
+        Args:
+            step: 1 for the next stretch, -1 for the one before.
+
+        Returns:
+            The frame; None when there is no such stretch.
+        """
         return next_doubtful(self.stretches, self._masks.video.current_frame, step)
 
     # the scene
 
     def publish(self) -> bool:
-        """Bring tables and charts in the scene up to date; False when they were.
+        """Bring the tables and charts in the scene up to date.
 
-        Those that were deleted are made anew. A scene in which nothing was measured gets none.
+        Nodes that were deleted are made anew. A scene without measurements gets none.
+
+        Returns:
+            Whether anything had to be changed.
         """
         if not self.measurements.object_ids:
             return False
@@ -120,6 +125,6 @@ class Review:
 
     @property
     def _state(self) -> object:
-        """Differs when something to publish does."""
+        """A value that differs whenever there is something new to publish."""
         marks = (tuple(self._good), tuple(self._bad))
         return self._version, self._masks.objects, marks, self.thresholds

@@ -1,1 +1,1 @@
-"""One video of the scene with its objects, masks and history."""
+"""A video of the scene with its objects, prompts, masks and undo history."""

@@ -1,8 +1,8 @@
-"""A set of frames that is saved with the scene: those marked as good, those edited by hand."""
+"""Sets of frames that are saved with the scene, such as those marked as good."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from surgsam2.mrml import MaskNodes
 
@@ -14,11 +14,14 @@ EDITED = "SurgSAM2.editedFrames"
 """Frames on which masks were painted since the last track."""
 
 
-class FrameSet:
-    """Frame indices, kept as an attribute of the mask sequence.
+class FrameSet(Collection[int]):
+    """A set of frame indices that is stored as an attribute of the mask sequence.
+
+    Iterating gives the frames in ascending order.
 
     Args:
-        masks: the masks of the video; a frame that it does not have is an `InputError`.
+        masks: the masks of the video. A frame that the video does not have is refused with
+            an `InputError`.
         attribute: name of the attribute.
     """
 
@@ -27,20 +30,22 @@ class FrameSet:
         self._attribute = attribute
 
     def add(self, frames: Iterable[int]) -> None:
+        """Add frames. Raises `InputError`."""
         self._store(set(self) | self._checked(frames))
 
     def discard(self, frames: Iterable[int]) -> None:
+        """Remove frames, if they are in the set. Raises `InputError`."""
         self._store(set(self) - self._checked(frames))
 
     def clear(self) -> None:
+        """Remove all frames."""
         self._store(set())
 
     def __iter__(self) -> Iterator[int]:
-        """Ascending."""
         text = self._masks.sequence.GetAttribute(self._attribute) or ""
         return iter(sorted(int(word) for word in text.split() if word.isdecimal()))
 
-    def __contains__(self, frame: int) -> bool:
+    def __contains__(self, frame: object) -> bool:
         return frame in set(self)
 
     def __len__(self) -> int:

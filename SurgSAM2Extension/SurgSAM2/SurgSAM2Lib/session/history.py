@@ -1,9 +1,9 @@
-"""What undo goes back to."""
+"""Undo: the states that changes of prompts can go back to."""
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,35 +11,43 @@ from surgsam2.prompts import Prompt
 from SurgSAM2Lib.prompts.correction import Correction
 
 DEPTH = 50
-"""Steps that can be undone; each holds at most a few masks of one frame."""
+"""Number of changes that can be undone; each holds at most a few masks of one frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The prompts before a change, and the masks that it may alter."""
+    """The state before a change.
+
+    Attributes:
+        prompts: all prompts, by object id and frame.
+        corrections: all corrections, by object id and frame.
+        frame: the frame whose masks the change may alter.
+        masks: those masks, (H, W) bool by object id.
+    """
 
     prompts: dict[tuple[int, int], Prompt]
     corrections: dict[tuple[int, int], Correction]
     frame: int
     masks: dict[int, np.ndarray]
-    """(H, W) bool by object id, on `frame`."""
 
 
-@dataclass
 class History:
-    """The last steps, newest last."""
+    """The last changes, newest last."""
 
-    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=DEPTH))
+    def __init__(self) -> None:
+        self._steps: deque[Step] = deque(maxlen=DEPTH)
 
     def remember(self, step: Step) -> None:
-        self.steps.append(step)
+        """Add the state before a change; the oldest one is dropped when there are too many."""
+        self._steps.append(step)
 
     def take_back(self) -> Step | None:
-        """The newest step, which is then forgotten; None when there is none."""
-        return self.steps.pop() if self.steps else None
+        """Remove and return the newest state; None when there is none."""
+        return self._steps.pop() if self._steps else None
 
     def forget(self) -> None:
-        self.steps.clear()
+        """Drop all states."""
+        self._steps.clear()
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self._steps)

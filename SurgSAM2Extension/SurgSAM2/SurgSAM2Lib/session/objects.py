@@ -1,23 +1,52 @@
-"""The objects of a video: one segment each, with name, colour, terminology and visibility."""
+"""The objects of a video, one segment each, with name, colour, terminology and visibility."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from surgsam2.errors import InputError
-from surgsam2.mrml import MaskNodes, ObjectStyle
+from surgsam2.mrml import ObjectStyle
 from surgsam2.storage.palette import default_color
 from SurgSAM2Lib.i18n import _
 
 
-class Objects:
-    """A view on the segments: nothing is kept here, so Slicer's own changes show at once.
+class ObjectNodes(Protocol):
+    """Nodes with one segment per object: `MaskNodes` or `LiveMasks`."""
 
-    Iterates over `ObjectStyle`, in the order in which objects were added.
+    @property
+    def proxy(self) -> Any:
+        """The ``vtkMRMLSegmentationNode`` that is shown."""
+
+    @property
+    def objects(self) -> tuple[ObjectStyle, ...]:
+        """All objects, in the order of the segments."""
+
+    def add_object(
+        self, object_id: int, name: str, color: str, terminology: str | None = None
+    ) -> Any:
+        """Add an object with an empty segment."""
+
+    def remove_object(self, object_id: int) -> None:
+        """Remove an object's segment."""
+
+    def segment_id(self, object_id: int) -> str:
+        """Return the id of an object's segment."""
+
+    def copy_style_to_all_frames(self) -> None:
+        """Copy names and colours of the segments that are shown to all frames."""
+
+
+class Objects:
+    """A view of the segments. It stores nothing, so changes by other modules show at once.
+
+    Iterating gives an `ObjectStyle` for each object, in the order in which they were added.
+
+    Args:
+        masks: the nodes whose segments are the objects.
     """
 
-    def __init__(self, masks: MaskNodes) -> None:
+    def __init__(self, masks: ObjectNodes) -> None:
         self._masks = masks
 
     def __iter__(self) -> Iterator[ObjectStyle]:
@@ -30,7 +59,7 @@ class Objects:
         return any(style.id == object_id for style in self)
 
     def __getitem__(self, object_id: int) -> ObjectStyle:
-        """The object of this id; `InputError` when there is none."""
+        """Return the object with this id. Raises `InputError` when there is none."""
         for style in self:
             if style.id == object_id:
                 return style
@@ -41,7 +70,19 @@ class Objects:
     def add(
         self, name: str | None = None, color: str | None = None, terminology: str | None = None
     ) -> int:
-        """A new object; its id, the smallest that is free. Raises `InputError`."""
+        """Add an object.
+
+        Args:
+            name: one line; "Object <id>" when None.
+            color: ``#rrggbb``; one that differs from the others' when None.
+            terminology: Slicer's terminology entry as text.
+
+        Returns:
+            The object's id, the smallest that is free.
+
+        Raises:
+            InputError: a value cannot be used.
+        """
         used = {style.id for style in self}
         object_id = next(i for i in range(1, len(used) + 2) if i not in used)
         name = name or _("Object {id}").format(id=object_id)
@@ -49,25 +90,26 @@ class Objects:
         return object_id
 
     def remove(self, object_id: int) -> None:
-        """Take an object and all its masks out of the scene."""
+        """Remove an object and all its masks from the scene. Raises `InputError`."""
         self._masks.remove_object(self[object_id].id)
 
     def set_style(self, style: ObjectStyle) -> None:
-        """Another name, colour or terminology, on every frame. Raises `InputError`."""
+        """Give an object another name, colour or terminology. Raises `InputError`."""
         segment_id = self.segment_id(style.id)
         style.apply(self._masks.proxy.GetSegmentation().GetSegment(segment_id))
         self._masks.copy_style_to_all_frames()
 
     def is_visible(self, object_id: int) -> bool:
-        """Whether the object is shown in the views; not where the user deleted its segment."""
+        """Return whether the object is shown in the views; False when its segment was deleted."""
         segment_id = self.segment_id(object_id)
         return bool(segment_id) and bool(self._display.GetSegmentVisibility(segment_id))
 
     def set_visible(self, object_id: int, visible: bool) -> None:
+        """Show or hide an object in the views. Raises `InputError`."""
         self._display.SetSegmentVisibility(self.segment_id(object_id), visible)
 
     def segment_id(self, object_id: int) -> str:
-        """Id of the object's segment in the segmentation that is shown."""
+        """Return the id of the object's segment in the segmentation that is shown."""
         return self._masks.segment_id(self[object_id].id)
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,24 +16,35 @@ from SurgSAM2Lib.prompts.correction import Correction, check_clicks
 from SurgSAM2Lib.prompts.nodes import PromptNodes
 from SurgSAM2Lib.prompts.store import PromptStore
 from SurgSAM2Lib.review.review import Review
-from SurgSAM2Lib.session.change import Change
 from SurgSAM2Lib.session.frame_set import BAD, EDITED, GOOD, FrameSet
 from SurgSAM2Lib.session.history import History, Step
 from SurgSAM2Lib.session.objects import Objects
 
 
 class Session:
-    """What the user has made for a video; everything of it is in the scene.
+    """The objects, prompts and masks that the user has made for a video.
 
-    Names, colours and terminology are those of the segments, prompts are in text nodes of
-    the browser, marked frames are attributes of the mask sequence: a scene that is saved
-    and opened again gives an equal session. Only undo is not saved.
+    All of it is in the scene: names, colours and terminology are those of the segments,
+    prompts are in text nodes of the browser, marked frames are attributes of the mask
+    sequence. A scene that is saved and opened again gives an equal session. Only the undo
+    history is not saved.
 
     Args:
-        video: the nodes of the video; masks are made for it when it has none.
+        video: the nodes of the video. Mask nodes are made for it when it has none.
 
     Raises:
         PromptError: the scene's prompts are damaged or do not fit the video.
+
+    Attributes:
+        video: the nodes of the video.
+        masks: the nodes of the masks.
+        prompts: the prompts by object and frame.
+        objects: the objects, one segment each.
+        good: frames that tracking must not change.
+        bad: frames that the user found wrong.
+        edited: frames on which masks were painted since the last track.
+        review: the measurements of the masks, and the doubtful frames.
+        history: the states that `undo` goes back to.
     """
 
     def __init__(self, video: VideoNodes) -> None:
@@ -48,7 +60,7 @@ class Session:
             else MaskNodes.create(video.scene, video, f"{video.name} segmentation")
         )
         self.objects = Objects(self.masks)
-        if saved is not None:  # the segmentation may have been deleted
+        if saved is not None:  # the user may have deleted the segmentation
             self._add_missing_objects(saved)
         self.good = FrameSet(self.masks, GOOD)
         self.bad = FrameSet(self.masks, BAD)
@@ -59,7 +71,7 @@ class Session:
         self._stop_observing = self.masks.on_edit(self._on_edit)
 
     def close(self) -> None:
-        """Stop observing the scene; its nodes stay."""
+        """Stop observing the scene. Its nodes stay."""
         self._stop_observing()
 
     @property
@@ -71,7 +83,7 @@ class Session:
             return False
 
     def remove_object(self, object_id: int) -> None:
-        """Take an object with its prompts and all its masks out of the scene; no undo."""
+        """Remove an object with its prompts and all its masks. This cannot be undone."""
         self.objects.remove(object_id)
         self.prompts.remove(object_id)
         self.review.remove(object_id)
@@ -82,34 +94,47 @@ class Session:
     # prompts
 
     def add_point(self, object_id: int, frame: int, x: float, y: float, positive: bool) -> None:
-        """A click on a frame, as a prompt. Raises `PromptError`, the session is then as before."""
-        with self._change(object_id, frame):
+        """Add a point to the object's prompt on a frame.
+
+        Args:
+            object_id: id of the object.
+            frame: index of the frame.
+            x: pixels to the right.
+            y: pixels down.
+            positive: whether the point is on the object, not outside it.
+
+        Raises:
+            PromptError: the point cannot be used; nothing has changed then.
+        """
+        with self._changing(object_id, frame):
             self.prompts.add_point(object_id, frame, x, y, positive)
             self._corrections.pop((object_id, frame), None)
 
     def set_box(self, object_id: int, frame: int, box: Iterable[float]) -> None:
-        """The box ``[x0, y0, x1, y1]`` of an object on a frame. Raises `PromptError`."""
-        with self._change(object_id, frame):
+        """Set the box ``[x0, y0, x1, y1]`` of an object on a frame. Raises `PromptError`."""
+        with self._changing(object_id, frame):
             self.prompts.set_box(object_id, frame, box)
             self._corrections.pop((object_id, frame), None)
 
     def set_prompt(self, object_id: int, prompt: Prompt) -> None:
-        """A whole prompt, in place of the one on its frame. Raises `PromptError`."""
-        with self._change(object_id, prompt.frame):
+        """Set a whole prompt in place of the one on its frame. Raises `PromptError`."""
+        with self._changing(object_id, prompt.frame):
             self.prompts.put(object_id, prompt)
             self._corrections.pop((object_id, prompt.frame), None)
 
     def set_mask(self, object_id: int, frame: int, mask: np.ndarray | None = None) -> None:
-        """A mask as prompt; it is the object's mask on this frame from now on.
+        """Make a mask the object's prompt on a frame, and its mask there.
 
         Args:
-            mask: (H, W) bool or integers, non-zero is the object; None takes what is
-                painted there.
+            object_id: id of the object.
+            frame: index of the frame.
+            mask: (H, W) bool or integers, non-zero is the object; None takes the mask that
+                is in the scene.
 
         Raises:
             PromptError: the mask is empty or of another size.
         """
-        with self._change(object_id, frame):
+        with self._changing(object_id, frame):
             if mask is None:
                 mask = self.masks.mask(frame, object_id)
                 if not mask.any():
@@ -123,21 +148,21 @@ class Session:
             self.masks.write(frame, {object_id: np.asarray(mask) != 0})
 
     def clear_prompts(self, object_id: int, frame: int | None = None) -> None:
-        """Forget an object's prompts on a frame, or on all.
+        """Remove an object's prompts on a frame, or on all frames when `frame` is None.
 
-        The mask that points or a box gave goes with them, a corrected one becomes what it
-        was before. A painted mask stays; it is only no prompt any more.
+        A mask that points or a box gave is removed with them. A corrected mask becomes what
+        it was before the correction. A painted mask stays, but is no prompt any more.
         """
         frames = self.prompts.frames(object_id) if frame is None else [frame]
         for index in frames:
-            with self._change(object_id, index):
+            with self._changing(object_id, index):
                 self._take_prompt_away(object_id, index)
 
     def take_prompts(self, prompts: PromptSet) -> None:
-        """Replace all prompts; objects that are not there yet are added. No undo.
+        """Replace all prompts and add the objects that are missing. This cannot be undone.
 
         Raises:
-            PromptError: they do not fit the video; the session is then as before.
+            PromptError: the prompts do not fit the video; nothing has changed then.
         """
         self.prompts.take(prompts)
         self._add_missing_objects(prompts)
@@ -151,7 +176,7 @@ class Session:
         self.save()
 
     def undo(self) -> int | None:
-        """Take the last change of prompts back; the frame it was on, None without one."""
+        """Undo the last change of prompts; return its frame, None when there is none."""
         step = self.history.take_back()
         if step is None:
             return None
@@ -165,17 +190,17 @@ class Session:
     def prompt_set(
         self, objects: Collection[int] | None = None, frame: int | None = None
     ) -> PromptSet:
-        """The prompts as the engine takes them; of some objects, or of one frame, only."""
+        """Return the prompts as the engine takes them, of all or some objects and frames."""
         return self.prompts.as_set(self.objects, objects, frame)
 
     def save(self) -> None:
-        """Write the prompts into the scene; done after each change of them."""
+        """Write the prompts into the scene; every change of them does so."""
         self._nodes.save(self.prompt_set(), self.prompts.video)
 
     # corrections
 
     def clicks(self, object_id: int, frame: int) -> np.ndarray:
-        """(P, 3) x, y, label: the points shown on a frame, of its prompt or its correction."""
+        """Return the points of a frame's prompt or correction, (P, 3) rows of x, y, label."""
         correction = self._corrections.get((object_id, frame))
         if correction is not None:
             return correction.points
@@ -185,9 +210,9 @@ class Session:
         return np.column_stack([prompt.points, prompt.labels]).reshape(-1, 3)
 
     def corrects(self, object_id: int, frame: int) -> bool:
-        """Whether clicks on this frame correct a mask, rather than begin one.
+        """Return whether clicks on a frame correct a mask rather than begin one.
 
-        They do where the object has a mask that no points or box of this frame gave.
+        They correct a mask that was not made by points or a box of the same frame.
         """
         prompt = self.prompts.get(object_id, frame)
         if prompt is not None:
@@ -197,10 +222,12 @@ class Session:
     def correction(
         self, object_id: int, frame: int, clicks: Sequence[Sequence[float]] | np.ndarray
     ) -> Correction:
-        """What all of a frame's clicks together correct.
+        """Return the mask that all clicks of a frame together correct, and the clicks.
 
         Args:
-            clicks: (P, 3) x, y, label; those that corrected this mask before included.
+            object_id: id of the object.
+            frame: index of the frame.
+            clicks: (P, 3) rows of x, y, label, with those that corrected this mask before.
 
         Raises:
             PromptError: a point is outside the frame, or there is no mask to correct.
@@ -220,12 +247,18 @@ class Session:
     def take_correction(
         self, object_id: int, frame: int, correction: Correction, mask: np.ndarray
     ) -> None:
-        """Keep a corrected mask: the frame is a conditioning frame from now on.
+        """Make a corrected mask the object's prompt on its frame.
+
+        Args:
+            object_id: id of the object.
+            frame: index of the frame.
+            correction: the mask before the first click, and all clicks.
+            mask: the corrected mask, (H, W) bool.
 
         Raises:
-            PromptError: nothing is left of the object.
+            PromptError: the mask is empty.
         """
-        with self._change(object_id, frame):
+        with self._changing(object_id, frame):
             if not mask.any():
                 raise PromptError(
                     _(
@@ -238,10 +271,13 @@ class Session:
             self.masks.write(frame, {object_id: mask})
 
     def adopt_edits(self) -> list[tuple[int, int]]:
-        """Make prompts of the masks painted by hand; the (object, frame) pairs.
+        """Make prompts of the masks that were painted by hand.
 
-        A mask that was erased altogether gives none: it tells that the object is not
-        visible, which is no prompt.
+        A mask that was erased completely gives no prompt, since it only says that the
+        object is not visible.
+
+        Returns:
+            The object ids and frames of the new prompts.
         """
         self.adopt_new_segments()
         adopted = []
@@ -254,7 +290,7 @@ class Session:
         return adopted
 
     def adopt_new_segments(self) -> None:
-        """Make objects of the segments that were added in Segment Editor on this frame."""
+        """Make objects of the segments that were added in Segment Editor on the shown frame."""
         for segment_id in self.masks.new_segments():
             self.masks.adopt(segment_id)
             self.edited.add([self.video.current_frame])
@@ -262,7 +298,12 @@ class Session:
     # results
 
     def write_result(self, result: FrameResult, overwrite_good: bool = False) -> None:
-        """Write what was tracked: not over good frames, nor over masks that are prompts."""
+        """Write tracked masks, except over good frames and over masks that are prompts.
+
+        Args:
+            result: the masks of one frame.
+            overwrite_good: whether to write over a good frame too.
+        """
         frame = result.frame_index
         if frame in self.good and not overwrite_good:
             return
@@ -274,16 +315,16 @@ class Session:
         self.review.observe(result, written)
 
     def show_preview(self, frame: int, masks: dict[int, np.ndarray]) -> None:
-        """Write the masks that points and boxes of a frame give."""
+        """Write the masks that points and boxes of a frame give, (H, W) bool by object id."""
         prompted = self.prompts.on_frame(frame)
         wanted = {i for i, p in prompted.items() if p.mask is None}
         self.masks.write(frame, {i: m for i, m in masks.items() if i in wanted})
         self.review.measure(frame)
 
     def between(self, frame: int) -> tuple[int, int]:
-        """The prompted frames around one: the last at or before it, the first after it.
+        """Return the last prompted frame at or before a frame, and the first one after it.
 
-        The video's ends where there is none.
+        The first or last frame of the video stands for one that does not exist.
         """
         frames = self.prompts.frames()
         before = [f for f in frames if f <= frame]
@@ -291,26 +332,22 @@ class Session:
         last = self.video.frame_count - 1
         return (before[-1] if before else 0), (after[0] if after else last)
 
-    # inside
-
     def _add_missing_objects(self, prompts: PromptSet) -> None:
         for item in prompts:
             if item.id not in self.objects:
                 self.masks.add_object(item.id, item.name, item.color)
 
-    def _change(self, object_id: int, frame: int) -> Change:
-        self.objects[object_id]
+    @contextlib.contextmanager
+    def _changing(self, object_id: int, frame: int) -> Iterator[None]:
+        """Surround a change of prompts: it can be undone and is saved, unless it raises."""
+        self.objects[object_id]  # raises when there is no such object
         self.video.check_frame(frame)
-        return Change(self, object_id, frame)
-
-    def step(self, object_id: int, frame: int) -> Step:
-        """The present state, as far as a change of this object's prompt here may alter it."""
-        return Step(
-            self.prompts.snapshot(),
-            dict(self._corrections),
-            frame,
-            {object_id: self.masks.mask(frame, object_id)},
-        )
+        masks = {object_id: self.masks.mask(frame, object_id)}
+        before = Step(self.prompts.snapshot(), dict(self._corrections), frame, masks)
+        yield
+        self.history.remember(before)
+        self.review.measure(frame)
+        self.save()
 
     def _take_prompt_away(self, object_id: int, frame: int) -> None:
         prompt = self.prompts.get(object_id, frame)
@@ -323,7 +360,7 @@ class Session:
             self.masks.write(frame, {object_id: nothing})
 
     def _on_edit(self, frame: int) -> None:
-        if self.masks.style_changed():  # renamed or recoloured elsewhere in Slicer
+        if self.masks.style_changed():  # another module renamed or recoloured a segment
             self.masks.copy_style_to_all_frames()
             self.save()
         change = self.edited.add if self.masks.edited(frame) else self.edited.discard

@@ -1,8 +1,8 @@
-"""Entries of Slicer's terminology for what is seen in surgical video.
+"""Entries of Slicer's terminology for objects in surgical video.
 
-Codes from Slicer's "DICOM master list". It has no surgical instruments but these; for
-others "Physical object" is the category, and the name says what it is. Any other entry can
-be chosen in Segment Editor.
+The codes are those of Slicer's "DICOM master list". It has few surgical instruments; for
+the others the category is "Physical object" and the object's name says what it is. Any
+other entry can be chosen in Segment Editor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _ANATOMY = "SCT^123037004^Anatomical Structure"
 
 
 def _entry(category: str, code: str = "", meaning: str = "") -> str:
-    """As `vtkSlicerTerminologiesModuleLogic` writes it: parts by ``~``, empty ones ``^^``."""
+    """Return an entry as Slicer writes it: parts separated by ``~``, empty ones ``^^``."""
     kind = f"SCT^{code}^{meaning}" if code else "^^"
     return f"{_CONTEXT}~{category}~{kind}~^^~~^^~^^"
 
@@ -29,11 +29,14 @@ TERMS = {
     "Colon": _entry(_ANATOMY, "71854001", "Colon"),
     "Other anatomy": _entry(_ANATOMY),
 }
-"""Entry by the word that the panel shows for it."""
+"""Terminology entries by the word that the panel shows."""
 
 
 def word_for(entry: str | None) -> str:
-    """What the panel shows for an entry: our word, else the entry's own meaning; "" for none."""
+    """Return the word that the panel shows for an entry.
+
+    It is the word of `TERMS`, else the meaning that the entry itself names; empty for None.
+    """
     for word, known in TERMS.items():
         if entry == known:
             return word

@@ -1,1 +1,1 @@
-"""The model, the engine and the requests for it."""
+"""The engine process, and the jobs that it carries out."""

@@ -1,4 +1,4 @@
-"""The worker as this module sees it: started when needed, and anew after a crash."""
+"""The engine process: started when it is needed, and started anew after a crash."""
 
 from __future__ import annotations
 
@@ -18,24 +18,31 @@ from surgsam2.engine import (
     VideoOpened,
 )
 from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.model.options import ModelOptions
 from surgsam2.mrml import VideoNodes
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.tracking.jobs import Job, PreviewJob, TrackJob
-from SurgSAM2Lib.tracking.model_choice import ModelChoice
 
 
 class EngineError(SurgSAM2Error, RuntimeError):
-    """The engine could not do what was asked; the text says why and what to do."""
+    """The engine could not do a job; the message says why and what to do."""
 
 
 class Engine:
-    """Carries out jobs one after the other in the worker's process.
+    """Carries out jobs one after the other in the engine process.
 
-    Nothing here waits: `poll` is called from a timer, takes what has come, and sends what
-    is next. The model and the video are loaded when a job first needs them.
+    No method but `wait` blocks: `poll` is called from a timer, takes what has come, and
+    sends what is next. The model and the video are loaded when a job first needs them.
 
     Args:
-        make_client: makes a `EngineClient` that has not been started.
+        make_client: makes an `EngineClient` that has not been started.
+
+    Attributes:
+        model_options: the model to use; a change takes effect with the next job.
+        ready: the versions in the engine process; None while none runs.
+        model: the model that is loaded; None while none is.
+        details: the last lines that a process wrote before it ended by itself.
+        on_change: called when a job was added, made progress or ended.
     """
 
     def __init__(self, make_client: Callable[[], EngineClient]) -> None:
@@ -44,55 +51,39 @@ class Engine:
         self._jobs: deque[Job] = deque()
         self._request: int | None = None
         self._step: Callable[[Event], bool] | None = None
-        self._choice = ModelChoice()
-        self._loaded: ModelChoice | None = None
+        self._loaded: ModelOptions | None = None
         self._video: VideoNodes | None = None
         self._opened: VideoNodes | None = None
+        self.model_options = ModelOptions()
         self.ready: Ready | None = None
-        """What runs in the worker's process; None while none runs."""
         self.model: ModelLoaded | None = None
-        """The model that is loaded."""
         self.details = ""
-        """The last lines that a process wrote before it ended by itself."""
         self.on_change: Callable[[], None] = lambda: None
-        """Called when a job was added, made progress or ended."""
-
-    # what to work with
-
-    @property
-    def choice(self) -> ModelChoice:
-        """The model to use; a change takes effect with the next job."""
-        return self._choice
-
-    @choice.setter
-    def choice(self, choice: ModelChoice) -> None:
-        self._choice = choice
 
     def use_video(self, video: VideoNodes | None) -> None:
-        """The video that jobs are about; cancels those about another one."""
+        """Set the video that jobs are about; jobs about another one are cancelled."""
         if video is not self._video:
             self.cancel()
             self._video, self._opened = video, None
 
     def use_client(self, make_client: Callable[[], EngineClient]) -> None:
-        """Another Python environment; the process of the former one ends."""
+        """Use another Python environment; the process of the former one ends."""
         self.close()
         self._make_client = make_client
 
-    # jobs
-
     @property
     def busy(self) -> bool:
+        """Whether there are jobs that have not ended."""
         return bool(self._jobs)
 
     @property
     def job(self) -> Job | None:
-        """The job in progress."""
+        """The job in progress; None when there is none."""
         return self._jobs[0] if self._jobs else None
 
     @property
     def tracking(self) -> TrackJob | None:
-        """The track in progress, or waiting for its turn."""
+        """The track that is in progress or waiting; None when there is none."""
         return next((job for job in self._jobs if isinstance(job, TrackJob)), None)
 
     @property
@@ -101,7 +92,7 @@ class Engine:
         return self.busy and self._step != self._receive_for_job
 
     def submit(self, job: Job) -> Job:
-        """Add a job; a preview takes the place of previews that have not been answered.
+        """Add a job; a preview replaces the previews that have not ended.
 
         Raises:
             InputError: there is no video, or a track is running.
@@ -119,7 +110,7 @@ class Engine:
         return job
 
     def cancel(self) -> None:
-        """End all jobs; what they have given so far stays."""
+        """Cancel all jobs; results so far stay."""
         dropped = list(self._jobs)
         self._jobs.clear()
         if self._request is not None and self._client is not None:
@@ -131,7 +122,7 @@ class Engine:
         self.on_change()
 
     def close(self) -> None:
-        """End the jobs and the process."""
+        """Cancel all jobs and end the process."""
         self.cancel()
         client, self._client = self._client, None
         self._forget_process()
@@ -139,7 +130,7 @@ class Engine:
             client.close()
 
     def poll(self, timeout: float = 0.0) -> None:
-        """Take what has come from the worker; waits at most `timeout` seconds for it."""
+        """Take the events that have come; wait at most `timeout` seconds for the first."""
         if self._client is None:
             return
         for event in self._client.poll(timeout):
@@ -152,14 +143,13 @@ class Engine:
         """Poll until all jobs have ended, or for `timeout` seconds.
 
         Args:
-            meanwhile: called again and again, such as for Slicer's own events.
+            timeout: seconds; None for no limit.
+            meanwhile: called repeatedly, such as for Slicer's own events.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while self.busy and (end is None or time.monotonic() < end):
             self.poll(0.02)
             meanwhile()
-
-    # events
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Ready):
@@ -180,7 +170,7 @@ class Engine:
         try:
             if self._step(event):
                 self._request = self._step = None
-        except SurgSAM2Error as error:  # such as nodes that were deleted meanwhile
+        except SurgSAM2Error as error:  # nodes may have been deleted meanwhile
             if self._client is not None:
                 self._client.cancel()
             self._end_job("failed", str(error))
@@ -193,7 +183,7 @@ class Engine:
             "The video ended early: only {done} of {total} frames could be read ({reason}). "
             "What was segmented is kept."
         )
-        assert self._video is not None  # a job is about one
+        assert self._video is not None  # every job is about a video
         reason = "; ".join([str(self._video.file or self._video.name), *event.warnings])
         text = text.format(done=event.done, total=event.total, reason=reason)
         self._end_job("failed", text)
@@ -232,23 +222,21 @@ class Engine:
         for job in failed:
             job.end("failed", text)
 
-    # requests
-
     def _advance(self) -> None:
-        """Send what the next job needs, if nothing is under way."""
+        """Send what the next job needs, unless a request is in progress."""
         if not self._jobs or self._request is not None:
             return
         client = self._running_client()
         video = self._video
         assert video is not None
-        if self._loaded != self._choice:
-            self.model, self._loaded = None, self._choice
+        if self._loaded != self.model_options:
+            self.model, self._loaded = None, self.model_options
             self._step = self._receive_model
-            self._request = client.load_model(self._choice.name_or_path, **self._choice.options())
+            self._request = client.load_model(self.model_options)
         elif self._opened is not video:
             self._opened = video
             self._step = self._receive_video
-            if video.file is not None:  # the worker reads it itself
+            if video.file is not None:  # the engine process reads the file itself
                 self._request = client.open_video(video.file)
             else:
                 self._request = client.open_frames(
@@ -261,7 +249,7 @@ class Engine:
         job.status, self._step = "running", self._receive_for_job
         try:
             self._request = job.send(client)
-        except SurgSAM2Error as error:  # the client refused it
+        except SurgSAM2Error as error:  # the client refused the request
             self._end_job("failed", str(error))
 
     def _running_client(self) -> EngineClient:
@@ -282,7 +270,7 @@ class Engine:
             job.end("cancelled")
 
     def _forget_unfinished_loading(self) -> None:
-        """What was being loaded is asked for again by the next job."""
+        """Let the next job load again what was being loaded."""
         if self._step == self._receive_model:
             self._loaded = None
         elif self._step == self._receive_video:

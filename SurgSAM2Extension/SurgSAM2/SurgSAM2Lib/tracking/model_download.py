@@ -1,4 +1,4 @@
-"""Fetching a known model's weights in a process of its own, so that Slicer stays usable."""
+"""Downloading a known model in a process of its own, so that Slicer stays usable."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ def download_model(
     environment: Mapping[str, str],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Run `surgsam2 models download`; its checksum is verified there.
+    """Run ``surgsam2 models download``, which verifies the checksum.
 
     Args:
-        name: of a known model.
+        name: name of a known model.
         python: interpreter that has surgsam2's packages.
-        environment: variables of the process.
-        should_stop: asked many times a second; True ends it.
+        environment: environment variables of the process.
+        should_stop: asked many times a second; True ends the download.
 
     Returns:
-        Whether the weights are there; False when it was stopped.
+        True when the weights are there, False when the download was stopped.
 
     Raises:
-        DownloadError: with the reason that the command gave.
+        DownloadError: the command failed; the message is its last line.
     """
-    package = Path(surgsam2.__file__).parents[1]  # beside the module, not installed by pip
+    package = Path(surgsam2.__file__).parents[
+        1
+    ]  # it may lie beside the module without being installed
     command = [python, "-m", "surgsam2", "models", "download", name]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(

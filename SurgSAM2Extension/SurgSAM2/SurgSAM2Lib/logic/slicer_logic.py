@@ -9,18 +9,17 @@ import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from SurgSAM2Lib.install.chosen_python import make_client, open_in_other_python
-from SurgSAM2Lib.logic import LogicCore
-from SurgSAM2Lib.panel.parameters import SurgSAM2ParameterNode
+from SurgSAM2Lib.logic.core import LogicCore
+from SurgSAM2Lib.logic.parameters import SurgSAM2ParameterNode
 
 POLL_MILLISECONDS = 15
 
 
 class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
-    """Everything the module does, on Slicer's scene, with or without the panel.
+    """Everything that the module does, on Slicer's scene, with or without the panel.
 
-    A timer takes results from the engine while something runs, so Slicer stays usable;
-    with ``wait=True`` a call returns when its job has ended, and views are updated
-    meanwhile.
+    While something runs, a timer takes results from the engine, so Slicer stays usable. A
+    call with ``wait=True`` returns when its job has ended; views are updated meanwhile.
     """
 
     def __init__(self) -> None:
@@ -31,28 +30,24 @@ class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
         self._timer.connect("timeout()", self._on_timer)
 
     def getParameterNode(self) -> Any:
-        """The choices of the panel, as a `SurgSAM2ParameterNode`."""
-        wrap: Any = SurgSAM2ParameterNode  # Slicer's decorator gives it its constructor
+        """Return the settings of the panel as a `SurgSAM2ParameterNode`."""
+        wrap: Any = SurgSAM2ParameterNode  # Slicer's decorator adds the constructor
         return wrap(ScriptedLoadableModuleLogic.getParameterNode(self))
 
     def close(self) -> None:
-        """End the engine's process; for module reload and application exit."""
+        """End the engine process; for module reload and application exit."""
         self._timer.stop()
         LogicCore.close(self)
 
     def _on_timer(self) -> None:
         self.processEvents()
-        if not self._works:
+        if not self.busy:
             self._timer.stop()
 
-    def _on_engine_change(self) -> None:
-        if self._works and not self._timer.active:
+    def _engine_changed(self) -> None:
+        if self.busy and not self._timer.active:
             self._timer.start()
-        LogicCore._on_engine_change(self)
-
-    @property
-    def _works(self) -> bool:
-        return self.engine.busy or self.live.running or self._stream_waits
+        LogicCore._engine_changed(self)
 
     def _meanwhile(self) -> None:
         slicer.app.processEvents()

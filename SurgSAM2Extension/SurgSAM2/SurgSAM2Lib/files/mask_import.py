@@ -1,4 +1,4 @@
-"""Masks from files into the scene: as results, or as prompts to track from."""
+"""Importing masks from files, as results or as prompts to track from."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 
 
 def import_masks(session: Session, path: str | Path, as_prompts: bool = False) -> list[int]:
-    """Take masks from a folder of label PNGs or a COCO file; the frames that they are of.
+    """Read masks from a folder of label PNGs or a COCO file.
 
-    An object of the same id gets them; others are added, with name and colour from the
-    files. As results they are written like tracked ones: not over good frames, nor over
-    masks that are prompts. Nothing changes when a file is damaged or does not fit.
+    Objects are matched by id; those that are missing are added with name and colour from
+    the files. Results are written like tracked masks, not over good frames nor over masks
+    that are prompts. Nothing changes when a file is damaged or does not fit.
 
     Args:
-        session: of the video that the files were made for.
-        path: the folder, or the ``.json`` file. Frames are counted as the scene does, from 0.
-        as_prompts: each mask becomes a prompt, in place of one that its object has there.
+        session: the session of the video that the files were made for.
+        path: the folder, or the ``.json`` file. Its frames are counted from 0, as in the scene.
+        as_prompts: whether each mask becomes a prompt, in place of one that its object has
+            on that frame.
+
+    Returns:
+        The frames that masks were read for.
 
     Raises:
         InputError: the files cannot be read or do not fit the video.
@@ -55,7 +59,7 @@ def _write(session: Session, saved: SavedMasks, ids: tuple[int, ...]) -> None:
 
 
 def _with_prompts(session: Session, saved: SavedMasks) -> PromptSet:
-    """The present prompts, and the saved masks in place of those on their frames."""
+    """Return the present prompts with the saved masks in place of those on the same frames."""
     masks = {
         (object_id, frame): mask
         for frame in saved.frames

@@ -1,4 +1,4 @@
-"""How a video is loaded: which frames, how large, and the memory that needs."""
+"""The frames and the size in which a video is loaded, and the memory that this takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from SurgSAM2Lib.i18n import _
 
 @dataclass(frozen=True)
 class LoadingOptions:
-    """Every `stride`-th frame from `first` to `last` (included), made smaller by `scale`."""
+    """The part of a video to load.
+
+    Attributes:
+        first: index of the first frame.
+        last: index of the last frame, which is included.
+        stride: distance between frames.
+        scale: factor of width and height, above 0 and up to 1.
+    """
 
     first: int
     last: int
@@ -22,18 +29,20 @@ class LoadingOptions:
 
     @classmethod
     def everything(cls, video: Video) -> LoadingOptions:
+        """Return the options that load the whole video in its own size."""
         return cls(0, video.frame_count - 1)
 
     @property
     def frames(self) -> int:
+        """Number of frames to load."""
         return len(range(self.first, self.last + 1, self.stride))
 
     def memory(self, video: Video) -> int:
-        """Bytes that the video will take in the scene."""
+        """Return the number of bytes that the video will take in the scene."""
         return memory_needed(video.width, video.height, self.frames, self.scale)
 
     def arguments(self) -> dict[str, Any]:
-        """As `loadVideo` takes them."""
+        """Return the keyword arguments of `loadVideo`."""
         return {
             "start": self.first,
             "stop": self.last + 1,
@@ -43,9 +52,9 @@ class LoadingOptions:
 
 
 def memory_text(video: Video, options: LoadingOptions) -> tuple[str, bool]:
-    """What loading will take, for the user, and whether it fits.
+    """Return a text on the memory that loading takes, and whether that memory is free.
 
-    Of what does not fit the text says what to change.
+    Where it is not, the text says what to change.
     """
     needed, free = options.memory(video), free_memory()
     if free is None:
@@ -61,7 +70,7 @@ def memory_text(video: Video, options: LoadingOptions) -> tuple[str, bool]:
 
 
 def describe_video(video: Video) -> str:
-    """Size, length and rate in a line."""
+    """Return one line with the size, length and rate of a video."""
     return _("{width} x {height} pixels, {frames} frames, {fps} frames/s").format(
         width=video.width, height=video.height, frames=video.frame_count, fps=f"{video.fps:g}"
     )

@@ -1,4 +1,4 @@
-"""How a video is put before the user's eyes."""
+"""Showing a video in the views, and finding one in the scene."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from surgsam2.mrml import VideoNodes
 
 
 def show_video(browser: Any) -> None:
-    """The video in the Red view, filling it, with the toolbar to play it."""
+    """Show a video in the Red view, with the toolbar that plays it."""
     video = VideoNodes.of(browser)
     layout = slicer.app.layoutManager()
     if layout is not None:
@@ -22,12 +22,12 @@ def show_video(browser: Any) -> None:
 
 
 def first_video(scene: Any) -> Any:
-    """The first sequence browser that has a video; None when there is none."""
+    """Return the first sequence browser of the scene that has a video; None without one."""
     count = scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")
     for number in range(count):
         browser = scene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
         try:
             return VideoNodes.of(browser).browser
-        except SurgSAM2Error:  # of something else, such as a beating heart, or not readable
+        except SurgSAM2Error:  # its sequence is no video, or its files are missing
             continue
     return None

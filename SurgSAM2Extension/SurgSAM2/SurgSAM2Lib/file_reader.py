@@ -1,4 +1,4 @@
-"""`SurgSAM2FileReader`: videos dropped on Slicer, or opened by *Add data* or from Python."""
+"""`SurgSAM2FileReader`: reads videos that are dropped on Slicer or opened by *Add data*."""
 
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ from surgsam2.engine.client.engine_video import EngineVideo
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.mrml import VideoNodes, load_video
 from surgsam2.video import Video
+from SurgSAM2Lib.dialogs import ProgressDialog
+from SurgSAM2Lib.files.loading_options import LoadingOptions, memory_text
+from SurgSAM2Lib.files.opening import VIDEO_SUFFIXES, open_for_scene
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.install.chosen_python import open_in_other_python
-from SurgSAM2Lib.panel.dialogs import Progress
-from SurgSAM2Lib.session.file_types import VIDEO_SUFFIXES
-from SurgSAM2Lib.session.loading_options import LoadingOptions, memory_text
-from SurgSAM2Lib.session.opening import open_for_scene
-from SurgSAM2Lib.session.views import show_video
+from SurgSAM2Lib.panel.views import show_video
 
 FILE_TYPE = "SurgicalVideo"
 CONFIDENCE = 0.65
-"""More than the 0.5 and a few hundredths that a reader gets for a known extension."""
+"""It exceeds the 0.5 and some hundredths that other readers get for a known extension."""
 
 
 class SurgSAM2FileReader:
     """Loads a video as a sequence of RGB volumes with a browser.
 
     ``slicer.util.loadNodeFromFile(path, "SurgicalVideo", {"start": 0, "stop": 250,
-    "stride": 2, "scale": 0.5})`` loads a part of it; every property may be left out.
+    "stride": 2, "scale": 0.5})`` loads a part of it. Every property may be left out.
 
     Args:
-        parent: Slicer's own reader object.
+        parent: Slicer's reader object.
     """
 
     def __init__(self, parent: Any) -> None:
         self.parent = parent
 
     def description(self) -> str:
+        """Return what Slicer calls this kind of file."""
         return _("Surgical video")
 
     def fileType(self) -> str:
+        """Return the key of this reader for `slicer.util.loadNodeFromFile`."""
         return FILE_TYPE
 
     def extensions(self) -> list[str]:
+        """Return the name filters of the files."""
         return [_("Surgical video") + f" (*{suffix})" for suffix in VIDEO_SUFFIXES]
 
     def canLoadFileConfidence(self, filePath: str) -> float:
+        """Return how well this reader suits a file, from 0 to 1."""
         return CONFIDENCE if self.parent.supportedNameFilters(filePath) else 0.0
 
     def load(self, properties: dict[str, Any]) -> bool:
-        """True when the video is in the scene; else Slicer shows the reason."""
+        """Load a video; return whether it is in the scene. Slicer shows the reason if not."""
         path = properties["fileName"]
         try:
             with open_for_scene(path, open_in_other_python) as video:
@@ -71,7 +74,7 @@ class SurgSAM2FileReader:
 
 
 def _load(video: Video, properties: dict[str, Any]) -> VideoNodes | None:
-    with Progress(_("Loading the video")) as progress:
+    with ProgressDialog(_("Loading the video")) as progress:
         return load_video(
             slicer.mrmlScene,
             video,
@@ -86,7 +89,7 @@ def _load(video: Video, properties: dict[str, Any]) -> VideoNodes | None:
 
 
 def _stays_in_file(video: Video, properties: dict[str, Any]) -> bool:
-    """Whether the user wants so, of a whole video that does not fit in memory."""
+    """Return whether to stream; the user is asked when the video does not fit in memory."""
     _text, fits = memory_text(video, LoadingOptions.everything(video))
     a_part = properties.keys() & {"start", "stop", "stride", "scale"}
     nobody = slicer.util.mainWindow() is None
@@ -100,13 +103,13 @@ def _stays_in_file(video: Video, properties: dict[str, Any]) -> bool:
 
 
 def _stream(path: str, name: str | None) -> VideoNodes:
-    from surgsam2.mrml.streaming import stream_video  # needs packages that may be missing
+    from surgsam2.mrml.streaming import stream_video  # it needs packages that may be missing
 
     return stream_video(slicer.mrmlScene, path, name=name)
 
 
 def _choose_if_none_is(browser: Any) -> None:
-    """The panel, when it was opened before, works on this video unless it has another."""
+    """Let the panel, if it was opened before, use this video unless it has another one."""
     node = slicer.mrmlScene.GetSingletonNode("SurgSAM2", "vtkMRMLScriptedModuleNode")
     if node is not None and node.GetNodeReference("video") is None:
         node.SetNodeReferenceID("video", browser.GetID())

@@ -1,4 +1,4 @@
-"""Questions to the user."""
+"""Dialogs: asking for files, folders and colours, and showing progress."""
 
 from __future__ import annotations
 
@@ -12,35 +12,33 @@ from SurgSAM2Lib.i18n import _
 
 
 def ask_file(title: str, filters: str) -> str:
-    """Path of an existing file; empty when the user cancelled."""
+    """Ask for an existing file; return its path, empty when the user cancelled."""
     return str(qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, "", filters))
 
 
 def ask_folder(title: str) -> str:
-    """Path of an existing folder; empty when the user cancelled."""
+    """Ask for an existing folder; return its path, empty when the user cancelled."""
     return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title))
 
 
 def ask_save(title: str, filters: str, suffix: str) -> str:
-    """Path of a file to write, with the suffix; empty when the user cancelled."""
+    """Ask for a file to write; return its path with a suffix, empty when cancelled."""
     path = str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, "", filters))
     return path if not path or Path(path).suffix else path + suffix
 
 
 def ask_color(color: str) -> str:
-    """``#rrggbb``; empty when the user cancelled."""
+    """Ask for a colour; return it as ``#rrggbb``, empty when the user cancelled."""
     chosen = qt.QColorDialog.getColor(qt.QColor(color), slicer.util.mainWindow())
     return str(chosen.name()) if chosen.isValid() else ""
 
 
-class Progress:
-    """A dialog with a bar and a Cancel button around something long.
-
-    Use as a context manager; give `step` and `stopped` to what takes such callbacks.
+class ProgressDialog:
+    """A dialog with a progress bar and a Cancel button, to be used as a context manager.
 
     Args:
         text: what is being done.
-        known_length: False for a bar that only tells that something goes on.
+        known_length: whether the bar shows how much is done, or only that work goes on.
     """
 
     def __init__(self, text: str, known_length: bool = True) -> None:
@@ -48,11 +46,11 @@ class Progress:
         self._maximum = 100 if known_length else 0
         self._dialog: Any = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDialog:
         self._dialog = slicer.util.createProgressDialog(
             labelText=self._text, windowTitle=_("SurgSAM2"), maximum=self._maximum
         )
-        # nothing else can be clicked: what is being loaded must not change meanwhile
+        # the user must not change meanwhile what is being read or written
         self._dialog.setWindowModality(qt.Qt.ApplicationModal)
         return self
 
@@ -60,9 +58,10 @@ class Progress:
         self._dialog.close()
 
     def step(self, done: int, total: int) -> None:
+        """Show that `done` of `total` steps are done."""
         self._dialog.value = int(self._maximum * done / total)
 
     def stopped(self) -> bool:
-        """Whether *Cancel* was pressed; gives Slicer time for its own events."""
+        """Return whether *Cancel* was pressed, after Slicer has handled its events."""
         slicer.app.processEvents()
         return bool(self._dialog.wasCanceled)

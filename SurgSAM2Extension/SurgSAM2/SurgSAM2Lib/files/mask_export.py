@@ -1,4 +1,4 @@
-"""Masks of the scene as files: the package's own writers, fed from the segments."""
+"""Exporting the masks of the scene with the writers of the package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from SurgSAM2Lib.session.session import Session
 
 EXPORT_FORMATS = ("png", "coco", "overlay", "csv")
-"""Label images, COCO file, overlay video, table. The scene itself is saved as .mrb."""
+"""Formats: label images, COCO file, overlay video, table."""
 
 
 def export_results(
@@ -28,23 +28,23 @@ def export_results(
     progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Write every frame that has masks, whoever made them.
+    """Write every frame that has masks, whether they were tracked, painted or imported.
 
-    Files count frames as the scene does, from 0. Scores are those of the review, not a
-    number where it has none.
+    Files count frames as the scene does, from 0. Scores are those of the review; a mask
+    that has none gets NaN.
 
     Args:
-        session: video, objects and masks.
-        folder: is made; may be one of an earlier export, but hold nothing else.
+        session: the video, objects and masks.
+        folder: folder to make. It may exist when it holds an earlier export and nothing else.
         formats: some of `EXPORT_FORMATS`.
-        progress: called with the frames done and the frames in all.
-        should_stop: asked after each frame. A stopped export keeps the marker
-            ``INCOMPLETE`` beside the files.
+        progress: called with the number of frames done and the number in all.
+        should_stop: asked after each frame. A stopped export keeps the marker file
+            ``INCOMPLETE`` in the folder.
 
     Raises:
-        InputError: there is nothing to export, or no such format.
-        OutputError: the folder cannot be used, or the disk refuses.
-        MissingDependencyError: a package that writes them is not installed.
+        InputError: there is nothing to export, or a format is unknown.
+        OutputError: the folder cannot be used, or writing failed.
+        MissingDependencyError: a package that writes the files is not installed.
     """
     frames = frames_with_masks(session)
     if not frames:
@@ -70,14 +70,14 @@ def export_results(
 
 
 def frames_with_masks(session: Session) -> list[int]:
-    """Frames that were tracked, also where nothing is visible, or painted."""
+    """Return the frames that were tracked or painted, also those where nothing is visible."""
     masks = session.masks
     tracked = set(masks.tracked_frames)
     return [k for k in range(session.video.frame_count) if k in tracked or masks.has_masks(k)]
 
 
 def result_of(session: Session, frame: int, context: OutputContext) -> FrameResult:
-    """A frame as the tracker would give it, from the scene."""
+    """Return the masks of a frame in the form in which the tracker gives them."""
     ids = tuple(item.id for item in context.objects)
     measured = session.review.measurements
     scores = {
@@ -96,7 +96,7 @@ def _context(session: Session, frames: list[int]) -> OutputContext:
     objects = []
     for style in session.objects:
         item = prompted.get(style.id)
-        if item is None:  # painted or imported: its first mask is what marks it
+        if item is None:  # a painted or imported object has no prompt but its first mask
             masks = ((k, session.masks.mask(k, style.id)) for k in frames)
             first = next(((k, mask) for k, mask in masks if mask.any()), None)
             if first is None:

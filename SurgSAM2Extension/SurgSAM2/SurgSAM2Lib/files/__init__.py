@@ -1,0 +1,1 @@
+"""Videos and masks in files: opening, exporting and importing."""

@@ -1,0 +1,187 @@
+"""Prompts and corrections of the video in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from surgsam2.errors import InputError
+from surgsam2.prompts import Prompt, load_prompts, save_prompts
+from surgsam2.prompts.checks import split_points
+from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.logic.workspace import Workspace
+from SurgSAM2Lib.tracking.jobs import PreviewJob, RefineJob
+
+
+class PromptActions:
+    """Adds, changes, previews and undoes prompts. A refused call changes nothing.
+
+    A `frame` of None is the frame that is shown. Coordinates are pixels: x to the right,
+    y down, the centre of the top-left pixel is (0, 0).
+
+    Args:
+        workspace: the scene, session and engine to work with.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def add_point(
+        self, object_id: int, x: float, y: float, positive: bool = True, frame: int | None = None
+    ) -> None:
+        """Add a point on the object, or outside it when `positive` is False.
+
+        Raises:
+            PromptError: the point is outside the frame, or it is negative and the only one.
+        """
+        frame = self._workspace.frame_index(frame)
+        self._workspace.current_session.add_point(object_id, frame, x, y, positive)
+        self._preview_if_wanted(frame)
+
+    def set_box(self, object_id: int, box: Sequence[float], frame: int | None = None) -> None:
+        """Set the box ``[x0, y0, x1, y1]`` around the object.
+
+        Raises:
+            PromptError: the box is empty or leaves the frame.
+        """
+        frame = self._workspace.frame_index(frame)
+        self._workspace.current_session.set_box(object_id, frame, box)
+        self._preview_if_wanted(frame)
+
+    def set_mask(
+        self, object_id: int, mask: np.ndarray | None = None, frame: int | None = None
+    ) -> None:
+        """Make a mask the object's prompt on a frame.
+
+        Args:
+            object_id: id of the object.
+            mask: (H, W) bool or integers, non-zero is the object; None takes the mask that is
+                in the scene, such as one painted in Segment Editor.
+            frame: index of the frame.
+
+        Raises:
+            PromptError: the mask is empty or of another size.
+        """
+        frame = self._workspace.frame_index(frame)
+        self._workspace.current_session.set_mask(object_id, frame, mask)
+
+    def set_prompt(self, object_id: int, prompt: Prompt) -> None:
+        """Set points and box at once, in place of those on the prompt's frame."""
+        self._workspace.current_session.set_prompt(object_id, prompt)
+        self._preview_if_wanted(prompt.frame)
+
+    def set_clicks(
+        self,
+        object_id: int,
+        points: Sequence[Sequence[float]] | np.ndarray,
+        frame: int | None = None,
+    ) -> None:
+        """Set all points of an object on a frame, as clicked in a view.
+
+        Where the object was tracked or painted, the points correct its mask. Elsewhere they
+        are a prompt, together with the box of the frame.
+
+        Args:
+            object_id: id of the object.
+            points: (P, 3) rows of x, y, label (1 on the object, 0 outside it). No rows clear
+                the frame.
+            frame: index of the frame.
+        """
+        session, frame = self._workspace.current_session, self._workspace.frame_index(frame)
+        rows = np.column_stack(split_points(points))
+        prompt = session.prompts.get(object_id, frame)
+        box = None if prompt is None else prompt.box
+        if not len(rows) and box is None:
+            self.clear(object_id, frame)
+        elif session.corrects(object_id, frame):
+            self._refine(object_id, frame, rows)
+        else:
+            self.set_prompt(object_id, Prompt(frame, rows[:, :2], rows[:, 2], box))
+
+    def clear(self, object_id: int, frame: int | None = None) -> None:
+        """Remove the object's prompts on a frame, or on all frames when `frame` is None."""
+        self._workspace.current_session.clear_prompts(object_id, frame)
+
+    def undo(self) -> bool:
+        """Undo the last change of prompts or corrections; return False when there is none."""
+        frame = self._workspace.current_session.undo()
+        if frame is not None:
+            self._preview_if_wanted(frame)
+        return frame is not None
+
+    def load(self, path: str | Path) -> None:
+        """Read objects and prompts from a prompt file, in place of the present prompts.
+
+        Raises:
+            PromptError: the file cannot be read or does not fit the video.
+        """
+        self._workspace.refuse_while_tracking()
+        self._workspace.current_session.take_prompts(load_prompts(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write a prompt file, which ``surgsam2 segment`` and the bundle read too."""
+        session = self._workspace.current_session
+        save_prompts(session.prompt_set(), path, session.prompts.video)
+
+    def preview(self, frame: int | None = None, wait: bool = False) -> None:
+        """Show the masks that the points and boxes of a frame give.
+
+        Args:
+            frame: index of the frame.
+            wait: whether to return only when the masks are in the scene.
+
+        Raises:
+            InputError: the frame has no prompt.
+            EngineError: the engine could not compute the masks and `wait` is True.
+        """
+        session, frame = self._workspace.current_session, self._workspace.frame_index(frame)
+        prompts = session.prompt_set(frame=frame)
+        if not len(prompts):
+            raise InputError(
+                _("there is no prompt on frame {frame}; add a point or a box").format(frame=frame)
+            )
+        self._workspace.submit(PreviewJob(frame, prompts, session.show_preview), wait)
+
+    def correct(
+        self,
+        object_id: int,
+        points: Sequence[Sequence[float]] | np.ndarray,
+        frame: int | None = None,
+        wait: bool = False,
+    ) -> None:
+        """Correct a mask by clicks, so that its frame conditions the next track.
+
+        Args:
+            object_id: id of the object.
+            points: (P, 3) rows of x, y, label (1 on the object, 0 outside it). They are added
+                to the clicks that corrected this mask before.
+            frame: index of the frame.
+            wait: whether to return only when the corrected mask is in the scene.
+
+        Raises:
+            PromptError: a point is outside the frame, or the object has no mask there.
+        """
+        frame = self._workspace.frame_index(frame)
+        rows = np.column_stack(split_points(points))
+        earlier = self._workspace.current_session.clicks(object_id, frame)
+        self._refine(object_id, frame, np.concatenate([earlier, rows]), wait)
+
+    def _refine(self, object_id: int, frame: int, clicks: np.ndarray, wait: bool = False) -> None:
+        session = self._workspace.current_session
+        correction = session.correction(object_id, frame, clicks)
+
+        def take(mask: np.ndarray) -> None:
+            session.take_correction(object_id, frame, correction, mask)
+
+        job = RefineJob(frame, object_id, correction.mask, correction.points, take)
+        self._workspace.submit(job, wait)
+
+    def _preview_if_wanted(self, frame: int) -> None:
+        workspace = self._workspace
+        if not workspace.live_preview or workspace.engine.tracking is not None:
+            return
+        prompts = workspace.current_session.prompts.on_frame(frame).values()
+        if any(prompt.mask is None for prompt in prompts):
+            self.preview(frame)

@@ -1,0 +1,67 @@
+"""Marks, exports and imports of the masks of the video in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from SurgSAM2Lib.files.mask_export import EXPORT_FORMATS, export_results
+from SurgSAM2Lib.files.mask_import import import_masks
+from SurgSAM2Lib.logic.workspace import Workspace
+
+
+class ReviewActions:
+    """Marks frames as good or bad, and moves masks between the scene and files.
+
+    Args:
+        workspace: the scene, session and engine to work with.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def mark_good(self, frames: int | Iterable[int], good: bool = True) -> None:
+        """Protect frames from being changed by tracking, or end their protection.
+
+        Good frames are not doubtful and not marked as bad.
+
+        Raises:
+            InputError: the video has no such frame.
+        """
+        session, chosen = self._workspace.current_session, _listed(frames)
+        (session.good.add if good else session.good.discard)(chosen)
+        if good:
+            session.bad.discard(chosen)
+
+    def mark_bad(self, frames: int | Iterable[int], bad: bool = True) -> None:
+        """List frames as doubtful whatever was measured, or take them off the list.
+
+        Bad frames are not marked as good.
+
+        Raises:
+            InputError: the video has no such frame.
+        """
+        session, chosen = self._workspace.current_session, _listed(frames)
+        (session.bad.add if bad else session.bad.discard)(chosen)
+        if bad:
+            session.good.discard(chosen)
+
+    def export(
+        self,
+        folder: str | Path,
+        formats: Iterable[str] = EXPORT_FORMATS,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Write the masks of the scene as files; see `SurgSAM2Lib.files.mask_export`."""
+        session = self._workspace.current_session
+        export_results(session, folder, formats, progress, should_stop)
+
+    def import_masks(self, path: str | Path, as_prompts: bool = False) -> list[int]:
+        """Read masks from label PNGs or a COCO file; see `SurgSAM2Lib.files.mask_import`."""
+        self._workspace.refuse_while_tracking()
+        return import_masks(self._workspace.current_session, path, as_prompts)
+
+
+def _listed(frames: int | Iterable[int]) -> list[int]:
+    return [frames] if isinstance(frames, int) else list(frames)

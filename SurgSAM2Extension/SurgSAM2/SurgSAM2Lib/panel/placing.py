@@ -1,0 +1,85 @@
+"""The prompts of the selected object on the shown frame, placed and changed as markups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+
+from SurgSAM2Lib.panel.context import PanelContext, later
+from SurgSAM2Lib.prompts.markups import (
+    BOX,
+    NEGATIVE,
+    POSITIVE,
+    PromptMarkups,
+    is_placing,
+    start_placing,
+    stop_placing,
+)
+
+
+class PromptPlacing:
+    """Shows prompts as markups, and makes prompts of the markups that the user changes.
+
+    Args:
+        context: what the panel's sections share.
+    """
+
+    def __init__(self, context: PanelContext) -> None:
+        self._context = context
+        self.markups = PromptMarkups(
+            slicer.mrmlScene,
+            on_points=lambda points: later(lambda: self._take_points(points)),
+            on_box=lambda box: later(lambda: self._take_box(box)),
+            on_refusal=lambda text: later(lambda: self._refuse(text)),
+        )
+
+    def place(self, kind: str, on: bool) -> None:
+        """Make the next clicks in a view prompts of a kind, or end that."""
+        if on and self._context.selected:
+            start_placing(self.markups.node(kind), again=kind != BOX)
+        else:
+            stop_placing(slicer.mrmlScene)
+        self._context.refresh_later()
+
+    def is_placing(self, kind: str) -> bool:
+        """Return whether the next click in a view is a prompt of this kind."""
+        return self.markups.has(kind) and is_placing(self.markups.node(kind))
+
+    def mode_changed(self) -> None:
+        """React to the beginning or end of placing, whatever caused it."""
+        if not any(self.is_placing(kind) for kind in (POSITIVE, NEGATIVE, BOX)):
+            later(self.markups.placing_ended)
+        self._context.refresh_later()
+
+    def show(self) -> None:
+        """Show the prompts of the selected object on the shown frame."""
+        session, selected = self._context.logic.session, self._context.selected
+        if session is None or not selected:
+            self.markups.show(None, np.zeros((0, 3)), None)
+            return
+        frame = session.video.current_frame
+        prompt = session.prompts.get(selected, frame)
+        clicks = session.clicks(selected, frame)
+        self.markups.show(session.video, clicks, None if prompt is None else prompt.box)
+
+    def stop(self) -> None:
+        """End placing."""
+        stop_placing(slicer.mrmlScene)
+
+    def forget(self) -> None:
+        """Remove the markups from the scene."""
+        self.markups.forget()
+
+    def _take_points(self, points: np.ndarray) -> None:
+        context = self._context
+        context.run(lambda: context.logic.prompts.set_clicks(context.required_object(), points))
+
+    def _take_box(self, box: list[float]) -> None:
+        context = self._context
+        context.run(lambda: context.logic.prompts.set_box(context.required_object(), box))
+
+    def _refuse(self, text: str) -> Any:
+        self.show()
+        self._context.show_error(text)
