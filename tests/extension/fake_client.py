@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from surgsam2.engine import (
     Tracked,
     VideoOpened,
 )
+from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.options import TrackingOptions
@@ -64,11 +64,9 @@ class FakeClient:
         self._events.clear()
         self._events.append(Died(-9, "killed"))
 
-    def load_model(self, name_or_path: str | Path = "demo", **options: Any) -> int:
+    def load_model(self, options: ModelOptions) -> int:
         number = self._request("load_model")
-        return self._answer(
-            number, ModelLoaded(number, str(name_or_path), "cpu", "float32", 512, True)
-        )
+        return self._reply(number, ModelLoaded(number, options.model, "cpu", "float32", 512, True))
 
     def open_frames(
         self,
@@ -81,7 +79,7 @@ class FakeClient:
         number = self._request("open_frames")
         self._size = (width, height)
         self._frame_count, self._read = frame_count, read
-        return self._answer(
+        return self._reply(
             number, VideoOpened(number, "frames", width, height, fps, frame_count, ())
         )
 
@@ -92,13 +90,13 @@ class FakeClient:
             count, fps = video.frame_count, video.fps
         self._size, self._frame_count = size, count
         self._read = lambda frame: None
-        return self._answer(number, VideoOpened(number, str(path), *size, fps, count, ()))
+        return self._reply(number, VideoOpened(number, str(path), *size, fps, count, ()))
 
     def preview(self, frame: int, prompts: PromptSet) -> int:
         number = self._request("preview")
         masks = {i: self._mask(p) for i, p in prompts.on_frame(frame).items()}
         sure = dict.fromkeys(masks, 0.9)
-        return self._answer(number, Previewed(number, frame, masks, sure, sure))
+        return self._reply(number, Previewed(number, frame, masks, sure, sure))
 
     def refine(
         self,
@@ -111,7 +109,7 @@ class FakeClient:
         result = mask.copy()
         for x, y, label in np.asarray(points).tolist():
             result[disc(*self._size, int(x), int(y), RADIUS)] = bool(label)
-        return self._answer(number, Refined(number, frame, object_id, result, 0.9, 0.9))
+        return self._reply(number, Refined(number, frame, object_id, result, 0.9, 0.9))
 
     def track(self, prompts: PromptSet, options: TrackingOptions | None = None) -> int:
         options = options or TrackingOptions()
@@ -131,7 +129,7 @@ class FakeClient:
             sure = np.full(len(ids), 0.9, np.float32)
             result = FrameResult(frame, ids, np.stack(masks), sure, sure)
             self._events.append(Tracked(number, result, done, len(frames), 10.0))
-        return self._answer(number, Finished(number, "track", "complete", done, len(frames)))
+        return self._reply(number, Finished(number, "track", "complete", done, len(frames)))
 
     def cancel(self) -> None:
         self.sent.append("cancel")
@@ -149,7 +147,7 @@ class FakeClient:
         self._running = (self._number, kind)
         return self._number
 
-    def _answer(self, number: int, event: Event) -> int:
+    def _reply(self, number: int, event: Event) -> int:
         if self.fail_next is not None:
             event, self.fail_next = Failed(number, self.fail_next, "input"), None
             self._events = deque(e for e in self._events if getattr(e, "request", 0) != number)

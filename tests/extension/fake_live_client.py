@@ -6,11 +6,10 @@ mask tells which frame it belongs to.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from surgsam2.engine import Died, Event, Failed, LiveTracked, ModelLoaded, Ready
+from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 
@@ -75,10 +74,10 @@ class FakeLiveClient:
         self.alive = False
         self._events.clear()
 
-    def load_model(self, name_or_path: Any, **options: Any) -> int:
+    def load_model(self, options: ModelOptions) -> int:
         self.loads += 1
         number = self._request()
-        self._events.append(ModelLoaded(number, str(name_or_path), "cpu", "float32", 512, True))
+        self._events.append(ModelLoaded(number, options.model, "cpu", "float32", 512, True))
         return number
 
     def start_live(self, width: int, height: int) -> int:
