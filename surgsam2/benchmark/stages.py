@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from surgsam2.benchmark.sam2_predictor import make_predictor, open_session, prop
 from surgsam2.benchmark.subjects import label_writer, write_labels
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
-from surgsam2.tracking.postprocess import MaskOptions, make_result
+from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.postprocess import make_result
 from surgsam2.tracking.tracker import Tracker
 from surgsam2.video import Video
 
@@ -59,7 +61,7 @@ def _time_engine(
     clock.watch(network, "decode_tracked", "decoder")
     clock.watch(network, "encode_memory", "memory encoder")
     tracker = Tracker(model, video.width, video.height, frame_count=video.frame_count)
-    options = MaskOptions(non_overlap=True)
+    options = TrackingOptions()
     writer = label_writer(video, prompts, folder)
     flops = 0
     for index in range(video.frame_count):
@@ -73,7 +75,8 @@ def _time_engine(
         else:
             outputs = tracker.advance(work, prompts if index == 0 else None)
         with clock.stage("postprocessing"):
-            result = make_result(index, outputs, (video.width, video.height), options)
+            began = time.perf_counter()
+            result = make_result(index, outputs, (video.width, video.height), options, began)
         with clock.stage("writing"):
             writer.write(frame, result)
     return flops

@@ -101,7 +101,7 @@ def write_labels(
 ) -> None:
     """Write (N, H, W) logits as a label PNG; each pixel goes to the object with the highest one."""
     ids = tuple(obj.id for obj in prompts)
-    masks = to_masks(logits, non_overlap=True).cpu().numpy()
+    masks = to_masks(logits, allow_overlap=False).cpu().numpy()
     unknown = np.zeros(len(ids), np.float32)
     picture = np.zeros((video.height, video.width, 3), np.uint8)  # The writer only checks its size.
     writer.write(picture, FrameResult(index, ids, masks, unknown, unknown))

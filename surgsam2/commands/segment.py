@@ -61,15 +61,18 @@ def run(args: argparse.Namespace) -> int:
     """Carry out the job; 130 when it was stopped by Ctrl-C."""
     from surgsam2.job import JobOptions, segment_to_folder
     from surgsam2.prompts import load_prompts, naming_prompt_file
+    from surgsam2.tracking.options import TrackingOptions
     from surgsam2.video import open_video
 
     options = JobOptions(
         formats=tuple(name.strip() for name in args.formats.split(",")),
-        direction=args.direction,
-        start=args.start,
-        stop=args.stop,
-        allow_overlap=args.allow_overlap,
-        fill_holes=args.fill_holes,
+        tracking=TrackingOptions(
+            direction=args.direction,
+            start=args.start,
+            stop=args.stop,
+            allow_overlap=args.allow_overlap,
+            fill_holes=args.fill_holes,
+        ),
         overwrite=args.overwrite,
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,

@@ -1,4 +1,4 @@
-"""What an unfinished run leaves in its output folder so that another process can go on."""
+"""The state of an unfinished run in its output folder, from which another process continues."""
 
 from __future__ import annotations
 
@@ -17,50 +17,56 @@ from surgsam2.outputs import RESUME
 from surgsam2.storage.atomic_file import write_bytes_atomically, writing
 from surgsam2.storage.disk_store import DiskStore
 
-VERSION = 1
-"""Of the format; another one is refused."""
+VERSION = 2
+"""Version of the format; states of another version are refused."""
 _STATE = "state.pt"
 _CHECK_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run between two steps."""
+    """The state of a run between two frames."""
 
     identity: Identity
+    """Which run it is."""
     tracking: dict[str, Any]
-    """See `TrackingRun.state`."""
+    """The state of the tracking, from `VideoTracking.state_dict`."""
     steps: int
-    """Frames that went through the tracker."""
+    """Number of frames that the tracker has run on."""
     seconds: float
-    """Time spent, over all processes."""
+    """Seconds spent, in all processes."""
     resumed: int
-    """How often the run was taken up; attempts that saved nothing do not count."""
+    """How often the run was continued; attempts that saved nothing do not count."""
     results_bytes: int
-    """Valid length of the record of results."""
-    earlier_bytes: int
-    """Valid length of the first pass of direction `both`."""
+    """Valid length of the record of results, in bytes."""
+    first_pass_bytes: int
+    """Valid length of the first pass of direction `both`, in bytes."""
 
 
 class CheckpointStore:
     """The resume folder of an output folder that is held.
 
-    The two spools only grow; a state names the lengths that belong to it and replaces the
-    one before as a whole. So the folder is right at every moment, whenever the process ends.
+    The files with results only grow; a state names the lengths that belong to it and replaces
+    the state before it as a whole. So the folder is right at every moment, whenever the process
+    ends.
+
+    Args:
+        output: the output folder.
     """
 
     def __init__(self, output: Path) -> None:
         self.folder = output / RESUME
 
     def exists(self) -> bool:
-        """Whether a state was saved."""
+        """Return whether a state was saved."""
         return (self.folder / _STATE).is_file()
 
     def load(self) -> Checkpoint | None:
-        """The last state saved; None when there is none.
+        """Return the last state that was saved; None when there is none.
 
         Raises:
-            OutputError: it cannot be read, is damaged, or of another version of the format.
+            OutputError: the state cannot be read, is damaged, or of another version of the
+                format.
         """
         path = self.folder / _STATE
         if not self.exists():
@@ -73,7 +79,7 @@ class CheckpointStore:
             ) from error
         try:
             check, data = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
-            if _check_of(data) != check:  # torch does not look: flipped bits become other masks
+            if _check_of(data) != check:  # torch does not notice flipped bits in tensors
                 raise ValueError("checksum")
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             version = content.pop("version")
@@ -91,23 +97,26 @@ class CheckpointStore:
         return state
 
     def open(self, state: Checkpoint | None) -> tuple[DiskStore, DiskStore]:
-        """(record of results, first pass): as they were at `state`, empty for None.
+        """Open the record of results and the first pass, as they were at a state.
+
+        Args:
+            state: the state; None begins empty files.
 
         Raises:
             OutputError: a file cannot be written, or is damaged.
         """
         with writing(self.folder):
             self.folder.mkdir(exist_ok=True)
-        results, earlier = self.folder / "results.spool", self.folder / "first_pass.spool"
+        results, first_pass = self.folder / "results.spool", self.folder / "first_pass.spool"
         if state is None:
-            return DiskStore(results), DiskStore(earlier)
+            return DiskStore(results), DiskStore(first_pass)
         return (
             DiskStore(results, length=state.results_bytes),
-            DiskStore(earlier, length=state.earlier_bytes),
+            DiskStore(first_pass, length=state.first_pass_bytes),
         )
 
     def save(self, state: Checkpoint) -> None:
-        """Replace the state; the spools must be on the disk (`DiskStore.sync`).
+        """Replace the state. The files with results must be on the disk (`DiskStore.sync`).
 
         Raises:
             OutputError: the disk refuses; the state before is still there.

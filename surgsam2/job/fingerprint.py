@@ -1,4 +1,4 @@
-"""Whether two runs are the same run: what of video, prompts, model and settings decides it."""
+"""The identity of a run: the parts of its inputs and options that decide its results."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from surgsam2.video import Video
 from surgsam2.video.images import find_images
 
 Identity = dict[str, Any]
-"""Plain words -> value; equal for runs that give the same results."""
+"""Values by a description in plain words; equal for runs that give the same results."""
 
 
 def input_files(video: Video, model: SurgSAM2Model) -> dict[str, list[Path]]:
-    """The files that are told apart by their hashes; none for a video that is not a file."""
+    """Return the files whose hashes identify the inputs; none for a video that is no file."""
     source = Path(video.source)
     frames = [source] if source.is_file() else find_images(source) if source.is_dir() else []
     return {"checkpoint": [model.checkpoint] if model.checkpoint else [], "video": frames}
@@ -40,7 +40,16 @@ def identity_of(
     options: JobOptions,
     hashes: Mapping[str, str | None],
 ) -> Identity:
-    """What a run is. Holds hashes and settings, no names of files."""
+    """Return the identity of a run. It holds hashes and settings, no names of files.
+
+    Args:
+        model: the model.
+        video: the video.
+        prompts: the prompts.
+        plan: the frames to be tracked.
+        options: the options of the run.
+        hashes: the SHA-256 of the `input_files`, by the same names.
+    """
     config = OmegaConf.to_yaml(model.config, resolve=True)
     return {
         "video content": hashes["video"],
@@ -55,8 +64,8 @@ def identity_of(
         "direction": plan.direction,
         "frame range": f"{plan.start} to {plan.stop}",
         "formats": ",".join(sorted(options.formats)),
-        "allow overlap": options.allow_overlap,
-        "fill holes": options.fill_holes,
+        "allow overlap": options.tracking.allow_overlap,
+        "fill holes": options.tracking.fill_holes,
         "keep names": options.keep_names,
         "surgsam2 version": __version__,
         "torch version": importlib.metadata.version("torch"),
@@ -64,7 +73,16 @@ def identity_of(
 
 
 def check_same(saved: Identity, now: Identity, folder: Path) -> None:
-    """Raises `InputError` that says which of the two runs' inputs and settings differ."""
+    """Check that two runs are the same.
+
+    Args:
+        saved: the identity of the run that was interrupted or completed.
+        now: the identity of the present run.
+        folder: the output folder, for the message.
+
+    Raises:
+        InputError: some of their inputs or options differ; the message says which.
+    """
     different = [name for name in now if saved.get(name) != now[name]]
     if different:
         said = "; ".join(_difference(name, saved.get(name), now[name]) for name in different)
@@ -76,7 +94,7 @@ def check_same(saved: Identity, now: Identity, folder: Path) -> None:
 
 def _difference(name: str, before: Any, now: Any) -> str:
     if any(isinstance(value, str) and len(value) == 64 for value in (before, now)):
-        return f"different {name}"  # hashes tell people nothing
+        return f"different {name}"  # A hash tells a reader nothing.
     return f"{name} {before} there, {now} here"
 
 

@@ -1,35 +1,41 @@
-"""What the user may choose about one run."""
+"""The options of one run that writes results into a folder."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from surgsam2.errors import InputError
 from surgsam2.outputs import DEFAULT_FORMATS, FORMATS
-from surgsam2.tracking.plan import Direction
+from surgsam2.storage.options import Options, option
+from surgsam2.tracking.options import TrackingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions:
-    """What the user may choose about one run. `InputError` for values that cannot be used."""
+class JobOptions(Options):
+    """How a video is segmented into a folder.
 
-    formats: tuple[str, ...] = DEFAULT_FORMATS
-    direction: Direction = "forward"
-    start: int | None = None
-    stop: int | None = None
-    allow_overlap: bool = False
-    """Let masks of different objects share pixels. Label PNGs cannot: there the later
-    object of the prompt file is drawn on top."""
-    fill_holes: int = 0
-    """See `MaskOptions.fill_holes`."""
-    overwrite: bool = False
-    """Write into a folder that holds other files too."""
-    resume: bool = False
-    """Go on with the run that was interrupted in this folder; begin one if there is none."""
-    checkpoint_every: int = 100
-    """Frames after which the state is saved, so that `resume` can go on from there."""
-    keep_names: bool = False
-    """Write the video's file name into the results. It may name a patient."""
+    Raises:
+        InputError: a value cannot be used.
+    """
+
+    tracking: TrackingOptions = field(default_factory=TrackingOptions)
+    """How objects are tracked. Where masks overlap, label PNGs show the object that comes later
+    in the prompt file."""
+    formats: tuple[str, ...] = option(
+        DEFAULT_FORMATS,
+        f"formats of the results, some of {', '.join(FORMATS)} (scene is for 3D Slicer)",
+        metavar="NAMES",
+    )
+    overwrite: bool = option(False, "write into a folder that holds other files")
+    resume: bool = option(
+        False, "continue the run that was interrupted in the output folder, or begin one"
+    )
+    checkpoint_every: int = option(
+        100, "number of frames after which what resume needs is saved", minimum=1, metavar="N"
+    )
+    keep_names: bool = option(
+        False, "write the video's file name into the results; it may name a patient"
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.formats, str):
@@ -39,5 +45,4 @@ class JobOptions:
             raise InputError(
                 f"formats must be some of {', '.join(FORMATS)}, got {','.join(self.formats)!r}"
             )
-        if self.checkpoint_every < 1:
-            raise InputError(f"checkpoint_every must be 1 or more, got {self.checkpoint_every}")
+        super().__post_init__()

@@ -1,4 +1,4 @@
-"""What a run tells about itself."""
+"""The report of a run: what was done, how long it took and what is missing."""
 
 from __future__ import annotations
 
@@ -12,32 +12,29 @@ from typing import Any
 import numpy as np
 
 from surgsam2.job.fingerprint import Identity
-from surgsam2.job.task import Task
+from surgsam2.job.inputs import RunInputs
 from surgsam2.outputs import collect_versions
 from surgsam2.video import Video
 
 
 @dataclass
 class Timings:
-    """How long the run took so far, in this process and those before it."""
+    """How long a run took so far, in this process and in those before it."""
 
     earlier_seconds: float = 0.0
+    """Seconds in the processes before."""
     tracker: array[float] = field(default_factory=lambda: array("f"))
-    """Milliseconds of every result, four bytes each."""
+    """Milliseconds that the tracker took for each result."""
     began: float = field(default_factory=time.perf_counter)
-
-    @property
-    def here(self) -> float:
-        """Seconds in this process."""
-        return time.perf_counter() - self.began
+    """Clock reading at the beginning of this process's share, in seconds."""
 
     @property
     def seconds(self) -> float:
-        """Seconds in all."""
-        return self.earlier_seconds + self.here
+        """Seconds in all processes together."""
+        return self.earlier_seconds + time.perf_counter() - self.began
 
     def summary(self) -> dict[str, Any]:
-        """For the report."""
+        """Return the section `timings` of the report."""
         seconds = self.seconds
         done = np.array(self.tracker if self.tracker else [np.nan])
         return {
@@ -52,7 +49,7 @@ class Timings:
 
 
 def make_report(
-    task: Task,
+    inputs: RunInputs,
     *,
     status: str,
     timings: dict[str, Any],
@@ -60,15 +57,18 @@ def make_report(
     hashes: dict[str, str | None],
     identity: Identity | None,
 ) -> dict[str, Any]:
-    """The content of ``report.json``.
+    """Return the content of ``report.json``.
 
     Args:
-        timings: `Timings.summary`.
-        resumed: how often the run was taken up.
-        hashes: of the task's inputs.
+        inputs: the inputs of the run.
+        status: how the run ended: `complete`, `interrupted` or `failed: ` and the reason.
+        timings: the times, from `Timings.summary`.
+        resumed: how often the run was continued.
+        hashes: the SHA-256 of the input files.
+        identity: the identity of the run, if it is complete.
     """
-    model, video, prompts = task.model, task.video, task.prompts
-    options, plan = task.options, task.plan
+    model, video, prompts = inputs.model, inputs.video, inputs.prompts
+    options, plan = inputs.options, inputs.plan
     return {
         "status": status if options.keep_names else _without_names(status, video),
         "versions": collect_versions(),
@@ -82,7 +82,7 @@ def make_report(
             "pruning": asdict(model.pruning),
         },
         "video": {
-            "name": task.name or None,
+            "name": inputs.context.video_name or None,
             "sha256": hashes["video"],
             "width": video.width,
             "height": video.height,
@@ -93,11 +93,11 @@ def make_report(
             {"id": o.id, "name": o.name, "prompted_frames": [p.frame for p in o.prompts]}
             for o in prompts
         ],
-        "options": asdict(options),
+        "options": options.as_mapping(),
         "frame_range": [plan.start, plan.stop],
         "timings": timings,
         "resumed": resumed,
-        "skipped": list(_skipped(task, timings["frames"])),
+        "skipped": list(_skipped(inputs, timings["frames"])),
         "identity": identity,
     }
 
@@ -108,9 +108,10 @@ def _without_names(text: str, video: Video) -> str:
     return text
 
 
-def _skipped(task: Task, done: int) -> Iterator[str]:
-    """What is not in the results, and why; one sentence each."""
-    video, prompts, plan, options = task.video, task.prompts, task.plan, task.options
+def _skipped(inputs: RunInputs, done: int) -> Iterator[str]:
+    """Yield a sentence for everything that is missing in the results, with the reason."""
+    video, prompts, plan = inputs.video, inputs.prompts, inputs.plan
+    options = inputs.options.tracking
     yield from video.warnings
     if options.start is None and plan.start > 0:
         yield f"{_frames(0, plan.start)}: before the first prompt; direction both tracks them"

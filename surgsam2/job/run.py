@@ -1,133 +1,308 @@
-"""The part of a run that one process does."""
+"""Segment a video into a folder: from the checks before to the report after."""
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
-from surgsam2.job.background_writer import BackgroundWriter
+import torch
+
+from surgsam2.errors import DeviceError, OutputError
 from surgsam2.job.checkpoint import Checkpoint, CheckpointStore
-from surgsam2.job.report import Timings
-from surgsam2.job.task import Task
-from surgsam2.outputs import OrderedOutputs
+from surgsam2.job.fingerprint import Identity, check_same, identity_of
+from surgsam2.job.inputs import RunInputs, check_inputs
+from surgsam2.job.options import JobOptions
+from surgsam2.job.report import Timings, make_report
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.outputs import (
+    INCOMPLETE,
+    ResultRecord,
+    ResultWriter,
+    begin_output,
+    finish_output,
+    hold_output,
+    write_report,
+)
+from surgsam2.prompts import PromptSet
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.hashing import Fingerprints
-from surgsam2.tracking.run import TrackingRun
+from surgsam2.tracking.video_tracking import VideoTracking
+from surgsam2.video import Video
 
 logger = logging.getLogger(__name__)
 
+Progress = Callable[[int, int, float], None]
+"""Called after every tracked frame: frames done, frames in all, seconds since the start."""
 
-class Attempt:
-    """Tracks and writes, from the beginning or from a saved state, and saves new states.
+
+def segment_to_folder(
+    model: SurgSAM2Model,
+    video: Video,
+    prompts: PromptSet,
+    folder: Path | str,
+    options: JobOptions | None = None,
+    *,
+    progress: Progress = lambda done, total, seconds: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Segment a video into a folder.
+
+    Everything that can be checked is checked before the folder is touched. Files are written as
+    frames arrive; while the run goes on, and after one that failed or was stopped, the
+    folder has a file `INCOMPLETE`, and what was written before is valid. The folder is
+    held meanwhile: a second run into it is refused.
+
+    With `JobOptions.resume`, a run that was stopped or killed continues from its last saved
+    state, and the files become those of a run without interruption. A video that is not a
+    file or folder (an array) has no identity to check, so its runs cannot be resumed.
 
     Args:
-        saved: where to go on; None for the beginning.
-        fingerprints: a state is saved only once they are known, because they tell to which
-            run it belongs.
-        on_step: called with frames done and seconds since the start.
-        should_stop: asked after every frame.
+        model: the model, from `load_model`.
+        video: the video, from `open_video`.
+        prompts: what to segment.
+        folder: the output folder.
+        options: the options of the run; None takes the defaults.
+        progress: called after every tracked frame.
+        should_stop: asked after every tracked frame; true ends the run as `interrupted`.
+
+    Returns:
+        The report, as in `report.json`. Its `status` is `complete`, or `interrupted`
+        after `should_stop` or a KeyboardInterrupt (which is not raised again). After a
+        failure the file is written too, with the reason. When the run to be resumed was
+        complete, its report, with `already_complete` added.
+
+    Raises:
+        PromptError, InputError, VideoError: bad input; or the run to be resumed is another.
+        DeviceError: out of memory.
+        OutputError: the folder cannot be written, or is being written by another run.
+    """
+    inputs = check_inputs(model, video, prompts, folder, options or JobOptions())
+    with (
+        hold_output(folder, overwrite=inputs.options.overwrite) as output,
+        Fingerprints(inputs.files) as fingerprints,
+    ):
+        run = SegmentationRun(inputs, output, fingerprints)
+        if inputs.options.resume:
+            finished = run.resume()
+            if finished is not None:
+                return finished
+        return run.carry_out(progress, should_stop)
+
+
+class SegmentationRun:
+    """One run: it tracks and writes, from the beginning or from a saved state.
+
+    Args:
+        inputs: the inputs, which are checked.
+        output: the output folder, which is held.
+        fingerprints: the hashes of the input files, which are computed meanwhile.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        output: Path,
-        saved: Checkpoint | None,
-        fingerprints: Fingerprints,
-        on_step: Callable[[int, float], None],
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self.timings = Timings(saved.seconds if saved else 0.0)
-        self.resumed = saved.resumed + 1 if saved else 0
-        """How often the run was taken up; attempts that saved nothing do not count."""
-        self._task, self._output, self._saved = task, output, saved
-        self._store = CheckpointStore(output)
+    def __init__(self, inputs: RunInputs, output: Path, fingerprints: Fingerprints) -> None:
+        self._inputs = inputs
+        self._output = output
         self._fingerprints = fingerprints
-        self._report_step = on_step
-        self._should_stop = should_stop
-        self._steps = saved.steps if saved else 0
-        self._identity = saved.identity if saved else None
+        self._checkpoints = CheckpointStore(output)
+        self._saved: Checkpoint | None = None
+        self._identity: Identity | None = None
+        self._timings = Timings()
+        self._steps = 0
+        self._resumed = 0
 
-    def carry_out(self) -> None:
-        """Until the plan is done; every file is then complete.
+    def resume(self) -> dict[str, Any] | None:
+        """Continue the run that the folder holds, if there is one.
+
+        Returns:
+            The report of the run if it is complete already, else None.
 
         Raises:
-            KeyboardInterrupt: asked to stop; what was written is valid.
-            Exception: whatever tracking or writing raises; likewise.
+            InputError: the folder holds another run.
+            OutputError: the saved state cannot be used.
         """
-        task, saved = self._task, self._saved
+        identity = self._identify(self._fingerprints.results(wait=True))
+        finished = _finished_report(self._output)
+        if finished is not None:
+            check_same(finished["identity"], identity, self._output)
+            finish_output(self._output)  # A process killed at the very end may leave files.
+            return finished | {"already_complete": True}
+        saved = self._checkpoints.load()
+        if saved is not None:
+            check_same(saved.identity, identity, self._output)
+            logger.info("resuming after %d frames", saved.steps)
+            self._saved, self._identity = saved, saved.identity
+            self._steps, self._resumed = saved.steps, saved.resumed + 1
+        return None
+
+    def carry_out(self, progress: Progress, should_stop: Callable[[], bool]) -> dict[str, Any]:
+        """Track and write to the end; whatever happens, the folder gets a report.
+
+        Args:
+            progress: as for `segment_to_folder`.
+            should_stop: as for `segment_to_folder`.
+
+        Returns:
+            The report.
+
+        Raises:
+            DeviceError: out of memory.
+            Exception: any error of tracking or writing, after the report is written.
+        """
+        if self._saved is None and self._checkpoints.exists():
+            logger.warning("%s: an interrupted run is discarded; resume would go on", self._output)
+        begin_output(self._output, keep=self._saved is not None)
+        self._timings = Timings(self._saved.seconds if self._saved else 0.0)
+        status = "complete"
+        failure: Exception | None = None
+        try:
+            self._track(progress, should_stop)
+        except KeyboardInterrupt:
+            status = "interrupted"
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            status, failure = "failed: out of memory", self._out_of_memory(error)
+        except Exception as error:
+            status, failure = f"failed: {error}", error
+        report = self._report(status)
+        try:
+            write_report(self._output, report)
+        except OutputError as error:
+            if failure is None:
+                raise
+            logger.error("%s", error)  # The disk that ended the run refuses the report too.
+        if failure is not None:
+            raise failure
+        if status == "complete":
+            finish_output(self._output)
+        logger.info("%s: %d frames", status, report["timings"]["frames"])
+        return report
+
+    def _track(self, progress: Progress, should_stop: Callable[[], bool]) -> None:
+        """Track and write until the plan is done; every file is then complete.
+
+        Raises:
+            KeyboardInterrupt: `should_stop` asked for the end; what was written is valid.
+        """
+        inputs, plan = self._inputs, self._inputs.plan
+        total, began = plan.steps, time.perf_counter()
         with ExitStack() as resources:
-            record, earlier = (
-                self._store.open(saved) if task.can_resume else (DiskStore(), DiskStore())
+            results, first_pass = self._open_stores()
+            resources.enter_context(closing(results))
+            resources.enter_context(closing(first_pass))
+            tracking = VideoTracking(
+                inputs.model,
+                inputs.video,
+                inputs.prompts,
+                plan,
+                inputs.options.tracking,
+                first_pass,
             )
-            resources.enter_context(closing(record))
-            resources.enter_context(closing(earlier))
-            run = TrackingRun(
-                task.model,
-                task.video,
-                task.prompts,
-                task.plan,
-                task.masks,
-                earlier,
-                saved.tracking if saved else None,
-            )
-            outputs = OrderedOutputs(
+            if self._saved is not None:
+                tracking.load_state_dict(self._saved.tracking)
+            record = ResultRecord(results, inputs.video.width, inputs.video.height)
+            writer = ResultWriter(
                 self._output,
-                task.options.formats,
-                task.context,
-                task.video,
+                inputs.options.formats,
+                inputs.context,
+                inputs.video,
                 record,
-                descending=task.plan.direction == "backward",
+                descending=plan.direction == "backward",
             )
-            with outputs:
-                self.timings.tracker.extend(outputs.recorded_milliseconds())
-                outputs.replay(self._stop_if_asked)
-                with BackgroundWriter(outputs.write) as writing:
+            with writer, closing(tracking.run()) as steps:
+                self._timings.tracker.extend(record.get(i).milliseconds for i in record.indices())
+                writer.replay(lambda: _stop_if(should_stop()))
+                for frame, result in steps:
+                    if result is not None:
+                        writer.put(frame, result)
+                        self._timings.tracker.append(result.milliseconds)
+                    self._steps += 1
+                    progress(self._steps, total, time.perf_counter() - began)
+                    stop = should_stop()
+                    if stop or self._steps % inputs.options.checkpoint_every == 0:
+                        self._save(tracking, writer, results, first_pass)
+                    _stop_if(stop)
 
-                    def on_step() -> None:
-                        self._on_step(lambda: self._save(run, record, earlier, writing.drain))
-
-                    results = resources.enter_context(closing(run.results(on_step)))
-                    for frame, result in results:
-                        writing.put(frame, result)
-                        self.timings.tracker.append(result.milliseconds)
-
-    def _on_step(self, save: Callable[[], None]) -> None:
-        self._steps += 1
-        self._report_step(self._steps, self.timings.here)
-        stop = self._should_stop()
-        due = self._steps % self._task.options.checkpoint_every == 0
-        if self._task.can_resume and (due or stop):
-            save()
-        if stop:
-            raise KeyboardInterrupt
-
-    def _stop_if_asked(self) -> None:
-        if self._should_stop():
-            raise KeyboardInterrupt
+    def _open_stores(self) -> tuple[DiskStore, DiskStore]:
+        """Open the record of results and the first pass of direction `both`."""
+        if self._inputs.can_resume:
+            return self._checkpoints.open(self._saved)
+        return DiskStore(), DiskStore()
 
     def _save(
-        self, run: TrackingRun, record: DiskStore, earlier: DiskStore, written: Callable[[], None]
+        self,
+        tracking: VideoTracking,
+        writer: ResultWriter,
+        results: DiskStore,
+        first_pass: DiskStore,
     ) -> None:
+        """Save the state, once the hashes that identify the run are known."""
+        if not self._inputs.can_resume:
+            return
         if self._identity is None:
             hashes = self._fingerprints.known()
             if hashes is None or hashes["video"] is None:
-                return  # still being computed: a later state will do
-            self._identity = self._task.identity(hashes)
-        written()
-        record.sync()
-        earlier.sync()
-        self._store.save(
+                return
+            self._identity = self._identify(hashes)
+        writer.drain()
+        results.sync()
+        first_pass.sync()
+        self._checkpoints.save(
             Checkpoint(
                 identity=self._identity,
-                tracking=run.state(),
+                tracking=tracking.state_dict(),
                 steps=self._steps,
-                seconds=self.timings.seconds,
-                resumed=self.resumed,
-                results_bytes=record.length,
-                earlier_bytes=earlier.length,
+                seconds=self._timings.seconds,
+                resumed=self._resumed,
+                results_bytes=results.length,
+                first_pass_bytes=first_pass.length,
             )
         )
         logger.info("state saved after %d frames", self._steps)
+
+    def _report(self, status: str) -> dict[str, Any]:
+        """Return the content of the report."""
+        timings = self._timings.summary()
+        hashes = self._fingerprints.results(wait=status == "complete")
+        return make_report(
+            self._inputs,
+            status=status,
+            timings=timings,
+            resumed=self._resumed,
+            hashes=hashes,
+            identity=self._identify(hashes) if status == "complete" else None,
+        )
+
+    def _identify(self, hashes: dict[str, str | None]) -> Identity:
+        inputs = self._inputs
+        return identity_of(
+            inputs.model, inputs.video, inputs.prompts, inputs.plan, inputs.options, hashes
+        )
+
+    def _out_of_memory(self, cause: BaseException) -> DeviceError:
+        error = DeviceError(
+            f"out of memory on {self._inputs.model.device} after {len(self._timings.tracker)} "
+            "frames; free memory and resume, or use a smaller model or a 512-pixel config, fewer "
+            "objects at a time, or another device"
+        )
+        error.__cause__ = cause
+        return error
+
+
+def _stop_if(stop: bool) -> None:
+    if stop:
+        raise KeyboardInterrupt
+
+
+def _finished_report(output: Path) -> dict[str, Any] | None:
+    """Return the report of a complete run; None when the folder does not hold one."""
+    try:
+        if (output / INCOMPLETE).exists():
+            return None
+        report = json.loads((output / "report.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    complete = isinstance(report, dict) and report.get("status") == "complete"
+    return report if complete and isinstance(report.get("identity"), dict) else None

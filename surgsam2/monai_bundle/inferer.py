@@ -12,7 +12,7 @@ from surgsam2.errors import InputError
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.settings import parse
-from surgsam2.tracking.plan import Direction
+from surgsam2.tracking.options import Direction
 from surgsam2.tracking.segment import segment_video
 
 
@@ -74,6 +74,6 @@ class VideoInferer(Inferer):
             self.start,
             self.stop,
             self.direction,
-            non_overlap=not self.allow_overlap,
+            allow_overlap=self.allow_overlap,
             fill_holes=self.fill_holes,
         )

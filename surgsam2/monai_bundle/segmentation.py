@@ -21,6 +21,7 @@ from surgsam2.monai_bundle.inferer import VideoInferer
 from surgsam2.outputs import DEFAULT_FORMATS
 from surgsam2.prompts import load_prompts, naming_prompt_file
 from surgsam2.storage.settings import parse, parse_path
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import open_video
 
 
@@ -132,11 +133,13 @@ class VideoSegmentation:
         names = formats.split(",") if isinstance(formats, str) else formats
         self.options = JobOptions(
             formats=tuple(name.strip() for name in parse(list[str], names, "formats")),
-            direction=inferer.direction,
-            start=inferer.start,
-            stop=inferer.stop,
-            allow_overlap=inferer.allow_overlap,
-            fill_holes=inferer.fill_holes,
+            tracking=TrackingOptions(
+                direction=inferer.direction,
+                start=inferer.start,
+                stop=inferer.stop,
+                allow_overlap=inferer.allow_overlap,
+                fill_holes=inferer.fill_holes,
+            ),
             overwrite=parse(bool, overwrite, "overwrite"),
             resume=parse(bool, resume, "resume"),
             checkpoint_every=parse(int, checkpoint_every, "checkpoint_every"),

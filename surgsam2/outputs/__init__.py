@@ -17,10 +17,11 @@ from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.drawing import draw_overlay
 from surgsam2.outputs.label_png import LabelPngWriter
-from surgsam2.outputs.ordered import OrderedOutputs
 from surgsam2.outputs.output_set import DEFAULT_FORMATS, FORMATS, OutputSet
 from surgsam2.outputs.overlay import OverlayWriter
 from surgsam2.outputs.report import collect_versions, write_report
+from surgsam2.outputs.result_record import ResultRecord
+from surgsam2.outputs.result_writer import ResultWriter
 from surgsam2.outputs.scene import SceneWriter
 from surgsam2.outputs.table import TableWriter
 from surgsam2.storage.output_folder import (
@@ -40,11 +41,12 @@ __all__ = [
     "RESUME",
     "CocoWriter",
     "LabelPngWriter",
-    "OrderedOutputs",
     "OutputContext",
     "OutputSet",
     "OutputWriter",
     "OverlayWriter",
+    "ResultRecord",
+    "ResultWriter",
     "SceneWriter",
     "TableWriter",
     "begin_output",

@@ -1,4 +1,4 @@
-"""One frame as the network sees it, and what prompts on it give by themselves."""
+"""One frame as the network sees it, and the masks of prompts on it without memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from surgsam2.prompts import Prompt, PromptSet
 
 
 class EncodedFrame:
-    """A frame whose features are computed once, and only when they are needed.
+    """A resized frame, whose image features are computed once, when they are first needed.
 
     Args:
-        model: from `load_model`.
-        frame: (H, W, 3) uint8 RGB.
-        width, height: what the frame's size must be, in pixels.
+        model: the model, from `load_model`.
+        frame: the pixels, (H, W, 3) uint8 RGB.
+        width: the width in pixels that the frame must have.
+        height: the height in pixels that the frame must have.
 
     Raises:
         InputError: the frame has another size or type.
@@ -37,32 +38,27 @@ class EncodedFrame:
             raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
         self.frame = frame
         self._model = model
-        # no cached_property: before Python 3.12 its lock lets one frame be encoded at a time
-        self._square: np.ndarray | None = None
+        self._square = model.resize(frame)
+        # Not a cached_property: before Python 3.12 its lock, which all frames share, would let
+        # only one frame be encoded at a time.
         self._features: ImageFeatures | None = None
 
-    def resize(self) -> None:
-        """Make the network's input, so that only the network is left to be run."""
-        if self._square is None:
-            self._square = self._model.resize(self.frame)
-
     def features(self) -> ImageFeatures:
-        """The image encoder's output."""
+        """Return the image encoder's output, computing it if that has not been done."""
         if self._features is None:
-            self.resize()
-            assert self._square is not None
             square = self._model.normalise(self._square)
             self._features = self._model.network.encode_image(square)
         return self._features
 
     def decode(self, prompt: Prompt, place: str) -> Decoded:
-        """The mask of a prompt, without memory.
+        """Return the mask of a prompt, computed without memory, as a batch of one object.
 
         Args:
-            place: what the prompt is for, in words, for messages.
+            prompt: the prompt of one object on this frame.
+            place: the object and frame in words, for messages of errors.
 
         Raises:
-            PromptError: the prompt is a mask too small for the network to see.
+            PromptError: the prompt is a mask that vanishes at the network's resolution.
         """
         if prompt.mask is None:
             points, labels = prompt.points, prompt.labels
@@ -76,7 +72,13 @@ class EncodedFrame:
     def decode_points(
         self, points: np.ndarray, labels: np.ndarray, previous: torch.Tensor | None = None
     ) -> Decoded:
-        """As `SurgSAM2Network.decode_points`, with (P, 2) points in pixels and (P,) labels."""
+        """Return the mask of points, as `SurgSAM2Network.decode_points` does.
+
+        Args:
+            points: (P, 2) x and y in pixels of this frame.
+            labels: (P,) 1 on the object, 0 outside it, 2 and 3 for the corners of a box.
+            previous: (1, 1, S/4, S/4) float32 logits of the mask that the points correct.
+        """
         height, width, _ = self.frame.shape
         device, size = self._model.device, self._model.image_size
         scale = torch.tensor([width, height], dtype=torch.float32)
@@ -90,7 +92,11 @@ class EncodedFrame:
 
 
 def refuse_vanishing_masks(model: SurgSAM2Model, prompts: PromptSet) -> None:
-    """Before anything is computed or written: `PromptError` as `EncodedFrame.decode` raises it."""
+    """Check that every mask prompt is visible at the network's resolution.
+
+    Raises:
+        PromptError: a mask vanishes, as `EncodedFrame.decode` would raise it later.
+    """
     for item in prompts:
         for prompt in item.prompts:
             if prompt.mask is not None:

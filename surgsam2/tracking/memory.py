@@ -7,9 +7,10 @@ these are kept: the prompted (conditioning) frames, the spatial memories of the 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from sam2.modeling.sam2_utils import select_closest_cond_frames
@@ -22,23 +23,23 @@ class FrameMemory:
     """One object's memory of one frame."""
 
     map: torch.Tensor
-    """(Cm, h, w) bfloat16 spatial memory."""
+    """Spatial memory, (Cm, h, w) bfloat16."""
     pointer: torch.Tensor
-    """(C,) object pointer."""
+    """Object pointer, (C,)."""
 
 
 @dataclass(frozen=True)
 class MaskOutput:
-    """What the mask decoder says of one object in one frame."""
+    """The mask decoder's output for one object in one frame."""
 
     low_res: torch.Tensor
-    """(1, 1, S/4, S/4) float32 mask logits, S the network's image size."""
+    """Mask logits, (1, 1, S/4, S/4) float32, where S is the network's image size."""
     scores: torch.Tensor
-    """(2,) float32: predicted IoU and presence, both 0..1."""
+    """Predicted IoU and presence, (2,) float32, both from 0 to 1."""
 
     @classmethod
     def of(cls, decoded: Decoded, row: int) -> MaskOutput:
-        """Row `row` of a decoded batch."""
+        """Return the output of the object in row `row` of a decoded batch."""
         presence = decoded.presence_logits[row, 0].float().sigmoid()
         iou = decoded.ious[row].float().clamp(0, 1)
         return cls(decoded.low_res[row : row + 1], torch.stack([iou, presence]))
@@ -46,10 +47,10 @@ class MaskOutput:
 
 @dataclass(frozen=True)
 class ConditioningMemory(FrameMemory):
-    """The memory of a prompted frame, and the mask the prompt gave."""
+    """The memory of a prompted frame, with the mask that the prompt gave."""
 
     output: MaskOutput
-    """Shown when the tracker comes to that frame."""
+    """The result of the object for this frame."""
 
 
 @dataclass(frozen=True)
@@ -57,35 +58,35 @@ class BankView:
     """The memories that one frame attends to, in SAM 2's order."""
 
     maps: list[torch.Tensor]
+    """Spatial memories, (Cm, h, w) each."""
     map_ages: list[int]
+    """Age of each spatial memory in frames; 0 for a prompted frame."""
     pointers: list[torch.Tensor]
+    """Object pointers, (C,) each."""
     pointer_ages: list[float]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(spatial memories, pointers): objects with the same shape run as one batch."""
-        return len(self.maps), len(self.pointers)
+    """Age of each pointer in frames."""
 
 
 class MemoryBank:
     """The memories of one object.
 
     Args:
-        network: gives the bank's sizes.
-        reverse: frames come in descending order.
+        network: the network, which sets how many memories are kept.
+        reverse: whether frames come in descending order.
     """
 
     def __init__(self, network: SurgSAM2Network, *, reverse: bool = False) -> None:
         self._network = network
         self._step = -1 if reverse else 1
         self.conditioning: dict[int, ConditioningMemory] = {}
+        """Memories of the prompted frames by frame index, ascending."""
         self._maps: deque[tuple[int, torch.Tensor]] = deque(maxlen=network.num_maskmem - 1)
         self._pointers: deque[tuple[int, torch.Tensor]] = deque(
             maxlen=network.max_obj_ptrs_in_encoder - 1
         )
 
     def add(self, frame_index: int, memory: FrameMemory) -> None:
-        """Remember a tracked frame; the oldest is forgotten."""
+        """Remember a tracked frame; the oldest tracked frame is forgotten."""
         self._maps.append((frame_index, memory.map))
         self._pointers.append((frame_index, memory.pointer))
 
@@ -101,13 +102,18 @@ class MemoryBank:
             del self.conditioning[t]
 
     def has_begun(self, frame_index: int) -> bool:
-        """Whether a prompted frame lies at or before `frame_index` in tracking order."""
+        """Return whether a prompted frame lies at or before `frame_index` in tracking order."""
         return any(self._age(t, frame_index) >= 0 for t in self.conditioning)
 
+    def is_tracked(self, frame_index: int) -> bool:
+        """Return whether the object's mask on this frame comes from memory, not from a prompt."""
+        return frame_index not in self.conditioning and self.has_begun(frame_index)
+
     def view(self, frame_index: int, pointer_limit: int) -> BankView:
-        """What frame `frame_index` attends to.
+        """Return the memories that frame `frame_index` attends to.
 
         Args:
+            frame_index: index of the frame.
             pointer_limit: pointers older than this many frames are not used.
         """
         network = self._network
@@ -142,20 +148,92 @@ class MemoryBank:
             [age for age, _ in pointers],
         )
 
-    def tensors(self) -> Iterator[torch.Tensor]:
-        """Every tensor that is held."""
-        for memory in self.conditioning.values():
-            yield from (memory.map, memory.pointer, memory.output.low_res, memory.output.scores)
-        yield from (m for _, m in self._maps)
-        yield from (p for _, p in self._pointers)
+    def state_dict(self) -> dict[str, Any]:
+        """Return the memories as plain data, without copying a tensor."""
+        return {
+            "conditioning": [
+                [index, memory.map, memory.pointer, memory.output.low_res, memory.output.scores]
+                for index, memory in self.conditioning.items()
+            ],
+            "maps": list(self._maps),
+            "pointers": list(self._pointers),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Replace the memories by those of another bank's `state_dict`.
+
+        Args:
+            state: the plain data of a bank of the same network and direction.
+            device: the device of the tracker's model; tensors are moved there.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data is not the state of a bank.
+        """
+        self.conditioning = {}
+        for index, *tensors in state["conditioning"]:
+            map_, pointer, low_res, scores = (t.to(device) for t in tensors)
+            output = MaskOutput(low_res, scores)
+            self.condition(index, ConditioningMemory(map_, pointer, output))
+        for kept, name in ((self._maps, "maps"), (self._pointers, "pointers")):
+            kept.clear()
+            kept.extend((index, tensor.to(device)) for index, tensor in state[name])
 
     def _age(self, memory_frame: int, frame_index: int) -> int:
-        """How many frames `memory_frame` lies behind `frame_index` in tracking order."""
+        """Return how many frames `memory_frame` lies behind `frame_index` in tracking order."""
         return (frame_index - memory_frame) * self._step
 
 
-def batch_views(views: list[BankView]) -> MemoryBatch:
-    """Stack the views of several objects; all must have the same `shape`."""
+def batched_views(
+    banks: Mapping[int, MemoryBank], frame_index: int, pointer_limit: int
+) -> list[tuple[list[int], MemoryBatch]]:
+    """Return what the tracked objects attend to on a frame, as few batches.
+
+    Objects with the same number of spatial memories and of pointers make one batch. Objects
+    that are prompted on the frame, or that have not begun, are left out.
+
+    Args:
+        banks: the memories of the objects, by object id.
+        frame_index: index of the frame.
+        pointer_limit: pointers older than this many frames are not used.
+
+    Returns:
+        The ids of the objects of each batch, in the order of its rows, and the batch.
+    """
+    groups: dict[tuple[int, int], dict[int, BankView]] = defaultdict(dict)
+    for object_id, bank in banks.items():
+        if bank.is_tracked(frame_index):
+            view = bank.view(frame_index, pointer_limit)
+            groups[len(view.maps), len(view.pointers)][object_id] = view
+    return [(list(views), _stack(list(views.values()))) for views in groups.values()]
+
+
+def remember(
+    banks: Mapping[int, MemoryBank],
+    frame_index: int,
+    object_ids: list[int],
+    decoded: Decoded,
+    maps: torch.Tensor,
+) -> dict[int, MaskOutput]:
+    """Add a tracked frame to the memories of objects.
+
+    Args:
+        banks: the memories of the objects, by object id.
+        frame_index: index of the frame.
+        object_ids: ids of the N objects, in the order of the rows of the batch.
+        decoded: the mask decoder's output for the objects.
+        maps: (N, Cm, h, w) spatial memories of the frame.
+
+    Returns:
+        The outputs of the objects, by object id.
+    """
+    outputs = {object_id: MaskOutput.of(decoded, row) for row, object_id in enumerate(object_ids)}
+    for row, object_id in enumerate(object_ids):
+        banks[object_id].add(frame_index, FrameMemory(maps[row], decoded.pointers[row]))
+    return outputs
+
+
+def _stack(views: list[BankView]) -> MemoryBatch:
+    """Stack views that have the same number of spatial memories and of pointers."""
     device = views[0].maps[0].device
     pointers = [torch.stack(v.pointers) for v in views if v.pointers]
     with torch.autocast(device.type, enabled=False):  # float16 autocast refuses to stack bfloat16

@@ -3,60 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Literal, get_args
 
 from surgsam2.errors import InputError
 from surgsam2.prompts import PromptSet
+from surgsam2.tracking.options import Direction, TrackingOptions
 from surgsam2.video import Video
-
-Direction = Literal["forward", "backward", "both"]
-DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
 
 @dataclass(frozen=True)
 class TrackingPlan:
-    """Which frames are tracked in which direction."""
+    """Frames ``start <= index < stop`` and the direction in which they are tracked."""
 
     start: int
+    """Index of the first frame."""
     stop: int
+    """Index of the frame after the last."""
     direction: Direction
     turn: int
-    """`both`: frames before this index are tracked backward too (for some object)."""
+    """For `both`: frames before this index are tracked backward first, for some object."""
 
     @property
     def frames(self) -> int:
-        """Results there will be."""
+        """Number of frames that get a result."""
         return self.stop - self.start
 
     @property
     def steps(self) -> int:
-        """Frames to be run through the tracker, both passes together."""
+        """Number of frames that the tracker runs on, in both passes together."""
         return self.frames + max(0, min(self.turn, self.stop) - self.start)
 
 
-def plan_tracking(
-    video: Video,
-    prompts: PromptSet,
-    start: int | None = None,
-    stop: int | None = None,
-    direction: Direction = "forward",
-) -> TrackingPlan:
+def plan_tracking(video: Video, prompts: PromptSet, options: TrackingOptions) -> TrackingPlan:
     """Check prompts and range against the video.
+
+    Args:
+        video: the video to track in.
+        prompts: the prompts of all objects.
+        options: `direction`, `start` and `stop` count.
 
     Raises:
         PromptError: the prompts do not fit the video, or none of them reaches the range.
-        InputError: unknown direction, or an empty range or one beyond the video.
+        InputError: the range is empty or lies outside the video.
     """
     if not isinstance(prompts, PromptSet):
         raise InputError(
             f"prompts must be a PromptSet, as load_prompts gives, got {type(prompts).__name__}"
         )
-    for name, value in (("start", start), ("stop", stop)):
-        if value is not None and not isinstance(value, Integral):
-            raise InputError(f"{name} must be a whole number, got {value!r}")
-    if direction not in DIRECTIONS:
-        raise InputError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
+    start, stop, direction = options.start, options.stop, options.direction
     prompts.validate(video.width, video.height, video.frame_count)
     first, last, count = prompts.frames[0], prompts.frames[-1], video.frame_count
     begin = start if start is not None else first if direction == "forward" else 0

@@ -1,54 +1,61 @@
-"""Recorded video on its way to the tracker: frames are prepared beside it."""
+"""Frames of a recorded video are decoded and encoded while earlier ones are tracked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Collection, Generator
 from concurrent.futures import Future, wait
 from contextlib import closing
 
-import numpy as np
-
+from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.cpu.parallel import ENCODERS, Crew
 from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.video import Video
 from surgsam2.video.prefetch import Cancelled, Prefetcher
 
 AHEAD = ENCODERS
-"""Frames that are prepared ahead of the tracker."""
+"""Number of frames that are prepared ahead of the tracker."""
 
 
-def read_ahead(
+def prefetch_frames(
     video: Video,
     first: int,
     last: int,
     *,
     reverse: bool,
-    crew: Crew,
-    encoded: Callable[[np.ndarray], EncodedFrame],
-    needed: Callable[[int], bool],
+    encoders: Crew,
+    model: SurgSAM2Model,
+    unneeded: Collection[int],
 ) -> Generator[tuple[int, EncodedFrame]]:
-    """Index and frame of each frame asked for. A thread decodes and resizes; the crew encodes.
+    """Yield the index and the frame of a range, prepared ahead in other threads.
+
+    One thread decodes and resizes; the threads of `encoders` run the image encoder.
 
     Args:
-        first, last, reverse: as for `Video.frames`.
-        encoded: as `Tracker.encoded`.
-        needed: whether the tracker will ask for the features of a frame. Called in a thread.
+        video: the video to read.
+        first: index of the first frame of the range.
+        last: index of the frame after the range.
+        reverse: whether frames come in descending order.
+        encoders: the threads of the image encoder.
+        model: the model whose image encoder runs.
+        unneeded: the frames whose features the tracker will not ask for.
     """
+
+    width, height = video.width, video.height
 
     def produce(
         cancelled: Cancelled,
     ) -> Generator[tuple[int, EncodedFrame, Future[object] | None]]:
         with closing(video.frames(first, last, reverse=reverse)) as frames:
-            for index, frame in frames:
+            for index, pixels in frames:
                 if cancelled():
                     return
-                work = encoded(frame)
-                work.resize()
-                yield index, work, crew.ahead(work.features) if needed(index) else None
+                frame = EncodedFrame(model, pixels, width, height)
+                encoding = None if index in unneeded else encoders.ahead(frame.features)
+                yield index, frame, encoding
 
-    with closing(Prefetcher(produce, AHEAD)) as ahead:
-        while (item := ahead.get()) is not None:
-            index, work, encoding = item
+    with closing(Prefetcher(produce, AHEAD)) as prefetcher:
+        while (item := prefetcher.get()) is not None:
+            index, frame, encoding = item
             if encoding is not None:
-                wait([encoding])  # where it failed, the tracker encodes, and meets the error
-            yield index, work
+                wait([encoding])  # If it failed, the tracker encodes again and meets the error.
+            yield index, frame

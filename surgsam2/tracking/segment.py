@@ -1,4 +1,4 @@
-"""`segment_video`: recorded video, all prompts known from the start, in any direction."""
+"""Segment a recorded video whose prompts are all known from the start, in any direction."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.tracking.encoded_frame import refuse_vanishing_masks
-from surgsam2.tracking.plan import Direction, plan_tracking
-from surgsam2.tracking.postprocess import MaskOptions
-from surgsam2.tracking.run import TrackingRun
+from surgsam2.tracking.options import Direction, TrackingOptions
+from surgsam2.tracking.plan import plan_tracking
+from surgsam2.tracking.video_tracking import VideoTracking
 from surgsam2.video import open_video
 
 
@@ -28,8 +28,8 @@ def segment_video(
     stop: int | None = None,
     direction: Direction = "forward",
     *,
-    non_overlap: bool = False,
-    fill_holes: int = 0,
+    allow_overlap: bool = True,
+    **options: Any,
 ) -> Iterator[FrameResult]:
     """Segment the prompted objects in a recorded video, frame by frame.
 
@@ -39,41 +39,46 @@ def segment_video(
     Memory does not grow with the video.
 
     Args:
-        model: from `load_model`.
-        video: from `open_video`, or anything it accepts.
+        model: the model, from `load_model`.
+        video: a video from `open_video`, or anything that it accepts.
         prompts: what to segment.
-        start, stop: frame range ``start <= index < stop``; None is the range in which
-            there are masks. Prompts outside it count all the same.
+        start: index of the first frame; None is the first frame that has masks.
+        stop: index of the frame to stop before; None is the frame after the last that has
+            masks. Prompts outside of the range count all the same.
         direction: `forward` gives ascending frames, `backward` descending ones. `both`
             tracks backward from each object's first prompt, then forward, and gives
             ascending frames; the first pass is complete before the first result.
-        non_overlap: give each pixel to at most one object.
-        fill_holes: fill holes of up to this many low-resolution pixels.
+        allow_overlap: whether a pixel may belong to several objects.
+        **options: the further options of `surgsam2.tracking.options.TrackingOptions`, such as
+            `fill_holes`.
 
     Returns:
         An iterator of one `FrameResult` per frame, each computed when asked for.
 
     Raises:
         PromptError, InputError: at once, before anything is computed.
-        VideoError: where a frame cannot be decoded.
+        VideoError: when a frame that cannot be decoded is reached.
     """
     if not isinstance(model, SurgSAM2Model):
         raise InputError(f"model must be what load_model gives, got {type(model).__name__}")
-    options = MaskOptions(non_overlap, fill_holes)
+    chosen = TrackingOptions(
+        start=start, stop=stop, direction=direction, allow_overlap=allow_overlap, **options
+    )
     opened = open_video(video)
-    with ExitStack() as mine:
+    with ExitStack() as resources:
         if opened is not video:
-            mine.enter_context(opened)
-        plan = plan_tracking(opened, prompts, start, stop, direction)
+            resources.enter_context(opened)
+        plan = plan_tracking(opened, prompts, chosen)
         refuse_vanishing_masks(model, prompts)
-        earlier = mine.enter_context(closing(DiskStore()))
-        frames = TrackingRun(model, opened, prompts, plan, options, earlier).results()
-        return _results(frames, mine.pop_all())
+        first_pass = resources.enter_context(closing(DiskStore()))
+        steps = VideoTracking(model, opened, prompts, plan, chosen, first_pass).run()
+        return _results(steps, resources.pop_all())
 
 
 def _results(
-    frames: Generator[tuple[np.ndarray, FrameResult]], resources: ExitStack
+    steps: Generator[tuple[np.ndarray, FrameResult | None]], resources: ExitStack
 ) -> Iterator[FrameResult]:
-    with resources, closing(frames):
-        for _, result in frames:
-            yield result
+    with resources, closing(steps):
+        for _, result in steps:
+            if result is not None:
+                yield result

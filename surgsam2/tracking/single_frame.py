@@ -1,9 +1,8 @@
-"""One frame looked at by itself: previews of prompts, and corrections of a mask by clicks."""
+"""Prompts on a single frame: previews of their masks, and corrections of a mask by points."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,22 +15,23 @@ from surgsam2.prompts.checks import Points, split_points
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.tracking.memory import MaskOutput
-from surgsam2.tracking.postprocess import MaskOptions, make_result
+from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.postprocess import make_result
 
 CONFIDENCE = 10.0
-"""The logit of a mask that was given: this inside, its negative outside, as in SAM 2."""
+"""The logit inside a mask that was given, as in SAM 2; outside it is the negative."""
 
 
 class StillFrame:
-    """A frame without any memory of others. The image encoder runs once, when first needed.
+    """A frame without memory of other frames. The image encoder runs once, when first needed.
 
     Args:
-        model: from `load_model`.
-        frame: (H, W, 3) uint8 RGB.
-        frame_index: its index in the video.
+        model: the model, from `load_model`.
+        frame: the pixels, (H, W, 3) uint8 RGB.
+        frame_index: index of the frame in its video.
 
     Raises:
-        InputError: not such a frame.
+        InputError: the frame has another shape or type.
     """
 
     def __init__(self, model: SurgSAM2Model, frame: np.ndarray, frame_index: int = 0) -> None:
@@ -42,7 +42,7 @@ class StillFrame:
 
     @torch.no_grad()
     def preview(self, prompts: PromptSet) -> FrameResult:
-        """The masks that the prompts of this frame give: those `segment_video` has for it.
+        """Return the masks that the prompts of this frame give, which `segment_video` has for it.
 
         Raises:
             PromptError: the frame has no prompt, or one that does not fit it.
@@ -61,42 +61,43 @@ class StillFrame:
 
     @torch.no_grad()
     def refine(self, object_id: int, mask: np.ndarray, points: Points) -> FrameResult:
-        """Correct an object's mask by clicks.
+        """Correct an object's mask by points.
 
         The mask goes to the mask decoder as the previous mask of the same frame, as in SAM 2
-        for clicks on a frame that was prompted with a mask. Clicks may all be negative. To
+        for points on a frame that was prompted with a mask. The points may all be negative. To
         track from the new mask, make it a mask prompt of this frame.
 
         Args:
-            mask: (H, W) bool, what there is: tracked or painted.
+            object_id: id of the object.
+            mask: the present mask, tracked or painted, (H, W) bool.
             points: (P, 3) rows of x, y in pixels and label: 1 on the object, 0 outside it.
 
         Returns:
-            The result of this one object.
+            The result with this one object.
 
         Raises:
             PromptError: the mask is empty or of another size, there are no points, or one is
                 outside the frame.
         """
         began = time.perf_counter()
-        clicks, labels = self._checked(object_id, mask, points)
+        xy, labels = self._checked(object_id, mask, points)
         side = self.model.image_size // 4
         square = self.model.resize_mask(mask) * (2 * CONFIDENCE) - CONFIDENCE
         previous = F.interpolate(square, size=(side, side), mode="bilinear", antialias=True)
         with self.model.autocast():
-            decoded = self._encoded.decode_points(clicks, labels, previous)
+            decoded = self._encoded.decode_points(xy, labels, previous)
         return self._result({object_id: MaskOutput.of(decoded, 0)}, began)
 
     def _checked(
         self, object_id: int, mask: np.ndarray, points: Points
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The clicks as coordinates and labels."""
+        """Return the points as (P, 2) coordinates and (P,) labels, after checks."""
         xy, labels = split_points(points)
         if not len(xy):
             raise PromptError(
                 f"object {object_id}, frame {self.frame_index}: a correction needs a point"
             )
-        # a prompt refuses points that are all negative, unless there is a box
+        # A prompt refuses points that are all negative unless there is a box.
         everywhere = (-0.5, -0.5, self.width - 0.5, self.height - 0.5)
         rows = np.column_stack([xy, labels])
         for given in ({"points": rows, "box": everywhere}, {"mask": mask}):
@@ -106,5 +107,5 @@ class StillFrame:
 
     def _result(self, outputs: dict[int, MaskOutput], began: float) -> FrameResult:
         size = (self.width, self.height)
-        result = make_result(self.frame_index, outputs, size, MaskOptions())
-        return replace(result, milliseconds=(time.perf_counter() - began) * 1000)
+        options = TrackingOptions(allow_overlap=True)
+        return make_result(self.frame_index, outputs, size, options, began)

@@ -1,12 +1,10 @@
-"""The streaming tracker: one frame in, one result out, memory bounded."""
+"""The streaming tracker: one frame in, one result out, with bounded memory."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Collection
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +15,17 @@ from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.tracking.memory import (
-    BankView,
     ConditioningMemory,
-    FrameMemory,
     MaskOutput,
     MemoryBank,
-    batch_views,
+    batched_views,
+    remember,
 )
-from surgsam2.tracking.postprocess import MaskOptions, make_result
+from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.postprocess import make_result
+
+OVERLAPPING = TrackingOptions(allow_overlap=True)
+"""The options of a `Tracker` that is given none: masks of objects may share pixels."""
 
 
 class Tracker:
@@ -40,13 +41,15 @@ class Tracker:
     as long as the object is tracked.
 
     Args:
-        model: from `load_model`; may be shared.
-        width, height: size of the frames in pixels.
+        model: the model, from `load_model`; several trackers may share it.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
         first_frame: index of the first frame.
-        reverse: frames come in descending order.
-        frame_count: length of the video, where known. SAM 2 scales the age of object
-            pointers by it in videos of less than 16 frames.
-        options: how masks are made.
+        reverse: whether frames come in descending order.
+        frame_count: length of the video in frames, if it is known. SAM 2 scales the age of
+            object pointers by it in videos of less than 16 frames.
+        options: how masks are made: `allow_overlap` and `fill_holes` count. Without options,
+            masks of different objects may overlap.
 
     Raises:
         InputError: width or height is not positive.
@@ -61,7 +64,7 @@ class Tracker:
         first_frame: int = 0,
         reverse: bool = False,
         frame_count: int | None = None,
-        options: MaskOptions | None = None,
+        options: TrackingOptions = OVERLAPPING,
     ) -> None:
         if width < 1 or height < 1:
             raise InputError(f"frame size must be positive, got {width}x{height}")
@@ -71,7 +74,7 @@ class Tracker:
         self.frame_index = first_frame
         """Index of the next frame."""
         self.reverse = reverse
-        self.options = options or MaskOptions()
+        self.options = options
         longest = model.network.max_obj_ptrs_in_encoder
         self._pointer_limit = min(frame_count or longest, longest) - 1
         self._banks: dict[int, MemoryBank] = {}
@@ -79,20 +82,13 @@ class Tracker:
 
     @property
     def object_ids(self) -> tuple[int, ...]:
-        """Objects that have been prompted, in that order."""
+        """Ids of the objects that have been prompted, in that order."""
         return tuple(self._banks)
-
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of all memories held."""
-        return sum(
-            t.numel() * t.element_size() for bank in self._banks.values() for t in bank.tensors()
-        )
 
     def remove_object(self, object_id: int) -> None:
         """Forget an object; the others are not affected.
 
-        Its prompts so far count no more, a later one begins it anew.
+        Its earlier prompts no longer count; a later prompt begins the object anew.
 
         Raises:
             InputError: it is not being tracked.
@@ -104,8 +100,8 @@ class Tracker:
     def forget_prompted(self, newest: int) -> None:
         """Bound the memory of a stream that is prompted again and again.
 
-        Each object keeps its first prompted frame, which says what it is, and the `newest`
-        last ones, which say how it looks now.
+        Each object keeps its first prompted frame, which defines the object, and the last
+        `newest` ones, which show its present appearance.
         """
         for bank in self._banks.values():
             bank.forget_prompted(newest)
@@ -114,9 +110,12 @@ class Tracker:
         """Segment the next frame.
 
         Args:
-            frame: (H, W, 3) uint8 RGB.
-            prompts: those for this frame's index are used; later ones wait until the
+            frame: the pixels, (H, W, 3) uint8 RGB.
+            prompts: the prompts for this frame's index are used; later ones wait until the
                 set is passed again with their frame.
+
+        Returns:
+            The masks of every object that has been prompted.
 
         Raises:
             InputError: the frame has another size or type.
@@ -126,36 +125,62 @@ class Tracker:
         start = time.perf_counter()
         index = self.frame_index
         outputs = self.advance(self.encoded(frame), prompts)
-        result = make_result(index, outputs, (self.width, self.height), self.options)
-        return replace(result, milliseconds=(time.perf_counter() - start) * 1000)
+        return make_result(index, outputs, (self.width, self.height), self.options, start)
 
     def encoded(self, frame: np.ndarray) -> EncodedFrame:
-        """A frame of the video for `advance`: (H, W, 3) uint8 RGB.
+        """Return a frame of the video in the form that `advance` takes.
+
+        Args:
+            frame: the pixels, (H, W, 3) uint8 RGB.
 
         Raises:
             InputError: the frame has another size or type.
         """
         return EncodedFrame(self.model, frame, self.width, self.height)
 
-    def needs_features(self, index: int) -> bool:
-        """Whether a frame without prompts is looked at: an object is to be tracked there."""
-        return any(
-            bank.has_begun(index) and index not in bank.conditioning
-            for bank in self._banks.values()
-        )
+    def untracked_frames(self, frames: Iterable[int]) -> set[int]:
+        """Return the frames, of those given, on which no object is tracked from memory.
+
+        `advance` does not need their image features if no prompt is added.
+        """
+        banks = self._banks.values()
+        return {index for index in frames if not any(bank.is_tracked(index) for bank in banks)}
 
     @torch.no_grad()
     def advance(
-        self, work: EncodedFrame, prompts: PromptSet | None = None
+        self, frame: EncodedFrame, prompts: PromptSet | None = None
     ) -> dict[int, MaskOutput]:
-        """As `step`, but the network's own output per object, not enlarged to the video."""
+        """Segment the next frame at the network's resolution.
+
+        The tracker changes only once everything is computed: after an error it is where it was
+        before, so that the frame can be tried again.
+
+        Args:
+            frame: the next frame, from `encoded`.
+            prompts: as for `step`.
+
+        Returns:
+            The mask decoder's output by object id, in the order of `object_ids`.
+
+        Raises:
+            PromptError: as `step`.
+        """
         index = self.frame_index
         given = self._prompts_for(index, prompts)
         with self.model.autocast():
-            for object_id, prompt in given.items():
-                self._condition(work, index, object_id, prompt)
-            outputs = self._outputs(work, index)
+            prompted = {
+                object_id: self._prompted_memory(frame, index, object_id, prompt)
+                for object_id, prompt in given.items()
+            }
+            tracked = self._track(frame, index, exclude=prompted)
+        self._condition(index, prompted)
         self.frame_index += -1 if self.reverse else 1
+        outputs = {}
+        for object_id, bank in self._banks.items():
+            if object_id in tracked:
+                outputs[object_id] = tracked[object_id]
+            elif index in bank.conditioning:
+                outputs[object_id] = bank.conditioning[index].output
         return outputs
 
     @torch.no_grad()
@@ -168,27 +193,66 @@ class Tracker:
     ) -> None:
         """Learn the prompts of a frame before the tracker comes to it.
 
-        Recorded video: with all prompted frames known from the start, every tracked
+        With all prompted frames of a recorded video known from the start, every tracked
         frame attends to all of them, as in SAM 2.
 
         Args:
-            frame: (H, W, 3) uint8 RGB, frame `frame_index` of the video.
-            only: object ids, to leave out others that are prompted there.
+            frame: the pixels of frame `frame_index`, (H, W, 3) uint8 RGB.
+            frame_index: index of the frame.
+            prompts: the prompts of this frame are used.
+            only: ids of the objects that are meant; None means all that are prompted there.
 
         Raises:
             InputError: the frame has another size or type.
             PromptError: a prompt does not fit the frame.
         """
-        work = self.encoded(frame)
+        encoded = self.encoded(frame)
         given = prompts.on_frame(frame_index)
         if only is not None:
             given = {i: prompt for i, prompt in given.items() if i in only}
         self._check_prompts(prompts, given)
         with self.model.autocast():
             for object_id, prompt in given.items():
-                self._condition(work, frame_index, object_id, prompt)
+                memory = self._prompted_memory(encoded, frame_index, object_id, prompt)
+                self._condition(frame_index, {object_id: memory})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tracker's memories and position as plain data.
+
+        The data consists of dictionaries, lists, numbers and tensors only, so that `torch.load`
+        can read it back without running code. The tensors are the tracker's own, not copies,
+        and keep their strides: what is computed from them later is the same to the last bit.
+        """
+        return {
+            "frame_index": self.frame_index,
+            "pointer_limit": self._pointer_limit,
+            "removed_at": list(self._removed_at.items()),
+            "objects": [
+                {"id": object_id, **bank.state_dict()} for object_id, bank in self._banks.items()
+            ],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of a tracker of the same model, frame size and direction.
+
+        Args:
+            state: the plain data of `state_dict`; its tensors may lie on another device.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data is not the state of a tracker.
+        """
+        banks: dict[int, MemoryBank] = {}
+        for item in state["objects"]:
+            bank = MemoryBank(self.model.network, reverse=self.reverse)
+            bank.load_state_dict(item, self.model.device)
+            banks[item["id"]] = bank
+        self.frame_index = state["frame_index"]
+        self._pointer_limit = state["pointer_limit"]
+        self._removed_at = dict(state["removed_at"])
+        self._banks = banks
 
     def _prompts_for(self, index: int, prompts: PromptSet | None) -> dict[int, Prompt]:
+        """Return the prompts of frame `index` by object id, after checks."""
         if prompts is None:
             return {}
         for obj in prompts.objects:
@@ -208,60 +272,42 @@ class Tracker:
         return given
 
     def _is_before(self, frame: int, index: int) -> bool:
+        """Return whether a frame comes before another one in tracking order."""
         return frame > index if self.reverse else frame < index
 
     def _check_prompts(self, prompts: PromptSet, given: dict[int, Prompt]) -> None:
         if given:
             prompts.validate(self.width, self.height)
 
-    def _condition(self, work: EncodedFrame, index: int, object_id: int, prompt: Prompt) -> None:
-        decoded = work.decode(prompt, f"object {object_id}, frame {index}")
-        maps = self.model.network.encode_memory(work.features(), decoded, prompted=True)
-        memory = ConditioningMemory(maps[0], decoded.pointers[0], MaskOutput.of(decoded, 0))
-        bank = self._banks.setdefault(
-            object_id, MemoryBank(self.model.network, reverse=self.reverse)
-        )
-        bank.condition(index, memory)
+    def _prompted_memory(
+        self, frame: EncodedFrame, index: int, object_id: int, prompt: Prompt
+    ) -> ConditioningMemory:
+        """Return the mask and the memory that a prompt gives on its own frame."""
+        decoded = frame.decode(prompt, f"object {object_id}, frame {index}")
+        maps = self.model.network.encode_memory(frame.features(), decoded, prompted=True)
+        return ConditioningMemory(maps[0], decoded.pointers[0], MaskOutput.of(decoded, 0))
 
-    def _outputs(self, work: EncodedFrame, index: int) -> dict[int, MaskOutput]:
-        """Masks of all objects that have begun, in the order of `object_ids`."""
-        begun = {i: bank for i, bank in self._banks.items() if bank.has_begun(index)}
-        tracked = [i for i, bank in begun.items() if index not in bank.conditioning]
-        outputs = self._track(work, index, tracked)
-        for object_id, bank in begun.items():
-            if index in bank.conditioning:
-                outputs[object_id] = bank.conditioning[index].output
-        return {i: outputs[i] for i in begun}
+    def _condition(self, index: int, memories: dict[int, ConditioningMemory]) -> None:
+        """Keep the memories of prompts on frame `index`; objects that are new begin."""
+        for object_id, memory in memories.items():
+            if object_id not in self._banks:
+                self._banks[object_id] = MemoryBank(self.model.network, reverse=self.reverse)
+            self._banks[object_id].condition(index, memory)
 
     def _track(
-        self, work: EncodedFrame, index: int, object_ids: list[int]
+        self, frame: EncodedFrame, index: int, exclude: Collection[int]
     ) -> dict[int, MaskOutput]:
-        if not object_ids:
+        """Track every object that has begun, from its memories, and remember the frame."""
+        banks = {i: bank for i, bank in self._banks.items() if i not in exclude}
+        batches = batched_views(banks, index, self._pointer_limit)
+        if not batches:
             return {}
-        network, features = self.model.network, work.features()
-        views = {i: self._banks[i].view(index, self._pointer_limit) for i in object_ids}
-        groups = _same_shape(views)
+        network, features = self.model.network, frame.features()
         conditioned = [
-            network.attend(
-                features,
-                batch_views([views[i] for i in group]),
-                self.model.pruning,
-                self._pointer_limit,
-            )
-            for group in groups
+            network.attend(features, batch, self.model.pruning, self._pointer_limit)
+            for _, batch in batches
         ]
         decoded = network.decode_tracked(features, torch.cat(conditioned))
         maps = network.encode_memory(features, decoded, prompted=False)
-        outputs = {}
-        for row, object_id in enumerate(chain.from_iterable(groups)):
-            self._banks[object_id].add(index, FrameMemory(maps[row], decoded.pointers[row]))
-            outputs[object_id] = MaskOutput.of(decoded, row)
-        return outputs
-
-
-def _same_shape(views: dict[int, BankView]) -> list[list[int]]:
-    """Object ids grouped by the number of their memories: each group is one batch."""
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for object_id, view in views.items():
-        groups[view.shape].append(object_id)
-    return list(groups.values())
+        object_ids = [object_id for ids, _ in batches for object_id in ids]
+        return remember(banks, index, object_ids, decoded, maps)

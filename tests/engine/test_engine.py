@@ -110,7 +110,7 @@ def test_a_video_file_and_a_range(
     number = engine.client.track(prompts, TrackingOptions(start=5, stop=10, fill_holes=20))
     engine.until(Finished, number)
     expected = segment_video(
-        a_model, str(path), prompts, start=5, stop=10, non_overlap=True, fill_holes=20
+        a_model, str(path), prompts, start=5, stop=10, allow_overlap=False, fill_holes=20
     )
     assert_same(engine.of(number, Tracked), list(expected))
 

@@ -7,6 +7,7 @@ import numpy as np
 from surgsam2 import PromptSet, Tracker
 from surgsam2.engine.server.live_session import KEPT_PROMPTED, LiveSession, NewestFrame
 from surgsam2.model.build import SurgSAM2Model
+from tests.tracking.memory_size import memory_bytes
 
 
 def test_prompting_for_ever_does_not_grow(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
@@ -21,12 +22,17 @@ def test_prompting_for_ever_does_not_grow(a_model: SurgSAM2Model, a_clip: np.nda
         else:
             session.prompt(prompts, None)
         session.step(image)
-        sizes.append(session._tracker.state_bytes)
+        sizes.append(memory_bytes(session._tracker))
     assert sizes[-1] == sizes[-2] == max(sizes), "as much as is kept, and no more"
-    kept = sorted(session._tracker._banks[1].conditioning)
+    kept = prompted_frames(session._tracker)
     assert len(kept) == 1 + KEPT_PROMPTED
     assert kept[0] == 0, "the first says what the object is"
     assert kept[-1] >= 34, "the newest say how it looks now"
+
+
+def prompted_frames(tracker: Tracker) -> list[int]:
+    """Return the frames of the first object's prompts that the tracker keeps, ascending."""
+    return sorted(memory[0] for memory in tracker.state_dict()["objects"][0]["conditioning"])
 
 
 def test_the_first_and_the_newest_stay_in_both_directions(
@@ -38,6 +44,6 @@ def test_the_first_and_the_newest_stay_in_both_directions(
             prompts = PromptSet().add(object_id=1, frame=index, points=[[40, 60, 1]])
             tracker.condition(a_clip[index], index, prompts)
         tracker.forget_prompted(2)
-        assert sorted(tracker._banks[1].conditioning) == kept
+        assert prompted_frames(tracker) == kept
         tracker.forget_prompted(9)
-        assert sorted(tracker._banks[1].conditioning) == kept
+        assert prompted_frames(tracker) == kept

@@ -23,6 +23,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import LabelPngWriter, OverlayWriter
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.hashing import sha256_of
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.tracker import Tracker
 from tests.conftest import REPOSITORY, disc, moving_picture
 from tests.video.helpers import write_video
@@ -54,7 +55,7 @@ def prompts() -> PromptSet:
 
 def run(model: SurgSAM2Model, file: Path, prompts: PromptSet, out: Path, **options: object) -> dict:
     with open_video(file) as video:
-        return segment_to_folder(model, video, prompts, out, JobOptions(**options))
+        return segment_to_folder(model, video, prompts, out, JobOptions.from_mapping(options))
 
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, index: int, error: BaseException) -> None:
@@ -78,7 +79,7 @@ def test_writes_what_the_tracker_found(
 ) -> None:
     report = run(a_model, a_file, prompts, tmp_path / "out")
     assert report["status"] == "complete"
-    results = segment_video(a_model, a_file, prompts, non_overlap=True)
+    results = segment_video(a_model, a_file, prompts, allow_overlap=False)
     for result in results:
         written = labels(tmp_path / "out", result.frame_index)
         for object_id in result.object_ids:
@@ -174,7 +175,9 @@ def test_a_backward_run_stores_masks_of_the_right_frames(
     a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
 ) -> None:
     run(a_model, a_file, prompts, tmp_path / "out", direction="backward")
-    for result in segment_video(a_model, a_file, prompts, None, None, "backward", non_overlap=True):
+    for result in segment_video(
+        a_model, a_file, prompts, None, None, "backward", allow_overlap=False
+    ):
         expected = np.zeros((HEIGHT, WIDTH), np.uint16)
         for object_id in result.object_ids:
             expected[result.mask(object_id)] = object_id
@@ -317,7 +320,7 @@ def test_asked_to_stop(
                 video,
                 prompts,
                 tmp_path / direction,
-                JobOptions(direction=direction),
+                JobOptions(tracking=TrackingOptions(direction=direction)),
                 progress=lambda done, total, seconds, steps=steps: steps.append(done),
                 should_stop=lambda steps=steps, asked=asked: len(steps) >= asked,
             )

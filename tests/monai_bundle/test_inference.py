@@ -135,7 +135,7 @@ def run_here(bundle: Path, place: Path, **override: Any) -> None:
         ({"config": "dmo"}, "unknown config 'dmo'; did you mean demo"),
         ({"config": "sam2.1-hiera-tiny-512"}, "but the config 'sam2.1-hiera-tiny-512' is"),
         ({"model": "nothing"}, "model 'nothing' is neither a file nor a known model"),
-        ({"checkpoint_every": 0}, "checkpoint_every must be 1 or more, got 0"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be a whole number of 1 or more, got 0"),
         ({"video": ["a", "b"]}, "video must be str"),
         ({"video": "none.mp4"}, "video: none.mp4: no such file"),
         ({"prompts": "none.json"}, "prompts: none.json: the prompt file cannot be read"),

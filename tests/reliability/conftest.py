@@ -59,7 +59,7 @@ def run(
     **options: Any,
 ) -> dict[str, Any]:
     """The job with a state saved after every other frame."""
-    chosen = JobOptions(**({"formats": FORMATS, "checkpoint_every": 2} | options))
+    chosen = JobOptions.from_mapping({"formats": FORMATS, "checkpoint_every": 2} | options)
     with open_video(file) as video:
         return segment_to_folder(
             model, video, prompts, out, chosen, progress=lambda steps, *_: on_step(steps)

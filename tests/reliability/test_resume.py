@@ -18,11 +18,11 @@ import torch
 
 from surgsam2 import PromptSet, open_video
 from surgsam2.errors import InputError, OutputError
-from surgsam2.job import JobOptions, background_writer, segment_to_folder
+from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job import checkpoint as saved
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.pruning import EFP
-from surgsam2.outputs import LabelPngWriter
+from surgsam2.outputs import LabelPngWriter, background_writer
 from surgsam2.results.frame_result import FrameResult
 from tests.reliability.conftest import FRAMES, contents, in_child, kill_at, prompts_for_two, run
 
@@ -281,8 +281,8 @@ def test_a_state_of_another_version_is_refused(
     a_killed_run: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(saved, "VERSION", 2)
-    with pytest.raises(OutputError, match="has version 1, this program writes 2"):
+    monkeypatch.setattr(saved, "VERSION", 3)
+    with pytest.raises(OutputError, match="has version 2, this program writes 3"):
         run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
 
 
@@ -294,7 +294,7 @@ def test_a_state_that_would_run_code_is_not_loaded(
             return (os.mkdir, (str(a_killed_run / "boom"),))
 
     buffer = io.BytesIO()
-    torch.save({"version": 1, "identity": Bomb()}, buffer)
+    torch.save({"version": 2, "identity": Bomb()}, buffer)
     data = hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
     (a_killed_run / ".resume" / "state.pt").write_bytes(data)
     with pytest.raises(OutputError, match="the saved state is damaged"):
@@ -322,7 +322,9 @@ def test_arrays_cannot_be_resumed(
     assert segment_to_folder(a_model, video, prompts, tmp_path, options)["status"] == "complete"
     with pytest.raises(InputError, match="the video is not a file or folder"):
         segment_to_folder(a_model, video, prompts, tmp_path, replace(options, resume=True))
-    with pytest.raises(InputError, match="checkpoint_every must be 1 or more, got 0"):
+    with pytest.raises(
+        InputError, match="checkpoint_every must be a whole number of 1 or more, got 0"
+    ):
         JobOptions(checkpoint_every=0)
 
 

@@ -18,7 +18,7 @@ LOGITS = arrays.arrays(
 @given(LOGITS)
 def test_a_pixel_goes_to_the_first_of_the_highest_logits(logits: np.ndarray) -> None:
     before = logits.copy()
-    masks = to_masks(torch.from_numpy(logits), non_overlap=True).numpy()
+    masks = to_masks(torch.from_numpy(logits), allow_overlap=False).numpy()
     objects = np.arange(len(logits))[:, None, None]
     assert np.array_equal(masks, (logits > 0) & (objects == logits.argmax(axis=0)))
     assert np.array_equal(logits, before)
@@ -26,5 +26,5 @@ def test_a_pixel_goes_to_the_first_of_the_highest_logits(logits: np.ndarray) -> 
 
 @given(LOGITS)
 def test_overlaps_may_stay(logits: np.ndarray) -> None:
-    masks = to_masks(iter(torch.from_numpy(logits)), non_overlap=False).numpy()
+    masks = to_masks(iter(torch.from_numpy(logits)), allow_overlap=True).numpy()
     assert np.array_equal(masks, logits > 0)

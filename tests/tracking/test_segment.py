@@ -67,7 +67,7 @@ def test_both_is_forward_and_backward_joined(a_model: SurgSAM2Model, a_clip: np.
 def test_both_resolves_overlaps_across_the_two_passes(
     a_model: SurgSAM2Model, a_clip: np.ndarray, two_objects: PromptSet
 ) -> None:
-    both = segment_video(a_model, a_clip, two_objects, direction="both", non_overlap=True)
+    both = segment_video(a_model, a_clip, two_objects, direction="both", allow_overlap=False)
     for result in both:
         assert result.masks.sum(axis=0).max() <= 1
         winner = result.logits.argmax(axis=0)

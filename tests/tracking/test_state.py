@@ -1,16 +1,19 @@
-"""A tracker put away and taken up again is the same tracker."""
+"""A tracker that is saved and loaded continues as if nothing had happened."""
 
 from __future__ import annotations
 
 import io
 
 import numpy as np
+import pytest
 import torch
 
 from surgsam2 import PromptSet, Tracker
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.tracking.state import detached, restore_tracker, tracker_state
+from surgsam2.model.network import SurgSAM2Network
+from surgsam2.tracking.video_tracking import copy_to_cpu
 from tests.conftest import disc
+from tests.tracking.memory_size import memory_bytes
 
 
 def prompts() -> PromptSet:
@@ -23,24 +26,24 @@ def logits(tracker: Tracker, frames: np.ndarray) -> list[np.ndarray]:
 
 
 def saved(tracker: Tracker) -> dict:
-    """Through a file, as data only."""
+    """Return the state after a way through a file that holds data only."""
     buffer = io.BytesIO()
-    torch.save(detached(tracker_state(tracker)), buffer)
+    torch.save(copy_to_cpu(tracker.state_dict()), buffer)
     buffer.seek(0)
     return torch.load(buffer, weights_only=True)
 
 
 def test_goes_on_to_the_last_bit(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
-    """At every moment of the first frames, and once the bank is full."""
+    """The cuts are among the first frames, and where the bank is full."""
     whole = logits(Tracker(a_model, 160, 120), a_clip[:14])
     for cut in (1, 4, 10):
         first = Tracker(a_model, 160, 120)
         logits(first, a_clip[:cut])
         second = Tracker(a_model, 160, 120)
-        restore_tracker(second, saved(first))
+        second.load_state_dict(saved(first))
         assert second.frame_index == cut
         assert second.object_ids == first.object_ids
-        assert second.state_bytes == first.state_bytes
+        assert memory_bytes(second) == memory_bytes(first)
         for expected, found in zip(whole[cut:], logits(second, a_clip[cut:14]), strict=True):
             assert np.array_equal(expected, found)
 
@@ -48,11 +51,11 @@ def test_goes_on_to_the_last_bit(a_model: SurgSAM2Model, a_clip: np.ndarray) -> 
 def test_a_saved_state_does_not_change(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
     tracker = Tracker(a_model, 160, 120)
     logits(tracker, a_clip[:5])
-    state = detached(tracker_state(tracker))
+    state = copy_to_cpu(tracker.state_dict())
     before = [t.clone() for _, t in state["objects"][0]["maps"]]
     expected = logits(tracker, a_clip[5:12])
     assert all(map(torch.equal, before, (t for _, t in state["objects"][0]["maps"])))
-    restore_tracker(tracker, state)
+    tracker.load_state_dict(state)
     for one, other in zip(expected, logits(tracker, a_clip[5:12]), strict=True):
         assert np.array_equal(one, other)
 
@@ -62,5 +65,28 @@ def test_removed_objects_stay_removed(a_model: SurgSAM2Model, a_clip: np.ndarray
     logits(tracker, a_clip[:5])
     tracker.remove_object(7)
     other = Tracker(a_model, 160, 120)
-    restore_tracker(other, saved(tracker))
+    other.load_state_dict(saved(tracker))
     assert other.step(a_clip[5], prompts()).object_ids == (2,)
+
+
+def test_a_frame_that_fails_changes_nothing(
+    a_model: SurgSAM2Model, a_clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame can be tried again after an error, with the same result."""
+    whole = logits(Tracker(a_model, 160, 120), a_clip[:6])
+    tracker = Tracker(a_model, 160, 120)
+    logits(tracker, a_clip[:3])
+    encode, calls = SurgSAM2Network.encode_memory, []
+
+    def fails_once(self: SurgSAM2Network, *args: object, **kwargs: object) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 2:  # the new prompt's memory is made, the tracked object's is not
+            raise MemoryError
+        return encode(self, *args, **kwargs)
+
+    monkeypatch.setattr(SurgSAM2Network, "encode_memory", fails_once)
+    with pytest.raises(MemoryError):
+        tracker.step(a_clip[3], prompts())
+    assert (tracker.frame_index, tracker.object_ids) == (3, (7,))
+    for expected, found in zip(whole[3:], logits(tracker, a_clip[3:6]), strict=True):
+        assert np.array_equal(expected, found)

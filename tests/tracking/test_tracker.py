@@ -16,8 +16,9 @@ import surgsam2
 from surgsam2 import EFP, PromptSet, Tracker
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.tracking.postprocess import MaskOptions
+from surgsam2.tracking.options import TrackingOptions
 from tests.conftest import demo_config_at, disc, moving_picture
+from tests.tracking.memory_size import memory_bytes
 
 WIDTH, HEIGHT = 160, 120
 TOGETHER = 2e-3  # see test_equals_sam2
@@ -147,7 +148,7 @@ def test_overlaps_go_to_the_higher_logit(a_model: SurgSAM2Model, a_clip: np.ndar
     for object_id, x in ((1, 70), (2, 90)):
         prompts.add(object_id=object_id, frame=0, mask=disc(WIDTH, HEIGHT, x, 60, 30))
     free = tracker(a_model)
-    exclusive = tracker(a_model, options=MaskOptions(non_overlap=True))
+    exclusive = tracker(a_model, options=TrackingOptions())
     for frame in a_clip[:4]:
         loose, strict = free.step(frame, prompts), exclusive.step(frame, prompts)
         assert np.array_equal(loose.logits, strict.logits)  # memories are not affected
@@ -164,7 +165,11 @@ def test_small_holes_are_filled_and_large_ones_kept(
     ring &= ~disc(WIDTH, HEIGHT, 60, 60, 5) & ~disc(WIDTH, HEIGHT, 95, 60, 14)
     prompts = PromptSet().add(object_id=1, frame=0, mask=ring)
     plain = tracker(a_model).step(a_clip[0], prompts).masks[0]
-    filled = tracker(a_model, options=MaskOptions(fill_holes=8)).step(a_clip[0], prompts).masks[0]
+    filled = (
+        tracker(a_model, options=TrackingOptions(allow_overlap=True, fill_holes=8))
+        .step(a_clip[0], prompts)
+        .masks[0]
+    )
     assert not plain[60, 60]
     assert filled[60, 60]
     assert not filled[60, 95]
@@ -217,8 +222,8 @@ def test_refuses_sizes_and_options() -> None:
         Tracker(None, 0, 5)
     for wrong in (-1, "a", 2.5, True):
         with pytest.raises(InputError, match=f"fill_holes must be a whole number .* got {wrong!r}"):
-            MaskOptions(fill_holes=wrong)  # type: ignore[arg-type]
-    assert MaskOptions(fill_holes=np.int64(8)).fill_holes == 8
+            TrackingOptions(fill_holes=wrong)  # type: ignore[arg-type]
+    assert TrackingOptions(fill_holes=np.int64(8)).fill_holes == 8
 
 
 def resident_megabytes() -> float:
@@ -246,9 +251,9 @@ def test_memory_does_not_grow(demo_checkpoint: Path, tmp_path: Path, a_clip: np.
     config = demo_config_at(64, tmp_path)
     a_tracker = tracker(surgsam2.load_model(demo_checkpoint, config=str(config), device="cpu"))
     run(a_tracker, a_clip, 0, 100)
-    before = live_tensor_bytes(), a_tracker.state_bytes, resident_megabytes()
+    before = live_tensor_bytes(), memory_bytes(a_tracker), resident_megabytes()
     run(a_tracker, a_clip, 100, 2000)
-    after = live_tensor_bytes(), a_tracker.state_bytes, resident_megabytes()
+    after = live_tensor_bytes(), memory_bytes(a_tracker), resident_megabytes()
     assert after[0] <= before[0]
     assert after[1] == before[1]
     assert after[2] - before[2] < 30
@@ -262,9 +267,9 @@ def test_the_memory_test_sees_a_leak_of_one_map_per_frame(
     for bank in a_tracker._banks.values():
         bank._maps = deque(bank._maps, maxlen=None)
     run(a_tracker, a_clip, 1, 20)
-    before = live_tensor_bytes(), a_tracker.state_bytes
+    before = live_tensor_bytes(), memory_bytes(a_tracker)
     run(a_tracker, a_clip, 20, 22)
-    after = live_tensor_bytes(), a_tracker.state_bytes
+    after = live_tensor_bytes(), memory_bytes(a_tracker)
     assert after[0] > before[0]
     assert after[1] > before[1]
 
@@ -279,7 +284,7 @@ def test_the_state_is_what_the_design_says(a_model: SurgSAM2Model, a_clip: np.nd
     map_bytes = network.mem_dim * (a_model.image_size // 16) ** 2 * 2  # bfloat16
     pointer_bytes = network.hidden_dim * 4
     mask_bytes = (a_model.image_size // 4) ** 2 * 4 + 2 * 4
-    assert a_tracker.state_bytes == 7 * map_bytes + 16 * pointer_bytes + mask_bytes
+    assert memory_bytes(a_tracker) == 7 * map_bytes + 16 * pointer_bytes + mask_bytes
 
 
 def test_training_after_tracking_still_works(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:

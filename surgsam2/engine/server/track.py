@@ -15,8 +15,7 @@ from surgsam2.engine.protocol.requests import Track
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.tracking.plan import plan_tracking
-from surgsam2.tracking.postprocess import MaskOptions
-from surgsam2.tracking.run import TrackingRun
+from surgsam2.tracking.video_tracking import VideoTracking
 from surgsam2.video import Video
 
 
@@ -34,12 +33,8 @@ class TrackExecution:
     """
 
     def __init__(self, request: Track, model: SurgSAM2Model, video: Video) -> None:
-        options = request.options
         self._request, self._model, self._video = request, model, video
-        self._plan = plan_tracking(
-            video, request.prompts, options.start, options.stop, options.direction
-        )
-        self._options = MaskOptions(not options.allow_overlap, options.fill_holes)
+        self._plan = plan_tracking(video, request.prompts, request.options)
         self._done = 0
         self._began = time.perf_counter()
 
@@ -64,23 +59,21 @@ class TrackExecution:
         Raises:
             Cancelled: the request was cancelled.
         """
-
-        def on_step() -> None:
-            self._done += 1
-            if self._done <= self._plan.steps - self._plan.frames:
-                steps = self._done, self._plan.steps, self._rate(self._done)
-                send(Progress(self._request.request, *steps))
-            between()
-
+        request, total = self._request, self._plan.steps
         watched = cast(Video, _WatchedVideo(self._video, between))
-        with closing(DiskStore()) as earlier:
-            run = TrackingRun(
-                self._model, watched, self._request.prompts, self._plan, self._options, earlier
+        with closing(DiskStore()) as first_pass:
+            tracking = VideoTracking(
+                self._model, watched, request.prompts, self._plan, request.options, first_pass
             )
-            with closing(run.results(on_step)) as results:
-                for _, result in results:
-                    steps = self._done + 1, self._plan.steps, self._rate(self._done + 1)
-                    send(Tracked(self._request.request, result, *steps))
+            with closing(tracking.run()) as steps:
+                for _, result in steps:
+                    progress = self._done + 1, total, self._rate(self._done + 1)
+                    if result is None:
+                        send(Progress(request.request, *progress))
+                    else:
+                        send(Tracked(request.request, result, *progress))
+                    self._done += 1
+                    between()
 
     def _rate(self, steps: int) -> float:
         return steps / max(time.perf_counter() - self._began, 1e-9)

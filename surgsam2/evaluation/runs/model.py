@@ -132,7 +132,7 @@ def run_model(
             scored.append(
                 score_results(
                     each,
-                    watch.sequence(segment_video(model, video, prompts, non_overlap=True))
+                    watch.sequence(segment_video(model, video, prompts, allow_overlap=False))
                     if prompts
                     else (),
                     label=f"{title}, {setting}, {each.sequence.name}",

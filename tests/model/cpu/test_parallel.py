@@ -22,7 +22,7 @@ from surgsam2.model.cpu.parallel import ENCODERS, Crew
 from surgsam2.model.cpu.parallel_objects import Lanes, each, give_way
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.tracking import run
+from surgsam2.tracking import video_tracking
 from surgsam2.video import Video, open_video
 
 FRAMES, SIZE = 6, 96
@@ -56,7 +56,7 @@ def track(
 ) -> list[FrameResult]:
     video, prompts = clip
     return list(
-        surgsam2.segment_video(model, video, prompts, direction=direction, non_overlap=True)
+        surgsam2.segment_video(model, video, prompts, direction=direction, allow_overlap=False)
     )
 
 
@@ -169,13 +169,13 @@ def test_encoders_go_on_when_a_lane_is_free_or_an_object_fails(a_model: SurgSAM2
 def test_masks_are_made_without_the_encoders_cores(
     a_model: SurgSAM2Model, a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, threads = run.make_result, []
+    make, threads = video_tracking.make_result, []
 
     def watched(*args: Any) -> FrameResult:
         threads.append(torch.get_num_threads())
         return make(*args)
 
-    monkeypatch.setattr(run, "make_result", watched)
+    monkeypatch.setattr(video_tracking, "make_result", watched)
     track(a_model, a_clip)
     assert threads == [1] * FRAMES
 

@@ -1,4 +1,4 @@
-"""Results are written in a thread while the network works on the next frame."""
+"""A thread that writes results while the network works on the next frame."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import Generic, ParamSpec
 P = ParamSpec("P")
 
 AHEAD = 2
-"""Results that may wait: each holds a frame and its masks."""
+"""Number of results that may wait to be written; each holds a frame and its masks."""
 
 
 class BackgroundWriter(Generic[P]):
-    """Calls a function in one thread, in order, a few calls behind.
+    """Calls a function in a thread of its own, in order, with a bounded number of calls waiting.
 
-    What the function raises is raised by the next `put` or `drain`; calls after the failed
-    one are dropped. Leaving the ``with`` block waits for what was put.
+    An error that the function raises is raised by a later `put` or `drain`; the calls after the
+    failed one are dropped. Leaving the ``with`` block waits for all calls.
+
+    Args:
+        function: the function to call.
     """
 
     def __init__(self, function: Callable[P, None]) -> None:
@@ -28,7 +31,7 @@ class BackgroundWriter(Generic[P]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="surgsam2-write")
 
     def put(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Have the function called with these arguments."""
+        """Have the function called with these arguments; wait while too many calls do."""
         self._waiting.append(self._thread.submit(self._call, *args, **kwargs))
         while len(self._waiting) > AHEAD:
             self._waiting.popleft().result()
@@ -57,6 +60,6 @@ class BackgroundWriter(Generic[P]):
         trace: TracebackType | None,
     ) -> None:
         self._thread.shutdown()
-        # a stop asked for must not hide that a result could not be written
+        # A stop that was asked for must not hide that a result could not be written.
         if error is None or isinstance(error, KeyboardInterrupt):
             self.drain()

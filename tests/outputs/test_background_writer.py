@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from surgsam2.job.background_writer import AHEAD, BackgroundWriter
+from surgsam2.outputs.background_writer import AHEAD, BackgroundWriter
 
 
 class Disk:

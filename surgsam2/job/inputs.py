@@ -1,0 +1,82 @@
+"""The inputs of a run, checked before anything is computed or written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from surgsam2.errors import InputError, OutputError
+from surgsam2.job.fingerprint import input_files
+from surgsam2.job.options import JobOptions
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.outputs import FORMATS, OutputContext
+from surgsam2.prompts import PromptSet
+from surgsam2.tracking.encoded_frame import refuse_vanishing_masks
+from surgsam2.tracking.plan import TrackingPlan, plan_tracking
+from surgsam2.video import Video
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run segments, and how. Made by `check_inputs`."""
+
+    model: SurgSAM2Model
+    video: Video
+    prompts: PromptSet
+    options: JobOptions
+    plan: TrackingPlan
+    files: dict[str, list[Path]]
+    """Files of the video and of the weights, which the run's fingerprint is made of."""
+    context: OutputContext
+    """The facts about the run that writers of results need."""
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the video is a file or folder, so that another process can recognise it."""
+        return bool(self.files["video"])
+
+
+def check_inputs(
+    model: SurgSAM2Model,
+    video: Video,
+    prompts: PromptSet,
+    folder: Path | str,
+    options: JobOptions,
+) -> RunInputs:
+    """Check everything about a run that can be checked before it begins.
+
+    Raises:
+        PromptError, InputError, VideoError: the inputs cannot be used, or not together.
+        OutputError: an input lies in the output folder.
+    """
+    plan = plan_tracking(video, prompts, options.tracking)
+    refuse_vanishing_masks(model, prompts)
+    _keep_inputs(folder, video, prompts)
+    name = ""
+    if options.keep_names:
+        name = os.fsencode(Path(video.source).name).decode(errors="replace")
+    context = OutputContext(
+        video.width, video.height, video.fps, prompts.objects, name, frame_count=plan.frames
+    )
+    files = input_files(video, model)
+    inputs = RunInputs(model, video, prompts, options, plan, files, context)
+    if options.resume and not inputs.can_resume:
+        raise InputError(
+            f"cannot resume {folder}: the video is not a file or folder, so nothing tells "
+            "whether it is the same; start anew without resume"
+        )
+    for format_name in options.formats:
+        FORMATS[format_name].check_run(Path(folder), context)
+    return inputs
+
+
+def _keep_inputs(folder: Path | str, video: Video, prompts: PromptSet) -> None:
+    """Refuse an output folder whose files from an earlier run are this run's input."""
+    output = Path(folder).resolve()
+    for path in (Path(video.source), *prompts.mask_files):
+        if path.exists() and path.resolve().is_relative_to(output) and str(folder):
+            raise OutputError(
+                f"{path} is an input of this run and lies in the output folder {folder}, which is "
+                "emptied first; choose another output folder"
+            )

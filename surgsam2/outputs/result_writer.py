@@ -1,0 +1,114 @@
+"""All outputs of a run: in any direction, in a thread, and again after an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from surgsam2.outputs.background_writer import BackgroundWriter
+from surgsam2.outputs.base import OutputContext
+from surgsam2.outputs.output_set import FORMATS, OutputSet
+from surgsam2.outputs.result_record import ResultRecord
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.video import Video
+
+
+class ResultWriter:
+    """Writes results in every chosen format and records them, in a thread of its own.
+
+    From the record and the video, the formats that need ascending frames are written at the end
+    of a descending run, and all formats are written again (`replay`) when a run is continued in
+    another process. So each format comes out as if there had been no interruption, without
+    code of its own for that.
+
+    Use it in a ``with`` block: leaving it waits until everything is written and closes the files.
+
+    Args:
+        folder: the output folder, which exists.
+        formats: names of `FORMATS`.
+        context: the video and the objects of the run.
+        video: the video of the run.
+        record: takes the results.
+        descending: whether results come with descending frame indices.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        formats: Iterable[str],
+        context: OutputContext,
+        video: Video,
+        record: ResultRecord,
+        *,
+        descending: bool,
+    ) -> None:
+        formats = list(formats)
+        late = [name for name in formats if descending and FORMATS[name].needs_order]
+        self._at_once = OutputSet(folder, [name for name in formats if name not in late], context)
+        self._at_end = OutputSet(folder, late, context)
+        self._video = video
+        self._record = record
+        self._descending = descending
+        self._background = BackgroundWriter(self._write)
+
+    def put(self, frame: np.ndarray, result: FrameResult) -> None:
+        """Have a result written; wait while too many do. An error may come with a later call.
+
+        Args:
+            frame: the pixels, (H, W, 3) uint8 RGB.
+            result: the result of the frame.
+
+        Raises:
+            OutputError: the disk refuses.
+            InputError: the result does not belong to the run.
+        """
+        self._background.put(frame, result)
+
+    def drain(self) -> None:
+        """Wait until everything is written. Raises errors as `put`."""
+        self._background.drain()
+
+    def replay(self, on_frame: Callable[[], None] = lambda: None) -> None:
+        """Write what the record holds, in the order in which it was made.
+
+        Args:
+            on_frame: called after every frame.
+        """
+        self._write_recorded(self._at_once, self._descending, on_frame)
+
+    def _write(self, frame: np.ndarray, result: FrameResult) -> None:
+        self._at_once.write(frame, result)
+        self._record.put(result)
+
+    def _write_recorded(
+        self, outputs: OutputSet, reverse: bool, on_frame: Callable[[], None] = lambda: None
+    ) -> None:
+        indices = self._record.indices()
+        if not indices or not outputs.writers:
+            return
+        frames = self._video.frames(indices[0], indices[-1] + 1, reverse=reverse)
+        with closing(frames):
+            for index, frame in frames:
+                outputs.write(frame, self._record.get(index))
+                on_frame()
+
+    def __enter__(self) -> ResultWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Errors pass through the inner blocks, so that the writers know how the run ended.
+        with self._at_once, self._at_end:
+            self._background.__exit__(kind, error, trace)
+            if error is None or isinstance(error, KeyboardInterrupt):
+                self._write_recorded(self._at_end, reverse=False)
+            if error is not None:
+                raise error

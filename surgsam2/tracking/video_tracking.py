@@ -1,0 +1,247 @@
+"""The tracking of a recorded video, which can be saved between two frames and taken up again."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Collection, Generator, Mapping
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import torch
+
+from surgsam2.errors import VideoError
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.cpu.parallel import Crew
+from surgsam2.prompts import PromptSet
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.disk_store import DiskStore
+from surgsam2.tracking.encoded_frame import EncodedFrame
+from surgsam2.tracking.memory import MaskOutput
+from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.plan import TrackingPlan
+from surgsam2.tracking.postprocess import make_result
+from surgsam2.tracking.prefetch import prefetch_frames
+from surgsam2.tracking.tracker import Tracker
+from surgsam2.video import Video
+
+logger = logging.getLogger(__name__)
+
+
+class VideoTracking:
+    """Tracks all prompted objects of a recorded video.
+
+        with closing(tracking.run()) as steps:
+            for frame, result in steps:
+                ...
+
+    Args:
+        model: the model, from `load_model`.
+        video: the video.
+        prompts: the prompts of all objects.
+        plan: which frames are tracked, from `plan_tracking`.
+        options: how masks are made: `allow_overlap` and `fill_holes` count.
+        first_pass: keeps the backward pass of direction `both`. It belongs to the caller, and
+            must hold the same when a saved state is loaded.
+    """
+
+    def __init__(
+        self,
+        model: SurgSAM2Model,
+        video: Video,
+        prompts: PromptSet,
+        plan: TrackingPlan,
+        options: TrackingOptions,
+        first_pass: DiskStore,
+    ) -> None:
+        self._model = model
+        self._video = video
+        self._prompts = prompts
+        self._plan = plan
+        self._options = options
+        self._first_pass = first_pass
+        self._reverse = plan.direction == "backward"
+        self._in_first_pass = plan.direction == "both"
+        self._tracker: Tracker | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the tracking is, as a copy on the CPU that can be saved.
+
+        The state is right between two frames: while `run` waits for its next frame to be asked
+        for. See `Tracker.state_dict` for what it consists of.
+        """
+        assert self._tracker is not None
+        state = {"first_pass": self._in_first_pass, "tracker": self._tracker.state_dict()}
+        copied: dict[str, Any] = copy_to_cpu(state)
+        return copied
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of a tracking of the same model, video, prompts and plan.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data is not such a state.
+        """
+        self._in_first_pass = state["first_pass"]
+        self._tracker = self._new_tracker(0)
+        self._tracker.load_state_dict(state["tracker"])
+
+    def run(self) -> Generator[tuple[np.ndarray, FrameResult | None]]:
+        """Track from where the tracking is to its end.
+
+        Yields:
+            For each of the plan's `steps`, the frame, (H, W, 3) uint8 RGB, and its result. The
+            result is None in the backward pass of direction `both`, which comes first.
+
+        Raises:
+            VideoError: a prompted frame cannot be decoded.
+        """
+        with closing(Crew(self._model)) as encoders:
+            if self._in_first_pass:
+                yield from self._track_before_first_prompts(encoders)
+                self._in_first_pass, self._tracker = False, None
+            yield from self._track(encoders)
+
+    def _track(self, encoders: Crew) -> Generator[tuple[np.ndarray, FrameResult]]:
+        plan, size = self._plan, (self._video.width, self._video.height)
+        if self._tracker is None:
+            self._tracker = self._new_tracker(plan.stop - 1 if self._reverse else plan.start)
+            self._condition(self._tracker)
+        tracker = self._tracker
+        at = tracker.frame_index
+        first, last = (plan.start, at + 1) if self._reverse else (at, plan.stop)
+        unneeded = tracker.untracked_frames(range(first, last))
+        object_ids = [obj.id for obj in self._prompts]
+        with closing(self._prefetched(encoders, first, last, tracker.reverse, unneeded)) as frames:
+            for index, frame in frames:
+                began = time.perf_counter()
+                backward = {}
+                if plan.direction == "both":
+                    backward = _load(self._first_pass, index, self._model.device)
+                # Masks are made here too: PyTorch's other threads would take the encoders' cores.
+                with encoders.tracking():
+                    outputs = backward | self._advance(tracker, index, frame)
+                    ordered = {i: outputs[i] for i in object_ids if i in outputs}
+                    result = make_result(index, ordered, size, self._options, began)
+                yield frame.frame, result
+
+    def _track_before_first_prompts(self, encoders: Crew) -> Generator[tuple[np.ndarray, None]]:
+        """Track each object backward from its first prompt and keep the outputs on disk.
+
+        They are kept as the network's own logits, so that overlaps with the objects of the
+        forward pass are resolved as if all had been tracked at once.
+        """
+        plan = self._plan
+        if self._tracker is None:
+            self._tracker = self._new_tracker(min(plan.turn, plan.stop) - 1)
+        tracker = self._tracker
+        waiting = {
+            obj.id: obj.prompts[0].frame
+            for obj in self._prompts
+            if obj.id not in tracker.object_ids
+        }
+        last = tracker.frame_index + 1
+        # The object that is prompted last is tracked on all frames, so all features are needed.
+        with closing(self._prefetched(encoders, plan.start, last, True, ())) as frames:
+            for index, frame in frames:
+                if due := [i for i, first in waiting.items() if first > index]:
+                    self._condition(tracker, due)
+                    waiting = {i: first for i, first in waiting.items() if i not in due}
+                with encoders.tracking():
+                    outputs = self._advance(tracker, index, frame)
+                if outputs:
+                    _keep(self._first_pass, index, outputs)
+                yield frame.frame, None
+
+    def _prefetched(
+        self,
+        encoders: Crew,
+        first: int,
+        last: int,
+        reverse: bool,
+        unneeded: Collection[int],
+    ) -> Generator[tuple[int, EncodedFrame]]:
+        return prefetch_frames(
+            self._video,
+            first,
+            last,
+            reverse=reverse,
+            encoders=encoders,
+            model=self._model,
+            unneeded=unneeded,
+        )
+
+    def _new_tracker(self, first_frame: int) -> Tracker:
+        return Tracker(
+            self._model,
+            self._video.width,
+            self._video.height,
+            first_frame=first_frame,
+            reverse=self._reverse or self._in_first_pass,
+            frame_count=self._video.frame_count,
+        )
+
+    def _condition(self, tracker: Tracker, only: Collection[int] | None = None) -> None:
+        """Show the tracker every frame on which an object of `only` is prompted."""
+        chosen = [obj for obj in self._prompts if only is None or obj.id in only]
+        for index in sorted({prompt.frame for obj in chosen for prompt in obj.prompts}):
+            try:
+                frame = self._video[index]
+            except IndexError as error:
+                ids = ", ".join(map(str, self._prompts.on_frame(index)))
+                raise VideoError(
+                    f"{self._video.source}: frame {index}, where object {ids} is prompted, cannot "
+                    f"be decoded; only {self._video.frame_count} frames can. Prompt on one of those"
+                ) from error
+            tracker.condition(frame, index, self._prompts, only)
+
+    def _advance(self, tracker: Tracker, index: int, frame: EncodedFrame) -> dict[int, MaskOutput]:
+        """Track one frame. When memory runs out, free what can be freed and try once more."""
+        tracker.frame_index = index  # Frames at the end of a damaged video may be missing.
+        try:
+            return tracker.advance(frame)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            reason = str(error) or type(error).__name__
+        # Outside of the except block, because the error's traceback holds the step's tensors.
+        logger.warning("out of memory, trying the frame again (frame %d: %s)", index, reason)
+        gc.collect()
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return tracker.advance(frame)
+
+
+def copy_to_cpu(value: Any) -> Any:
+    """Copy plain data so that none of its tensors shares memory with the original.
+
+    Dictionaries, lists and tuples are copied (tuples become lists); tensors come to the CPU
+    with their strides.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone().cpu()
+    if isinstance(value, dict):
+        return {key: copy_to_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [copy_to_cpu(item) for item in value]
+    return value
+
+
+def _keep(store: DiskStore, index: int, outputs: dict[int, MaskOutput]) -> None:
+    store.put(
+        index,
+        ids=np.array(list(outputs)),
+        low_res=torch.cat([o.low_res for o in outputs.values()]).cpu().numpy(),
+        scores=torch.stack([o.scores for o in outputs.values()]).cpu().numpy(),
+    )
+
+
+def _load(store: DiskStore, index: int, device: torch.device) -> dict[int, MaskOutput]:
+    if index not in store:
+        return {}
+    arrays = store.get(index)
+    low_res = torch.from_numpy(arrays["low_res"]).to(device)
+    scores = torch.from_numpy(arrays["scores"]).to(device)
+    return {
+        int(object_id): MaskOutput(low_res[row : row + 1], scores[row])
+        for row, object_id in enumerate(arrays["ids"])
+    }
