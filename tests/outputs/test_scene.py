@@ -13,6 +13,7 @@ from surgsam2.outputs import OutputContext, SceneWriter, prepare_output
 slicer = pytest.importorskip("slicer")
 
 from surgsam2.mrml import MaskNodes, load_scene  # noqa: E402
+from surgsam2.tracking.options import TrackingOptions
 
 
 def load(folder):
@@ -132,7 +133,7 @@ def test_runs_in_every_direction(a_model, a_clip, prompts, tmp_path, direction):
     video = surgsam2.open_video(a_clip[:6], fps=10)
     seen = {r.frame_index: r for r in surgsam2.segment_video(
         a_model, video, prompts, direction=direction)}  # fmt: skip
-    options = JobOptions(formats=("scene",), direction=direction)
+    options = JobOptions(formats=("scene",), tracking=TrackingOptions(direction=direction))
     report = segment_to_folder(a_model, video, prompts, tmp_path / "out", options)
     assert report["status"] == "complete"
     masks = load(tmp_path / "out")
@@ -149,7 +150,7 @@ def test_runs_in_every_direction(a_model, a_clip, prompts, tmp_path, direction):
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_a_stopped_run_keeps_what_was_tracked(a_model, a_clip, prompts, tmp_path, direction):
     done = []
-    options = JobOptions(formats=("scene",), direction=direction)
+    options = JobOptions(formats=("scene",), tracking=TrackingOptions(direction=direction))
     report = segment_to_folder(
         a_model,
         surgsam2.open_video(a_clip[:6]),

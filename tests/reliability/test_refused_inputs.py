@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from PIL import Image
-from surgsam2.results.frame_result.frame_result import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 from surgsam2 import open_video
 from surgsam2.errors import (

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from surgsam2.results.frame_result.frame_result import FrameResult
+from surgsam2.results.frame_result import FrameResult
 
 import surgsam2
 from surgsam2 import EFP, PromptSet
