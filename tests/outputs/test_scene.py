@@ -9,11 +9,11 @@ import surgsam2
 from surgsam2.errors import InputError, MissingDependencyError, OutputError
 from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.outputs import OutputContext, SceneWriter, prepare_output
+from surgsam2.tracking.options import TrackingOptions
 
 slicer = pytest.importorskip("slicer")
 
 from surgsam2.mrml import MaskNodes, load_scene  # noqa: E402
-from surgsam2.tracking.options import TrackingOptions
 
 
 def load(folder):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import SimpleITK
 from PIL import Image
-from surgsam2.results.frame_result import FrameResult
 
 from surgsam2 import open_video
 from surgsam2.errors import (
@@ -25,6 +24,7 @@ from surgsam2.model.configs import load_config
 from surgsam2.outputs import OutputContext, OverlayWriter
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.prompts.file import prompts_from_text
+from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.hashing import sha256_of
 from surgsam2.video import container, images
 from surgsam2.video.base import check_size

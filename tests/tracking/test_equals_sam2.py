@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from surgsam2.results.frame_result import FrameResult
 
 import surgsam2
 from surgsam2 import EFP, PromptSet
@@ -27,6 +26,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
+from surgsam2.results.frame_result import FrameResult
 from tests.conftest import disc
 from tests.tracking.reference import sam2_logits
 
