@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from surgsam2.model.build import MEAN, STD
-from surgsam2.model.network import Decoded, ImageFeatures, MemoryBatch, SurgSAM2Network
+from surgsam2.model.frame_data import Decoded, ImageFeatures, MemoryBatch
+from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 
 DecodedTensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

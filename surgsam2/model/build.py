@@ -1,4 +1,4 @@
-"""`load_model`: configuration, checkpoint, device and number format become a model."""
+"""`load_model` makes a model of a configuration, a checkpoint, a device and a precision."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from surgsam2.model.builder import build_network
 from surgsam2.model.bundle import OWN, WEIGHTS, read_bundle
 from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
 from surgsam2.model.configs import config_names, load_config
+from surgsam2.model.cpu.backend import CpuBackend
+from surgsam2.model.cpu.parallel import EncoderPool
 from surgsam2.model.devices import resolve_device, resolve_dtype
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
@@ -31,14 +33,15 @@ UNTRAINED = (
     "the built-in model's weights are missing here: its masks mean nothing, except where a mask "
     "prompt is shown"
 )
-# SAM 2's normalisation (that of ImageNet), RGB in 0..1
 MEAN = (0.485, 0.456, 0.406)
+"""Mean of RGB in 0 to 1 that SAM 2 subtracts, ImageNet's."""
 STD = (0.229, 0.224, 0.225)
+"""Standard deviation of RGB in 0 to 1 that SAM 2 divides by, ImageNet's."""
 
 
 @dataclass
 class SurgSAM2Model:
-    """A network ready for tracking. Made by `load_model`; safe to share between trackers."""
+    """A network ready for tracking. `load_model` makes it; trackers may share it."""
 
     name: str
     """Name of the configuration."""
@@ -47,11 +50,13 @@ class SurgSAM2Model:
     config: DictConfig
     """Resolved configuration, as `hydra.utils.instantiate` takes it."""
     device: torch.device
+    """Where the weights are."""
     dtype: torch.dtype
-    """Format of the arithmetic (autocast); weights stay float32."""
+    """Precision of the arithmetic (autocast); the weights stay float32."""
     pruning: EFP
+    """Selects the spatial memories that a frame attends to."""
     checkpoint: Path | None
-    """File the weights came from; None for untrained weights."""
+    """File that the weights came from; None for untrained weights."""
     _normalisation: tuple[torch.Tensor, torch.Tensor] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +69,7 @@ class SurgSAM2Model:
         return int(self.network.image_size)
 
     def preprocess(self, frame: np.ndarray) -> torch.Tensor:
-        """SAM 2's own preprocessing: `resize`, then `normalise`.
+        """Preprocess a frame as SAM 2 does: `resize`, then `normalise`.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
@@ -75,19 +80,19 @@ class SurgSAM2Model:
         return self.normalise(self.resize(frame))
 
     def resize(self, frame: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 RGB to the network's (S, S, 3), by PIL's bicubic filter."""
+        """Resize (H, W, 3) uint8 RGB to the network's (S, S, 3) by PIL's bicubic filter."""
         return np.array(Image.fromarray(frame).resize((self.image_size, self.image_size)))
 
     def normalise(self, square: np.ndarray) -> torch.Tensor:
-        """(S, S, 3) uint8 RGB to (1, 3, S, S) float32 on the model's device."""
-        # with its batch before the axes move: otherwise PyTorch does not see that channels come
-        # last, and the first convolution takes more than twice as long
+        """Normalise (S, S, 3) uint8 RGB to (1, 3, S, S) float32 on the model's device."""
+        # the batch is added before the axes move: otherwise PyTorch does not see that channels
+        # come last, and the first convolution takes more than twice as long
         pixels = torch.from_numpy(square)[None].to(self.device).permute(0, 3, 1, 2)
         mean, std = self._normalisation
         return pixels.float().div_(255.0).sub_(mean).div_(std)
 
     def resize_mask(self, mask: np.ndarray) -> torch.Tensor:
-        """(H, W) bool to the network's (1, 1, S, S) float32 of 0 and 1, on the model's device.
+        """Resize a (H, W) bool mask to (1, 1, S, S) float32 of 0 and 1 on the model's device.
 
         A mask of a few pixels may vanish.
         """
@@ -99,10 +104,16 @@ class SurgSAM2Model:
         return (square >= 0.5).float()
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Context in which the network is called."""
+        """Return the context in which the network is called."""
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def encoder_pool(self) -> EncoderPool:
+        """Return threads that encode the next frames of recorded video; close them at the end."""
+        with torch.no_grad(), self.autocast():
+            backend = self.network.backend_for(torch.empty(0, device=self.device))
+        return EncoderPool(useful=isinstance(backend, CpuBackend))
 
 
 def load_model(
@@ -116,19 +127,22 @@ def load_model(
     """Load a model.
 
     Args:
-        name_or_path: `demo` (the built-in model), a configuration name (its published
+        name_or_path: `demo` (the built-in model), the name of a configuration (its published
             checkpoint, see `surgsam2 models list`), a checkpoint file (`.pt`/`.pth`
             with `{"model": state_dict}` or a bare state dict, or `.safetensors`), or the
             folder of a SurgSAM2 bundle, whose weights and configuration are read; none of
             its code is run.
-        config: configuration name, or a YAML file of one's own; None takes the one that
-            belongs to the model; for a checkpoint file, at 512 pixels.
+        config: name of a configuration, or a YAML file; None takes the one that belongs to
+            the model, for a checkpoint file at 512 pixels.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:0`, `mps`.
         dtype: `auto` (bfloat16 autocast on CUDA, float32 elsewhere), `float32`,
             `bfloat16`, `float16`.
         pruning: Efficient Frame Pruning, or the name of its form; None is `off`.
         compile: compile the network's parts with `torch.compile`; the first frames then take
             minutes.
+
+    Returns:
+        The model, in evaluation mode.
 
     Raises:
         InputError: unknown model, configuration, dtype or pruning form.
@@ -180,20 +194,25 @@ def load_model(
 
 
 class Located(NamedTuple):
-    """Where a model's weights are, and what is known of its network from its name."""
+    """The place of a model's weights, and what its name tells of the network."""
 
     weights: Path | None
-    """None for an untrained `demo`."""
+    """File of the weights; None for an untrained `demo`."""
     config: str | None
+    """Name or file of the configuration; None where the weights have to tell."""
     image_size: int | None = None
-    """In pixels; None for the configuration's own."""
+    """Side of the network's square input in pixels; None for the configuration's own."""
 
 
 def locate(name_or_path: str | Path) -> Located:
-    """Find a model as `load_model` takes it; nothing is loaded.
+    """Find the files of a model without loading them.
+
+    Args:
+        name_or_path: as for `load_model`.
 
     Raises:
-        InputError, CheckpointError: as `load_model`.
+        InputError: unknown model.
+        CheckpointError: unreadable bundle, or weights that are not on this machine.
     """
     name = str(name_or_path)
     if name == "demo":

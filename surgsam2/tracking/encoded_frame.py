@@ -7,7 +7,7 @@ import torch
 
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.network import Decoded, ImageFeatures
+from surgsam2.model.frame_data import Decoded, ImageFeatures
 from surgsam2.prompts import Prompt, PromptSet
 
 

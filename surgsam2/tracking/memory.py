@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from sam2.modeling.sam2_utils import select_closest_cond_frames
 
-from surgsam2.model.network import Decoded, MemoryBatch, SurgSAM2Network
+from surgsam2.model.frame_data import Decoded, MemoryBatch
+from surgsam2.model.network import SurgSAM2Network
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from concurrent.futures import Future, wait
 from contextlib import closing
 
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.cpu.parallel import ENCODERS, Crew
+from surgsam2.model.cpu.parallel import ENCODERS, EncoderPool
 from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.video import Video
 from surgsam2.video.prefetch import Cancelled, Prefetcher
@@ -22,7 +22,7 @@ def prefetch_frames(
     last: int,
     *,
     reverse: bool,
-    encoders: Crew,
+    encoders: EncoderPool,
     model: SurgSAM2Model,
     unneeded: Collection[int],
 ) -> Generator[tuple[int, EncodedFrame]]:
@@ -50,7 +50,7 @@ def prefetch_frames(
                 if cancelled():
                     return
                 frame = EncodedFrame(model, pixels, width, height)
-                encoding = None if index in unneeded else encoders.ahead(frame.features)
+                encoding = None if index in unneeded else encoders.submit(frame.features)
                 yield index, frame, encoding
 
     with closing(Prefetcher(produce, AHEAD)) as prefetcher:

@@ -14,7 +14,7 @@ import torch
 
 from surgsam2.errors import VideoError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.cpu.parallel import Crew
+from surgsam2.model.cpu.parallel import EncoderPool
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.disk_store import DiskStore
@@ -97,13 +97,13 @@ class VideoTracking:
         Raises:
             VideoError: a prompted frame cannot be decoded.
         """
-        with closing(Crew(self._model)) as encoders:
+        with closing(self._model.encoder_pool()) as encoders:
             if self._in_first_pass:
                 yield from self._track_before_first_prompts(encoders)
                 self._in_first_pass, self._tracker = False, None
             yield from self._track(encoders)
 
-    def _track(self, encoders: Crew) -> Generator[tuple[np.ndarray, FrameResult]]:
+    def _track(self, encoders: EncoderPool) -> Generator[tuple[np.ndarray, FrameResult]]:
         plan, size = self._plan, (self._video.width, self._video.height)
         if self._tracker is None:
             self._tracker = self._new_tracker(plan.stop - 1 if self._reverse else plan.start)
@@ -120,13 +120,13 @@ class VideoTracking:
                 if plan.direction == "both":
                     backward = _load(self._first_pass, index, self._model.device)
                 # Masks are made here too: PyTorch's other threads would take the encoders' cores.
-                with encoders.tracking():
+                with encoders.sharing_cores():
                     outputs = backward | self._advance(tracker, index, frame)
                     ordered = {i: outputs[i] for i in object_ids if i in outputs}
                     result = make_result(index, ordered, size, self._options, began)
                 yield frame.frame, result
 
-    def _track_before_first_prompts(self, encoders: Crew) -> Generator[tuple[np.ndarray, None]]:
+    def _track_before_first_prompts(self, encoders: EncoderPool) -> Generator[tuple[np.ndarray, None]]:
         """Track each object backward from its first prompt and keep the outputs on disk.
 
         They are kept as the network's own logits, so that overlaps with the objects of the
@@ -148,7 +148,7 @@ class VideoTracking:
                 if due := [i for i, first in waiting.items() if first > index]:
                     self._condition(tracker, due)
                     waiting = {i: first for i, first in waiting.items() if i not in due}
-                with encoders.tracking():
+                with encoders.sharing_cores():
                     outputs = self._advance(tracker, index, frame)
                 if outputs:
                     _keep(self._first_pass, index, outputs)
@@ -156,7 +156,7 @@ class VideoTracking:
 
     def _prefetched(
         self,
-        encoders: Crew,
+        encoders: EncoderPool,
         first: int,
         last: int,
         reverse: bool,

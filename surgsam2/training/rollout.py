@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from surgsam2.model.network import ImageFeatures, MemoryBatch, SurgSAM2Network
+from surgsam2.model.frame_data import ImageFeatures, MemoryBatch
+from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 from surgsam2.training.config import PromptConfig, RolloutConfig
 from surgsam2.training.prompting import Clicks, PromptPlan, corrections, first_clicks
@@ -173,7 +174,7 @@ class Rollout:
         elif plan.kind == "mask":
             return self._given_mask(features, truth), []
         else:
-            conditioned = network._without_memory(features)
+            conditioned = network.without_memory(features)
             clicks = first_clicks(truth, plan, self._prompts, rng)
         output, step = self._decode(frame, features, conditioned, clicks)
         if frame not in plan.corrected:
@@ -183,7 +184,7 @@ class Rollout:
 
     def _given_mask(self, features: ImageFeatures, truth: torch.Tensor) -> _Output:
         network = self._network
-        raw = network._as_map(features.tokens, features.size)
+        raw = features.map_for(features.tokens.shape[1])
         given = truth[:, None].float()
         _, _, _, low, high, pointers, presence = network._use_mask_as_output(
             raw, features.high_res or None, given

@@ -17,7 +17,7 @@ from surgsam2.benchmark.arithmetic import count_flops
 from surgsam2.benchmark.clip import make_prompts, write_clip
 from surgsam2.benchmark.clocks import FrameClock, StageClock
 from surgsam2.errors import OutputError
-from surgsam2.model.cpu import matmul as products
+from surgsam2.model.cpu import matmul
 from surgsam2.video import open_video
 
 
@@ -61,18 +61,18 @@ def test_every_product_is_counted() -> None:
         assert count_flops(lambda: F.scaled_dot_product_attention(q, q, q))[0] == attention
 
 
-@pytest.mark.skipif(not products.available(), reason="no oneDNN here")
+@pytest.mark.skipif(not matmul.is_available(), reason="no oneDNN here")
 @pytest.mark.parametrize("onednn", [True, False])
 def test_products_of_the_network_are_counted(onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "by_onednn", lambda: onednn)
+    monkeypatch.setattr(matmul, "prefers_onednn", lambda: onednn)
     x, weight = torch.randn(2, 20, 16), torch.randn(24, 16)
     with torch.no_grad():
-        flops, answer = count_flops(lambda: products.linear(x, weight))
+        flops, answer = count_flops(lambda: matmul.linear(x, weight))
     assert flops == 2 * 40 * 16 * 24
     torch.testing.assert_close(answer, x @ weight.t())
     place = torch.ones(20, 24)
     with torch.no_grad():
-        flops, _ = count_flops(lambda: products.add_product(place, x[0], weight, weight[:, 0]))
+        flops, _ = count_flops(lambda: matmul.add_linear(place, x[0], weight, weight[:, 0]))
     assert flops == 2 * 20 * 16 * 24
 
 

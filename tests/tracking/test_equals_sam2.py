@@ -5,8 +5,8 @@ for several. As a batch they may take other matrix kernels, whose last digits di
 and the rounding of memories to bfloat16 makes 1e-3 of some of these. A wrong memory,
 age or pruned frame changes logits by 0.05 and more.
 
-Everything is compared with `sam2`'s modules doing the arithmetic (`fast.plain`), and the
-main cases once more with the fast arithmetic, whose last digits differ too: 2e-3.
+Everything is compared with `sam2`'s modules doing the arithmetic (`sam2_modules`), and the
+main cases once more with the CPU backend, whose last digits differ too: 2e-3.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import torch
 
 import surgsam2
 from surgsam2 import EFP, PromptSet
-from surgsam2.model import cpu as fast
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.results.frame_result import FrameResult
 from tests.conftest import disc
+from tests.model.helpers import sam2_modules
 from tests.tracking.reference import sam2_logits
 
 ALONE, TOGETHER = 1e-4, 2e-3
@@ -55,7 +55,7 @@ def compare(
     prompts: PromptSet,
     *,
     direction: str = "forward",
-    fast_too: bool = False,
+    cpu_backend_too: bool = False,
 ) -> None:
     """Every object and frame against the object tracked alone by `sam2`."""
     efp = model.pruning
@@ -67,11 +67,11 @@ def compare(
         for obj in prompts
     }
     tolerance = ALONE if len(expected) == 1 else TOGETHER
-    with fast.plain():
+    with sam2_modules():
         check(
             expected, surgsam2.segment_video(model, video, prompts, direction=direction), tolerance
         )
-    if fast_too:
+    if cpu_backend_too:
         check(
             expected, surgsam2.segment_video(model, video, prompts, direction=direction), TOGETHER
         )
@@ -101,13 +101,13 @@ def plain(a_model: SurgSAM2Model) -> SurgSAM2Model:
 
 @pytest.mark.parametrize("kind", ["mask", "point", "points", "box", "box and points"])
 def test_one_object(plain: SurgSAM2Model, a_clip: np.ndarray, kind: str) -> None:
-    compare(plain, a_clip, one(kind), fast_too=True)
+    compare(plain, a_clip, one(kind), cpu_backend_too=True)
 
 
 def test_three_objects(plain: SurgSAM2Model, a_clip: np.ndarray) -> None:
     prompts = one("mask", 1)
     add(add(prompts, "points", 2, 0), "box", 3, 0)
-    compare(plain, a_clip, prompts, fast_too=True)
+    compare(plain, a_clip, prompts, cpu_backend_too=True)
 
 
 def test_objects_prompted_on_different_frames(plain: SurgSAM2Model, a_clip: np.ndarray) -> None:
@@ -131,7 +131,7 @@ def test_backward(a_model: SurgSAM2Model, a_clip: np.ndarray, form: str) -> None
         a_clip,
         prompts,
         direction="backward",
-        fast_too=True,
+        cpu_backend_too=True,
     )
 
 
@@ -144,7 +144,7 @@ def test_a_video_shorter_than_the_pointer_memory(plain: SurgSAM2Model, a_clip: n
 def test_pruned(a_model: SurgSAM2Model, a_clip: np.ndarray, form: str, prune: int) -> None:
     prompts = one("mask", 1)
     add(add(prompts, "point", 2, 0), "box", 3, 5)
-    compare(replace(a_model, pruning=EFP(form, prune)), a_clip, prompts, fast_too=True)
+    compare(replace(a_model, pruning=EFP(form, prune)), a_clip, prompts, cpu_backend_too=True)
 
 
 @pytest.mark.parametrize("form", ["capped", "full-bank"])
@@ -176,6 +176,6 @@ def test_the_official_configurations(config: str, tmp_path: Path, a_clip: np.nda
     assert model.name == config
     short = a_clip[:3]
     expected = sam2_logits(model, short, one("point"), 1)
-    with fast.plain():
+    with sam2_modules():
         check({1: expected}, surgsam2.segment_video(model, short, one("point")), ALONE)
     check({1: expected}, surgsam2.segment_video(model, short, one("point")), TOGETHER)

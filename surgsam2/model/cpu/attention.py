@@ -1,9 +1,9 @@
-"""Attention of one head over thousands of tokens, a part of the scores at a time.
+"""Attention of one head over thousands of tokens, computed block by block.
 
-Softmax takes the largest score of a query from all of its scores, lest exponentials overflow.
-The result is the same whatever is taken from them, and float32 holds exponentials of -87 to 88:
-here nothing is taken until those of a part leave a safe range. So most scores are passed over
-twice, not five times.
+Softmax subtracts the largest score of a query from all its scores, lest exponentials overflow.
+The result is the same whatever is subtracted, and float32 holds exponentials of -87 to 88, so
+nothing is subtracted here until the sums of a block leave a safe range. Most scores are then
+read twice instead of five times.
 """
 
 from __future__ import annotations
@@ -14,72 +14,87 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgsam2.model.cpu import matmul as products
+from surgsam2.model.cpu import matmul
 
 _QUERIES, _KEYS = 1024, 1536
-"""Whose scores are held at a time."""
+"""Size of a block: the number of queries and of keys whose scores are in memory at once."""
 _SAFE = 1e-25, 1e25
-"""Sums of exponentials. Beyond, smaller ones may be lost, or products with values overflow."""
-_here = threading.local()
+"""Range of the sums of exponentials. Outside it small ones are lost, or products overflow."""
+_local = threading.local()
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(query key^T / sqrt(D)) value: (P, D), (N, D), (N, V) to (P, V)."""
-    if not products.by_onednn() and query.shape[-1] == value.shape[-1]:
-        # PyTorch's own needs as many channels of values as of keys; its products are MKL's
-        one = (None, None)  # batch and head
+    """Compute softmax(query key^T / sqrt(D)) value.
+
+    Args:
+        query: (P, D) float32.
+        key: (N, D) float32.
+        value: (N, V) float32.
+
+    Returns:
+        (P, V) float32.
+    """
+    if not matmul.prefers_onednn() and query.shape[-1] == value.shape[-1]:
+        # PyTorch's kernel multiplies by MKL; it needs values as wide as keys
+        one = (None, None)  # a batch of one and one head
         return F.scaled_dot_product_attention(query[one], key[one], value[one])[0, 0]
     query = query * query.shape[-1] ** -0.5
-    mixed = query.new_zeros(len(query), value.shape[1])
-    for part, place in zip(query.split(_QUERIES), mixed.split(_QUERIES), strict=True):
-        _mix(part, key, value, place)
-    return mixed
+    output = query.new_zeros(len(query), value.shape[1])
+    for rows, target in zip(query.split(_QUERIES), output.split(_QUERIES), strict=True):
+        _attend_rows(rows, key, value, target)
+    return output
 
 
-def _mix(query: Tensor, key: Tensor, value: Tensor, place: Tensor) -> None:
-    """Online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867), into zeros."""
+def _attend_rows(query: Tensor, key: Tensor, value: Tensor, target: Tensor) -> None:
+    """Write the output of some queries into `target`, which holds zeros.
+
+    This is the online softmax of Milakov and Gimelshein (2018, arXiv:1805.02867).
+    """
     total = query.new_zeros(len(query), 1)
     shift: Tensor | None = None
-    parts = zip(key.split(_KEYS), value.split(_KEYS), strict=True)
-    for part, (keys, values) in enumerate(parts):
+    blocks = zip(key.split(_KEYS), value.split(_KEYS), strict=True)
+    for block, (keys, values) in enumerate(blocks):
         weights = _exponentials(_scores(query, keys), shift)
         sums = weights.sum(-1, keepdim=True)
-        if not _safe(total + sums):
+        if not _is_safe(total + sums):
             scores = _scores(query, keys)
             before, shift = shift, scores.amax(-1, keepdim=True)
-            if part:
+            if block:
                 before = torch.zeros_like(total) if before is None else before
                 shift = torch.maximum(before, shift)
-                less = (before - shift).exp_()
-                total.mul_(less)
-                place.mul_(less)
+                factor = (before - shift).exp_()
+                total.mul_(factor)
+                target.mul_(factor)
             weights = _exponentials(scores, shift)
             sums = weights.sum(-1, keepdim=True)
         total.add_(sums)
-        products.add_product(place, weights, values.t())
-    place.div_(total)
+        matmul.add_linear(target, weights, values.t())
+    target.div_(total)
 
 
 def _exponentials(scores: Tensor, shift: Tensor | None) -> Tensor:
     return (scores if shift is None else scores.sub_(shift)).exp_()
 
 
-def _safe(sums: Tensor) -> bool:
+def _is_safe(sums: Tensor) -> bool:
     least, most = map(float, sums.aminmax())
     return _SAFE[0] < least and most < _SAFE[1]
 
 
 def _scores(query: Tensor, keys: Tensor) -> Tensor:
-    if products.by_onednn():
-        return products.linear(query, keys)
-    place = _room(len(query) * len(keys)).view(len(query), -1)
-    return torch.mm(query, keys.t(), out=place)
+    if matmul.prefers_onednn():
+        return matmul.linear(query, keys)
+    target = _buffer(len(query) * len(keys)).view(len(query), -1)
+    return torch.mm(query, keys.t(), out=target)
 
 
-def _room(values: int) -> Tensor:
-    """Memory that this thread keeps: new memory is slow, as the system gives it page by page."""
-    room: Tensor | None = getattr(_here, "room", None)
-    if room is None or len(room) < values:
-        with torch.inference_mode(False):  # or it could be written to in that mode alone
-            _here.room = room = torch.empty(values, dtype=torch.float32, device="cpu")
-    return room[:values]
+def _buffer(size: int) -> Tensor:
+    """Return memory of this thread for `size` values.
+
+    New memory is slow, because the operating system provides it page by page.
+    """
+    buffer: Tensor | None = getattr(_local, "buffer", None)
+    if buffer is None or len(buffer) < size:
+        with torch.inference_mode(False):  # else only inference mode could write to it
+            _local.buffer = buffer = torch.empty(size, dtype=torch.float32, device="cpu")
+    return buffer[:size]

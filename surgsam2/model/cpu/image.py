@@ -1,4 +1,4 @@
-"""The image encoder: trunk and neck, and the decoder's share of the finer maps."""
+"""The image encoder (trunk and neck), and the decoder's convolutions of the finer maps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from sam2.modeling.sam.mask_decoder import MaskDecoder
 from torch import Tensor
 
 from surgsam2.model.cpu import hiera
-from surgsam2.model.cpu.matmul import as_one, matrix
+from surgsam2.model.cpu.matmul import compose_layers, conv1x1_weights
 from surgsam2.model.cpu.windows import Windows
 
 _COARSE = 2
-"""Level of the map that memory attention works on; coarser ones only add to it."""
+"""Level of the map that memory attention works on; the coarser level is only added to it."""
 
 
 def supports(encoder: ImageEncoder, size: int) -> bool:
-    """Whether `encode` can stand in for an encoder: built as in SAM 2, windows pool evenly."""
+    """Return whether `encode` can replace an encoder for square images of `size` pixels.
+
+    The encoder must be built as in SAM 2, and pooling must stay within attention windows.
+    """
     trunk, neck = encoder.trunk, encoder.neck
     if not isinstance(trunk, Hiera) or not isinstance(neck, FpnNeck):
         return False
@@ -49,18 +52,17 @@ class Maps(NamedTuple):
 
 
 def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
-    """The features of (1, 3, S, S) float32 images; the decoder's 1x1 convolutions included."""
+    """Compute the features of a (1, 3, S, S) image, and the decoder's 1x1 convolutions of them."""
     stages = hiera.encode(encoder.trunk, images)
-    laterals = [conv.conv for conv in reversed(encoder.neck.convs)]
+    laterals = [conv1x1_weights(conv.conv) for conv in reversed(encoder.neck.convs)]
     coarse, coarsest = (
-        stages[level].projected(*matrix(laterals[level])) for level in (_COARSE, _COARSE + 1)
+        stages[level].projected(*laterals[level]) for level in (_COARSE, _COARSE + 1)
     )
     squares = coarse.unflatten(1, (-1, 2)).unflatten(0, (-1, 2))
     squares += coarsest[:, None, :, None]
     finer = []
     if decoder.use_high_res_features:
         for level, conv in enumerate((decoder.conv_s0, decoder.conv_s1)):
-            both = as_one(conv, matrix(laterals[level]), matrix(conv))
-            image = stages[level].projected(*both)
-            finer.append(image.permute(2, 0, 1)[None])
+            composed = compose_layers(conv, laterals[level], conv1x1_weights(conv))
+            finer.append(stages[level].projected(*composed).permute(2, 0, 1)[None])
     return Maps(coarse.permute(2, 0, 1)[None], finer)

@@ -1,14 +1,12 @@
-"""Memory attention for many objects of one frame, with less arithmetic.
+"""Memory attention for all objects of a frame, with less arithmetic.
 
-- Before the first cross-attention nothing depends on the object: it is computed once.
-- With one head softmax(S) (M W_v) = (softmax(S) M) W_v, and the two projections of what was
-  found are one matrix. In cross-attention it comes last, so that the product is taken on the
-  memories' own 64 channels, not on 256.
+- Before the first cross-attention nothing depends on the object; that is computed once.
+- With one head softmax(S) (M W_v) = (softmax(S) M) W_v, and the projections of values and
+  output are one matrix. In cross-attention it is applied last, so that the scores are
+  multiplied with the memories' own 64 channels instead of 256.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
@@ -16,12 +14,13 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
 from surgsam2.model.cpu.attention import attention
-from surgsam2.model.cpu.matmul import add_two_layers, as_one, linear, through
-from surgsam2.model.cpu.parallel_objects import each
+from surgsam2.model.cpu.matmul import add_linear, apply_layer, compose_layers, linear
+from surgsam2.model.cpu.parallel import map_objects
+from surgsam2.model.frame_data import EncodedMemories
 
 
 def supports(module: MemoryAttention) -> bool:
-    """Whether `attend` can stand in for a module: built as in SAM 2."""
+    """Return whether `attend` can replace a module: it is built as in SAM 2."""
     return (
         module.batch_first
         and all(
@@ -38,59 +37,30 @@ def supports(module: MemoryAttention) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Memories:
-    """What B objects of a frame remember: the K maps of M that count, and Q pointer tokens."""
-
-    maps: Tensor
-    """(B, M, Cm, P), any float dtype."""
-    kept: Tensor
-    """(B, K) int64 indices of the maps that count."""
-    time: Tensor
-    """(B, K, Cm) their time encodings."""
-    position: Tensor
-    """(P, Cm) encoding of the positions."""
-    pointers: Tensor
-    """(B, Q, Cm)."""
-    pointer_positions: Tensor
-    """(B, Q, Cm)."""
-
-    def of(self, index: int) -> tuple[Tensor, Tensor]:
-        """(K * P + Q, Cm) tokens of an object, and what their keys are made from."""
-        places, channels = self.position.shape
-        chosen = self.kept[index].tolist()
-        spatial = len(chosen) * places
-        # a matrix of its own for every object: products with rows that lie apart are slow
-        tokens = self.position.new_empty(spatial + self.pointers.shape[1], channels)
-        as_maps = (len(chosen), places, channels)
-        # a matrix is transposed fast, a batch of them is not
-        for place, which in zip(tokens[:spatial].view(as_maps), chosen, strict=True):
-            place.copy_(self.maps[index, which].to(place.dtype).t())
-        tokens[spatial:] = self.pointers[index]
-        keys = tokens.clone()
-        keys[:spatial].view(as_maps).add_(self.position).add_(self.time[index, :, None])
-        keys[spatial:] += self.pointer_positions[index]
-        return tokens, keys
-
-
-def attend(module: MemoryAttention, tokens: Tensor, position: Tensor, memories: Memories) -> Tensor:
-    """What the module gives for B objects of one frame.
+def attend(
+    module: MemoryAttention, tokens: Tensor, position: Tensor, memories: EncodedMemories
+) -> Tensor:
+    """Condition a frame's features on the memories of B objects.
 
     Args:
-        tokens, position: (P, C) features of the frame and their position encoding.
+        module: sam2's module.
+        tokens: (P, C) features of the frame.
+        position: (P, C) position encoding of the features.
+        memories: memories of the objects.
 
     Returns:
         (B, P, C).
     """
     if module.pos_enc_at_input:
         tokens = tokens + 0.1 * position
+    memory_position = memories.position.t().contiguous()
     pointer_tokens = memories.pointers.shape[1]
     first, *others = module.layers
     tokens = _self_attention(first, tokens)
     query = _query(first, tokens)
 
-    def conditioned(index: int) -> Tensor:
-        memory, key = memories.of(index)
+    def condition(index: int) -> Tensor:
+        memory, key = _memory_tokens(memories, index, memory_position)
         x = _cross_attention(first, query, key, memory, pointer_tokens).add_(tokens)
         x = _feed_forward(first, x)
         for layer in others:
@@ -99,50 +69,78 @@ def attend(module: MemoryAttention, tokens: Tensor, position: Tensor, memories: 
             x = _feed_forward(layer, x)
         return module.norm(x)
 
-    return torch.stack(each(conditioned, list(range(len(memories.maps)))))
+    return torch.stack(map_objects(condition, list(range(len(memories.maps)))))
+
+
+def _memory_tokens(
+    memories: EncodedMemories, index: int, position: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the tokens of one object, (K * P + Q, Cm), and with their encodings added.
+
+    Args:
+        memories: memories of B objects.
+        index: of the object.
+        position: (P, Cm) encoding of the positions within a map.
+    """
+    positions, channels = position.shape
+    kept = memories.kept[index].tolist()
+    spatial = len(kept) * positions
+    # a contiguous matrix for every object: products with distant rows are slow
+    tokens = position.new_empty(spatial + memories.pointers.shape[1], channels)
+    as_maps = (len(kept), positions, channels)
+    # transposing one matrix is fast, transposing a batch of them is not
+    for target, which in zip(tokens[:spatial].view(as_maps), kept, strict=True):
+        target.copy_(memories.maps[index, which].to(target.dtype).t())
+    tokens[spatial:] = memories.pointers[index]
+    keys = tokens.clone()
+    keys[:spatial].view(as_maps).add_(position).add_(memories.time[index, :, None])
+    keys[spatial:] += memories.pointer_time[index]
+    return tokens, keys
 
 
 def _self_attention(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
     attn, normed = layer.self_attn, layer.norm1(x)
-    query, key = (_rotate(attn, through(p, normed)) for p in (attn.q_proj, attn.k_proj))
-    return attention(query, key, linear(normed, *_values_out(attn))).add_(x)
+    query, key = (_rotate(attn, apply_layer(p, normed)) for p in (attn.q_proj, attn.k_proj))
+    return attention(query, key, linear(normed, *_value_output(attn))).add_(x)
 
 
 def _query(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
     attn = layer.cross_attn_image
-    return _rotate(attn, through(attn.q_proj, layer.norm2(x)))
+    return _rotate(attn, apply_layer(attn.q_proj, layer.norm2(x)))
 
 
 def _cross_attention(
     layer: MemoryAttentionLayer, query: Tensor, key: Tensor, memory: Tensor, pointer_tokens: int
 ) -> Tensor:
     attn = layer.cross_attn_image
-    projected = through(attn.k_proj, key)
+    projected = apply_layer(attn.k_proj, key)
     spatial = len(projected) - pointer_tokens
     _rotate(attn, projected[:spatial].view(-1, *query.shape))
-    return linear(attention(query, projected, memory), *_values_out(attn))
+    return linear(attention(query, projected, memory), *_value_output(attn))
 
 
-def _values_out(attn: RoPEAttention) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the values' projection and the output's as one.
+def _value_output(attn: RoPEAttention) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the projections of values and output as one layer.
 
-    A query's shares of the values add up to 1, so the bias may be added to these or to their sum.
+    The weights of a query's values add up to 1, so the bias may be added before or after them.
     """
     v, out = attn.v_proj, attn.out_proj
-    return as_one(attn, (v.weight, v.bias), (out.weight, out.bias))
+    return compose_layers(attn, (v.weight, v.bias), (out.weight, out.bias))
 
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
-    """In place."""
-    return add_two_layers(x, layer.norm3(x), layer.linear1, layer.linear2)
+    """Add the output of the two feed-forward layers to (P, C) in place."""
+    hidden = apply_layer(layer.linear1, layer.norm3(x), "relu")
+    return add_linear(x, hidden, layer.linear2.weight, layer.linear2.bias)
 
 
 def _rotate(attn: RoPEAttention, x: Tensor) -> Tensor:
-    """Rotary position encoding of (..., P, C) maps of P positions, in place."""
+    """Apply the rotary position encoding to (..., P, C) maps of P positions in place."""
     positions = x.shape[-2]
     if len(attn.freqs_cis) != positions:  # as sam2 does it, for another image size
         side = positions**0.5
         attn.freqs_cis = attn.compute_cis(end_x=side, end_y=side)
-    attn.freqs_cis = attn.freqs_cis.to(x.device)  # no buffer: it stays on a GPU that was left
+    # the table is not a buffer, so it stays on a GPU when the network moves away
+    attn.freqs_cis = attn.freqs_cis.to(x.device)
     torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(attn.freqs_cis)
     return x

@@ -1,4 +1,4 @@
-"""What PyTorch does not tell about the processor."""
+"""Facts on the processor that PyTorch does not tell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cpuinfo() -> dict[str, str]:
-    """Linux's facts about the first core, such as `model name`; elsewhere none."""
+    """Return Linux's facts on the first core, such as `model name`; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -22,7 +22,7 @@ def cpuinfo() -> dict[str, str]:
 
 @cache
 def is_intel() -> bool:
-    """Whether it is Intel's own, whose libraries take other makers' for older ones."""
+    """Return whether Intel made the processor; MKL is slow on the others' newer ones."""
     if platform.system() == "Darwin":
         return platform.machine() == "x86_64"
     return "GenuineIntel" in (cpuinfo().get("vendor_id") or platform.processor())

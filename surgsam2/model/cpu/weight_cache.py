@@ -1,4 +1,4 @@
-"""Results that depend on weights alone, computed once."""
+"""A cache of tensors that depend on a network's weights alone."""
 
 from __future__ import annotations
 
@@ -10,37 +10,44 @@ import torch
 from torch import Tensor, nn
 
 _SAMPLE = 512
-"""Values of a weight that are compared: a look at all of them would take longer than it saves."""
+"""Number of values of a weight that are compared; comparing all would cost more than it saves."""
 
 
-class _Kept(NamedTuple):
+class _Entry(NamedTuple):
     versions: list[int]
     samples: list[Tensor]
     result: Tensor
 
 
-_kept: WeakKeyDictionary[nn.Module, dict[str, _Kept]] = WeakKeyDictionary()
+_entries: WeakKeyDictionary[nn.Module, dict[str, _Entry]] = WeakKeyDictionary()
 
 
-def remembered(
+def cached(
     module: nn.Module, name: str, weights: Sequence[Tensor], compute: Callable[[], Tensor]
 ) -> Tensor:
-    """``compute()``, or its earlier result while the weights are unchanged.
+    """Return ``compute()``, or its earlier result while the weights are unchanged.
 
-    Kept for as long as the module lives. Changes are told by the weights' version numbers and,
-    as fused optimizers and `Tensor.data` leave those as they are, by a sample of the values: all
-    of a small weight, every nth of a large one.
+    The result is kept as long as the module lives. A change of a weight shows in its version
+    number. Fused optimizers and `Tensor.data` leave that as it is, so a sample of the values is
+    compared too: all values of a small weight, every nth of a large one.
+
+    Args:
+        module: owner of the result.
+        name: distinguishes the results of a module.
+        weights: tensors that the result depends on.
+        compute: makes the result.
     """
-    results = _kept.setdefault(module, {})
+    entries = _entries.setdefault(module, {})
     versions = [0 if weight.is_inference() else weight._version for weight in weights]
     samples = [_sample(weight) for weight in weights]
-    kept = results.get(name)
-    if kept and kept.versions == versions and all(map(torch.equal, kept.samples, samples)):
-        return kept.result
+    entry = entries.get(name)
+    if entry and entry.versions == versions and all(map(torch.equal, entry.samples, samples)):
+        return entry.result
     result = compute()
-    results[name] = _Kept(versions, [sample.clone() for sample in samples], result)
+    entries[name] = _Entry(versions, [sample.clone() for sample in samples], result)
     return result
 
 
 def _sample(weight: Tensor) -> Tensor:
-    return weight.detach().flatten()[:: weight.numel() // _SAMPLE | 1]  # odd, to meet all columns
+    # the step is odd, so that the sample meets all columns
+    return weight.detach().flatten()[:: weight.numel() // _SAMPLE | 1]

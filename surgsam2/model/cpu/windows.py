@@ -1,4 +1,4 @@
-"""Tokens of a feature map in the order of attention windows.
+"""The order of a feature map's tokens by attention windows.
 
 Hiera attends within square windows. Where they do not divide the map, `sam2` pads it: at
 512 pixels its third stage is 32x32 with windows of 14, and 1,764 tokens are computed
@@ -16,39 +16,49 @@ import torch
 
 
 class Group(NamedTuple):
-    """Windows of the same size, one after another."""
+    """Windows of one size whose tokens follow each other."""
 
     first: int
     """Index of the first token."""
     windows: int
+    """Number of windows."""
     rows: int
+    """Height of a window in tokens."""
     columns: int
+    """Width of a window in tokens."""
 
     @property
     def tokens(self) -> slice:
-        """Where the group's tokens are."""
+        """Indices of the group's tokens."""
         return slice(self.first, self.first + self.windows * self.rows * self.columns)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The order: full windows, those at the right edge, at the lower edge, in the corner."""
+    """A map divided into windows, and the order of its tokens.
+
+    The full windows come first, then those at the right edge, those at the lower edge, and the
+    one in the corner.
+    """
 
     height: int
+    """Height of the map in tokens."""
     width: int
+    """Width of the map in tokens."""
     size: int
+    """Side of a full window in tokens."""
 
     @property
     def even(self) -> bool:
-        """Whether 2x2 pooling stays within windows."""
+        """Whether pooling of 2x2 tokens stays within windows."""
         return not (self.height % 2 or self.width % 2 or self.size % 2)
 
     def halved(self) -> Windows:
-        """After 2x2 pooling; the tokens stay in order."""
+        """Return the windows after pooling of 2x2 tokens, which keeps the order."""
         return Windows(self.height // 2, self.width // 2, self.size // 2)
 
     def groups(self) -> list[Group]:
-        """The groups that are not empty."""
+        """Return the groups of windows that are not empty."""
         down, low = divmod(self.height, self.size)
         across, narrow = divmod(self.width, self.size)
         shapes = [
@@ -66,8 +76,8 @@ class Windows:
 
 
 @lru_cache(maxsize=32)
-def order(windows: Windows) -> torch.Tensor:
-    """(height * width,) int64: position on the map, row by row, of each token."""
+def window_order(windows: Windows) -> torch.Tensor:
+    """Return the row-major position on the map of each token: (height * width,) int64."""
     height, width, size = windows.height, windows.width, windows.size
     down, across = height // size * size, width // size * size
     positions = torch.arange(height * width).view(height, width)
@@ -83,12 +93,12 @@ def order(windows: Windows) -> torch.Tensor:
 
 
 @lru_cache(maxsize=32)
-def back(windows: Windows) -> torch.Tensor:
-    """(height * width,) int64: index of the token of each position; undoes `order`."""
-    return order(windows).argsort()
+def row_order(windows: Windows) -> torch.Tensor:
+    """Return the token index of each row-major position; the inverse of `window_order`."""
+    return window_order(windows).argsort()
 
 
 @lru_cache(maxsize=32)
-def change(old: Windows, new: Windows) -> torch.Tensor:
-    """(height * width,) int64: index in the old order of each token of the new one."""
-    return back(old)[order(new)]
+def change_order(old: Windows, new: Windows) -> torch.Tensor:
+    """Return the index in the old order of each token of the new one: (height * width,) int64."""
+    return row_order(old)[window_order(new)]

@@ -1,4 +1,4 @@
-"""The fast attention against softmax in float64."""
+"""Attention block by block against softmax in float64."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from surgsam2.model.cpu import attention
-from surgsam2.model.cpu import matmul as products
+from surgsam2.model.cpu import attention, matmul
 
 pytestmark = [
     pytest.mark.skipif(
-        not products.available(), reason="the fast arithmetic needs an x86 processor with AVX2"
+        not matmul.is_available(), reason="the CPU backend needs an x86 processor with AVX2"
     ),
     pytest.mark.usefixtures("library"),
 ]
-both_libraries = settings(
+examples = settings(
     max_examples=60,
-    # the fixture sets one library for all examples
+    # the fixture chooses one library for all examples
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -37,15 +36,15 @@ def some(*shape: int, seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize("channels", [8, 16])
-def test_more_tokens_than_are_held_at_once(channels: int) -> None:
+def test_more_tokens_than_a_block(channels: int) -> None:
     query, key, value = some(1500, 16, seed=0), some(2000, 16, seed=1), some(2000, channels, seed=2)
-    for mode in (torch.inference_mode, torch.no_grad):  # memory kept by one serves the other
+    for mode in (torch.inference_mode, torch.no_grad):  # the buffer of one mode serves the other
         with mode():
             mixed = attention.attention(query, key, value)
         torch.testing.assert_close(mixed, exact(query, key, value), rtol=0, atol=1e-5)
 
 
-@both_libraries
+@examples
 @given(
     seed=st.integers(0, 10_000),
     keys=st.lists(st.integers(1, 9), min_size=1, max_size=4),
@@ -55,12 +54,12 @@ def test_more_tokens_than_are_held_at_once(channels: int) -> None:
 def test_scores_of_any_size(
     seed: int, keys: list[int], sizes: list[float], offsets: list[float]
 ) -> None:
-    """Each part of the keys with scores of its own size and height, exponentials far out of range.
+    """Exponentials far out of range are right, with scores of another size and offset per block.
 
-    Of parts of nine keys, the last ones shorter.
+    A block has nine keys, the last one fewer.
     """
     query = some(7, 4, seed=seed)
-    query[:, 0] = 2  # whose square root of the channels is 2: a key's first channel is its height
+    query[:, 0] = 2  # the root of 4 channels is 2, so a key's first channel is added to its scores
     parts = []
     for part, (count, size, offset) in enumerate(zip(keys, sizes, offsets, strict=False)):
         key = size * some(9 if part < len(keys) - 1 else count, 4, seed=seed + part)
@@ -72,14 +71,14 @@ def test_scores_of_any_size(
         patch.setattr(attention, "_QUERIES", 5)
         patch.setattr(attention, "_KEYS", 9)
         mixed = attention.attention(query, key, value)
-    # a score of 1000 is rounded to 1e-4 whoever computes it
+    # float32 rounds a score of 1000 to 1e-4
     torch.testing.assert_close(mixed, exact(query, key, value), rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("height", [-500.0, 0.0, 60.0, 500.0])
-def test_a_common_height_does_not_matter(height: float) -> None:
+@pytest.mark.parametrize("offset", [-500.0, 0.0, 60.0, 500.0])
+def test_a_common_offset_does_not_matter(offset: float) -> None:
     query, key, value = some(20, 4, seed=0), some(30, 4, seed=1), some(30, 3, seed=2)
-    query[:, 0], key[:, 0] = 2, height
+    query[:, 0], key[:, 0] = 2, offset
     with torch.no_grad():
         mixed = attention.attention(query, key, value)
         key[:, 0] = 0
@@ -106,7 +105,7 @@ def test_moderate_scores_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert counted == [8, 8, 8, 4]
 
 
-def test_not_a_number_stays_one() -> None:
+def test_nan_stays_nan() -> None:
     query, key, value = some(3, 4, seed=0), some(5, 4, seed=1), some(5, 3, seed=2)
     query[1, 2] = float("nan")
     with torch.no_grad():
@@ -114,8 +113,8 @@ def test_not_a_number_stays_one() -> None:
     assert mixed.isnan().any(-1).tolist() == [False, True, False]
 
 
-def test_where_new_tensors_go_elsewhere() -> None:
-    """In a new thread, which keeps no memory yet."""
+def test_another_default_device() -> None:
+    """A new thread, which has no buffer yet, makes it on the CPU."""
     query, key, value = some(20, 16, seed=0), some(30, 16, seed=1), some(30, 8, seed=2)
 
     def attend() -> Tensor:

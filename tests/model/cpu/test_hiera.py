@@ -1,4 +1,4 @@
-"""Blocks of the image encoder with less arithmetic, beside `sam2`'s own."""
+"""Blocks of the image encoder against `sam2`'s own."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sam2.modeling.backbones.hieradet import MultiScaleBlock
 
-from surgsam2.model.cpu import hiera
-from surgsam2.model.cpu import matmul as products
-from surgsam2.model.cpu.hiera_attention import Weights
-from surgsam2.model.cpu.windows import Windows, back, order
+from surgsam2.model.cpu import hiera, matmul
+from surgsam2.model.cpu.hiera_attention import AttentionWeights
+from surgsam2.model.cpu.windows import Windows, row_order, window_order
 
 pytestmark = pytest.mark.skipif(
-    not products.available(), reason="the fast arithmetic needs an x86 processor with AVX2"
+    not matmul.is_available(), reason="the CPU backend needs an x86 processor with AVX2"
 )
 
 
@@ -23,21 +22,21 @@ def a_block(dim: int, dim_out: int, heads: int, window: int, *, pools: bool) -> 
         dim, dim_out, heads, q_stride=(2, 2) if pools else None, window_size=window
     )
     for parameter in block.parameters():
-        if parameter.ndim == 1:  # scales and biases that are not all alike
+        if parameter.ndim == 1:  # scales and biases that differ
             parameter.data += 0.5 * torch.randn_like(parameter)
-        else:  # scores far enough apart to count
+        else:  # scores that differ enough to matter
             parameter.data *= 3
     return block.eval().requires_grad_(False)
 
 
-def through_ours(block: MultiScaleBlock, image: torch.Tensor, window: int) -> torch.Tensor:
+def apply_ours(block: MultiScaleBlock, image: torch.Tensor, window: int) -> torch.Tensor:
     """(H, W, C) to (H', W', C')."""
     windows = Windows(*image.shape[:2], window)
-    tokens = image.flatten(0, 1)[order(windows)]
-    tokens = hiera._block(block, Weights.of(block.attn), tokens, windows)
+    tokens = image.flatten(0, 1)[window_order(windows)]
+    tokens = hiera.apply_block(block, AttentionWeights.of(block.attn), tokens, windows)
     if block.q_stride:
         windows = windows.halved()
-    return tokens[back(windows)].unflatten(0, (windows.height, windows.width))
+    return tokens[row_order(windows)].unflatten(0, (windows.height, windows.width))
 
 
 @pytest.mark.usefixtures("library")
@@ -52,14 +51,14 @@ def through_ours(block: MultiScaleBlock, image: torch.Tensor, window: int) -> to
     width=st.integers(1, 6),
     everywhere=st.booleans(),
 )
-# one head; queries are pooled; both with windows that the image does not fill
+# one head, and pooled queries, both with windows that the image does not fill
 @example(
     dim=8, grows=False, heads=1, pools=False, window=2, height=5, width=3, everywhere=False
 ).via("one head")
 @example(dim=8, grows=True, heads=4, pools=True, window=2, height=3, width=5, everywhere=False).via(
     "pooled"
 )
-def test_a_block_gives_what_sam2_gives(
+def test_a_block_equals_sam2s(
     dim: int,
     grows: bool,
     heads: int,
@@ -77,22 +76,22 @@ def test_a_block_gives_what_sam2_gives(
         block = a_block(dim, dim * (1 + grows), heads, size, pools=pools)
         image = torch.randn(height, width, dim)
     expected = block(image[None])[0]
-    ours = through_ours(block, image.clone(), window)
+    ours = apply_ours(block, image.clone(), window)
     assert ours.shape == expected.shape
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
-    # with what the first time has computed from the weights
-    assert torch.equal(through_ours(block, image, window), ours)
+    # the second call uses cached products of weights
+    assert torch.equal(apply_ours(block, image, window), ours)
 
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize(("grows", "heads"), [(False, 1), (True, 2), (True, 8)])
-def test_changed_weights_count(grows: bool, heads: int) -> None:
+def test_changed_weights_are_seen(grows: bool, heads: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         block = a_block(16, 16 * (1 + grows), heads, 4, pools=grows)
         image = torch.randn(8, 8, 16)
-    through_ours(block, image, 4)
+    apply_ours(block, image, 4)
     for parameter in block.attn.parameters():
         parameter.data.mul_(1.5)
     expected = block(image[None])[0]
-    torch.testing.assert_close(through_ours(block, image, 4), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(apply_ours(block, image, 4), expected, rtol=0, atol=1e-4)

@@ -1,15 +1,14 @@
-"""The memory encoder with less arithmetic, beside `sam2`'s own."""
+"""The memory encoder against `sam2`'s own."""
 
 import pytest
 import torch
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
 from sam2.modeling.position_encoding import PositionEmbeddingSine
 
-from surgsam2.model.cpu import matmul as products
-from surgsam2.model.cpu import memory_encoder
+from surgsam2.model.cpu import matmul, memory_encoder
 
 pytestmark = pytest.mark.skipif(
-    not products.available(), reason="the fast arithmetic needs an x86 processor with AVX2"
+    not matmul.is_available(), reason="the CPU backend needs an x86 processor with AVX2"
 )
 CHANNELS, SIDE, STRIDE = 32, 6, 16
 
@@ -17,7 +16,7 @@ CHANNELS, SIDE, STRIDE = 32, 6, 16
 def a_case(
     out_dim: int, layer_scale: float, blocks: int
 ) -> tuple[MemoryEncoder, torch.Tensor, torch.Tensor]:
-    """An encoder, features and a mask."""
+    """Return an encoder, features and a mask."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = an_encoder(out_dim, layer_scale, blocks)
@@ -27,7 +26,7 @@ def a_case(
 
 
 def shared(encoder: MemoryEncoder, features: torch.Tensor) -> torch.Tensor:
-    return memory_encoder.image_share(encoder, features[0].flatten(1).t(), (SIDE, SIDE))
+    return memory_encoder.project_image(encoder, features[0].flatten(1).t(), (SIDE, SIDE))
 
 
 def an_encoder(out_dim: int, layer_scale: float, blocks: int) -> MemoryEncoder:
@@ -42,7 +41,7 @@ def an_encoder(out_dim: int, layer_scale: float, blocks: int) -> MemoryEncoder:
         in_dim=CHANNELS,
     )
     for parameter in encoder.parameters():
-        if parameter.ndim == 1:  # scales and biases that are not all alike
+        if parameter.ndim == 1:  # scales and biases that differ
             parameter.data += 0.5 * torch.randn_like(parameter)
     return encoder.eval().requires_grad_(False)
 
@@ -51,16 +50,16 @@ def an_encoder(out_dim: int, layer_scale: float, blocks: int) -> MemoryEncoder:
 @pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("layer_scale", [1e-6, 0])
 @pytest.mark.parametrize("out_dim", [8, CHANNELS])
-def test_every_build_gives_what_sam2_gives(out_dim: int, layer_scale: float, blocks: int) -> None:
+def test_every_build_equals_sam2s(out_dim: int, layer_scale: float, blocks: int) -> None:
     encoder, features, mask = a_case(out_dim, layer_scale, blocks)
     assert memory_encoder.supports(encoder)
     expected = encoder(features, mask, skip_mask_sigmoid=True)["vision_features"]
     image = shared(encoder, features)
     kept = image.clone()
-    for _ in range(2):  # the second time with what the first has computed from the weights
+    for _ in range(2):  # the second call may use cached weights
         memory = memory_encoder.encode(encoder, image, mask)
         torch.testing.assert_close(memory, expected, rtol=0, atol=1e-5)
-    assert torch.equal(image, kept)  # it is every object's
+    assert torch.equal(image, kept)  # all objects share it
 
 
 def test_changed_weights_are_seen() -> None:

@@ -15,15 +15,19 @@ import torch
 import surgsam2
 from surgsam2 import PromptSet
 from surgsam2.data import generate_clip
-from surgsam2.model import cpu as fast
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.cpu import matmul as products
-from surgsam2.model.cpu.parallel import ENCODERS, Crew
-from surgsam2.model.cpu.parallel_objects import Lanes, each, give_way
+from surgsam2.model.cpu import matmul
+from surgsam2.model.cpu.parallel import (
+    ENCODERS,
+    ObjectPool,
+    map_objects,
+    pause_for_objects,
+)
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking import video_tracking
 from surgsam2.video import Video, open_video
+from tests.model.helpers import sam2_modules
 
 FRAMES, SIZE = 6, 96
 
@@ -65,12 +69,12 @@ def ours() -> set[str]:
     return {name for name in names if name.startswith(("surgsam2-encode", "surgsam2-object"))}
 
 
-needs_fast = pytest.mark.skipif(
-    not products.available(), reason="the fast arithmetic needs an x86 processor with AVX2"
+needs_cpu_backend = pytest.mark.skipif(
+    not matmul.is_available(), reason="the CPU backend needs an x86 processor with AVX2"
 )
 
 
-@needs_fast
+@needs_cpu_backend
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 def test_the_masks_are_those_of_one_thread(
     a_model: SurgSAM2Model,
@@ -87,7 +91,7 @@ def test_the_masks_are_those_of_one_thread(
         assert (one.masks != two.masks).mean() < 1e-3
 
 
-@needs_fast
+@needs_cpu_backend
 @pytest.mark.usefixtures("two_threads")
 def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
     a_model: SurgSAM2Model, a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch
@@ -107,7 +111,7 @@ def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
     assert torch.get_num_threads() == 2
 
 
-@needs_fast
+@needs_cpu_backend
 @pytest.mark.usefixtures("two_threads")
 def test_encoders_pause_while_every_core_has_an_object(a_model: SurgSAM2Model) -> None:
     begun, goes_on = threading.Barrier(3), threading.Event()
@@ -118,16 +122,16 @@ def test_encoders_pause_while_every_core_has_an_object(a_model: SurgSAM2Model) -
             assert goes_on.wait(10)
         return torch.tensor(x)
 
-    with closing(Crew(a_model)) as crew:
+    with closing(a_model.encoder_pool()) as encoders:
 
         def track() -> list[torch.Tensor]:
-            with torch.no_grad(), crew.tracking():
-                return each(slow, [0, 1, 2])
+            with torch.no_grad(), encoders.sharing_cores():
+                return map_objects(slow, [0, 1, 2])
 
         with ThreadPoolExecutor(1) as tracker:
             tracked = tracker.submit(track)
             begun.wait(10)
-            beside = crew.ahead(give_way)
+            beside = encoders.submit(pause_for_objects)
             assert beside is not None
             with pytest.raises(TimeoutError):
                 beside.result(0.1)
@@ -136,14 +140,14 @@ def test_encoders_pause_while_every_core_has_an_object(a_model: SurgSAM2Model) -
             assert [int(x) for x in tracked.result(10)] == [0, 1, 2]
 
 
-@needs_fast
+@needs_cpu_backend
 @pytest.mark.usefixtures("two_threads")
-def test_encoders_go_on_when_a_lane_is_free_or_an_object_fails(a_model: SurgSAM2Model) -> None:
+def test_encoders_continue_when_a_thread_is_idle_or_an_object_fails(a_model: SurgSAM2Model) -> None:
     encoded, beside = threading.Event(), []
 
     def last_waits_for_the_encoder(x: int) -> torch.Tensor:
-        if x == 0:  # the lanes are full now
-            beside.append(crew.ahead(encode))
+        if x == 0:  # the pool is full now
+            beside.append(encoders.submit(encode))
         assert x < 2 or encoded.wait(10)
         return torch.tensor(x)
 
@@ -151,20 +155,20 @@ def test_encoders_go_on_when_a_lane_is_free_or_an_object_fails(a_model: SurgSAM2
         raise MemoryError(x)
 
     def encode() -> None:
-        give_way()
+        pause_for_objects()
         encoded.set()
 
-    with closing(Crew(a_model)) as crew, torch.no_grad(), crew.tracking():
-        each(last_waits_for_the_encoder, [0, 1, 2])
+    with closing(a_model.encoder_pool()) as encoders, torch.no_grad(), encoders.sharing_cores():
+        map_objects(last_waits_for_the_encoder, [0, 1, 2])
         assert beside[0] is not None
         with pytest.raises(MemoryError):
-            each(fails, [0, 1])
-        again = crew.ahead(give_way)
+            map_objects(fails, [0, 1])
+        again = encoders.submit(pause_for_objects)
         assert again is not None
         again.result(10)
 
 
-@needs_fast
+@needs_cpu_backend
 @pytest.mark.usefixtures("two_threads")
 def test_masks_are_made_without_the_encoders_cores(
     a_model: SurgSAM2Model, a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch
@@ -180,7 +184,7 @@ def test_masks_are_made_without_the_encoders_cores(
     assert threads == [1] * FRAMES
 
 
-@needs_fast
+@needs_cpu_backend
 @pytest.mark.usefixtures("two_threads")
 def test_a_failed_encoding_is_tried_again_by_the_tracker(
     a_model: SurgSAM2Model, a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch
@@ -212,27 +216,27 @@ def test_stopping_early_ends_the_threads(
 
 def test_one_core_has_no_threads_beside(a_model: SurgSAM2Model) -> None:
     assert torch.get_num_threads() == 1  # see conftest.py
-    with closing(Crew(a_model)) as crew, crew.tracking():
-        assert crew.ahead(lambda: None) is None
+    with closing(a_model.encoder_pool()) as encoders, encoders.sharing_cores():
+        assert encoders.submit(lambda: None) is None
         assert not ours()
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_modules_that_run_themselves_have_no_threads_beside(a_model: SurgSAM2Model) -> None:
-    with fast.plain(), closing(Crew(a_model)) as crew:
-        assert crew.ahead(lambda: None) is None
+def test_sam2s_modules_have_no_threads_beside(a_model: SurgSAM2Model) -> None:
+    with sam2_modules(), closing(a_model.encoder_pool()) as encoders:
+        assert encoders.submit(lambda: None) is None
     low = surgsam2.load_model("demo", device="cpu", dtype="bfloat16")
-    with closing(Crew(low)) as crew:
-        assert crew.ahead(lambda: None) is None
+    with closing(low.encoder_pool()) as encoders:
+        assert encoders.submit(lambda: None) is None
 
 
-@needs_fast
+@needs_cpu_backend
 @pytest.mark.usefixtures("two_threads")
 def test_threads_begun_later_have_all_cores(a_model: SurgSAM2Model) -> None:
     counts = []
-    with closing(Crew(a_model)) as crew, crew.tracking():
+    with closing(a_model.encoder_pool()) as encoders, encoders.sharing_cores():
         inside = torch.get_num_threads()
-    with closing(Crew(a_model)):
+    with closing(a_model.encoder_pool()):
         late = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
         late.start()
         late.join()
@@ -240,9 +244,11 @@ def test_threads_begun_later_have_all_cores(a_model: SurgSAM2Model) -> None:
     assert counts == [2]
 
 
-@needs_fast
+@needs_cpu_backend
 @pytest.mark.usefixtures("two_threads")
-def test_lanes_keep_the_order_and_need_enough_items(a_model: SurgSAM2Model) -> None:
+def test_objects_keep_their_order_and_share_cores_if_there_are_enough(
+    a_model: SurgSAM2Model,
+) -> None:
     def square(x: int) -> torch.Tensor:
         names.add(threading.current_thread().name)
         assert not torch.is_grad_enabled()
@@ -250,14 +256,14 @@ def test_lanes_keep_the_order_and_need_enough_items(a_model: SurgSAM2Model) -> N
 
     for items, elsewhere in (([1], False), ([1, 2, 3], True)):
         names: set[str] = set()
-        with torch.no_grad(), closing(Crew(a_model)) as crew, crew.tracking():
-            assert [float(y) for y in each(square, items)] == [x * x for x in items]
+        with torch.no_grad(), closing(a_model.encoder_pool()) as encoders, encoders.sharing_cores():
+            assert [float(y) for y in map_objects(square, items)] == [x * x for x in items]
         assert all(n.startswith("surgsam2-object") for n in names) is elsewhere
 
 
-def test_what_an_object_raises_comes_through() -> None:
+def test_exceptions_of_an_object_are_raised() -> None:
     def fails(x: int) -> torch.Tensor:
         raise MemoryError(x)
 
-    with ThreadPoolExecutor(1) as pool, Lanes(pool, 1).used_here(), pytest.raises(MemoryError):
-        each(fails, [1, 2])
+    with ThreadPoolExecutor(1) as pool, ObjectPool(pool, 1).activated(), pytest.raises(MemoryError):
+        map_objects(fails, [1, 2])

@@ -1,4 +1,4 @@
-"""Whose processor it is."""
+"""The maker of the processor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from surgsam2.model.cpu.processor import is_intel
 
 
 @pytest.fixture(autouse=True)
-def _asked_anew() -> Iterator[None]:
+def _without_cache() -> Iterator[None]:
     is_intel.cache_clear()
     yield
     is_intel.cache_clear()

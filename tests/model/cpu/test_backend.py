@@ -1,4 +1,4 @@
-"""The fast arithmetic against sam2's own modules."""
+"""The CPU backend against sam2's own modules."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import pytest
 import torch
 
 from surgsam2 import EFP
-from surgsam2.model import cpu as fast
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import Config, load_config
-from surgsam2.model.cpu import hiera, image
-from surgsam2.model.cpu import matmul as products
-from surgsam2.model.cpu.weight_cache import remembered
-from surgsam2.model.cpu.windows import Windows, back, change, order
-from surgsam2.model.network import Decoded, ImageFeatures, MemoryBatch, SurgSAM2Network
+from surgsam2.model.cpu import backend, hiera, image, matmul
+from surgsam2.model.frame_data import Decoded, ImageFeatures, MemoryBatch
+from surgsam2.model.network import SurgSAM2Network
+from tests.model.helpers import sam2_modules
 
 pytestmark = pytest.mark.skipif(
-    not products.available(), reason="the fast arithmetic needs an x86 processor with AVX2"
+    not matmul.is_available(), reason="the CPU backend needs an x86 processor with AVX2"
 )
 CLOSE = 1e-4
 """Largest difference, on features of about 4."""
@@ -60,7 +58,7 @@ def a_network(change_config: Callable[[Config], Config] = unchanged) -> SurgSAM2
         config = change_config(load_config("demo"))
         network = build_network(config, "demo", SurgSAM2Network, seed=3).eval()
         for parameter in network.parameters():
-            if parameter.ndim == 1:  # biases and scales that are not all alike
+            if parameter.ndim == 1:  # biases and scales that differ
                 parameter.data += 0.1 * torch.randn_like(parameter)
     return network.requires_grad_(False)
 
@@ -96,8 +94,8 @@ def assert_close(a: torch.Tensor, b: torch.Tensor, atol: float = CLOSE) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=atol)
 
 
-def test_every_step_gives_what_sam2_gives(network: SurgSAM2Network) -> None:
-    with fast.plain():
+def test_every_step_equals_sam2s(network: SurgSAM2Network) -> None:
+    with sam2_modules():
         expected = a_frame(network)
     features, conditioned, decoded, memory = a_frame(network)
     assert features.size == expected[0].size
@@ -113,17 +111,17 @@ def test_every_step_gives_what_sam2_gives(network: SurgSAM2Network) -> None:
 
 
 def test_maps_in_strips(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    with fast.plain():
+    with sam2_modules():
         expected, *_ = a_frame(network)
-    block, parts = hiera._block, []
+    block, parts = hiera.apply_block, []
 
     def counted(*args: Any) -> torch.Tensor:
         parts.append(args)
         return block(*args)
 
-    monkeypatch.setattr(hiera, "_block", counted)
+    monkeypatch.setattr(hiera, "apply_block", counted)
     # five windows of the first stage: some are left over
-    monkeypatch.setattr(hiera, "_FLOATS_AT_A_TIME", 5 * 64 * 128)
+    monkeypatch.setattr(hiera, "_STRIP_VALUES", 5 * 64 * 128)
     features, *_ = a_frame(network)
     assert len(parts) > 3 * len(network.image_encoder.trunk.blocks)
     assert_close(features.tokens, expected.tokens)
@@ -137,13 +135,13 @@ def test_maps_smaller_than_a_window() -> None:
     picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         features = network.encode_image(picture)
-        with fast.plain():
+        with sam2_modules():
             expected = network.encode_image(picture)
     assert_close(features.tokens, expected.tokens)
 
 
 def test_it_is_really_used(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the comparison above would compare sam2 with itself."""
+    """Otherwise the comparison above would compare sam2 with itself."""
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("sam2's own module was called")
@@ -158,7 +156,7 @@ def test_it_is_really_used(network: SurgSAM2Network, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(module, "forward", refuse)
     a_frame(network)
     for module in modules:
-        with fast.plain(), pytest.raises(AssertionError, match="own module"), torch.no_grad():
+        with sam2_modules(), pytest.raises(AssertionError, match="own module"), torch.no_grad():
             module()
 
 
@@ -175,26 +173,24 @@ def test_objects_do_not_touch_each_other(network: SurgSAM2Network) -> None:
     assert_close(together[2:], third)
 
 
-def test_gradients_and_low_precision_take_the_modules_themselves() -> None:
+def test_sam2s_modules_run_with_gradients_and_in_low_precision() -> None:
     x = torch.zeros(1)
-    assert not fast.usable(x), "gradients are on"
+    assert not backend.is_inference(x), "gradients are on"
     with torch.no_grad():
-        assert fast.usable(x)
-        assert not fast.usable(x.half())
+        assert backend.is_inference(x)
+        assert not backend.is_inference(x.half())
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert not fast.usable(x)
-        with fast.plain():
-            assert not fast.usable(x)
+            assert not backend.is_inference(x)
 
 
 def test_objects_out_of_sight() -> None:
-    """Their masks and pointers are SAM 2's own for that; one of two is made so."""
+    """An absent object has SAM 2's mask and pointer for absent objects."""
     network = a_network()
     logits = a_frame(network)[2].presence_logits
     last = network.sam_mask_decoder.pred_obj_score_head.layers[-1]
     last.bias.data -= logits.mean()
     assert sorted((a_frame(network)[2].presence_logits > 0).flatten().tolist()) == [False, True]
-    with fast.plain():
+    with sam2_modules():
         expected = a_frame(network)[2]
     decoded = a_frame(network)[2]
     for name, value in vars(decoded).items():
@@ -212,7 +208,7 @@ def test_objects_out_of_sight() -> None:
     ids=lambda settings: next(iter(settings)),
 )
 def test_other_builds_of_the_decoder(settings: dict[str, bool]) -> None:
-    """Other ways to point at nothing, which the modules themselves do, and no finer maps."""
+    """Other pointers of absent objects, which sam2's modules compute, and no finer maps."""
 
     def changed(config: Config) -> Config:
         config.update(settings)
@@ -220,17 +216,17 @@ def test_other_builds_of_the_decoder(settings: dict[str, bool]) -> None:
 
     network = a_network(changed)
     decoded = a_frame(network)[2]
-    with fast.plain():
+    with sam2_modules():
         expected = a_frame(network)[2]
     assert_close(decoded.pointers, expected.pointers)
     assert_close(decoded.low_res, expected.low_res)
 
 
-def test_an_encoder_of_another_build_runs_itself() -> None:
+def test_sam2s_modules_run_for_an_encoder_of_another_build() -> None:
     network = a_network()
     network.image_encoder.neck.fuse_type = "avg"
     assert not image.supports(network.image_encoder, network.image_size)
-    with fast.plain():
+    with sam2_modules():
         expected = a_frame(network)[0]
     assert_close(a_frame(network)[0].tokens, expected.tokens)
 
@@ -243,7 +239,7 @@ def test_changed_weights_are_seen() -> None:
         network.image_encoder.trunk.pos_embed.add_(1)
         network.memory_attention.layers[0].cross_attn_image.v_proj.weight.mul_(2)
     after = a_frame(network)
-    with fast.plain():
+    with sam2_modules():
         expected = a_frame(network)
     assert (before[1] - after[1]).abs().max() > 100 * CLOSE
     assert_close(after[0].high_res[0], expected[0].high_res[0])
@@ -258,7 +254,7 @@ def test_weights_trained_after_the_first_frame_are_seen(fused: bool) -> None:
     layer = network.sam_mask_decoder.conv_s0.requires_grad_(True)
     layer(torch.ones(1, layer.in_channels, 1, 1)).sum().backward()
     torch.optim.AdamW(layer.parameters(), lr=0.1, fused=fused).step()
-    with fast.plain():
+    with sam2_modules():
         expected = a_frame(network)[0].high_res[0]
     assert_close(a_frame(network)[0].high_res[0], expected)
 
@@ -266,7 +262,7 @@ def test_weights_trained_after_the_first_frame_are_seen(fused: bool) -> None:
 def test_weights_made_in_inference_mode() -> None:
     with torch.inference_mode():
         network = a_network()
-    with fast.plain():
+    with sam2_modules():
         expected = a_frame(network)
     assert_close(a_frame(network)[1], expected[1])
 
@@ -277,13 +273,13 @@ def test_any_number_of_pointers(pointers: int) -> None:
     features = a_frame(network)[0]
     memory = a_memory(network, 2, pointers)
     with torch.no_grad():
-        with fast.plain():
+        with sam2_modules():
             expected = network.attend(features, memory, EFP(), 15)
         assert_close(network.attend(features, memory, EFP(), 15), expected)
 
 
 def test_rotary_tables_left_on_another_device() -> None:
-    """They are no buffers: a network that ran on a GPU and came back has them there."""
+    """The tables are not buffers: they stay on a GPU when the network moves away."""
     network = a_network()
     expected = a_frame(network)[1]
     attn = network.memory_attention.layers[0].self_attn
@@ -300,105 +296,9 @@ def test_rotary_tables_left_on_another_device() -> None:
     assert asked == [torch.device("cpu")]
 
 
-def test_other_processors_take_the_modules_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sam2s_modules_run_on_other_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     network = a_network()
-    with fast.plain():
+    with sam2_modules():
         expected = a_frame(network)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     assert torch.equal(a_frame(network)[1], expected[1])
-
-
-@pytest.mark.parametrize("size", [2, 100])
-def test_what_depends_on_weights_is_computed_once(size: int) -> None:
-    layer = torch.nn.Linear(size, size)
-    calls = []
-
-    def compute() -> torch.Tensor:
-        calls.append(1)
-        return layer.weight * 2
-
-    for _ in range(3):
-        remembered(layer, "twice", (layer.weight,), compute)
-    assert len(calls) == 1
-    with torch.no_grad():
-        layer.weight.add_(1)
-    assert torch.equal(remembered(layer, "twice", (layer.weight,), compute), layer.weight * 2)
-    layer.weight.data[0, 0].add_(1)  # without a trace
-    assert torch.equal(remembered(layer, "twice", (layer.weight,), compute), layer.weight * 2)
-    assert len(calls) == 3
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "size"), [(8, 8, 4), (32, 32, 14), (5, 7, 3), (3, 3, 8)]
-)
-def test_the_order_of_windows(height: int, width: int, size: int) -> None:
-    windows = Windows(height, width, size)
-    positions = order(windows)
-    assert sorted(positions.tolist()) == list(range(height * width))
-    assert torch.equal(positions[back(windows)], torch.arange(height * width))
-    for group in windows.groups():
-        assert group.rows <= size
-        assert group.columns <= size
-        for window in positions[group.tokens].view(group.windows, group.rows, group.columns):
-            rows, columns = window // width, window % width
-            assert len(set((rows // size).flatten().tolist())) == 1
-            assert len(set((columns // size).flatten().tolist())) == 1
-            assert (rows == rows[:, :1]).all()
-            assert (columns == columns[:1]).all()
-
-
-def test_changing_the_order() -> None:
-    old, new = Windows(12, 12, 2), Windows(12, 12, 5)
-    values = torch.randn(144)
-    assert torch.equal(values[order(old)][change(old, new)], values[order(new)])
-
-
-@pytest.mark.usefixtures("library")
-def test_matrices_of_any_layout() -> None:
-    """oneDNN itself takes contiguous ones only."""
-    x, weight = torch.randn(40, 3, 8)[:, 1], torch.randn(8, 24).t()[::2]
-    assert_close(products.linear(x, weight), x @ weight.t())
-
-
-@pytest.mark.usefixtures("library")
-@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
-def test_a_layer_with_its_activation(activation: str) -> None:
-    x, weight, bias = torch.randn(2, 20, 16), torch.randn(24, 16), torch.randn(24)
-    expected = torch.nn.functional.linear(x, weight, bias)
-    if activation != "none":
-        expected = getattr(torch.nn.functional, activation)(expected)
-    assert_close(products.linear(x, weight, bias, activation), expected)
-
-
-@pytest.mark.usefixtures("library")
-def test_a_large_product_of_few_channels() -> None:
-    """MKL is not asked then."""
-    x, weight, bias = torch.randn(2, 1100, 8), torch.randn(256, 8), torch.randn(256)
-    expected = torch.nn.functional.linear(x, weight, bias)
-    assert_close(products.linear(x, weight, bias), expected)
-    assert_close(products.linear(x, weight, bias, "relu"), expected.relu())
-
-
-@pytest.mark.usefixtures("library")
-def test_two_layers_added_in_place() -> None:
-    """The first layer's bias is taken past ReLU; another one counts from the next call on."""
-    first, second = torch.nn.Linear(16, 40), torch.nn.Linear(40, 24)
-    x, before = torch.randn(20, 16), torch.randn(20, 24)
-    with torch.no_grad():
-        for _ in range(2):
-            place = before.clone()
-            expected = before + second(first(x).relu())
-            assert products.add_two_layers(place, x, first, second) is place
-            assert_close(place, expected)
-            first.bias += 3
-
-
-@pytest.mark.usefixtures("library")
-def test_a_product_added_in_place() -> None:
-    x, weight, bias = torch.randn(20, 16), torch.randn(24, 16), torch.randn(24)
-    whole = torch.randn(30, 24)
-    expected = whole.clone()
-    expected[5:25] += torch.nn.functional.linear(x, weight, bias)
-    place = whole[5:25]
-    assert products.add_product(place, x, weight, bias) is place
-    assert_close(whole, expected)
