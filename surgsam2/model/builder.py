@@ -1,4 +1,4 @@
-"""A network from its configuration: plain data in, network parts of a table out.
+"""Build a network from its configuration, with parts of a table of allowed ones.
 
 A configuration may come from a stranger. `PARTS` and `NETWORK` list every class that a
 configuration may name, every argument that it may set, and the values that each may have;
@@ -37,11 +37,12 @@ MOST_NUMBERS = 300_000_000
 
 @dataclass(frozen=True)
 class Value:
-    """What an argument may be: a number, a word, true, false, null, or a list of these."""
+    """An argument that is a number, a word, true, false, null, or a list of these."""
 
     words: str
-    """For messages, after "must be"."""
+    """Description for messages, after "must be"."""
     accepts: Callable[[Any], bool]
+    """Tells whether a value is allowed."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Part:
     """An argument that is a network part: a table that names a class of `PARTS[role]`."""
 
     role: str
+    """Role of the part in a network."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,16 @@ class Table:
     """An argument that is a table of arguments, or null."""
 
     of: str
-    """For messages."""
+    """Class that takes the arguments, for messages."""
     arguments: Arguments
+    """Arguments that are allowed."""
 
 
 Arguments = Mapping[str, Value | Part | Table]
 
 
 def whole(low: int, high: int, multiple: int = 1) -> Value:
-    """A whole number from `low` to `high`."""
+    """Return the kind of whole numbers from `low` to `high`."""
     kind = "a whole number" if multiple == 1 else f"a multiple of {multiple}"
     return Value(
         f"{kind} from {low} to {high}",
@@ -73,7 +76,7 @@ def whole(low: int, high: int, multiple: int = 1) -> Value:
 
 
 def real(low: float, high: float) -> Value:
-    """A number from `low` to `high`."""
+    """Return the kind of numbers from `low` to `high`."""
     return Value(
         f"a number from {low:g} to {high:g}",
         lambda value: type(value) in (int, float) and low <= value <= high,
@@ -81,7 +84,7 @@ def real(low: float, high: float) -> Value:
 
 
 def one_of(*values: str | int | bool | None) -> Value:
-    """One of some values, of the same type."""
+    """Return the kind of values that equal one of `values` and have its type."""
     return Value(
         " or ".join(json.dumps(value) for value in values),
         lambda value: any(type(value) is type(v) and value == v for v in values),
@@ -89,7 +92,7 @@ def one_of(*values: str | int | bool | None) -> Value:
 
 
 def many(item: Value, shortest: int, longest: int) -> Value:
-    """A list of `shortest` to `longest` items."""
+    """Return the kind of lists of `shortest` to `longest` items."""
     count = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
     return Value(
         f"a list of {count} items, each {item.words}",
@@ -102,7 +105,7 @@ def many(item: Value, shortest: int, longest: int) -> Value:
 
 
 def either(*kinds: Value) -> Value:
-    """What one of `kinds` accepts."""
+    """Return the kind of values that one of `kinds` accepts."""
     return Value(
         " or ".join(kind.words for kind in kinds),
         lambda value: any(kind.accepts(value) for kind in kinds),

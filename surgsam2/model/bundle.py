@@ -1,7 +1,6 @@
-"""A MONAI bundle as a model: which weights it holds, and which network they belong to.
+"""Read which weights a MONAI bundle holds, and which network they belong to.
 
-Only data is read. A bundle's ``$`` expressions are its author's code; they are never run
-here.
+Only data is read. A bundle's ``$`` expressions are its author's code and are never run.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ OWN = Path(__file__).parents[1] / "bundle"
 CONFIGURATION = Path("configs", "inference.json")
 WEIGHTS = Path("models", "model.pt")
 NETWORK = "surgsam2.monai_bundle.network.frame_network"
-"""What `network_def` of a SurgSAM2 bundle instantiates."""
+"""The class that `network_def` of a SurgSAM2 bundle names."""
 
 
 class BundleModel(NamedTuple):
-    """What a bundle says of its model."""
+    """The model of a bundle."""
 
     weights: Path
+    """File of the weights."""
     config: str
     """Name of a network configuration, or the path of the bundle's own YAML file."""
     image_size: int | None
@@ -31,10 +31,11 @@ class BundleModel(NamedTuple):
 
 
 def read_bundle(folder: Path) -> BundleModel:
-    """The model of a bundle folder.
+    """Read the model of a bundle folder.
 
     Raises:
-        CheckpointError: not a bundle, the bundle of another network, or one without weights.
+        CheckpointError: the folder is not a bundle, belongs to another network, or has no
+            weights.
     """
     path = folder / CONFIGURATION
     if not path.is_file():
@@ -66,7 +67,11 @@ def read_bundle(folder: Path) -> BundleModel:
 
 
 def config_in(folder: str | Path, config: str) -> str:
-    """A configuration's name as it is; a YAML file of the bundle as a path.
+    """Return the name of a configuration, or the path of a bundle's own YAML file.
+
+    Args:
+        folder: of the bundle.
+        config: as the bundle names it, relative to the folder if it is a file.
 
     Raises:
         CheckpointError: the file lies outside the bundle.

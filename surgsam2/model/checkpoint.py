@@ -1,4 +1,4 @@
-"""Checkpoint files: read as data only, and matched to a network with plain words.
+"""Read checkpoint files as data only, and match them to a network.
 
 Files are SAM 2's ``{"model": state_dict}`` or a bare state dict (`.pt`, `.pth`), or
 safetensors. They are never unpickled beyond tensors: a checkpoint that would run code
@@ -20,7 +20,7 @@ from surgsam2.storage.archive import is_archive, open_archive
 
 StateDict = dict[str, torch.Tensor]
 
-# what tells the architectures apart: (channels of the first layer, blocks of the trunk)
+# (channels of the first layer, blocks of the trunk) distinguish the architectures
 _TRUNKS = {
     (96, 12): "hiera-tiny",
     (96, 16): "hiera-small",
@@ -30,19 +30,22 @@ _TRUNKS = {
 _PATCH = "image_encoder.trunk.patch_embed.proj.weight"
 _ONLY_IN_SAM21 = "obj_ptr_tpos_proj.weight"
 _ROPE = ".freqs_cis"
-# what torch's restricted unpickler says when a file asks for more than tensors
+# texts of torch's restricted unpickler when a file asks for more than tensors
 _REFUSALS = ("unsupported global", "unsupported class", "can only create", "can only build")
 
 
 def read_checkpoint(path: str | Path) -> StateDict:
     """Read a checkpoint file into CPU memory.
 
+    Args:
+        path: of the file.
+
     Returns:
-        name -> tensor.
+        Tensors by name.
 
     Raises:
-        CheckpointError: missing, empty or unreadable file; a file that holds more than
-            tensors; a file without a state dict.
+        CheckpointError: the file is missing, empty or unreadable, holds more than tensors, or
+            holds no state dict.
     """
     path = Path(path)
     try:
@@ -70,12 +73,16 @@ def read_checkpoint(path: str | Path) -> StateDict:
 
 
 def infer_config(state: StateDict, path: str | Path) -> str:
-    """The 512-pixel configuration that a state dict belongs to.
+    """Return the name of the 512-pixel configuration that a state dict belongs to.
 
-    Weights do not tell the resolution they were trained at; 512 is SurgSAM2's.
+    Weights do not tell the resolution that they were trained at; 512 is SurgSAM2's.
+
+    Args:
+        state: state dict.
+        path: of its file, for messages.
 
     Raises:
-        CheckpointError: not a network this package knows.
+        CheckpointError: not a network that this package knows.
     """
     kind = _kind(state)
     if kind is None:
@@ -86,7 +93,7 @@ def infer_config(state: StateDict, path: str | Path) -> str:
 
 
 def describe(state: StateDict) -> str:
-    """One phrase that says what network a state dict comes from."""
+    """Return a phrase that says which network a state dict comes from."""
     kind = _kind(state)
     if kind is not None:
         return f"a {kind} network"
@@ -98,10 +105,16 @@ def describe(state: StateDict) -> str:
 def load_state(network: nn.Module, state: StateDict, *, path: str | Path, config_name: str) -> None:
     """Copy a state dict into a network; every tensor must match.
 
+    Args:
+        network: receives the weights.
+        state: state dict.
+        path: of its file, for messages.
+        config_name: of the network, for messages.
+
     Raises:
-        CheckpointError: saying whether the checkpoint is of another size, another SAM 2
-            version or another resolution (rotary position tables), or which tensors are
-            missing, unexpected or of another shape.
+        CheckpointError: the checkpoint is of another size, another SAM 2 version or another
+            resolution (rotary position tables), or tensors are missing, unexpected or of
+            another shape; the message says which.
     """
     expected = network.state_dict()
     size = getattr(network, "image_size", None)
@@ -142,7 +155,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
     try:
         return load_file(path)
-    except Exception as error:  # a damaged file can raise anything
+    except Exception as error:  # a damaged file can raise any exception
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: not a readable safetensors file ({reason})") from error
 
@@ -151,11 +164,11 @@ def _read_torch(path: Path) -> object:
     _refuse_zip_bomb(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old formats and of what a damaged file implies
+            warnings.simplefilter("ignore")  # about old formats and damaged files
             return torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
         raise CheckpointError(f"{path}: cannot be opened ({error.strerror})") from error
-    except Exception as error:  # a damaged file can raise anything
+    except Exception as error:  # a damaged file can raise any exception
         if _is_foreign_pickle(path) or any(p in str(error).lower() for p in _REFUSALS):
             raise CheckpointError(
                 f"{path}: refused, because it holds more than tensors and loading it could run "
@@ -165,7 +178,7 @@ def _read_torch(path: Path) -> object:
 
 
 def _refuse_zip_bomb(path: Path) -> None:
-    """torch stores tensors as they are, so what an archive unpacks to fits into the file."""
+    """Refuse an archive that unpacks to more than its size, as PyTorch does not compress."""
     if not is_archive(path):  # torch says what it is
         return
     try:
@@ -182,7 +195,7 @@ def _refuse_zip_bomb(path: Path) -> None:
 
 
 def _is_foreign_pickle(path: Path) -> bool:
-    """A pickle of a newer protocol than torch writes: torch cannot even say what it wants."""
+    """Return whether a pickle has a newer protocol than torch writes, which torch cannot read."""
     try:
         if is_archive(path):
             with open_archive(path) as archive:
@@ -199,7 +212,7 @@ def _is_foreign_pickle(path: Path) -> bool:
 def _drop_rope_tables(
     state: StateDict, *, path: str | Path, image_size: int | None, config_name: str
 ) -> StateDict:
-    """Leave out stored rotary tables: SAM 2 computes them. They do tell the resolution."""
+    """Check the resolution of stored rotary tables and leave them out, as SAM 2 computes them."""
     tables = {k: v for k, v in state.items() if k.endswith(_ROPE)}
     for name, table in tables.items():
         stored = math.isqrt(len(table) if table.ndim else 0) * 16

@@ -3,9 +3,10 @@
 ``sam2-hiera-<size>-<resolution>`` and ``sam2.1-hiera-<size>-<resolution>`` are the
 installed `sam2` package's own YAML files at 512 or 1024 pixels;
 ``surgsam2-hiera-small-512`` is the published SurgSAM2 setting; ``demo`` is the small
-network of the built-in model. A network of one's own is a YAML file in the same form.
+network of the built-in model. A YAML file in the same form describes any other network.
 
-A configuration is read as plain data here; `surgsam2.model.builder` decides what is a network.
+This module reads a configuration as plain data; `surgsam2.model.builder` checks that it
+describes a network.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ SIZES = {"tiny": "t", "small": "s", "base-plus": "b+", "large": "l"}
 FAMILIES = {"sam2": "sam2", "sam2.1": "sam2.1"}
 RESOLUTIONS = (512, 1024)
 SMALLEST_SIDE, LARGEST_SIDE = 32, 2048
-"""Of a network's square input, in pixels; what lies between is a multiple of the smallest."""
+"""Smallest and largest side of a network's square input in pixels, multiples of the smallest."""
 NETWORK = "surgsam2.model.network.SurgSAM2Network"
-_DEFAULT_SIDE = 512  # of SAM2Base
+_DEFAULT_SIDE = 512  # SAM2Base's default image_size
 
 # SAM 2's own settings for interactive use (`apply_postprocessing` in its builder):
 # fall back to the best of three masks when the single one is unstable, and remember
@@ -43,7 +44,7 @@ _INTERACTIVE: Config = {
 
 
 def config_names() -> list[str]:
-    """All configuration names, the built-in model's first."""
+    """Return all names of configurations, the built-in model's first."""
     sam2 = [
         f"{family}-hiera-{size}-{resolution}"
         for family in FAMILIES
@@ -54,12 +55,12 @@ def config_names() -> list[str]:
 
 
 def load_config(name: str, image_size: int | None = None) -> Config:
-    """The configuration with every setting in place, as `build_network` takes it.
+    """Read a configuration with every setting in place, as `build_network` takes it.
 
     Args:
         name: one of `config_names`, or the path of a `.yaml` file with a `model` node, as
             in the `sam2` package, without interpolations.
-        image_size: side of the network's square input in pixels; None for its own.
+        image_size: side of the network's square input in pixels; None keeps the configuration's.
 
     Raises:
         InputError: unknown name (the message lists the nearest ones), a file that is

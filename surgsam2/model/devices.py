@@ -1,4 +1,4 @@
-"""Device and number format, chosen or checked."""
+"""Choose or check the device and the precision of a model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DTYPES = {
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """`auto` is CUDA, else MPS, else the CPU; anything else is checked.
+    """Return the device of a name; `auto` is CUDA, else MPS, else the CPU.
 
     Raises:
-        DeviceError: not a device name, or a device this machine does not have.
+        DeviceError: not a name of a device, or a device that this machine does not have.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -39,13 +39,13 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 
 def available_devices() -> list[str]:
-    """Names of the devices that work here."""
+    """Return the names of the devices that work on this machine."""
     devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     return [*devices, "mps"] if torch.backends.mps.is_available() else devices
 
 
 def resolve_dtype(name: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on CUDA and float32 elsewhere.
+    """Return the precision of a name; `auto` is bfloat16 on CUDA and float32 elsewhere.
 
     Raises:
         InputError: unknown name.

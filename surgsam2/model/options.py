@@ -1,4 +1,4 @@
-"""The options of a model: which one, where it runs, and with which precision. Needs no torch."""
+"""The options of a model: its name, its device and its precision. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRUNING_FORMS = ("capped", "full-bank", "off")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Options):
-    """Which model runs, where and how."""
+    """Options that choose a model, its device and its precision."""
 
     model: str = option(
         "demo", "known name, checkpoint file, or folder of a bundle", metavar="NAME|PATH"
@@ -33,7 +33,7 @@ class ModelOptions(Options):
     compile: bool = option(False, "compile the network's parts with torch.compile")
 
     def load(self) -> SurgSAM2Model:
-        """Load the model; see `surgsam2.load_model` for the errors."""
+        """Load the model; `surgsam2.load_model` describes the errors."""
         from surgsam2.model.build import load_model
         from surgsam2.model.pruning import EFP
 

@@ -1,7 +1,7 @@
-"""Efficient Frame Pruning (EFP): which spatial memories a frame attends to.
+"""Efficient Frame Pruning (EFP) selects the spatial memories that a frame attends to.
 
-Source: SurgSAM2, arXiv 2408.07931, section 3.2, and the two published forms of
-its code. Pure tensor functions; nothing here knows the network.
+The source is SurgSAM2, arXiv 2408.07931, section 3.2, and the two published forms of
+its code. The functions take and return tensors and know nothing of the network.
 
 A frame's candidates are its spatial memories in SAM 2's order: those of the
 prompted frames first, then those of the previous frames, oldest first, the
@@ -23,12 +23,12 @@ Form = Literal["capped", "full-bank", "off"]
 FORMS: tuple[str, ...] = get_args(Form)
 
 _SHORTEST = 1e-8
-"""Vectors below this length count as this long, so that one of zeros has no similarity."""
+"""Smallest length of a vector in the division, so that one of zeros has similarity 0."""
 
 
 @dataclass(frozen=True)
 class EFP:
-    """How many spatial memories are pruned, and when.
+    """Number of spatial memories that are pruned, and the condition for pruning.
 
     `capped` (the SAM 2.1 release) keeps at most ``num_maskmem - prune``.
     `full-bank` (the first release) drops exactly ``prune``, and only when there
@@ -39,8 +39,9 @@ class EFP:
     """
 
     form: Form = "capped"
+    """Published form, or `off`."""
     prune: int = 2
-    """Memories to leave out; the paper's m = 2."""
+    """Number of memories to leave out; the paper's m = 2."""
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -49,7 +50,7 @@ class EFP:
             raise InputError(f"EFP prune must be a whole number of 0 or more, got {self.prune!r}")
 
     def keep_count(self, count: int, num_maskmem: int) -> int:
-        """How many of `count` memories stay, for a bank of `num_maskmem` (7 in SAM 2)."""
+        """Return how many of `count` memories stay, for a bank of `num_maskmem` (7 in SAM 2)."""
         if self.form == "off":
             return count
         if self.form == "capped":
@@ -59,7 +60,7 @@ class EFP:
         return max(kept, min(count, 2))  # the first and the last always stay
 
     def select(self, maps: torch.Tensor, num_maskmem: int) -> torch.Tensor:
-        """Indices of the memories that stay.
+        """Return the indices of the memories that stay.
 
         Args:
             maps: (B, M, C, P) memory features: B objects, M memories in SAM 2's
@@ -77,9 +78,9 @@ class EFP:
 
 
 def redundancy(maps: torch.Tensor) -> torch.Tensor:
-    """Similarity of each memory to the last one, the published EFP score.
+    """Compute the similarity of each memory to the last one, the published EFP score.
 
-    Cosine similarity over the channels at every position, summed over positions,
+    It is the cosine similarity over the channels at every position, summed over positions,
     in float32.
 
     Args:
@@ -89,14 +90,14 @@ def redundancy(maps: torch.Tensor) -> torch.Tensor:
         (B, M) float32; the last column is the last memory with itself.
     """
     maps = maps.float()
-    # three to eleven times as fast on CPUs as `F.cosine_similarity`, which spreads the last
+    # three to eleven times as fast on CPUs as `F.cosine_similarity`, which copies the last map
     products = (maps * maps[:, -1:]).sum(dim=2)
     lengths = maps.square().sum(dim=2).sqrt().clamp_min(_SHORTEST)
     return (products / (lengths * lengths[:, -1:])).sum(dim=-1)
 
 
 def least_redundant(scores: torch.Tensor, keep: int) -> torch.Tensor:
-    """The `keep` memories that stay: the first, the last, and the least similar others.
+    """Return the `keep` memories that stay: the first, the last, and the least similar others.
 
     Args:
         scores: (B, M) similarity to the last memory.

@@ -1,4 +1,4 @@
-"""One file over https, continued where an earlier transfer ended."""
+"""Download a file over https, continuing an earlier transfer."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 MAX_BYTES = 4 * 2**30
-"""Most that is taken from a server: more is a stream without end."""
+"""Largest size of a download; a server that sends more may never stop."""
 _SCHEMES = ("https",)
 _TIMEOUT_SECONDS = 30
 _RANGE_IS_BEYOND_THE_END = 416
 
 
 def fetch(url: str, target: Path) -> None:
-    """Download to a file. What it holds already is taken for the beginning.
+    """Download to a file; its present content is taken for the beginning.
 
-    The content is for the caller to verify. After an error the file keeps what came.
+    The caller has to verify the content. After an error the file keeps what was received.
+
+    Args:
+        url: https address.
+        target: file that is extended.
 
     Raises:
-        OSError, HTTPException: another scheme than https, no network, or an incomplete
-            transfer.
+        OSError: another scheme than https, no network, or an incomplete transfer.
+        HTTPException: the server's response is not valid HTTP.
     """
     _require_https(url)
     have = target.stat().st_size if target.exists() else 0
@@ -44,7 +48,7 @@ def fetch(url: str, target: Path) -> None:
                 done += file.write(block)
                 bar.update(len(block))
                 if done > MAX_BYTES:
-                    raise OSError(f"more than {MAX_BYTES} bytes came")
+                    raise OSError(f"the server sent more than {MAX_BYTES} bytes")
     if total and done != total:
         raise OSError(f"got {done} of {total} bytes")
 
@@ -67,7 +71,7 @@ def _opened(url: str, have: int) -> Iterator[Any]:
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection that leaves https."""
+    """Refuses redirections that leave https."""
 
     def redirect_request(
         self,

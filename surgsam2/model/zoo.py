@@ -1,4 +1,4 @@
-"""Known checkpoints: where they are to be had, and where they are kept on this machine."""
+"""Known checkpoints: their sources, and their place on this machine."""
 
 from __future__ import annotations
 
@@ -29,29 +29,34 @@ _SHA256 = {
 
 @dataclass(frozen=True)
 class KnownCheckpoint:
-    """A published checkpoint. `url` is None where it has to be fetched by hand."""
+    """A published checkpoint."""
 
     name: str
+    """Name of the model."""
     config: str
+    """Name of its configuration."""
     filename: str
+    """Name of the file in the cache folder."""
     source: str
+    """Publisher, licence and address, for messages."""
     url: str | None = None
+    """https address of the file; None where it has to be fetched by hand."""
     sha256: str | None = None
-    """Of the published file, 64 hexadecimal digits; None where none is known."""
+    """SHA-256 of the published file, 64 hexadecimal digits; None where none is known."""
 
     @property
     def path(self) -> Path:
-        """Where the file is, or will be, on this machine."""
+        """Path of the file on this machine, whether it exists or not."""
         return cache_folder() / self.filename
 
 
 def cache_folder() -> Path:
-    """``$SURGSAM2_CACHE``, else ``~/.cache/surgsam2``."""
+    """Return ``$SURGSAM2_CACHE``, or ``~/.cache/surgsam2`` where that is not set."""
     return Path(os.environ.get("SURGSAM2_CACHE") or "~/.cache/surgsam2").expanduser()
 
 
 def known_checkpoints() -> dict[str, KnownCheckpoint]:
-    """By name: the official SAM 2 and SAM 2.1 files, and the SurgSAM2 authors'."""
+    """Return the files of SAM 2, SAM 2.1 and the SurgSAM2 authors by name."""
     entries = [
         KnownCheckpoint(
             name=f"{family}-hiera-{size}",
@@ -76,24 +81,27 @@ def known_checkpoints() -> dict[str, KnownCheckpoint]:
 
 
 def find_known(name: str) -> KnownCheckpoint | None:
-    """The checkpoint for a model name, with or without a resolution (`…-512`, `…-1024`)."""
+    """Return the checkpoint of a name with or without a resolution (`…-512`), or None."""
     known = known_checkpoints()
     return known.get(name) or known.get(re.sub("-(512|1024)$", "", name))
 
 
 def download(name: str) -> Path:
-    """Fetch a known checkpoint into the cache folder, unless it is there.
+    """Download a known checkpoint into the cache folder, unless it is there.
 
-    Over https only, also after redirection. What an interrupted transfer left is continued.
-    The file gets its name once its SHA-256 is the published one.
+    Only https is used, also after redirection. An interrupted transfer is continued. The file
+    gets its name once its SHA-256 is the published one.
+
+    Args:
+        name: of the checkpoint, with or without a resolution.
 
     Returns:
         Path of the complete file.
 
     Raises:
         InputError: no checkpoint of that name.
-        DownloadError: no automatic source, no network, an incomplete transfer, another file
-            than the published one, or a second download at the same time.
+        DownloadError: no address, no network, an incomplete transfer, another file than the
+            published one, or a second download at the same time.
     """
     entry = find_known(name)
     if entry is None:
@@ -114,7 +122,7 @@ def download(name: str) -> Path:
             fetch(entry.url, part)
             if sha256_of(part) != entry.sha256:
                 part.unlink()
-                raise OSError("what came is not the published file: its SHA-256 differs")
+                raise OSError("the received file is not the published one: its SHA-256 differs")
             part.replace(entry.path)
     except BlockingIOError as error:
         raise DownloadError(

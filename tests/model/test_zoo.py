@@ -201,7 +201,7 @@ def test_a_complete_file(
         ("short", f"got {len(CHECKPOINT) // 2} of {len(CHECKPOINT)} bytes"),
         ("chunked", "IncompleteRead"),
         ("garbled", "this is not HTTP"),
-        ("login", "what came is not the published file: its SHA-256 differs"),
+        ("login", "the received file is not the published one: its SHA-256 differs"),
         ("unsafe", "ftp://127.0.0.1/x.pt is not an https address"),
     ],
 )
@@ -286,7 +286,7 @@ def test_a_stream_without_end(
 ) -> None:
     monkeypatch.setattr(transfer, "MAX_BYTES", 1000)
     served_at(f"{server}/good")
-    assert "more than 1000 bytes came" in refusal(cache, f"{server}/good")
+    assert "the server sent more than 1000 bytes" in refusal(cache, f"{server}/good")
 
 
 def test_two_downloads_at_once(server: str, cache: Path, served_at: Callable[[str], None]) -> None:
