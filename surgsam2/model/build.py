@@ -113,7 +113,7 @@ class SurgSAM2Model:
         """Return threads that encode the next frames of recorded video; close them at the end."""
         with torch.no_grad(), self.autocast():
             backend = self.network.backend_for(torch.empty(0, device=self.device))
-        return EncoderPool(useful=isinstance(backend, CpuBackend))
+        return EncoderPool(self.autocast, useful=isinstance(backend, CpuBackend))
 
 
 def load_model(

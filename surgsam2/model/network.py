@@ -17,7 +17,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
 from surgsam2.model.backend import Backend, Sam2Backend
-from surgsam2.model.cpu.backend import CpuBackend
+from surgsam2.model.cpu.backend import CpuBackend, inference_precision
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.pruning import EFP
 
@@ -53,8 +53,9 @@ class SurgSAM2Network(SAM2Base):
             frames: number of frames that are computed together. A training batch has one
                 frame per object; `CpuBackend` takes one frame at a time.
         """
-        if frames == 1 and not self._compiled and CpuBackend.supports(self, x):
-            return CpuBackend(self)
+        dtype = inference_precision(x)
+        if dtype and frames == 1 and not self._compiled and CpuBackend.supports(self):
+            return CpuBackend(self, dtype)
         return Sam2Backend(self)
 
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:

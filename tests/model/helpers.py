@@ -23,7 +23,7 @@ from surgsam2.model.network import SurgSAM2Network
 def sam2_modules() -> Iterator[None]:
     """Have every network run sam2's own modules inside the context, in all threads."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CpuBackend, "supports", staticmethod(lambda *_: False))
+        patch.setattr(CpuBackend, "supports", staticmethod(lambda _: False))
         yield
 
 

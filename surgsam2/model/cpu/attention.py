@@ -3,7 +3,8 @@
 Softmax subtracts the largest score of a query from all its scores, lest exponentials overflow.
 The result is the same whatever is subtracted, and float32 holds exponentials of -87 to 88, so
 nothing is subtracted here until the sums of a block leave a safe range. Most scores are then
-read twice instead of five times.
+read twice instead of five times. bfloat16 has the exponents of float32: scores and their
+exponentials are bfloat16 then, sums and the output are float32 until the end.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Compute softmax(query key^T / sqrt(D)) value.
 
     Args:
-        query: (P, D) float32.
-        key: (N, D) float32.
-        value: (N, V) float32.
+        query: (P, D) float32 or bfloat16.
+        key: (N, D) of the same dtype.
+        value: (N, V) of the same dtype.
 
     Returns:
-        (P, V) float32.
+        (P, V) of the same dtype.
     """
-    if not matmul.prefers_onednn() and query.shape[-1] == value.shape[-1]:
+    if not matmul.uses_onednn(query.dtype) and query.shape[-1] == value.shape[-1]:
         # PyTorch's kernel multiplies by MKL; it needs values as wide as keys
         one = (None, None)  # a batch of one and one head
         return F.scaled_dot_product_attention(query[one], key[one], value[one])[0, 0]
     query = query * query.shape[-1] ** -0.5
-    output = query.new_zeros(len(query), value.shape[1])
+    output = query.new_zeros(len(query), value.shape[1], dtype=torch.float32)
     for rows, target in zip(query.split(_QUERIES), output.split(_QUERIES), strict=True):
         _attend_rows(rows, key, value, target)
-    return output
+    return output.to(query.dtype)
 
 
 def _attend_rows(query: Tensor, key: Tensor, value: Tensor, target: Tensor) -> None:
@@ -50,15 +51,15 @@ def _attend_rows(query: Tensor, key: Tensor, value: Tensor, target: Tensor) -> N
 
     This is the online softmax of Milakov and Gimelshein (2018, arXiv:1805.02867).
     """
-    total = query.new_zeros(len(query), 1)
+    total = query.new_zeros(len(query), 1, dtype=torch.float32)
     shift: Tensor | None = None
     blocks = zip(key.split(_KEYS), value.split(_KEYS), strict=True)
     for block, (keys, values) in enumerate(blocks):
         weights = _exponentials(_scores(query, keys), shift)
-        sums = weights.sum(-1, keepdim=True)
+        sums = weights.sum(-1, keepdim=True, dtype=torch.float32)
         if not _is_safe(total + sums):
             scores = _scores(query, keys)
-            before, shift = shift, scores.amax(-1, keepdim=True)
+            before, shift = shift, scores.amax(-1, keepdim=True).float()
             if block:
                 before = torch.zeros_like(total) if before is None else before
                 shift = torch.maximum(before, shift)
@@ -66,7 +67,7 @@ def _attend_rows(query: Tensor, key: Tensor, value: Tensor, target: Tensor) -> N
                 total.mul_(factor)
                 target.mul_(factor)
             weights = _exponentials(scores, shift)
-            sums = weights.sum(-1, keepdim=True)
+            sums = weights.sum(-1, keepdim=True, dtype=torch.float32)
         total.add_(sums)
         matmul.add_linear(target, weights, values.t())
     target.div_(total)
@@ -82,7 +83,7 @@ def _is_safe(sums: Tensor) -> bool:
 
 
 def _scores(query: Tensor, keys: Tensor) -> Tensor:
-    if matmul.prefers_onednn():
+    if matmul.uses_onednn(query.dtype):
         return matmul.linear(query, keys)
     target = _buffer(len(query) * len(keys)).view(len(query), -1)
     return torch.mm(query, keys.t(), out=target)

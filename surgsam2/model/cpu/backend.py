@@ -1,8 +1,15 @@
-"""The CPU backend: inference for one frame at a time, objects side by side."""
+"""The CPU backend: inference for one frame at a time, objects side by side.
+
+It computes in float32, or in bfloat16 where autocast asks for that. Weights are converted once
+and activations are bfloat16 between products then. Sums of products and of softmax, statistics of
+LayerNorm, position tables, the mask decoder and mask logits are float32.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,29 +24,58 @@ from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures
 if TYPE_CHECKING:
     from surgsam2.model.network import SurgSAM2Network
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def is_inference(x: torch.Tensor) -> bool:
-    """Return whether a call with `x` is float32 inference on a CPU with AVX2 or AVX-512."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and matmul.is_available()
-    )
+
+def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
+    """Disable autocast, which would change the chosen precision of single operations."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        # one context per call: a shared one would restore the state of another thread
+        with torch.autocast("cpu", enabled=False):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def inference_precision(x: torch.Tensor) -> torch.dtype | None:
+    """Return the precision of a call with `x`, or None where the CPU backend cannot be used.
+
+    The backend needs a CPU with AVX2 or AVX-512 and computes no gradients.
+    """
+    if (
+        x.device.type != "cpu"
+        or x.dtype not in (torch.float32, torch.bfloat16)
+        or torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or not matmul.is_available()
+    ):
+        return None
+    if not torch.is_autocast_enabled("cpu"):
+        return torch.float32 if x.dtype == torch.float32 else None
+    return torch.bfloat16 if torch.get_autocast_dtype("cpu") == torch.bfloat16 else None
 
 
 class CpuBackend(Backend):
-    """Computes the steps with `surgsam2.model.cpu`, for a network built as in SAM 2."""
+    """Computes the steps with `surgsam2.model.cpu`, for a network built as in SAM 2.
+
+    Args:
+        network: the network whose weights are used.
+        dtype: float32 or bfloat16, the precision of the products.
+    """
+
+    def __init__(self, network: SurgSAM2Network, dtype: torch.dtype) -> None:
+        super().__init__(network)
+        self.dtype = dtype
 
     @staticmethod
-    def supports(network: SurgSAM2Network, x: torch.Tensor) -> bool:
-        """Return whether the backend can compute the steps of `network` for tensors like `x`."""
+    def supports(network: SurgSAM2Network) -> bool:
+        """Return whether the network is built as in SAM 2."""
         return (
-            is_inference(x)
-            and image.supports(network.image_encoder, network.image_size)
+            image.supports(network.image_encoder, network.image_size)
             and memory_attention.supports(network.memory_attention)
             and mask_decoder.supports(network.sam_mask_decoder)
             and memory_encoder.supports(network.memory_encoder)
@@ -47,35 +83,38 @@ class CpuBackend(Backend):
             and not network.soft_no_obj_ptr
         )
 
+    @_without_autocast
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:
         """Compute the features of a (1, 3, S, S) float32 normalised image."""
         encoder = self.network.image_encoder
-        maps = image.encode(encoder, self.network.sam_mask_decoder, images)
+        maps = image.encode(encoder, self.network.sam_mask_decoder, images.to(self.dtype))
         position = encoder.neck.position_encoding(maps.coarse)
         height, width = maps.coarse.shape[2:]
         tokens, position = (x.flatten(2).permute(2, 0, 1) for x in (maps.coarse, position))
         return ImageFeatures(tokens, position, maps.finer, (height, width))
 
+    @_without_autocast
     def attend_to_memory(self, features: ImageFeatures, memories: EncodedMemories) -> torch.Tensor:
         """Condition the frame's features on the memories of B objects: (B, C, h, w)."""
         conditioned = memory_attention.attend(
             self.network.memory_attention,
-            features.tokens[:, 0],
+            features.tokens[:, 0].to(self.dtype),
             features.position[:, 0],
             memories,
         )
         return conditioned.mT.unflatten(2, features.size)
 
+    @_without_autocast
     def decode_masks(
         self, features: ImageFeatures, conditioned: torch.Tensor, *, multimask: bool
     ) -> Decoded:
         """Predict the masks of B objects; only the chosen mask of each is computed."""
-        network = self.network
+        network, conditioned = self.network, conditioned.float()
         encoder = network.sam_prompt_encoder
         no_points = conditioned.new_zeros(1, 1, 2), -torch.ones(1, 1, dtype=torch.int32)
         prompt, _ = encoder(points=no_points, boxes=None, masks=None)
         position = PositionEncoding(encoder.pe_layer, features.size)
-        frame = mask_decoder.FrameInputs.of(position, features.high_res)
+        frame = mask_decoder.FrameInputs.of(position, [x.float() for x in features.high_res])
 
         def decode(tokens: torch.Tensor) -> Decoded:
             tokens = tokens + encoder.no_mask_embed.weight
@@ -92,12 +131,14 @@ class CpuBackend(Backend):
         fields = zip(*(vars(decoded).values() for decoded in objects), strict=True)
         return Decoded(*(torch.cat(values) for values in fields))
 
+    @_without_autocast
     def encode_memory(
         self, features: ImageFeatures, logits: torch.Tensor, *, prompted: bool
     ) -> torch.Tensor:
         """Encode the masks of B objects into spatial memories: (B, Cm, h, w)."""
         network, encoder = self.network, self.network.memory_encoder
-        projected = memory_encoder.project_image(encoder, features.tokens[:, 0], features.size)
+        tokens = features.tokens[:, 0].to(self.dtype)
+        projected = memory_encoder.project_image(encoder, tokens, features.size)
 
         def encode(logits: torch.Tensor) -> torch.Tensor:
             mask = network.mask_for_memory(logits, prompted=prompted)

@@ -10,7 +10,13 @@ from sam2.modeling.backbones.hieradet import Hiera, MultiScaleBlock
 from torch import Tensor
 
 from surgsam2.model.cpu.hiera_attention import AttentionWeights, add_attention, max_pool
-from surgsam2.model.cpu.matmul import add_linear, apply_layer, linear
+from surgsam2.model.cpu.matmul import (
+    add_linear,
+    apply_conv,
+    apply_layer,
+    layer_weights,
+    linear,
+)
 from surgsam2.model.cpu.parallel import pause_for_objects
 from surgsam2.model.cpu.weight_cache import cached
 from surgsam2.model.cpu.windows import Windows, change_order, row_order, window_order
@@ -28,8 +34,9 @@ class Stage(NamedTuple):
     """Order of the tokens."""
 
     def projected(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """Apply a 1x1 convolution of weight (K, C) and bias (K,): a map of (H, W, K)."""
-        x = _reorder(linear(self.tokens, weight, bias), row_order(self.windows))
+        """Apply a 1x1 convolution of weight (K, C, ...) and bias (K,): a map of (H, W, K)."""
+        x = linear(self.tokens, weight.flatten(1), bias)
+        x = _reorder(x, row_order(self.windows))
         return x.view(self.windows.height, self.windows.width, -1)
 
 
@@ -38,9 +45,9 @@ def encode(trunk: Hiera, images: Tensor) -> list[Stage]:
 
     Args:
         trunk: sam2's module.
-        images: (1, 3, S, S), fastest with channels last in memory.
+        images: (1, 3, S, S) float32 or bfloat16, fastest with channels last in memory.
     """
-    embedded = trunk.patch_embed(images)[0]
+    embedded = apply_conv(trunk.patch_embed.proj, images)[0].permute(1, 2, 0)
     height, width = embedded.shape[:2]
     windows = Windows(height, width, trunk.window_spec[0])
     position = cached(
@@ -56,7 +63,7 @@ def encode(trunk: Hiera, images: Tensor) -> list[Stage]:
         if block.window_size not in (0, windows.size):
             wanted = Windows(windows.height, windows.width, block.window_size)
             tokens, windows = _reorder(tokens, change_order(windows, wanted)), wanted
-        weights = AttentionWeights.of(block.attn)
+        weights = AttentionWeights.of(block.attn, tokens.dtype)
         parts = [apply_block(block, weights, *strip) for strip in _strips(tokens, windows, block)]
         if block.dim != block.dim_out:
             tokens = torch.cat(parts)
@@ -89,7 +96,7 @@ def apply_block(
     add_attention(tokens, weights, normed, windows, everywhere=block.window_size == 0)
     first, second = block.mlp.layers
     hidden = apply_layer(first, block.norm2(tokens), "gelu")
-    return add_linear(tokens, hidden, second.weight, second.bias)
+    return add_linear(tokens, hidden, *layer_weights(second, hidden.dtype))
 
 
 def _reorder(tokens: Tensor, positions: Tensor) -> Tensor:

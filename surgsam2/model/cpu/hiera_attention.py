@@ -17,7 +17,7 @@ from sam2.modeling.backbones.hieradet import MultiScaleAttention
 from torch import Tensor
 
 from surgsam2.model.cpu.attention import attention
-from surgsam2.model.cpu.matmul import add_linear, compose_layers, linear
+from surgsam2.model.cpu.matmul import add_linear, layer_weights, linear
 from surgsam2.model.cpu.weight_cache import cached
 from surgsam2.model.cpu.windows import Group, Windows
 
@@ -40,37 +40,40 @@ class AttentionWeights(NamedTuple):
     values, and (C',). It includes the bias of the values, as a query's weights add up to 1."""
 
     @classmethod
-    def of(cls, attn: MultiScaleAttention) -> AttentionWeights:
-        """Return the weights of a module; products of several weights are cached."""
-        qkv, proj, heads, pools = attn.qkv, attn.proj, attn.num_heads, bool(attn.q_pool)
-        of_query, of_key, of_value = qkv.weight.unflatten(0, (3, -1))
-        query_bias, _, value_bias = qkv.bias.view(3, -1)
-        bias = cached(
-            attn,
-            "output bias",
-            (proj.weight, proj.bias, qkv.bias),
-            lambda: proj.weight @ value_bias + proj.bias,
-        )
-        if not _tokens_serve_as_keys(attn):
-            return cls(heads, pools, qkv.weight, query_bias, None, (proj.weight, bias))
+    def of(cls, attn: MultiScaleAttention, dtype: torch.dtype) -> AttentionWeights:
+        """Return the weights of a module in a precision; they are computed once."""
+        qkv, proj = attn.qkv, attn.proj
+        weights = (qkv.weight, qkv.bias, proj.weight, proj.bias)
+        return cached(attn, str(dtype), weights, lambda: cls._computed(attn, dtype))
 
-        def by_head(x: Tensor) -> Tensor:
-            return x.unflatten(0, (heads, -1))
-
-        # attention divides scores by the root of C, not of D
-        scale = (heads * of_key.shape[1] / of_key.shape[0]) ** 0.5
-        to_keys = cached(attn, "key projection", (qkv.weight,), lambda: scale * by_head(of_key).mT)
-        weight = cached(
-            attn,
-            "output weight",
-            (qkv.weight, proj.weight),
-            lambda: (by_head(proj.weight.t()).mT @ by_head(of_value)).transpose(0, 1).flatten(1),
+    @classmethod
+    def _computed(cls, attn: MultiScaleAttention, dtype: torch.dtype) -> AttentionWeights:
+        (qkv, qkv_bias), (proj, proj_bias) = (
+            layer_weights(layer, torch.float32) for layer in (attn.qkv, attn.proj)
         )
-        if pools:
-            return cls(heads, pools, of_query, query_bias, to_keys, (weight, bias))
-        to_keys_of_one = (to_keys[0], to_keys.new_zeros(to_keys.shape[1]))
-        query, query_bias = compose_layers(attn, (of_query, query_bias), to_keys_of_one)
-        return cls(heads, pools, query, query_bias, None, (weight, bias))
+        heads, pools = attn.num_heads, bool(attn.q_pool)
+        of_query, of_key, of_value = qkv.unflatten(0, (3, -1))
+        query_bias, _, value_bias = qkv_bias.view(3, -1)
+        projection, to_keys, output = qkv, None, proj
+        if _tokens_serve_as_keys(attn):
+            # attention divides scores by the root of C, not of D
+            scale = (heads * of_key.shape[1] / of_key.shape[0]) ** 0.5
+            of_key, of_value, of_output = (
+                x.unflatten(0, (heads, -1)) for x in (of_key, of_value, proj.t())
+            )
+            projection, to_keys = of_query, scale * of_key.mT
+            output = (of_output.mT @ of_value).transpose(0, 1).flatten(1)
+            if not pools:  # there is one head, so the two projections of a query are one
+                projection, query_bias = to_keys[0] @ of_query, to_keys[0] @ query_bias
+                to_keys = None
+        return cls(
+            heads,
+            pools,
+            projection.to(dtype),
+            query_bias.to(dtype),
+            None if to_keys is None else to_keys.to(dtype),
+            (output.to(dtype), (proj @ value_bias + proj_bias).to(dtype)),
+        )
 
 
 def _tokens_serve_as_keys(attn: MultiScaleAttention) -> bool:
@@ -169,7 +172,11 @@ def _attend_in_group(group: Group, size: int, q: Tensor, k: Tensor, v: Tensor) -
         mask = k.new_zeros(1, 1, 1, k.shape[2])
         mask[..., -1] = math.log(padding)
         mask = mask.expand(-1, -1, q.shape[2], -1)
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if q.dtype == torch.bfloat16:  # PyTorch's kernel takes more than twice as long
+        scores = torch.matmul(q * q.shape[-1] ** -0.5, k.mT)
+        mixed = torch.softmax(scores if mask is None else scores + mask, dim=-1) @ v
+    else:
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
 
 

@@ -10,7 +10,7 @@ from sam2.modeling.sam.mask_decoder import MaskDecoder
 from torch import Tensor
 
 from surgsam2.model.cpu import hiera
-from surgsam2.model.cpu.matmul import compose_layers, conv1x1_weights
+from surgsam2.model.cpu.matmul import compose_layers, layer_weights
 from surgsam2.model.cpu.windows import Windows
 
 _COARSE = 2
@@ -52,17 +52,25 @@ class Maps(NamedTuple):
 
 
 def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
-    """Compute the features of a (1, 3, S, S) image, and the decoder's 1x1 convolutions of them."""
+    """Compute the features of an image, and the decoder's 1x1 convolutions of them.
+
+    Args:
+        encoder: sam2's module.
+        decoder: sam2's module.
+        images: (1, 3, S, S) float32 or bfloat16, which is the precision of the result.
+    """
+    dtype = images.dtype
     stages = hiera.encode(encoder.trunk, images)
-    laterals = [conv1x1_weights(conv.conv) for conv in reversed(encoder.neck.convs)]
+    laterals = [conv.conv for conv in reversed(encoder.neck.convs)]
     coarse, coarsest = (
-        stages[level].projected(*laterals[level]) for level in (_COARSE, _COARSE + 1)
+        stages[level].projected(*layer_weights(laterals[level], dtype))
+        for level in (_COARSE, _COARSE + 1)
     )
     squares = coarse.unflatten(1, (-1, 2)).unflatten(0, (-1, 2))
     squares += coarsest[:, None, :, None]
     finer = []
     if decoder.use_high_res_features:
         for level, conv in enumerate((decoder.conv_s0, decoder.conv_s1)):
-            composed = compose_layers(conv, laterals[level], conv1x1_weights(conv))
+            composed = compose_layers(conv, laterals[level], conv, dtype)
             finer.append(stages[level].projected(*composed).permute(2, 0, 1)[None])
     return Maps(coarse.permute(2, 0, 1)[None], finer)

@@ -14,7 +14,13 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
 from surgsam2.model.cpu.attention import attention
-from surgsam2.model.cpu.matmul import add_linear, apply_layer, compose_layers, linear
+from surgsam2.model.cpu.matmul import (
+    add_linear,
+    apply_layer,
+    compose_layers,
+    layer_weights,
+    linear,
+)
 from surgsam2.model.cpu.parallel import map_objects
 from surgsam2.model.frame_data import EncodedMemories
 
@@ -44,16 +50,16 @@ def attend(
 
     Args:
         module: sam2's module.
-        tokens: (P, C) features of the frame.
+        tokens: (P, C) features of the frame, float32 or bfloat16.
         position: (P, C) position encoding of the features.
         memories: memories of the objects.
 
     Returns:
-        (B, P, C).
+        (B, P, C) of the dtype of `tokens`.
     """
     if module.pos_enc_at_input:
-        tokens = tokens + 0.1 * position
-    memory_position = memories.position.t().contiguous()
+        tokens = (tokens + 0.1 * position).to(tokens.dtype)
+    memory_position = memories.position.t().to(tokens.dtype).contiguous()
     pointer_tokens = memories.pointers.shape[1]
     first, *others = module.layers
     tokens = _self_attention(first, tokens)
@@ -101,7 +107,7 @@ def _memory_tokens(
 def _self_attention(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
     attn, normed = layer.self_attn, layer.norm1(x)
     query, key = (_rotate(attn, apply_layer(p, normed)) for p in (attn.q_proj, attn.k_proj))
-    return attention(query, key, linear(normed, *_value_output(attn))).add_(x)
+    return attention(query, key, linear(normed, *_value_output(attn, x.dtype))).add_(x)
 
 
 def _query(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
@@ -116,22 +122,21 @@ def _cross_attention(
     projected = apply_layer(attn.k_proj, key)
     spatial = len(projected) - pointer_tokens
     _rotate(attn, projected[:spatial].view(-1, *query.shape))
-    return linear(attention(query, projected, memory), *_value_output(attn))
+    return linear(attention(query, projected, memory), *_value_output(attn, query.dtype))
 
 
-def _value_output(attn: RoPEAttention) -> tuple[Tensor, Tensor]:
+def _value_output(attn: RoPEAttention, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return weight and bias of the projections of values and output as one layer.
 
     The weights of a query's values add up to 1, so the bias may be added before or after them.
     """
-    v, out = attn.v_proj, attn.out_proj
-    return compose_layers(attn, (v.weight, v.bias), (out.weight, out.bias))
+    return compose_layers(attn, attn.v_proj, attn.out_proj, dtype)
 
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
     """Add the output of the two feed-forward layers to (P, C) in place."""
     hidden = apply_layer(layer.linear1, layer.norm3(x), "relu")
-    return add_linear(x, hidden, layer.linear2.weight, layer.linear2.bias)
+    return add_linear(x, hidden, *layer_weights(layer.linear2, hidden.dtype))
 
 
 def _rotate(attn: RoPEAttention, x: Tensor) -> Tensor:
@@ -142,5 +147,6 @@ def _rotate(attn: RoPEAttention, x: Tensor) -> Tensor:
         attn.freqs_cis = attn.compute_cis(end_x=side, end_y=side)
     # the table is not a buffer, so it stays on a GPU when the network moves away
     attn.freqs_cis = attn.freqs_cis.to(x.device)
-    torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(attn.freqs_cis)
-    return x
+    rotated = x.float()  # the same tensor, if it is float32
+    torch.view_as_complex(rotated.unflatten(-1, (-1, 2))).mul_(attn.freqs_cis)
+    return x if rotated is x else x.copy_(rotated)

@@ -8,7 +8,7 @@ from sam2.modeling.memory_encoder import CXBlock, MemoryEncoder
 from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 
-from surgsam2.model.cpu.matmul import apply_conv1x1, apply_layer
+from surgsam2.model.cpu.matmul import apply_conv, apply_conv1x1, apply_layer
 
 
 def supports(encoder: MemoryEncoder) -> bool:
@@ -26,13 +26,13 @@ def encode(encoder: MemoryEncoder, image: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         encoder: sam2's module.
-        image: (h, w, C) output of `project_image`.
-        mask: (1, 1, S, S) mask, scaled as the encoder takes it.
+        image: (h, w, C) output of `project_image`, float32 or bfloat16.
+        mask: (1, 1, S, S) float32 mask, scaled as the encoder takes it.
 
     Returns:
-        (1, Cm, h, w) spatial memory.
+        (1, Cm, h, w) spatial memory, of the dtype of `image`.
     """
-    x = image + _downsample(encoder.mask_downsampler.encoder, mask)
+    x = image + _downsample(encoder.mask_downsampler.encoder, mask.to(image.dtype))
     for block in encoder.fuser.layers:
         x = x + _block(block, x)
     if isinstance(encoder.out_proj, nn.Conv2d):
@@ -45,14 +45,18 @@ def _downsample(layers: nn.Sequential, x: Tensor) -> Tensor:
     *stages, last = layers.children()
     assert isinstance(last, nn.Conv2d)
     for layer in stages:
-        x = _layer_norm(layer, x) if isinstance(layer, LayerNorm2d) else layer(x)
+        if isinstance(layer, nn.Conv2d):
+            x = apply_conv(layer, x)
+        else:
+            x = _layer_norm(layer, x) if isinstance(layer, LayerNorm2d) else layer(x)
     return apply_conv1x1(last, x.permute(0, 2, 3, 1))
 
 
 def _block(block: CXBlock, x: Tensor) -> Tensor:
     """Return what a ConvNeXt block adds to (1, h, w, C)."""
-    normed = _layer_norm(block.norm, block.dwconv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-    x = apply_layer(block.pwconv2, apply_layer(block.pwconv1, normed, "gelu"))
+    normed = _layer_norm(block.norm, apply_conv(block.dwconv, x.permute(0, 3, 1, 2)))
+    x = apply_layer(block.pwconv1, normed.permute(0, 2, 3, 1), "gelu")
+    x = apply_layer(block.pwconv2, x)
     return x if block.gamma is None else x.mul_(block.gamma)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import torch
@@ -105,11 +105,15 @@ class EncoderPool:
     `close` must be called in the end.
 
     Args:
+        autocast: makes the context in which work runs, which belongs to a thread.
         useful: whether the network runs on the CPU backend. Elsewhere, such as on a GPU,
             threads beside the tracker do not help.
     """
 
-    def __init__(self, *, useful: bool) -> None:
+    def __init__(
+        self, autocast: Callable[[], AbstractContextManager[object]], *, useful: bool
+    ) -> None:
+        self._autocast = autocast
         self._threads = torch.get_num_threads()
         self._encoders: ThreadPoolExecutor | None = None
         if self._threads > 1 and useful:
@@ -122,7 +126,7 @@ class EncoderPool:
 
     def submit(self, work: Callable[[], object]) -> Future[object] | None:
         """Run something beside the tracker; None where the pool has no threads."""
-        return None if self._encoders is None else self._encoders.submit(work)
+        return None if self._encoders is None else self._encoders.submit(self._run, work)
 
     @contextmanager
     def sharing_cores(self) -> Iterator[None]:
@@ -136,6 +140,10 @@ class EncoderPool:
                 yield
         finally:
             torch.set_num_threads(self._threads)
+
+    def _run(self, work: Callable[[], object]) -> object:
+        with self._autocast():
+            return work()
 
     def close(self) -> None:
         """Drop the work that has not begun and wait for the rest."""

@@ -1,14 +1,15 @@
-"""A cache of tensors that depend on a network's weights alone."""
+"""A cache of results that depend on a network's weights alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+T = TypeVar("T")
 _SAMPLE = 512
 """Number of values of a weight that are compared; comparing all would cost more than it saves."""
 
@@ -16,15 +17,13 @@ _SAMPLE = 512
 class _Entry(NamedTuple):
     versions: list[int]
     samples: list[Tensor]
-    result: Tensor
+    result: Any
 
 
 _entries: WeakKeyDictionary[nn.Module, dict[str, _Entry]] = WeakKeyDictionary()
 
 
-def cached(
-    module: nn.Module, name: str, weights: Sequence[Tensor], compute: Callable[[], Tensor]
-) -> Tensor:
+def cached(module: nn.Module, name: str, weights: Sequence[Tensor], compute: Callable[[], T]) -> T:
     """Return ``compute()``, or its earlier result while the weights are unchanged.
 
     The result is kept as long as the module lives. A change of a weight shows in its version
@@ -42,7 +41,7 @@ def cached(
     samples = [_sample(weight) for weight in weights]
     entry = entries.get(name)
     if entry and entry.versions == versions and all(map(torch.equal, entry.samples, samples)):
-        return entry.result
+        return cast(T, entry.result)
     result = compute()
     entries[name] = _Entry(versions, [sample.clone() for sample in samples], result)
     return result

@@ -110,6 +110,31 @@ def test_every_step_equals_sam2s(network: SurgSAM2Network) -> None:
     assert_close(memory.float(), expected[3].float(), atol=0.02)
 
 
+def test_bfloat16_is_as_close_to_float32_as_sam2s_autocast(network: SurgSAM2Network) -> None:
+    expected = a_frame(network)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = a_frame(network)
+        with torch.no_grad():
+            assert isinstance(network.backend_for(ours[0].tokens), backend.CpuBackend)
+        with sam2_modules():
+            theirs = a_frame(network)
+
+    def error(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float((one.float() - other.float()).norm() / other.float().norm())
+
+    pairs = [
+        (ours[0].tokens, theirs[0].tokens, expected[0].tokens),
+        *zip(ours[0].high_res, theirs[0].high_res, expected[0].high_res, strict=True),
+        (ours[1], theirs[1], expected[1]),
+        (ours[2].low_res, theirs[2].low_res, expected[2].low_res),
+        (ours[3], theirs[3], expected[3]),
+    ]
+    for our, their, exact in pairs:
+        assert error(our, exact) < max(1.5 * error(their, exact), 0.01)
+    assert ours[0].tokens.dtype == torch.bfloat16
+    assert ours[2].low_res.dtype == torch.float32
+
+
 def test_maps_in_strips(network: SurgSAM2Network, monkeypatch: pytest.MonkeyPatch) -> None:
     with sam2_modules():
         expected, *_ = a_frame(network)
@@ -173,14 +198,17 @@ def test_objects_do_not_touch_each_other(network: SurgSAM2Network) -> None:
     assert_close(together[2:], third)
 
 
-def test_sam2s_modules_run_with_gradients_and_in_low_precision() -> None:
+def test_precision_follows_autocast_and_gradients_exclude_the_backend() -> None:
     x = torch.zeros(1)
-    assert not backend.is_inference(x), "gradients are on"
+    assert backend.inference_precision(x) is None, "gradients are on"
     with torch.no_grad():
-        assert backend.is_inference(x)
-        assert not backend.is_inference(x.half())
+        assert backend.inference_precision(x) == torch.float32
+        assert backend.inference_precision(x.half()) is None
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert not backend.is_inference(x)
+            assert backend.inference_precision(x) == torch.bfloat16
+            assert backend.inference_precision(x.bfloat16()) == torch.bfloat16
+        with torch.autocast("cpu", dtype=torch.float16):
+            assert backend.inference_precision(x) is None
 
 
 def test_objects_out_of_sight() -> None:

@@ -33,7 +33,7 @@ def apply_ours(block: MultiScaleBlock, image: torch.Tensor, window: int) -> torc
     """(H, W, C) to (H', W', C')."""
     windows = Windows(*image.shape[:2], window)
     tokens = image.flatten(0, 1)[window_order(windows)]
-    tokens = hiera.apply_block(block, AttentionWeights.of(block.attn), tokens, windows)
+    tokens = hiera.apply_block(block, AttentionWeights.of(block.attn, image.dtype), tokens, windows)
     if block.q_stride:
         windows = windows.halved()
     return tokens[row_order(windows)].unflatten(0, (windows.height, windows.width))
