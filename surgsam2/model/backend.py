@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 import torch
 
+from surgsam2.model.base_network import BaseNetwork
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures
-
-if TYPE_CHECKING:
-    from surgsam2.model.network import SurgSAM2Network
 
 
 class Backend(ABC):
@@ -22,7 +19,7 @@ class Backend(ABC):
         network: the network whose weights are used.
     """
 
-    def __init__(self, network: SurgSAM2Network) -> None:
+    def __init__(self, network: BaseNetwork) -> None:
         self.network = network
 
     @abstractmethod

@@ -8,21 +8,19 @@ of objects as a batch, each with memories of its own.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from sam2.modeling.sam.transformer import RoPEAttention
-from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
 from surgsam2.model.backend import Backend, Sam2Backend
+from surgsam2.model.base_network import BaseNetwork
 from surgsam2.model.cpu.backend import CpuBackend, inference_precision
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.pruning import EFP
 
 
-class SurgSAM2Network(SAM2Base):
+class SurgSAM2Network(BaseNetwork):
     """SAM 2 for streamed, multi-object inference. Built by `surgsam2.load_model`."""
 
     _compiled = False
@@ -121,8 +119,7 @@ class SurgSAM2Network(SAM2Base):
                 multimask=self._use_multimask(True, None),
                 mask_inputs=mask,
             )
-        heads = self._use_mask_as_output(features.map_for(1), features.high_res_for(1), mask)
-        return _decoded(heads, multimask=False)
+        return self.use_mask(features, mask)
 
     def attend(
         self,
@@ -178,49 +175,6 @@ class SurgSAM2Network(SAM2Base):
             maps = torch.where(absent, maps + self.no_obj_embed_spatial[..., None, None], maps)
         return maps.to(torch.bfloat16)
 
-    def mask_for_memory(self, logits: torch.Tensor, *, prompted: bool) -> torch.Tensor:
-        """Turn (B, 1, S, S) mask logits into the memory encoder's input of the same shape."""
-        binary = prompted and self.binarize_mask_from_pts_for_mem_enc
-        mask = (logits > 0).float() if binary else logits.sigmoid()
-        return mask * self.sigmoid_scale_for_mem_enc + self.sigmoid_bias_for_mem_enc
-
-    def predict_masks(
-        self,
-        features: ImageFeatures,
-        conditioned: torch.Tensor,
-        *,
-        multimask: bool,
-        **prompts: Any,
-    ) -> Decoded:
-        """Run SAM 2's prompt encoder and mask decoder.
-
-        Args:
-            features: of the frame.
-            conditioned: (B, C, h, w) maps, from `attend` or `without_memory`.
-            multimask: predict several masks per object and keep the one of the highest
-                predicted IoU.
-            prompts: `point_inputs` and `mask_inputs`, as SAM 2 takes them.
-        """
-        heads = self._forward_sam_heads(
-            backbone_features=conditioned,
-            high_res_features=features.high_res_for(conditioned.shape[0]),
-            multimask_output=multimask,
-            **prompts,
-        )
-        return _decoded(heads, multimask=multimask)
-
-    def without_memory(self, features: ImageFeatures) -> torch.Tensor:
-        """Return the conditioned map of a frame without memories, (B, C, h, w)."""
-        return self._prepare_memory_conditioned_features(
-            frame_idx=0,
-            is_init_cond_frame=True,
-            current_vision_feats=[features.tokens],
-            current_vision_pos_embeds=[features.position],
-            feat_sizes=[features.size],
-            output_dict={},
-            num_frames=None,
-        )
-
     def _backend(self, features: ImageFeatures) -> Backend:
         return self.backend_for(features.tokens, features.tokens.shape[1])
 
@@ -243,10 +197,3 @@ class SurgSAM2Network(SAM2Base):
         split = self.hidden_dim // self.mem_dim
         tokens = pointers.reshape(pointers.shape[0], -1, self.mem_dim)
         return tokens, encoded.repeat_interleave(split, dim=1)
-
-
-def _decoded(heads: tuple[torch.Tensor, ...], *, multimask: bool) -> Decoded:
-    """Name the outputs of SAM 2's heads and keep the predicted IoU of the chosen mask."""
-    _, _, ious, low_res, high_res, pointers, presence_logits = heads
-    ious = ious.amax(dim=-1) if multimask else ious[:, 0]
-    return Decoded(low_res, high_res, pointers, presence_logits, ious)

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 
 from surgsam2.model.backend import Backend
+from surgsam2.model.base_network import BaseNetwork
 from surgsam2.model.cpu import image, mask_decoder, matmul, memory_attention, memory_encoder
 from surgsam2.model.cpu.parallel import map_objects
 from surgsam2.model.cpu.two_way import PositionEncoding
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures
-
-if TYPE_CHECKING:
-    from surgsam2.model.network import SurgSAM2Network
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,12 +65,12 @@ class CpuBackend(Backend):
         dtype: float32 or bfloat16, the precision of the products.
     """
 
-    def __init__(self, network: SurgSAM2Network, dtype: torch.dtype) -> None:
+    def __init__(self, network: BaseNetwork, dtype: torch.dtype) -> None:
         super().__init__(network)
         self.dtype = dtype
 
     @staticmethod
-    def supports(network: SurgSAM2Network) -> bool:
+    def supports(network: BaseNetwork) -> bool:
         """Return whether the network is built as in SAM 2."""
         return (
             image.supports(network.image_encoder, network.image_size)
