@@ -126,7 +126,9 @@ class VideoTracking:
                     result = make_result(index, ordered, size, self._options, began)
                 yield frame.frame, result
 
-    def _track_before_first_prompts(self, encoders: EncoderPool) -> Generator[tuple[np.ndarray, None]]:
+    def _track_before_first_prompts(
+        self, encoders: EncoderPool
+    ) -> Generator[tuple[np.ndarray, None]]:
         """Track each object backward from its first prompt and keep the outputs on disk.
 
         They are kept as the network's own logits, so that overlaps with the objects of the
