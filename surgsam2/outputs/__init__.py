@@ -1,14 +1,14 @@
-"""What a run leaves on disk: label images, overlay video, COCO file, table and report.
+"""The files of a run: label images, overlay video, COCO file, table, scene and report.
 
-A pipeline prepares a folder, opens the writers of the chosen formats, feeds them frame by
-frame and finishes the folder; nothing is collected in memory.
+A run prepares a folder, opens the writers of the chosen formats, writes frame by frame and
+finishes the folder; nothing is collected in memory.
 
-    prepare_output(folder)                       # creates it, puts the INCOMPLETE marker
+    prepare_output(folder)                       # creates it with the file INCOMPLETE
     with OutputSet(folder, ["png", "csv"], context) as outputs:
         for frame, result in ...:
             outputs.write(frame, result)
     write_report(folder, report)
-    finish_output(folder)                        # removes the INCOMPLETE marker
+    finish_output(folder)                        # removes the file INCOMPLETE
 """
 
 from __future__ import annotations

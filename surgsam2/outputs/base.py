@@ -1,4 +1,4 @@
-"""What all writers share: the facts about the run, and the interface."""
+"""The interface of all writers of results, and the facts about a run that they need."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class OutputContext:
     video_name: str = ""
     """Name of the video for people, not a path."""
     frame_count: int | None = None
-    """Most frames that the run will give; None when not known."""
+    """Largest number of frames that the run gives; None when not known."""
 
     @cached_property
     def order(self) -> dict[int, int]:
@@ -39,15 +39,23 @@ class OutputContext:
         return {item.id: position for position, item in enumerate(self.objects)}
 
     def object(self, object_id: int) -> PromptedObject:
-        """The object with this id; `KeyError` when there is none."""
+        """Return the object with this id; `KeyError` when there is none."""
         return self.objects[self.order[object_id]]
 
     def drawing_order(self, result: FrameResult) -> list[int]:
-        """Indices into the result's N objects, in the set's order: later ones lie on top."""
+        """Return indices of the result's N objects in drawing order: later ones lie on top."""
         return sorted(range(len(result.object_ids)), key=lambda i: self.order[result.object_ids[i]])
 
     def check(self, frame: np.ndarray, result: FrameResult) -> None:
-        """Raises `InputError` when a frame or result does not belong to this run."""
+        """Check that a frame and its result belong to this run.
+
+        Args:
+            frame: the pixels, (H, W, 3) uint8 RGB.
+            result: the result of the frame.
+
+        Raises:
+            InputError: the size differs from the video's, or an object is unknown.
+        """
         size = (self.height, self.width)
         if frame.shape != (*size, 3) or frame.dtype != np.uint8:
             raise InputError(
@@ -71,36 +79,56 @@ class OutputWriter(ABC):
     """Writes the results of a run in one format, frame by frame.
 
     What has been written is complete and valid after `close`, also when the run stopped
-    early. Writing raises `OutputError` when the disk refuses and `InputError` when the
-    frame or result does not fit the context.
+    early.
+
+    Args:
+        folder: the output folder, which exists (`prepare_output`).
+        context: the video and the objects of the run.
+
+    Raises:
+        OutputError: the disk refuses a file.
     """
 
     needs_order: ClassVar[bool] = False
     """Whether frames must come with ascending frame indices."""
 
     def __init__(self, folder: Path, context: OutputContext) -> None:
-        """``folder`` exists (`prepare_output`)."""
         self.folder = Path(folder)
         self.context = context
 
     @classmethod  # noqa: B027 - most formats have nothing to refuse
     def check_run(cls, folder: Path, context: OutputContext) -> None:
-        """Raises `InputError` when the run cannot be written in this format.
+        """Check that a run can be written in this format, before the folder is touched.
 
-        Called before ``folder`` is made or anything in it is removed.
+        Args:
+            folder: the output folder, which need not exist.
+            context: the video and the objects of the run.
+
+        Raises:
+            InputError: the run cannot be written in this format.
         """
 
     def write(self, frame: np.ndarray, result: FrameResult) -> None:
-        """Adds one frame, (H, W, 3) uint8 RGB (not modified), and its result."""
+        """Write one frame and its result.
+
+        Args:
+            frame: the pixels, (H, W, 3) uint8 RGB, which are not changed.
+            result: the result of the frame.
+
+        Raises:
+            OutputError: the disk refuses.
+            InputError: the frame or the result does not belong to the run.
+        """
         self.context.check(frame, result)
         self._write(frame, result)
 
     @abstractmethod
-    def _write(self, frame: np.ndarray, result: FrameResult) -> None: ...
+    def _write(self, frame: np.ndarray, result: FrameResult) -> None:
+        """Write one frame and its result, which are checked."""
 
     @abstractmethod
     def close(self) -> None:
-        """Completes the files. May be called more than once."""
+        """Complete the files; may be called more than once."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.folder)!r})"

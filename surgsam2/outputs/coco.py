@@ -14,7 +14,7 @@ from surgsam2.results.frame_result import FrameResult
 
 
 class CocoWriter(OutputWriter):
-    """``annotations.coco.json``: one image per frame, one category per object.
+    """Writes ``annotations.coco.json``: one image per frame, one category per object.
 
     - images: ``id`` (frame index + 1), ``file_name`` (``00000.png``, the name of the label
       image), ``width``, ``height``, ``frame_index``;
@@ -24,7 +24,7 @@ class CocoWriter(OutputWriter):
       and the object id as ``category_id``, ``object_id`` and ``track_id``. An empty mask has
       no annotation.
 
-    Annotations go to a temporary file as they come; memory holds one integer per frame.
+    Annotations go to a temporary file at once; memory holds one integer per frame.
     """
 
     def __init__(self, folder: Path, context: OutputContext) -> None:
@@ -80,6 +80,7 @@ class CocoWriter(OutputWriter):
         self._file.write("".join(lines))
 
     def close(self) -> None:
+        """Add the images and give the file its final name."""
         if self._file.closed:
             return
         self._file.write('],\n"images": [')
@@ -101,5 +102,5 @@ def _dump(value: object) -> str:
 
 
 def _score(value: float) -> float | None:
-    """Six decimals; JSON has no NaN, so that is null."""
+    """Round to six decimals; NaN, which JSON does not have, becomes None."""
     return round(float(value), 6) if np.isfinite(value) else None

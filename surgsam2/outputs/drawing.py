@@ -1,4 +1,4 @@
-"""Draws masks, contours and names over a frame."""
+"""Drawing of masks, contours and names over a frame."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ _Rect = tuple[int, int, int, int]  # x, y, width, height
 def draw_overlay(
     frame: np.ndarray, result: FrameResult, context: OutputContext, opacity: float = 0.35
 ) -> np.ndarray:
-    """A copy of the frame with every object drawn over it, (H, W, 3) uint8 RGB.
+    """Draw every object over a copy of a frame.
 
-    Each mask is filled in its object's colour with this opacity (0 to 1) and gets a contour in
-    full colour and the object's name beside it; the frame index stands in the bottom left
-    corner. The built-in font knows ASCII: accents are left out, and a name in another script
-    becomes ``object ID``.
+    Each mask is filled in its object's colour and gets a contour in full colour and the
+    object's name beside it; the frame index stands in the bottom left corner. The built-in font
+    has ASCII only: accents are left out, and a name in another script becomes ``object ID``.
+
+    Args:
+        frame: the pixels, (H, W, 3) uint8 RGB, which are not changed.
+        result: the result of the frame.
+        context: the objects with their names and colours.
+        opacity: opacity of the fills, 0 to 1.
+
+    Returns:
+        The picture, (H, W, 3) uint8 RGB.
     """
     canvas = frame.copy()
     height, width = canvas.shape[:2]
@@ -39,7 +47,7 @@ def draw_overlay(
         if w:
             rects[i] = (x, y, w, h)
             _fill(canvas, pixels, rects[i], color, opacity)
-    # contours after all fills, so that a neighbour's fill does not dull them
+    # Contours are drawn after all fills, so that a neighbour's fill does not cover them.
     for i, rect in rects.items():
         color = context.object(result.object_ids[i]).rgb
         _outline(canvas, result.masks[i].view(np.uint8), rect, color, scale)
@@ -84,7 +92,7 @@ def _outline(
 
 
 def _top(mask: np.ndarray, rect: _Rect) -> int:
-    """The column around which the upper end of the mask lies."""
+    """Return the column around which the upper end of the mask lies."""
     x, y, w, h = rect
     rows = mask[y : y + max(1, h // 16), x : x + w]
     return x + round(float(np.mean(np.nonzero(rows)[1])))
@@ -99,7 +107,7 @@ def _label(
     scale: float,
     taken: list[_Rect],
 ) -> None:
-    """Puts the name above, below or inside the object, where no other text is yet."""
+    """Draw the name above, below or inside the object, where no other text is yet."""
     x, y, w, h = rect
     letters = _letters(text, 0.65 * scale)
     text_height, text_width = letters.shape
@@ -136,9 +144,9 @@ def _frame_number(canvas: np.ndarray, index: int, scale: float) -> _Rect:
 
 @lru_cache(maxsize=64)
 def _letters(text: str, size: float) -> np.ndarray:
-    """(h, w) uint8 coverage of the text, with a margin for its border.
+    """Return the (h, w) uint8 coverage of a text, with a margin for its border.
 
-    Cut to what was really drawn: text metrics differ between OpenCV's versions.
+    It is cut to the drawn pixels, because text metrics differ between versions of OpenCV.
     """
     thickness = max(1, round(2 * size))
     (width, height), baseline = cv2.getTextSize(text, _FONT, size, thickness)
@@ -146,7 +154,7 @@ def _letters(text: str, size: float) -> np.ndarray:
     image = np.zeros((height + baseline + 2 * pad, width + width // 4 + 2 * pad), np.uint8)
     cv2.putText(image, text, (pad, pad + height), _FONT, size, 255, thickness, cv2.LINE_AA)
     x, y, w, h = cv2.boundingRect(image)
-    border = _border(size / 0.45)  # the widest it is drawn with
+    border = _border(size / 0.45)  # the widest border of any text
     return cv2.copyMakeBorder(
         image[y : y + h, x : x + w], *(border,) * 4, cv2.BORDER_CONSTANT, value=0
     )
@@ -163,7 +171,7 @@ def _text(
     color: tuple[int, int, int],
     scale: float,
 ) -> None:
-    """Draws the letters with a dark border; what lies outside the frame is cut off."""
+    """Draw letters with a dark border; parts outside the frame are cut off."""
     x, y = place
     region = canvas[y : y + letters.shape[0], x : x + letters.shape[1]]
     letters = letters[: region.shape[0], : region.shape[1]]
@@ -187,7 +195,7 @@ def _touch(a: _Rect, b: _Rect) -> bool:
 
 
 def _lightened(color: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The colour for text on a dark border: half way to white when it is dark itself."""
+    """Return the colour for text on a dark border, half way to white if it is dark itself."""
     red, green, blue = color
     if 0.299 * red + 0.587 * green + 0.114 * blue >= 110:
         return color
@@ -195,7 +203,7 @@ def _lightened(color: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _printable(name: str, object_id: int) -> str:
-    """The name in ASCII (all the built-in font has), at most 40 letters."""
+    """Return the name in ASCII, which is all that the font has, with at most 40 letters."""
     plain = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     letters = "".join(c if " " <= c <= "~" else "?" for c in plain)

@@ -1,4 +1,4 @@
-"""Label images, one PNG per frame: the DAVIS and VOC layout."""
+"""Label images, one PNG per frame, in the layout of DAVIS and VOC."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from surgsam2.storage.label_image import LABELS, label_name, label_palette, writ
 
 
 class LabelPngWriter(OutputWriter):
-    """``masks/00000.png``, ...: the pixel value is the object id, 0 is background.
+    """Writes ``masks/00000.png``, ...: the pixel value is the object id, 0 is background.
 
-    Named after the frame index (at least five digits). Palette images of 8 bits with the
-    objects' own colours while all ids are at most 255, greyscale images of 16 bits
-    otherwise. Where masks overlap, the object later in the set is on top.
+    Files are named after the frame index, with at least five digits. They are palette images
+    of 8 bits with the objects' own colours if all ids are at most 255, and greyscale images of
+    16 bits otherwise. Where masks overlap, the object that comes later in the set is on top.
     """
 
     def __init__(self, folder: Path, context: OutputContext) -> None:
@@ -37,4 +37,4 @@ class LabelPngWriter(OutputWriter):
         write_labels(self._masks / label_name(result.frame_index), labels, self._palette)
 
     def close(self) -> None:
-        """Nothing to do: every image is complete once written."""
+        """Do nothing: every image is complete once it is written."""

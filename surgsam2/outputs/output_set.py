@@ -1,4 +1,4 @@
-"""All chosen formats of a run behind one interface."""
+"""The writers of all chosen formats of a run."""
 
 from __future__ import annotations
 
@@ -26,14 +26,22 @@ FORMATS: dict[str, type[OutputWriter]] = {
 }
 """The writer of each format."""
 DEFAULT_FORMATS = tuple(name for name in FORMATS if name != "scene")
-"""What is written when nothing is chosen: what needs no further package."""
+"""The formats that are written by default: those that need no further package."""
 
 
 class OutputSet:
-    """Opens the writers of the chosen formats, feeds them all and closes them all.
+    """Opens the writers of the chosen formats, passes results to all and closes all.
 
     Use it in a ``with`` block: on leaving, also by an error, every writer completes its files.
-    ``folder`` exists (`prepare_output`). Unknown formats raise `InputError` listing the valid ones.
+
+    Args:
+        folder: the output folder, which exists (`prepare_output`).
+        formats: names of `FORMATS`.
+        context: the video and the objects of the run.
+
+    Raises:
+        InputError: a format is unknown; the message lists the known ones.
+        OutputError: the disk refuses a file.
     """
 
     def __init__(self, folder: Path | str, formats: Iterable[str], context: OutputContext) -> None:
@@ -51,12 +59,12 @@ class OutputSet:
             raise
 
     def write(self, frame: np.ndarray, result: FrameResult) -> None:
-        """Passes an (H, W, 3) uint8 RGB frame and its result to every writer."""
+        """Write a frame, (H, W, 3) uint8 RGB, and its result in every format."""
         for writer in self.writers.values():
             writer.write(frame, result)
 
     def close(self) -> None:
-        """Closes every writer, then raises the first error if there was one."""
+        """Close every writer, then raise the first error if there was one."""
         errors = self._close_all()
         if errors:
             raise errors[0]
@@ -82,4 +90,4 @@ class OutputSet:
         if error is None:
             self.close()
         else:
-            self._close_all()  # the error that ended the run is the one to report
+            self._close_all()  # Errors of closing are dropped: another one ended the run.

@@ -24,7 +24,7 @@ MAX_FPS = 1000
 
 
 class OverlayWriter(OutputWriter):
-    """``overlay.mp4``: H.264 at the video's frame rate, each object in its colour with its name.
+    """Writes ``overlay.mp4``: each object in its colour with its name, at the video's rate.
 
     Frames must come with ascending indices; a gap between indices stays a gap in time. Odd
     sizes are padded by one row or column. Colours are BT.709 (BT.601 below 720 lines), limited
@@ -43,7 +43,7 @@ class OverlayWriter(OutputWriter):
         self._first = 0
         self._last = -1
         self._closed = False
-        with writing(self._part):  # an unwritable folder is noticed before the first frame
+        with writing(self._part):  # so that an unwritable folder is noticed at once
             self._part.touch()
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
@@ -88,10 +88,10 @@ class OverlayWriter(OutputWriter):
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.bit_rate = int(size[0] * size[1] * float(rate) * 0.3)
             context = stream.codec_context
-            # without B-frames the first frame is at time 0, and less is lost by a killed process
+            # Without B-frames, the first frame is at time 0, and a killed process loses less.
             context.max_b_frames = 0
             context.time_base = 1 / rate
-            context.gop_size = max(1, round(2 * rate))  # quick seeking
+            context.gop_size = max(1, round(2 * rate))  # for quick seeking
             space = _color_space(stream.height)
             context.colorspace = space
             context.color_primaries = space
@@ -101,7 +101,7 @@ class OverlayWriter(OutputWriter):
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
-        """On an error of the encoder or the disk: gives up the file, raises `OutputError`."""
+        """Delete the file and raise `OutputError` on an error of the encoder or the disk."""
         import av
 
         try:
@@ -116,6 +116,7 @@ class OverlayWriter(OutputWriter):
             raise
 
     def close(self) -> None:
+        """Complete the file and give it its final name."""
         if self._closed:
             return
         if self._container is None:
@@ -139,7 +140,7 @@ class OverlayWriter(OutputWriter):
 
 
 def _frame_rate(fps: float | Fraction | None) -> Fraction:
-    """Exact for the usual fractional rates (30000/1001); 25 when not known."""
+    """Return the rate, exact for the usual fractions (30000/1001); 25 when not known."""
     if fps is None or not math.isfinite(fps) or not 0 < fps <= MAX_FPS:
         return Fraction(DEFAULT_FPS)
     if isinstance(fps, Fraction):
@@ -149,12 +150,12 @@ def _frame_rate(fps: float | Fraction | None) -> Fraction:
 
 
 def _color_space(height: int) -> int:
-    """The code for matrix, primaries and transfer: BT.709 (1) or, below 720 lines, BT.601 (6)."""
+    """Return the code of matrix, primaries and transfer: BT.709, or BT.601 below 720 lines."""
     return 1 if height >= 720 else 6
 
 
 def _to_yuv(image: np.ndarray) -> Any:
-    """An (H, W, 3) uint8 RGB array as a limited-range yuv420p frame, tagged with its colours."""
+    """Convert an (H, W, 3) uint8 RGB array to a tagged yuv420p frame of limited range."""
     import av
 
     space = _color_space(image.shape[0])
@@ -168,9 +169,10 @@ def _to_yuv(image: np.ndarray) -> Any:
 
 
 def _container_options() -> dict[str, str]:
-    """Fragments while writing, an ordinary file after closing, where FFmpeg can (7.1 and later).
+    """Return options for a file in fragments that becomes an ordinary file when it is closed.
 
-    With fragments, what was written remains playable if the process is killed.
+    With fragments, what was written remains playable if the process is killed. FFmpeg has this
+    since 7.1; with older versions there are no options.
     """
     import av
 

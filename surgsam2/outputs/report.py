@@ -1,4 +1,4 @@
-"""The run report: what was done, with what, and how long it took."""
+"""The report of a run as a file, and the versions in it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,18 @@ _PACKAGES = ("torch", "sam2", "monai", "numpy", "av")
 
 
 def write_report(folder: Path | str, report: Mapping[str, Any]) -> Path:
-    """Writes ``report.json`` (atomically, indented) and returns its path.
+    """Write ``report.json`` atomically, after an entry ``"program": "surgsam2"``.
 
-    Values may be what JSON knows, numpy numbers and arrays, tuples, paths and fractions.
-    NaN and infinity become null. ``"program": "surgsam2"`` is put first. Raises `OutputError`.
+    Args:
+        folder: the output folder.
+        report: values that JSON knows, numpy numbers and arrays, tuples, paths and fractions.
+            NaN and infinity become null.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OutputError: the disk refuses.
     """
     path = Path(folder) / "report.json"
     data = _plain({"program": PROGRAM, **report})
@@ -32,9 +40,9 @@ def write_report(folder: Path | str, report: Mapping[str, Any]) -> Path:
 
 
 def collect_versions() -> dict[str, str | None]:
-    """Versions of surgsam2, python, the platform and the packages below; None: not installed.
+    """Return the versions of surgsam2, Python, the platform and packages, None if not installed.
 
-    Read from the packages' metadata; nothing is imported.
+    They are read from the packages' metadata; nothing is imported.
     """
     versions: dict[str, str | None] = {
         "surgsam2": __version__,
@@ -60,5 +68,5 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, int):
         return value
-    # names of files need not be text in any encoding
+    # Names of files need not be text in any encoding.
     return str(value).encode(errors="replace").decode()

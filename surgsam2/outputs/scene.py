@@ -1,4 +1,4 @@
-"""A scene that 3D Slicer opens: the video and the masks as synchronised sequences."""
+"""A scene for 3D Slicer with the video and the masks as synchronised sequences."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from surgsam2.results.frame_result import FrameResult
 from surgsam2.video.base import DEFAULT_FPS
 
 MAX_BYTES = 16 * 2**30
-"""Largest scene that is written. Slicer holds every pixel of a scene in memory."""
+"""Bytes of the largest scene that is written. Slicer keeps all pixels of a scene in memory."""
 
 
 class SceneWriter(OutputWriter):
-    """``scene.mrb``: the tracked frames and their segmentation, with names and colours.
+    """Writes ``scene.mrb``: the tracked frames and their segmentation, with names and colours.
 
     Frames must come with ascending indices; the video's pixels are stored as they are,
     width x height x 3 bytes a frame. Memory holds one frame. Masks may overlap. A run
     without a single frame leaves no file.
 
-    Needs the package ``slicer-core`` (`MissingDependencyError` without it).
+    Raises:
+        MissingDependencyError: the package ``slicer-core`` is not installed.
+        InputError: the scene is larger than Slicer or the disk can hold.
     """
 
     needs_order: ClassVar[bool] = True
@@ -43,7 +45,7 @@ class SceneWriter(OutputWriter):
 
     @classmethod
     def check_run(cls, folder: Path, context: OutputContext) -> None:
-        """Refuses, before anything is written, a scene that Slicer or the disk cannot hold."""
+        """Refuse, before anything is written, a scene that Slicer or the disk cannot hold."""
         _mrml()
         if context.frame_count is None:
             return
@@ -72,11 +74,12 @@ class SceneWriter(OutputWriter):
         self._stream.add(result.frame_index, frame, masks)
 
     def close(self) -> None:
+        """Complete the scene."""
         self._stream.close()
 
 
 def _mrml() -> tuple[Any, Any]:
-    """`SceneStream` and `ObjectStyle`: imported when first needed, it takes seconds."""
+    """Import `SceneStream` and `ObjectStyle`, which takes seconds and is done when needed."""
     try:
         from surgsam2.mrml.scene_stream import SceneStream
         from surgsam2.mrml.styles import ObjectStyle

@@ -1,4 +1,4 @@
-"""A text file that grows during a run and gets its name when it is complete."""
+"""A text file that grows during a run and gets its final name when it is complete."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
 
 
 class StreamedFile:
-    """UTF-8 text under ``NAME.part``, renamed to ``NAME`` by `finish`.
+    """UTF-8 text in ``NAME.part``, which `finish` renames to ``NAME``.
 
-    When the disk refuses a write, the file can no longer become valid: it is deleted, and
-    the file of an earlier run stays. Raises `OutputError`.
+    When the disk refuses a write, the unfinished file is deleted, because it can no longer
+    become valid; the file of an earlier run stays.
+
+    Args:
+        path: the final name.
+
+    Raises:
+        OutputError: the disk refuses, here or in a method.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,6 +29,7 @@ class StreamedFile:
             self._file = self._part.open("w", encoding="utf-8", newline="\n")
 
     def write(self, text: str) -> None:
+        """Append text."""
         try:
             with writing(self._path):
                 self._file.write(text)
@@ -31,6 +38,7 @@ class StreamedFile:
             raise
 
     def finish(self) -> None:
+        """Close the file and give it its final name; may be called again."""
         if self.closed:
             return
         try:
@@ -43,7 +51,7 @@ class StreamedFile:
             raise
 
     def discard(self) -> None:
-        """Closes and deletes the unfinished file."""
+        """Close and delete the unfinished file."""
         self.closed = True
         with contextlib.suppress(OSError):
             self._file.close()

@@ -1,4 +1,4 @@
-"""One row per frame and object, for spreadsheets and statistics."""
+"""A table with a row per frame and object, for spreadsheets and statistics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 class TableWriter(OutputWriter):
-    """``frames.csv``, UTF-8 with a header row; every frame's rows reach the file at once.
+    """Writes ``frames.csv``, UTF-8 with a header row; rows are in the file after each frame.
 
     ``area`` is in pixels. Coordinates are those of prompts: pixels, the centre of the top-left
     pixel is (0, 0); so x0 and x1 are the first and last column of the mask, y0 and y1 the first
@@ -70,12 +70,13 @@ class TableWriter(OutputWriter):
             self._file.flush()
 
     def close(self) -> None:
+        """Close the file."""
         with writing(self._path):
             self._file.close()
 
 
 def _measure(mask: np.ndarray) -> tuple[int | str, ...]:
-    """Area, centroid x and y, x0, y0, x1, y1 of an (H, W) bool mask."""
+    """Return area, centroid x and y, x0, y0, x1 and y1 of an (H, W) bool mask, in pixels."""
     pixels = mask.view(np.uint8)
     x, y, width, height = cv2.boundingRect(pixels)
     if not width:

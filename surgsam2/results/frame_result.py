@@ -1,4 +1,4 @@
-"""What came out of the tracker for one frame."""
+"""The result of one frame."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import numpy as np
 class FrameResult:
     """Masks and the model's own estimates for every object of one frame.
 
-    The N objects are in the order of the prompt set (`segment_video`), or in which they
-    were first prompted (`Tracker`). N may be 0: no object has been prompted yet, or all
-    were removed.
+    The N objects are in the order of the prompt set (`segment_video`), or in the order of their
+    first prompts (`Tracker`). N may be 0, if no object has been prompted yet or all were
+    removed.
     """
 
     frame_index: int
     """Index of the frame in its video, from 0."""
     object_ids: tuple[int, ...]
-    """N object ids (1 to 65535)."""
+    """Ids of the N objects, 1 to 65535."""
     masks: np.ndarray
-    """(N, H, W) bool at the video's own resolution."""
+    """Masks at the video's own resolution, (N, H, W) bool."""
     iou_scores: np.ndarray
-    """(N,) float32 in 0..1: the IoU with the true mask that the model predicts for its mask."""
+    """The model's predictions of its masks' IoU with the true masks, (N,) float32, 0 to 1."""
     presence: np.ndarray
-    """(N,) float32 in 0..1: the probability that the object is visible in the frame."""
+    """The probabilities that the objects are visible in the frame, (N,) float32, 0 to 1."""
     milliseconds: float = 0.0
     """Wall-clock time the tracker spent on this frame (all objects together)."""
     compute_logits: Callable[[], np.ndarray] | None = field(default=None, repr=False)
-    """Computes `logits`; set by the tracker."""
+    """Computes `logits`; None in a result that was not made by a tracker."""
 
     def __post_init__(self) -> None:
         n = len(self.object_ids)
@@ -46,17 +46,17 @@ class FrameResult:
 
     @cached_property
     def logits(self) -> np.ndarray:
-        """(N, H, W) float32 mask logits at the video's resolution; `> 0` is the object.
+        """Mask logits at the video's resolution, (N, H, W) float32; `> 0` is the object.
 
-        Computed when first asked for. They are the network's own, each object for
-        itself: before overlaps between objects are resolved in `masks`.
+        They are computed when first asked for. They are the network's own output for each
+        object, before overlaps between objects are resolved in `masks`.
         """
         if self.compute_logits is None:
             raise ValueError("this result was made without logits")
         return self.compute_logits()
 
     def mask(self, object_id: int) -> np.ndarray:
-        """The (H, W) bool mask of one object; `KeyError` when it is not in this result."""
+        """Return the (H, W) bool mask of one object; `KeyError` when it is not in this result."""
         try:
             return self.masks[self.object_ids.index(object_id)]
         except ValueError:

@@ -1,4 +1,4 @@
-"""Which parts of a tracked video deserve a look.
+"""The doubtful parts of a tracked video, which a person should look at.
 
     measurements = Measurements(video.frame_count)
     for result in segment_video(...):
@@ -6,7 +6,7 @@
     for stretch in doubtful_stretches(measurements):
         print(stretch.object_id, stretch.first, stretch.last, stretch.reasons)
 
-Only numpy is needed. A frame is an index from 0, pixels are (x, y) as in prompts.
+Only numpy is needed. Frames are given by their index from 0; pixels are (x, y) as in prompts.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from surgsam2.errors import InputError
 from surgsam2.results.frame_result import FrameResult
 
 QUANTITIES = ("presence", "iou", "area", "x", "y")
-"""What is measured: two scores of the model (0 to 1), pixels, and the centroid in pixels."""
+"""Names of the measurements: two scores of the model (0 to 1), area and centroid in pixels."""
 
 
 class Measurements:
-    """Five numbers per object and frame, as float32: 20 bytes. NaN is "not known".
+    """Five float32 numbers per object and frame; NaN means that a number is not known.
 
     The scores belong to the mask that the model gave. They are forgotten when a frame is
     measured again with another mask, such as one that was painted by hand.
 
     Args:
-        frame_count: length of the video.
+        frame_count: number of frames of the video.
     """
 
     def __init__(self, frame_count: int) -> None:
@@ -40,15 +40,18 @@ class Measurements:
 
     @property
     def object_ids(self) -> tuple[int, ...]:
-        """Objects with a measurement, in the order they came."""
+        """Ids of the objects with a measurement, in the order in which they came."""
         return tuple(self._tables)
 
     def of(self, object_id: int, quantity: str) -> np.ndarray:
-        """(frame_count,) float32, read-only; all NaN for an object that is not known.
+        """Return one quantity of an object on all frames.
 
         Args:
-            object_id: of the object.
+            object_id: id of the object.
             quantity: one of `QUANTITIES`.
+
+        Returns:
+            (frame_count,) float32, read-only; all NaN for an object that is not known.
         """
         row = QUANTITIES.index(quantity)
         table = self._tables.get(object_id)
@@ -58,29 +61,29 @@ class Measurements:
         return values
 
     def put(self, object_id: int, quantity: str, values: np.ndarray) -> None:
-        """Set one quantity on all frames: (frame_count,) numbers, NaN where not known."""
+        """Set one quantity on all frames: (frame_count,) numbers, NaN where they are not known."""
         self._table(object_id)[QUANTITIES.index(quantity)] = values
 
     def observe(self, result: FrameResult) -> None:
-        """Take a result of the tracker: its masks and its scores."""
+        """Measure the masks of a tracker's result and keep its scores."""
         rows = zip(result.object_ids, result.masks, result.presence, result.iou_scores, strict=True)
         for object_id, mask, presence, iou in rows:
             self.measure(result.frame_index, object_id, mask)
             self.score(result.frame_index, object_id, float(presence), float(iou))
 
     def measure(self, frame: int, object_id: int, mask: np.ndarray) -> None:
-        """Take a mask, (H, W) bool; scores stay only if it is the one measured before."""
+        """Measure a mask, (H, W) bool; scores stay only if it is the one measured before."""
         values = np.array(_measure(mask), np.float32)
         column = self._table(object_id)[:, frame]
         if not np.array_equal(column[2:], values, equal_nan=True):
             column[:2], column[2:] = np.nan, values
 
     def score(self, frame: int, object_id: int, presence: float, iou: float) -> None:
-        """Take the model's scores, 0 to 1, of the mask that was measured."""
+        """Keep the model's scores, 0 to 1, of the mask that was measured."""
         self._table(object_id)[:2, frame] = presence, iou
 
     def knows(self, frame: int, object_id: int) -> bool:
-        """Whether the object was measured on the frame."""
+        """Return whether the object was measured on the frame."""
         return bool(np.isfinite(self.of(object_id, "area")[frame]))
 
     def remove(self, object_id: int) -> None:
@@ -95,7 +98,7 @@ class Measurements:
 
 
 class Reason(enum.Enum):
-    """Why frames are doubtful."""
+    """A reason for which frames are doubtful."""
 
     LOW_IOU = "low predicted IoU"
     PRESENCE = "presence changes"
@@ -106,22 +109,23 @@ class Reason(enum.Enum):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a frame is doubtful. The jumps are those from one frame to the next.
+    """Limits beyond which a frame is doubtful. Jumps are changes from one frame to the next.
 
-    Raises `InputError` for values that cannot be used.
+    Raises:
+        InputError: a value cannot be used.
     """
 
     low_iou: float = 0.5
-    """Predicted IoU below this, while the object is visible (0 to 1)."""
+    """The predicted IoU of a visible object must not be below this (0 to 1)."""
     visible: float = 0.5
-    """Presence from which on an object counts as visible (0 to 1)."""
+    """An object counts as visible from this presence on (0 to 1)."""
     area_factor: float = 1.5
-    """The area becomes more than this many times larger or smaller (1 or more)."""
+    """The area must not become more than this many times larger or smaller (1 or more)."""
     position_jump: float = 0.5
-    """The centroid moves by more than this many sizes of the object, where the size is the
-    square root of its area (0 or more)."""
+    """The centroid must not move by more than this many sizes of the object (0 or more). The size
+    is the square root of its area."""
     min_area: float = 25.0
-    """Jumps of an object that is smaller than this on both frames do not count (pixels)."""
+    """Jumps do not count if the object is smaller than this on both frames (pixels)."""
     join: int = 2
     """Stretches of an object with at most this many frames between them are one."""
 
@@ -140,18 +144,20 @@ class Stretch:
     """Frames of one object that should be looked at together."""
 
     object_id: int | None
-    """None: all objects."""
+    """Id of the object; None means all objects."""
     first: int
+    """Index of the first frame."""
     last: int
-    """The last frame itself belongs to it."""
+    """Index of the last frame, which belongs to the stretch."""
     reasons: tuple[Reason, ...]
-    """At least one, each true for some of its frames."""
+    """The reasons, at least one; each holds for some of the frames."""
 
     def __contains__(self, frame: int) -> bool:
         return self.first <= frame <= self.last
 
     @property
     def frames(self) -> range:
+        """Indices of the frames."""
         return range(self.first, self.last + 1)
 
 
@@ -161,13 +167,13 @@ def doubtful_stretches(
     good: Collection[int] = (),
     bad: Collection[int] = (),
 ) -> list[Stretch]:
-    """What should be looked at, in the order of frames.
+    """Return the stretches of frames that should be looked at, in the order of frames.
 
     Args:
-        measurements: of all objects.
-        thresholds: the defaults when None.
-        good: frames that were looked at and are right; none of them is doubtful.
-        bad: frames that were found wrong; they are doubtful for that reason.
+        measurements: the measurements of all objects.
+        thresholds: the limits; None takes the defaults.
+        good: frames that a person found right; none of them is doubtful.
+        bad: frames that a person found wrong; they are doubtful for that reason.
     """
     limits = thresholds or Thresholds()
     fine = _marked(good, measurements.frame_count)
@@ -186,7 +192,7 @@ def doubtful_stretches(
 def doubtful_frames(
     measurements: Measurements, object_id: int, thresholds: Thresholds
 ) -> dict[Reason, np.ndarray]:
-    """(frame_count,) bool per reason, from the measurements of one object alone."""
+    """Return for each reason the doubtful frames of one object, (frame_count,) bool."""
     presence, iou, area, x, y = (measurements.of(object_id, name) for name in QUANTITIES)
     known = np.isfinite(area)
     seen = known & (area > 0) & ~(presence < thresholds.visible)
@@ -204,13 +210,13 @@ def doubtful_frames(
 
 
 def next_doubtful(stretches: Sequence[Stretch], frame: int, step: int = 1) -> int | None:
-    """The first frame of the next stretch that begins after `frame`; with -1 before it."""
+    """Return the first frame of the next stretch after `frame`, or before it if `step` is -1."""
     starts = sorted({stretch.first for stretch in stretches})
     return next((start for start in starts[::step] if (start - frame) * step > 0), None)
 
 
 def _with_previous(flags: np.ndarray) -> np.ndarray:
-    """Where a flag and the one of the frame before are both set."""
+    """Return where the flags of a frame and of the frame before it are both set."""
     both = flags & np.roll(flags, 1)
     both[:1] = False
     return np.asarray(both)
@@ -223,7 +229,7 @@ def _marked(frames: Collection[int], count: int) -> np.ndarray:
 
 
 def _runs(flags: np.ndarray, good: np.ndarray, join: int) -> Iterator[tuple[int, int]]:
-    """First and last frames of runs of flags; a good frame is in none and ends one."""
+    """Yield first and last frames of runs of flags; a good frame ends a run."""
     first = last = -1
     for frame in np.flatnonzero(flags & ~good).tolist():
         if first >= 0 and (frame - last > join + 1 or good[last:frame].any()):
@@ -235,12 +241,12 @@ def _runs(flags: np.ndarray, good: np.ndarray, join: int) -> Iterator[tuple[int,
 
 
 def _measure(mask: np.ndarray) -> tuple[float, float, float]:
-    """Area and centroid of an (H, W) bool mask; the centroid of an empty one is NaN."""
+    """Return area and centroid of an (H, W) bool mask; the centroid of an empty one is NaN."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return 0.0, np.nan, np.nan
     top = int(rows[0])
-    # as float32, whose matrix products are several times faster than counting; exact up to 2**24
+    # Matrix products of float32 are several times faster than counting, and exact up to 2**24.
     band = mask[top : rows[-1] + 1].astype(np.float32)
     height, width = band.shape
     per_row = band @ np.ones(width, np.float32)

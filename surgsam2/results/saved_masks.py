@@ -28,30 +28,39 @@ from surgsam2.storage.palette import default_color
 
 
 class SavedMasks(ABC):
-    """Masks of one video on disk."""
+    """The masks of one video on disk."""
 
     path: Path
+    """The folder or file."""
     frames: tuple[int, ...]
-    """Frames that are in the files, ascending; from 0."""
+    """Indices of the frames that are in the files, ascending, from 0."""
 
     @abstractmethod
     def read(self, frame: int) -> dict[int, np.ndarray]:
-        """(H, W) bool masks by object id. Raises `InputError` for a damaged file."""
+        """Return the (H, W) bool masks of a frame by object id.
+
+        Raises:
+            InputError: the file is damaged.
+        """
 
     def name(self, object_id: int) -> str:
-        """Name of an object."""
+        """Return the name of an object."""
         return default_name(object_id)
 
     def color(self, object_id: int) -> str:
-        """``#rrggbb``."""
+        """Return the colour of an object as ``#rrggbb``."""
         return default_color(object_id)
 
     def check(self, width: int, height: int, frame_count: int) -> tuple[int, ...]:
-        """Read everything once; the ids of all objects, ascending.
+        """Read everything once and return the ids of all objects, ascending.
+
+        Args:
+            width: width of the video in pixels.
+            height: height of the video in pixels.
+            frame_count: number of frames of the video.
 
         Raises:
-            InputError: something is damaged, or does not fit a video of this size in pixels
-                and this number of frames.
+            InputError: a file is damaged, or does not fit the video.
         """
         if self.frames and self.frames[-1] >= frame_count:
             raise InputError(
@@ -73,10 +82,10 @@ class SavedMasks(ABC):
 
 
 def open_saved_masks(path: Path | str) -> SavedMasks:
-    """A folder of label images (or one with such a ``masks`` folder in it), or a COCO file.
+    """Open a folder of label images, a folder with such a ``masks`` folder, or a COCO file.
 
     Raises:
-        InputError: it is neither, or cannot be read.
+        InputError: it is none of these, or cannot be read.
         MissingDependencyError: a package that reads it is not installed.
     """
     path = Path(path)
@@ -89,7 +98,11 @@ def open_saved_masks(path: Path | str) -> SavedMasks:
 
 
 class LabelImages(SavedMasks):
-    """PNG files whose pixels are object ids; the number in a file's name is the frame."""
+    """A folder of PNG files whose pixels are object ids; the number in a name is the frame.
+
+    Raises:
+        InputError: the folder has no such files, or those of several videos.
+    """
 
     def __init__(self, folder: Path) -> None:
         from surgsam2.data.label_reader import label_files, label_folders
@@ -113,6 +126,7 @@ class LabelImages(SavedMasks):
         self.frames = tuple(sorted(self._files))
 
     def read(self, frame: int) -> dict[int, np.ndarray]:
+        """Return the (H, W) bool masks of a frame by object id; `InputError` if damaged."""
         from surgsam2.data.label_reader import label_ids, read_labels
 
         path = self._files[frame]
@@ -128,7 +142,7 @@ class LabelImages(SavedMasks):
         return {object_id: file.labels == object_id for object_id in ids}
 
     def color(self, object_id: int) -> str:
-        """From the images' palette, if they have one."""
+        """Return the colour in the images' palette, if they have one."""
         from surgsam2.storage.image_file import read_pixels
 
         palette = read_pixels(self._files[self.frames[0]]).palette
@@ -141,6 +155,9 @@ class CocoFile(SavedMasks):
 
     The frame is the image's ``frame_index``, else the number in its file name. The object is
     the annotation's ``object_id``, else its ``track_id``, else its category.
+
+    Raises:
+        InputError: it is not a COCO file of masks, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -158,6 +175,7 @@ class CocoFile(SavedMasks):
         self.frames = tuple(sorted(self._images))
 
     def read(self, frame: int) -> dict[int, np.ndarray]:
+        """Return the (H, W) bool masks of a frame by object id; `InputError` if damaged."""
         masks: dict[int, np.ndarray] = {}
         for object_id, code in self._codes[frame]:
             try:
@@ -170,7 +188,7 @@ class CocoFile(SavedMasks):
         return masks
 
     def _decode(self, code: Any, height: int, width: int) -> np.ndarray:
-        """A list of polygons, or run lengths, plain or compressed."""
+        """Decode a list of polygons, or run lengths, plain or compressed."""
         if isinstance(code, list):
             code = self._rle.merge(self._rle.frPyObjects(code, height, width))
         elif isinstance(code["counts"], list):
@@ -180,9 +198,11 @@ class CocoFile(SavedMasks):
         return np.asarray(self._rle.decode(code), bool)
 
     def name(self, object_id: int) -> str:
+        """Return the name of the object's category."""
         return str(self._categories.get(object_id, {}).get("name") or default_name(object_id))
 
     def color(self, object_id: int) -> str:
+        """Return the colour of the object's category."""
         rgb = self._categories.get(object_id, {}).get("color")
         try:
             code = bytes(rgb or ()).hex()
@@ -223,7 +243,7 @@ def _parse(path: Path) -> Any:
 
 
 def _frame_in(stem: str, path: Path) -> int:
-    """The last number in a file's name."""
+    """Return the last number in a file's name."""
     numbers = re.findall(r"\d+", stem)
     if not numbers:
         raise InputError(f"{path}: {stem!r} has no frame number; expected a name such as 00012.png")

@@ -39,7 +39,6 @@ def prefetch_frames(
         model: the model whose image encoder runs.
         unneeded: the frames whose features the tracker will not ask for.
     """
-
     width, height = video.width, video.height
 
     def produce(

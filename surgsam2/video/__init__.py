@@ -1,4 +1,4 @@
-"""Frames in: video files, folders of images, medical image sequences and arrays."""
+"""Reading of videos: files, folders of images, medical image sequences and arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames that are already in memory, as a numpy array."""
+"""A video that is a numpy array in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from surgsam2.video.base import Video, check_size
 
 
 class ArrayVideo(Video):
-    """A ``(T, H, W, 3)`` RGB or ``(T, H, W)`` grey uint8 array; it is not copied."""
+    """A ``(T, H, W, 3)`` RGB or ``(T, H, W)`` grey uint8 array, which is not copied.
+
+    Args:
+        array: the frames.
+        fps: frames per second.
+        source: name of the video in messages.
+
+    Raises:
+        InputError: the array has another shape or type, or no frame.
+    """
 
     def __init__(self, array: np.ndarray, *, fps: float, source: str = "array") -> None:
         shape = "x".join(map(str, array.shape))
@@ -44,7 +53,7 @@ class ArrayVideo(Video):
 
 
 def as_rgb(frame: np.ndarray) -> np.ndarray:
-    """A fresh C-contiguous (H, W, 3) copy of a (H, W, 3) or grey (H, W) frame."""
+    """Copy an (H, W, 3) or grey (H, W) frame to a C-contiguous (H, W, 3) array."""
     if frame.ndim == 2:
         return np.repeat(frame[:, :, None], 3, axis=2)
     return np.array(frame, order="C")

@@ -1,4 +1,4 @@
-"""`Video`: what every source of frames offers, whatever it is stored in."""
+"""The interface of a video, whatever its frames are stored in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from surgsam2.errors import InputError, VideoError
 from surgsam2.storage.limits import FRAME_PIXELS, FRAME_SIDE, FRAMES, size_allowed
 from surgsam2.video.prefetch import Cancelled, Prefetcher
-from surgsam2.video.sampling import sample
+from surgsam2.video.sampling import check_sampling, sample_frames
 
 DEFAULT_FPS = 25.0
 """Frames per second of sources that carry no timing."""
@@ -27,7 +27,7 @@ Frames = Generator[tuple[int, np.ndarray], None, None]
 
 
 class Video(ABC):
-    """Frames of one video, decoded when asked for. Made by `surgsam2.open_video`.
+    """The frames of one video, decoded when they are asked for. Made by `surgsam2.open_video`.
 
     A frame is ``(height, width, 3)`` uint8 RGB, C-contiguous, and belongs to the caller
     (changing it changes nothing else). Indices count from 0 in presentation order.
@@ -53,8 +53,6 @@ class Video(ABC):
         self._lock = threading.RLock()
         self._workers: WeakSet[Prefetcher] = WeakSet()
         self._closed = False
-
-    # what it is
 
     @property
     def source(self) -> str:
@@ -87,21 +85,25 @@ class Video(ABC):
 
     @property
     def timestamps(self) -> np.ndarray:
-        """(frame_count,) float64: presentation time of each frame in seconds, frame 0 at 0.0."""
+        """Presentation time of each frame in seconds, (frame_count,) float64; frame 0 is at 0.0."""
         return np.arange(self._frame_count) / self._fps
 
     def time_of(self, index: int) -> float:
-        """Presentation time of frame `index` in seconds after frame 0; `IndexError` past the end.
+        """Return the presentation time of a frame in seconds after frame 0.
 
-        A negative index counts from the end.
+        Args:
+            index: index of the frame; a negative one counts from the end.
+
+        Raises:
+            IndexError: the index is past the end.
         """
         return float(self.timestamps[self._checked(index)])
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader of the results should know, one sentence each; empty for a sound video.
+        """Sentences about flaws of the video, such as frames lost by damage; none if it is sound.
 
-        For example frames lost by damage. It may grow while frames are read.
+        The list may grow while frames are read.
         """
         return list(self._notes.values())
 
@@ -114,13 +116,12 @@ class Video(ABC):
             f"{self._width}x{self._height} at {self._fps:g} fps>"
         )
 
-    # reading
-
     def __getitem__(self, index: int) -> np.ndarray:
-        """Frame `index`, exactly; negative counts from the end; `IndexError` past the end.
+        """Return frame `index`, exactly; a negative index counts from the end.
 
-        Reading neighbours in ascending order costs one decode each; a jump decodes from
-        the key frame before. To walk backwards use `frames(reverse=True)`.
+        An index past the end raises `IndexError`. Reading neighbours in ascending order costs
+        one decode each; a jump decodes from the key frame before. For descending order use
+        `frames(reverse=True)`.
         """
         if isinstance(index, slice):
             raise InputError(
@@ -134,7 +135,7 @@ class Video(ABC):
                 try:
                     return self._read(self._checked(index))
                 except IndexError:
-                    # the end was found to be damaged meanwhile: -1 is now another frame
+                    # The end was found to be damaged meanwhile: -1 is now another frame.
                     if index < 0 and 0 < self._frame_count < count:
                         continue
                     raise
@@ -166,12 +167,16 @@ class Video(ABC):
         """Yield every `stride`-th ``(index, frame)`` of `frames`, made smaller by `scale`.
 
         Args:
-            scale: more than 0 and at most 1; each side times this, at least one pixel.
+            start: index of the first frame.
+            stop: index of the frame to stop before; None is the end.
+            stride: number of frames from one to the next, 1 or more.
+            scale: factor of each side, more than 0 and at most 1; a side keeps at least a pixel.
 
         Raises:
-            InputError: a range, stride or scale that is not possible.
+            InputError: the range, stride or scale is not possible.
         """
-        return sample(self, start, stop, stride, scale)
+        check_sampling(stride, scale)
+        return sample_frames(self.frames(start, stop), start, stride, scale)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with closing(self.frames()) as frames:
@@ -190,8 +195,6 @@ class Video(ABC):
                 self._check_open()
         finally:
             worker.close()
-
-    # ending
 
     def close(self) -> None:
         """End running iterations and release files. The video cannot be read afterwards."""
@@ -215,8 +218,6 @@ class Video(ABC):
     ) -> None:
         self.close()
 
-    # for the sources
-
     def _checked(self, index: Any) -> int:
         i = operator.index(index)
         if not -self._frame_count <= i < self._frame_count:
@@ -228,37 +229,45 @@ class Video(ABC):
             raise VideoError(f"{self._source}: the video was closed; open it again to read it")
 
     def _warn(self, kind: str, message: str) -> None:
-        """Keep `message` in `warnings`; a later one of the same kind takes its place."""
+        """Add a sentence to `warnings`; a later one of the same kind replaces it."""
         self._notes[kind] = message
 
     @abstractmethod
     def _read(self, index: int) -> np.ndarray:
-        """Frame `index` (in range). Called with the lock held; `IndexError` when lost."""
+        """Return frame `index`, which is in range. Called with the lock held.
+
+        Raises:
+            IndexError: the frame turns out to be lost.
+        """
 
     def _forward(self, start: int, stop: int, cancelled: Cancelled) -> Frames:
-        """Frames `start` to `stop` - 1. Runs in a prefetch thread, beside other calls."""
+        """Yield frames `start` to `stop` - 1. Runs in a prefetch thread, beside other calls."""
         for index in range(start, stop):
             if cancelled():
                 return
             yield index, self._read_alone(index)
 
     def _backward(self, start: int, stop: int, cancelled: Cancelled) -> Frames:
-        """Frames `stop` - 1 down to `start`. Runs in a prefetch thread, beside other calls."""
+        """Yield frames `stop` - 1 down to `start`. Runs in a prefetch thread like `_forward`."""
         for index in range(stop - 1, start - 1, -1):
             if cancelled():
                 return
             yield index, self._read_alone(index)
 
     def _read_alone(self, index: int) -> np.ndarray:
-        """`_read` for a prefetch thread: sources whose frames are independent need no lock."""
+        """Return a frame as `_read`, in a prefetch thread and without the lock."""
         return self._read(index)
 
     def _release(self) -> None:  # noqa: B027 (most sources hold nothing open)
-        """Close what is open."""
+        """Close open files."""
 
 
 def check_size(source: str, width: int, height: int) -> None:
-    """Refuse frame sizes that no real video has."""
+    """Check the size of frames, in pixels, against the limits.
+
+    Raises:
+        VideoError: a side is less than 1, or the frame is larger than any real video's.
+    """
     if width < 1 or height < 1:
         raise VideoError(
             f"{source}: the header declares frames of {width}x{height} pixels; "
@@ -273,7 +282,11 @@ def check_size(source: str, width: int, height: int) -> None:
 
 
 def check_count(source: str, count: int) -> None:
-    """Refuse more frames than any real video has, as a stream without end would give."""
+    """Check the number of frames against the limit, which a stream without end would exceed.
+
+    Raises:
+        VideoError: there are more frames than any real video has.
+    """
     if count > FRAMES.value:
         raise VideoError(
             f"{source}: more than {FRAMES.value} frames; the file is damaged or a stream without "

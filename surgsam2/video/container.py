@@ -19,21 +19,21 @@ from surgsam2.video.index import FrameIndex, PacketTable, scan
 from surgsam2.video.prefetch import Cancelled
 
 BACKWARD_BYTES = 256 * 2**20
-"""Decoded frames held while reading backward, in bytes (but at least `_BACKWARD_FEWEST` frames)."""
+"""Bytes of decoded frames held while reading backward, if more than `_BACKWARD_FEWEST` frames."""
 _BACKWARD_FEWEST = 8
-# a piece joins short GOPs up to this many frames, because a seek empties the decoder
+# Short groups of pictures are read together up to this many frames, because seeking is slow.
 _BACKWARD_WANTED = 16
-_RECENT = 8  # decoded frames that `video[i]` keeps
-_TAIL = 600  # frames decoded at most, at opening, to find where a damaged file really ends
-_ORDER_PROBE = 64  # frames decoded to check timestamps that look suspicious
+_RECENT = 8  # number of decoded frames that `video[i]` keeps
+_TAIL = 600  # largest number of frames decoded at opening to find the end of a damaged file
+_ORDER_PROBE = 64  # number of frames decoded to check timestamps that look wrong
 
 
 class ContainerVideo(Video):
-    """A video file. Frames are found by timestamp, so that ``video[i]`` is exact.
+    """A video file, whose frames are found by timestamp, so that ``video[i]`` is exact.
 
-    Opening reads all packets once without decoding (disk speed; that is what makes the
-    frame count honest and seeking exact with B-frames, open GOPs, varying frame rate and
-    wrong headers) and decodes the first frame.
+    Opening reads all packets once without decoding, and decodes the first frame. So the number
+    of frames is right and seeking is exact also with B-frames, open groups of pictures, a
+    varying frame rate and wrong headers.
 
     Frames come out upright: rotation and mirroring by the file's display matrix are
     applied. They are delivered as stored otherwise: non-square pixels are not stretched,
@@ -41,7 +41,7 @@ class ContainerVideo(Video):
 
     Damage. Packets before the first frame that decodes do not count. A frame that does not
     decode in the middle is replaced by the frame before it, so that indices and times
-    stay right; frames lost at the end shorten the video. Either is told in `warnings`.
+    stay right; frames lost at the end shorten the video. `warnings` says so.
     A file that looks cut is checked at opening by decoding its end; damage that does not
     show in the packets is found while reading: then iteration ends early, `frame_count`
     becomes what can be read, and ``video[i]`` beyond it raises `IndexError`.
@@ -76,7 +76,7 @@ class ContainerVideo(Video):
         first = self._first_frame(source)
         check_size(source, first.width, first.height)
         self._stored_size = (first.width, first.height)
-        # 3 bytes a pixel are enough for 4:4:4; deeper samples take two bytes each
+        # A pixel of 4:4:4 takes 3 bytes; samples of more than 8 bits take two bytes each.
         depth = 2 if any(part.bits > 8 for part in first.format.components) else 1
         self._decoded_bytes = first.width * first.height * 3 * depth
         if first.format.name in ("yuv420p", "yuvj420p", "nv12"):
@@ -109,8 +109,6 @@ class ContainerVideo(Video):
         if table.trouble or declared > table.packets or short:
             self._settle_end(table, short)
 
-    # opening
-
     def _first_frame(self, source: str) -> Any:
         with closing(Decoder(self._path, None)) as decoder:
             try:
@@ -125,7 +123,7 @@ class ContainerVideo(Video):
         return first
 
     def _settle_beginning(self, first: Any) -> int:
-        """Make frame 0 the first that decodes; return how many packets precede it."""
+        """Make the first frame that decodes frame 0; return the number of packets before it."""
         if self._index.usable and not self._order_is_true():
             self._index.usable = False
         if not self._index.usable:
@@ -151,7 +149,7 @@ class ContainerVideo(Video):
         return skipped
 
     def _order_is_true(self) -> bool:
-        """Whether decoded frames come in the order of their timestamps.
+        """Return whether decoded frames come in the order of their timestamps.
 
         Only in doubt when the codec reorders frames and the packets' timestamps do not
         show it: some AVI files have decoding times in the place of presentation times.
@@ -197,18 +195,13 @@ class ContainerVideo(Video):
         if self._frame_count == count and self._nominal > count:
             self._end_at(count)
 
-    # reading
-
     @property
     def timestamps(self) -> np.ndarray:
-        """(frame_count,) float64: presentation time of each frame in seconds, frame 0 at 0.0."""
+        """Presentation time of each frame in seconds, (frame_count,) float64; frame 0 is at 0.0."""
         return np.array(self._times[: self._frame_count], dtype=np.float64)
 
     def time_of(self, index: int) -> float:
-        """Presentation time of frame `index` in seconds after frame 0; `IndexError` past the end.
-
-        A negative index counts from the end.
-        """
+        """Return the presentation time of a frame in seconds after frame 0; see `Video`."""
         return float(self._times[self._checked(index)])
 
     def _read(self, index: int) -> np.ndarray:
@@ -222,7 +215,7 @@ class ContainerVideo(Video):
             self._decoder = Decoder(self._path, self._usable_index)
         ahead = self._walk is not None and self._next <= index
         if ahead and self._usable_index is not None:
-            # decode on, unless a key frame on the way makes jumping shorter
+            # Decode on, unless there is a key frame on the way.
             key = self._index.key_for(index)
             ahead = self._index.first_frame_of(key) <= self._next
         if not ahead:
@@ -230,7 +223,7 @@ class ContainerVideo(Video):
                 self._walk.close()
             self._recent.clear()
             self._walk = self._filled(self._decoder, index, len(self._index), never, lead=_RECENT)
-        walk, self._walk = self._walk, None  # not to be continued if it fails or ends
+        walk, self._walk = self._walk, None  # It cannot be continued if it fails.
         assert walk is not None
         for i, picture in walk:
             self._next = i + 1
@@ -267,7 +260,7 @@ class ContainerVideo(Video):
                 stop = begin
 
     def _piece_before(self, start: int, stop: int, most: int) -> int:
-        """Where to begin decoding in order to give the frames before `stop` backward."""
+        """Return where decoding begins in order to read the frames before `stop` backward."""
         index = self._usable_index
         if index is None:
             return max(start, stop - most)
@@ -282,9 +275,9 @@ class ContainerVideo(Video):
     def _filled(
         self, decoder: Decoder, start: int, stop: int, cancelled: Cancelled, lead: int = 0
     ) -> Generator[Decoded, None, None]:
-        """Decoded frames `start` to `stop` - 1 without gaps, and what comes of damage.
+        """Yield decoded frames `start` to `stop` - 1 without gaps, and keep notes of damage.
 
-        With `lead`, also up to that many frames before `start` that were decoded anyway.
+        With `lead`, up to that many frames before `start` that are decoded anyway come first.
         """
         expected = start
         before: deque[Decoded] = deque(maxlen=lead)
@@ -318,8 +311,6 @@ class ContainerVideo(Video):
                 )
             self._end_at(last + 1)
 
-    # what was found
-
     @property
     def _usable_index(self) -> FrameIndex | None:
         return self._index if self._index.usable else None
@@ -328,7 +319,7 @@ class ContainerVideo(Video):
         return RgbConverter(*self._stored_size, self._orientation)
 
     def _end_at(self, count: int) -> None:
-        """The last frame that decodes is `count` - 1."""
+        """Shorten the video: the last frame that decodes is `count` - 1."""
         self._frame_count = min(self._frame_count, count)
         self._warn(
             "end",
@@ -368,13 +359,13 @@ class ContainerVideo(Video):
 
 
 def _missing_seconds(container: Any, table: PacketTable) -> float:
-    """How much of the declared duration has no packets; 0.0 when it is not clearly cut."""
+    """Return the seconds of the declared duration without packets; 0.0 if not clearly cut."""
     if not container.duration or table.end_time is None:
         return 0.0
     start = (container.start_time or 0) / av.time_base
     missing = start + container.duration / av.time_base - table.end_time
-    # some files do not say how long the last frame lasts
+    # Some files do not say how long the last frame lasts.
     last_frame = container.duration / av.time_base / max(len(table.stamps), 1)
-    # the duration is that of the longest stream; sound may well go on a little longer
+    # The duration is that of the longest stream; sound may go on a little longer.
     other = 1.0 if len(container.streams) > 1 else 0.0
     return missing if missing > max(other, 2 * last_frame) else 0.0

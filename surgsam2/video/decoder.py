@@ -1,4 +1,4 @@
-"""One open file and its decoder: where to start, and which picture is which frame."""
+"""An open video file and its decoder, which can start at any frame."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from surgsam2.video.prefetch import Cancelled
 Decoded = tuple[int, Any]
 """Frame index and `av.VideoFrame`."""
 
-# Only these are let near an unknown file. Playlists (HLS, DASH, concat) would make the
-# library open other files and addresses; text formats accept anything.
+# Only these demuxers read a file. Playlists (HLS, DASH, concat) would make the library open
+# other files and addresses, and text formats accept any content.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,asf,flv,ogg,mxf,ivf,"
     "h264,hevc,gif,apng,dv,rm,nut,wav,mp3,flac,aac"
@@ -27,11 +27,19 @@ _OPTIONS = {
     "protocol_whitelist": "file",
     "fflags": "+genpts",
 }
-_ATTACHED_PICTURE = 1 << 10  # cover art of an audio file
+_ATTACHED_PICTURE = 1 << 10  # FFmpeg's flag of cover art
 
 
 class Decoder:
-    """One open file, decoded from a frame on. Used by one thread at a time."""
+    """One open file, decoded from a frame on. It is used by one thread at a time.
+
+    Args:
+        path: the video file.
+        index: the frames of the file; None decodes from the beginning only.
+
+    Raises:
+        VideoError: the file is not a video that can be read.
+    """
 
     def __init__(self, path: Path, index: FrameIndex | None) -> None:
         self._path = path
@@ -50,7 +58,7 @@ class Decoder:
 
     @property
     def reorders(self) -> bool:
-        """Whether the codec shows frames in another order than they are stored in."""
+        """Whether the codec may show frames in another order than they are stored in."""
         return bool(self._stream.codec_context.has_b_frames)
 
     def close(self) -> None:
@@ -58,7 +66,7 @@ class Decoder:
         self._container.close()
 
     def from_frame(self, start: int, cancelled: Cancelled) -> Generator[Decoded, None, None]:
-        """Frames in ascending order, beginning at `start` or, mostly, a little before it.
+        """Yield frames in ascending order, from `start` or, mostly, a little before it.
 
         The first is the last decodable frame at or before `start`, or one before that,
         unless the file has none.
@@ -70,7 +78,7 @@ class Decoder:
             return
         key, step = index.key_for(start), 1
         while True:
-            # a key that turns out to be damaged: try those before it
+            # A key frame may turn out to be damaged: then try those before it.
             retry = key >= 0
             packets = self._seek(key)
             reliable = index.first_frame_of(key)
@@ -88,7 +96,7 @@ class Decoder:
             key, step = max(-1, key - step), step * 2
 
     def pictures(self, cancelled: Cancelled) -> Iterator[Any]:
-        """All pictures from the beginning of the file, as the decoder gives them."""
+        """Return all pictures from the beginning of the file, as the decoder gives them."""
         self._rewind()
         return self._decode(self._packets(), cancelled)
 
@@ -98,7 +106,7 @@ class Decoder:
             self._open()
 
     def _seek(self, key: int) -> Iterator[Any]:
-        """Packets from `key` on, or from before it."""
+        """Return packets from key frame `key` on, or from before it."""
         index = self._index
         assert index is not None
         tries = 0
@@ -113,7 +121,7 @@ class Decoder:
                 first = next(packets, None)
                 if first is not None and index.starts_by(key, stamp_of(first)):
                     return _chain(first, packets)
-            # the demuxer landed after the key: ask for earlier ones, then give up seeking
+            # The demuxer landed after the key frame: try earlier ones, then the beginning.
             key, tries = key - 1, tries + 1
         self._rewind()
         return self._packets()
@@ -129,7 +137,7 @@ class Decoder:
             except av.FFmpegError:
                 break
             yield packet
-        yield None  # makes the decoder give what it still holds
+        yield None  # The decoder then returns the pictures that it still holds.
 
     def _decode(self, packets: Iterator[Any], cancelled: Cancelled) -> Iterator[Any]:
         for packet in packets:
@@ -138,7 +146,7 @@ class Decoder:
             try:
                 pictures = self._stream.decode(packet)
             except av.FFmpegError:
-                continue  # this packet is damaged; what it costs shows in the frames
+                continue  # The packet is damaged; frames that it costs are noticed later.
             yield from pictures
 
 
@@ -148,20 +156,24 @@ def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 
 def never() -> bool:
-    """For decoding that nobody cancels."""
+    """Return False: the decoding is never cancelled."""
     return False
 
 
 def stamp_of(item: Any) -> int | None:
-    """Presentation time of a packet or frame; the decoding time where that is all there is."""
+    """Return the presentation time of a packet or frame, or else its decoding time."""
     return item.dts if item.pts is None else item.pts
 
 
 def open_container(path: Path) -> Any:
-    """The `av` container of a file; `VideoError` when it is not a video."""
+    """Open a file as an `av` container.
+
+    Raises:
+        VideoError: the file is not a video that can be read.
+    """
     try:
         options = _OPTIONS | {"max_pixels": str(FRAME_PIXELS.value)}
-        # the prefix keeps a name such as "a:b.mp4" from being taken for an address
+        # Without the prefix, a name such as "a:b.mp4" would be taken for an address.
         return av.open(f"file:{path}", options=options, metadata_errors="replace")
     except FileNotFoundError as error:
         raise VideoError(f"{path}: not found") from error
@@ -175,7 +187,7 @@ def open_container(path: Path) -> Any:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """The first video track that is not cover art; `VideoError` when there is none."""
+    """Return the first video track that is not cover art; `VideoError` when there is none."""
     streams = [s for s in container.streams.video if not s.disposition.value & _ATTACHED_PICTURE]
     if not streams:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"

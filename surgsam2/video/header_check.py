@@ -1,4 +1,4 @@
-"""Headers that name other files to read: they may only name files beside them."""
+"""A check of headers that name data files: they may name only files beside them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from surgsam2.errors import VideoError
 
 _HEADER_BYTES = 65536
-# MetaImage ends its header with this entry; NRRD ends it with an empty line
+# A MetaImage header ends with this entry; a NRRD header ends with an empty line.
 _META = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*(.*?)[ \t]*$", re.I | re.M)
 _NRRD = re.compile(rb"^data ?file:[ \t]*(.*?)[ \t]*$", re.I | re.M)
 
@@ -16,9 +16,12 @@ _NRRD = re.compile(rb"^data ?file:[ \t]*(.*?)[ \t]*$", re.I | re.M)
 def check_data_files(path: Path) -> None:
     """Refuse a MetaImage or NRRD header whose pixels lie outside its folder.
 
-    Without this, a header from a stranger could have any file of the machine shown as
-    pixels. Lists of data files are refused as well: one file per frame is what a folder of
-    images is for.
+    Without this check, a header from an unknown source could show any file of the machine as
+    pixels. Lists of data files are refused as well; a folder of images serves for one file per
+    frame.
+
+    Args:
+        path: the header; files of other formats pass.
 
     Raises:
         VideoError: the header names such a file, or cannot be read.

@@ -1,4 +1,4 @@
-"""Folders of images (one frame a file), and single images."""
+"""Videos that are folders of images, with one frame per file, or single images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from surgsam2.video.base import Video, check_count
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )
-# where the frames are when a dataset's sequence folder is given instead of its frame folder:
-# EndoVis 2017/2018 (left camera), and names in common use
+# Folders in which frames are searched if the folder of a dataset's sequence is given:
+# that of EndoVis 2017/2018 (left camera), and names in common use.
 _FRAME_FOLDERS = ("left_frames", "JPEGImages", "images", "frames", "img")
 
 
 class ImageVideo(Video):
-    """One image file per frame, decoded by PIL: JPEG pixels are exactly PIL's.
+    """A video with one image file per frame, decoded by PIL: JPEG pixels are exactly PIL's.
 
     The pixels are those stored: an EXIF orientation is not applied, because masks are
     drawn on stored pixels. Alpha is dropped, palettes are resolved, 16-bit grey is scaled
@@ -59,7 +59,7 @@ class ImageVideo(Video):
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The images of a folder in natural order (2 before 10); hidden files are left out.
+    """Return the images of a folder in natural order (2 before 10), without hidden files.
 
     A folder without images of its own may be a dataset's sequence folder: then the images
     of its ``left_frames`` (EndoVis), ``JPEGImages``, ``images``, ``frames`` or ``img``.

@@ -54,7 +54,7 @@ class ItkVideo(Video):
         reader = self._reader
         self._channels = reader.GetNumberOfComponents()
         self._sizes = [int(n) for n in reader.GetSize()]
-        # a fourth axis is fine when one of the inner ones is empty: (x, y, 1, t)
+        # A fourth axis is accepted if one of the inner ones has a length of 1: (x, y, 1, t).
         self._time = next((a for a in range(len(self._sizes) - 1, 1, -1) if self._sizes[a] > 1), 2)
         if len(self._sizes) < 2 or any(
             n != 1 for axis, n in enumerate(self._sizes) if axis > 1 and axis != self._time
@@ -96,7 +96,7 @@ class ItkVideo(Video):
             return self._to_rgb(self._samples(index))
 
     def _samples(self, index: int) -> np.ndarray:
-        """(H, W) or (H, W, channels) samples of one frame, as stored."""
+        """Return the stored samples of one frame, (H, W) or (H, W, channels)."""
         if not self._lazy:
             if self._array is None:
                 self._array = self._load(self._sizes, [0] * len(self._sizes))
@@ -147,7 +147,7 @@ class ItkVideo(Video):
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file has DICOM's preamble, whatever its name."""
+    """Return whether the file has DICOM's preamble, whatever its name."""
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -156,7 +156,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def _holds_video(path: Path) -> bool:
-    """Whether the file has one of DICOM's video transfer syntaxes (PS3.5 A.4.5 and following)."""
+    """Return whether the file has a video transfer syntax of DICOM (PS3.5 A.4.5 and following)."""
     with path.open("rb") as file:
         header = file.read(4096)
     found = re.search(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.4\.10[0-8]", header, re.S)
@@ -173,14 +173,14 @@ def _reader(path: Path) -> Any:
         ) from error
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
-    # the one for the name: others might take a hostile file for something else
+    # The reader is chosen by the name: another might read a hostile file as something else.
     suffix = path.suffix.lower()
     reader.SetImageIO(_IMAGE_IO.get(suffix, "GDCMImageIO"))
     return reader
 
 
 def _reads_regions(path: Path) -> bool:
-    """Whether a part of the file can be read without the rest: uncompressed MHA/MHD."""
+    """Return whether a part of the file can be read without the rest: uncompressed MHA/MHD."""
     if path.suffix.lower() not in (".mha", ".mhd"):
         return False
     with path.open("rb") as file:
@@ -217,7 +217,7 @@ def _times(sizes: list[int]) -> str:
 
 
 def _tag(reader: Any, key: str) -> str:
-    # several values are separated by a backslash; the first one counts
+    # Several values are separated by a backslash; the first one counts.
     return reader.GetMetaData(key).split("\\")[0].strip() if reader.HasMetaDataKey(key) else ""
 
 
@@ -238,7 +238,7 @@ def _dicom_fps(reader: Any) -> float | None:
 
 
 def _dicom_window(reader: Any) -> tuple[float, float] | None:
-    """Lowest and highest value of the window, as DICOM PS3.3 C.11.2.1.2.1 defines it."""
+    """Return the limits of the window, as DICOM PS3.3 C.11.2.1.2.1 defines them."""
     center, width = _number(reader, _WINDOW_CENTER), _number(reader, _WINDOW_WIDTH)
     if center is None or width is None or width <= 1:
         return None

@@ -1,4 +1,4 @@
-"""A producer thread with a bounded queue that is always shut down."""
+"""A generator that runs ahead of its consumer in a thread that always ends."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from weakref import WeakSet
 T = TypeVar("T")
 
 Cancelled = Callable[[], bool]
-"""Asked by a producer between two units of work: True means stop, nobody listens any more."""
+"""A producer calls this between two units of work; True means that it must stop."""
 
 
 class Prefetcher(Generic[T]):
     """Runs a generator in a thread, at most `depth` items ahead of the consumer.
 
-    `produce(cancelled)` is called in the thread, and its generator is also advanced and
-    closed there, so what it opens (a decoder, a file) lives and ends in one thread. An
-    exception raised by it reaches the consumer after the items before it. `close` stops
-    the thread and waits for it; it may be called from any thread, any number of times.
+    An exception that the generator raises reaches the consumer after the items before it.
+    `close` stops the thread and waits for it; it may be called from any thread, any number of
+    times.
+
+    Args:
+        produce: makes the generator. It is called in the thread, where the generator is also
+            advanced and closed, so that decoders and files live and end in one thread.
+        depth: largest number of items that wait for the consumer.
     """
 
     def __init__(
@@ -34,8 +38,8 @@ class Prefetcher(Generic[T]):
         self._stop = False
         self._done = False
         self._error: BaseException | None = None
-        # a daemon, so that an iterator somebody keeps never blocks the interpreter's exit;
-        # `_close_all` ends it in order before that
+        # A daemon thread, so that an iterator that is never closed does not block the
+        # interpreter's exit; `_close_all` ends it in order before that.
         self._thread = threading.Thread(target=self._run, name="surgsam2-prefetch", daemon=True)
         _live.add(self)
         self._thread.start()
@@ -67,7 +71,7 @@ class Prefetcher(Generic[T]):
         return self._stop
 
     def get(self) -> T | None:
-        """The next item, waiting for it; None at the end or when closed."""
+        """Return the next item, waiting for it; None at the end or when closed."""
         with self._changed:
             while not (self._items or self._done or self._stop):
                 self._changed.wait()
@@ -87,7 +91,7 @@ class Prefetcher(Generic[T]):
             self._stop = True
             self._items.clear()
             self._changed.notify_all()
-        # the garbage collector may run this in the producer thread itself
+        # The garbage collector may run this in the producer thread itself.
         if self._thread is not threading.current_thread():
             self._thread.join()
 

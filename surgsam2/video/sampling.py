@@ -1,50 +1,57 @@
-"""A part of a video, made smaller: what an application loads of it."""
+"""Every n-th frame of a video, made smaller."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from surgsam2.errors import InputError, missing_dependency
 
-if TYPE_CHECKING:
-    from surgsam2.video.base import Frames, Video
 
+def check_sampling(stride: int, scale: float) -> None:
+    """Check a stride and a scale.
 
-def sample(video: Video, start: int, stop: int | None, stride: int, scale: float) -> Frames:
-    """See `Video.sampled`."""
+    Raises:
+        InputError: the stride is less than 1, or the scale not more than 0 and at most 1.
+    """
     if stride < 1:
         raise InputError(f"stride must be a whole number of at least 1, got {stride!r}")
     check_scale(scale)
-    return _sampled(video, start, stop, stride, scale)
 
 
 def check_scale(scale: float) -> None:
-    """Refuse what is not more than 0 and at most 1."""
+    """Check a scale.
+
+    Raises:
+        InputError: the scale is not more than 0 and at most 1.
+    """
     if not isinstance(scale, int | float) or not math.isfinite(scale) or not 0 < scale <= 1:
         raise InputError(f"scale must be more than 0 and at most 1, got {scale!r}")
 
 
 def scaled_size(width: int, height: int, scale: float) -> tuple[int, int]:
-    """Width and height after scaling, at least one pixel."""
+    """Return width and height in pixels after scaling, at least 1 each."""
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _sampled(video: Video, start: int, stop: int | None, stride: int, scale: float) -> Frames:
-    with closing(video.frames(start, stop)) as frames:
-        yield from _chosen(frames, start, stride, scale)
+def sample_frames(
+    frames: Generator[tuple[int, np.ndarray], None, None], start: int, stride: int, scale: float
+) -> Generator[tuple[int, np.ndarray], None, None]:
+    """Yield index and frame of every `stride`-th frame, made smaller.
 
-
-def _chosen(
-    frames: Frames, start: int, stride: int, scale: float
-) -> Iterator[tuple[int, np.ndarray]]:
-    for index, frame in frames:
-        if (index - start) % stride == 0:
-            yield index, _smaller(frame, scale)
+    Args:
+        frames: index and frame, (H, W, 3) uint8 RGB, ascending. It is closed at the end.
+        start: index of the first frame to be yielded.
+        stride: number of frames from one to the next, 1 or more.
+        scale: factor of each side, more than 0 and at most 1.
+    """
+    with closing(frames):
+        for index, frame in frames:
+            if (index - start) % stride == 0:
+                yield index, _smaller(frame, scale)
 
 
 def _smaller(frame: np.ndarray, scale: float) -> np.ndarray:
