@@ -22,6 +22,7 @@ from __future__ import annotations
 from surgsam2.mrml.loading import load_video, memory_needed
 from surgsam2.mrml.markups import add_points, box_of, points_of, set_box
 from surgsam2.mrml.mask_nodes import MaskNodes
+from surgsam2.mrml.opening import open_mask_nodes, open_video_nodes
 from surgsam2.mrml.review import ReviewNodes
 from surgsam2.mrml.scene_file import load_scene, save_scene
 from surgsam2.mrml.styles import ObjectStyle
@@ -37,6 +38,8 @@ __all__ = [
     "load_scene",
     "load_video",
     "memory_needed",
+    "open_mask_nodes",
+    "open_video_nodes",
     "points_of",
     "save_scene",
     "set_box",

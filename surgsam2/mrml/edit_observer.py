@@ -1,4 +1,4 @@
-"""Changes of the segmentation that is shown, made by other hands."""
+"""Observes changes of the shown segmentation that the user or other modules make."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _EVENTS = (
 
 
 class EditObserver:
-    """Calls back when the segments on the current frame change and `MaskSequence` does not do it.
+    """Calls a function when the segments on the current frame change other than by `MaskSequence`.
 
-    Stays with the segmentation when its node is deleted and the browser makes another.
+    It follows the segmentation when its node is deleted and the browser makes another.
 
     Args:
-        masks: what is observed.
-        callback: gets the current frame.
+        masks: the masks to observe.
+        callback: called with the index of the current frame.
     """
 
     def __init__(self, masks: MaskSequence, callback: Callable[[int], None]) -> None:

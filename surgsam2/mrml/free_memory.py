@@ -1,4 +1,4 @@
-"""How much memory is free, without further packages."""
+"""Finds out how much memory is free, without further packages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 
 def free_memory() -> int | None:
-    """Bytes that programs can still take without swapping; None where it is not known.
+    """Return the number of bytes that programs can still take without swapping.
 
-    On macOS, which keeps no such number at hand, half of the machine's memory.
+    None where that is not known. macOS has no such number; there it is half of the machine's
+    memory. (Slicer's Python has no package for this before packages are installed.)
     """
     if sys.platform == "win32":
         return _windows()

@@ -1,4 +1,4 @@
-"""Masks as the images that segments hold, and back."""
+"""Converts masks to the images that segments hold, and back."""
 
 from __future__ import annotations
 
@@ -20,18 +20,22 @@ _Box = tuple[slice, slice]  # rows, columns
 
 @dataclass(frozen=True)
 class Label:
-    """Where a segment's mask is: pixels of `image` that equal `value`."""
+    """The mask of a segment: those pixels of `image` that equal `value`."""
 
     image: Any
-    """``vtkOrientedImageData``, cropped, possibly shared with other segments."""
+    """``vtkOrientedImageData``, cropped, which other segments may share."""
     value: int
 
 
 def to_labels(masks: Sequence[np.ndarray], ijk_to_ras: Any) -> list[Label]:
-    """One label for each (H, W) bool mask; `masks` is not empty.
+    """Return one label for each mask.
 
-    Masks that do not touch a common pixel share one image, which is what Slicer does too
-    and what makes it quick. Overlapping ones get images of their own, so nothing is lost.
+    Masks that do not share a pixel share one image, as in Slicer, which is quick. Overlapping
+    masks get images of their own, so that nothing is lost.
+
+    Args:
+        masks: (H, W) bool masks, at least one.
+        ijk_to_ras: ``vtkMatrix4x4`` of the frame.
     """
     boxes = [bounding_box(mask) for mask in masks]
     region = _union([box for box in boxes if box is not None])
@@ -61,9 +65,9 @@ def to_labels(masks: Sequence[np.ndarray], ijk_to_ras: Any) -> list[Label]:
 
 
 def to_mask(segment: Any, height: int, width: int, ijk_to_ras: Any) -> np.ndarray:
-    """The (H, W) bool mask of a segment, whatever part of the frame its image covers.
+    """Return the (H, W) bool mask of a segment, whatever part of the frame its image covers.
 
-    A segment without an image is empty.
+    A segment without an image gives an empty mask.
     """
     mask = np.zeros((height, width), bool)
     image = segment.GetRepresentation(REPRESENTATION)
@@ -76,7 +80,7 @@ def to_mask(segment: Any, height: int, width: int, ijk_to_ras: Any) -> np.ndarra
     slice_number = -dz - z0
     if not 0 <= slice_number < len(values):
         return mask
-    left, top = x0 + dx, y0 + dy  # of the image, in the frame
+    left, top = x0 + dx, y0 + dy  # corner of the image in the frame
     rows = slice(max(0, top), min(height, y1 + dy + 1))
     columns = slice(max(0, left), min(width, x1 + dx + 1))
     if rows.start < rows.stop and columns.start < columns.stop:
@@ -90,7 +94,7 @@ def to_mask(segment: Any, height: int, width: int, ijk_to_ras: Any) -> np.ndarra
 
 
 def bounding_box(mask: np.ndarray) -> _Box | None:
-    """The rows and columns that a mask fills; None when it is empty."""
+    """Return the rows and columns that a mask fills; None when it is empty."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return None
@@ -100,7 +104,7 @@ def bounding_box(mask: np.ndarray) -> _Box | None:
 
 
 def checksum(mask: np.ndarray) -> str:
-    """Text that differs when the pixels do; does not depend on how a file stores them."""
+    """Return text that differs when the pixels do, however a file stores them."""
     box = bounding_box(mask)
     if box is None:
         return "empty"
@@ -110,7 +114,7 @@ def checksum(mask: np.ndarray) -> str:
 
 
 def frame_geometry(height: int, width: int, ijk_to_ras: Any) -> str:
-    """Slicer's text for the grid of a whole frame: what Segment Editor paints on."""
+    """Return Slicer's text for the grid of a whole frame, on which Segment Editor paints."""
     image = slicer.vtkOrientedImageData()
     image.SetExtent(0, width - 1, 0, height - 1, 0, 0)
     image.SetGeometryFromImageToWorldMatrix(ijk_to_ras)
@@ -118,12 +122,12 @@ def frame_geometry(height: int, width: int, ijk_to_ras: Any) -> str:
 
 
 def empty_image(ijk_to_ras: Any) -> Any:
-    """One pixel that belongs to nothing: the image of a segment without a mask."""
+    """Return an image of one background pixel, for a segment without a mask."""
     return _oriented(np.zeros((1, 1), np.uint8), 0, 0, ijk_to_ras)
 
 
 def _union(boxes: Sequence[_Box]) -> _Box:
-    """The smallest box around all; one pixel when there are none."""
+    """Return the smallest box around all boxes; one pixel when there are none."""
     if not boxes:
         return slice(0, 1), slice(0, 1)
     rows, columns = zip(*boxes, strict=True)
@@ -137,7 +141,7 @@ def _hull(slices: Sequence[slice]) -> slice:
 def _oriented(labels: np.ndarray, top: int, left: int, ijk_to_ras: Any) -> Any:
     height, width = labels.shape
     image = slicer.vtkOrientedImageData()
-    # the place is told by the extent; all images keep the frame's own origin
+    # the extent gives the place; all images keep the frame's own origin
     image.SetExtent(left, left + width - 1, top, top + height - 1, 0, 0)
     image.SetGeometryFromImageToWorldMatrix(ijk_to_ras)
     image.GetPointData().SetScalars(numpy_to_vtk(labels.ravel(), deep=True))
@@ -147,10 +151,10 @@ def _oriented(labels: np.ndarray, top: int, left: int, ijk_to_ras: Any) -> Any:
 def _on_pixels(
     image: Any, height: int, width: int, ijk_to_ras: Any
 ) -> tuple[Any, tuple[int, int, int]]:
-    """The image and how far its indices lie from the frame's; resampled if that is no whole step.
+    """Return an image on the pixel grid of the frame, and the offset (x, y, z) of its indices.
 
-    Files move the origin to the cropped corner. Other spacings come from segments that
-    were copied from another segmentation.
+    Files move the origin to the cropped corner, which gives a whole offset. Segments that were
+    copied from another segmentation may have another spacing; these are resampled.
     """
     to_ras, to_pixels = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(to_ras)

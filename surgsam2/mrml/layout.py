@@ -9,12 +9,14 @@ import slicer
 from surgsam2.mrml.video_nodes import VideoNodes
 
 VIEW = "Red"
+"""Name of the slice view that shows the video."""
 
 
 def show_in_red(scene: Any, video: VideoNodes) -> Any:
-    """Adds the nodes that make Slicer open the scene with the video filling one Red view.
+    """Add nodes that make Slicer open the scene with the video filling one Red view.
 
-    Returns the ``vtkMRMLSliceNode``.
+    Returns:
+        The ``vtkMRMLSliceNode``.
     """
     layout = slicer.vtkMRMLLayoutNode()
     layout.SetSingletonTag("vtkMRMLLayoutNode")

@@ -1,4 +1,4 @@
-"""A video into a scene."""
+"""Loads the frames of a video into a scene."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from surgsam2.video import Video
 from surgsam2.video.sampling import check_scale, scaled_size
 
 BYTES_PER_ITEM = 150_000
-"""What Slicer keeps per frame beside its pixels: the nodes of the image and of a few objects.
+"""Bytes that Slicer holds per frame beside its pixels, for nodes of the image and objects.
 
 About 100 kB with three objects; masks add a byte per pixel of the box around all objects.
 """
@@ -44,25 +44,27 @@ def load_video(
 
     In the Red view the picture is upright and not mirrored, one millimetre a pixel. The
     sequence's index is the frame number in `video`; times are kept too. Playback has the
-    video's own speed. Frames are decoded while the ones before are stored.
+    video's own speed. Frames are decoded while earlier ones are stored. Whenever no nodes are
+    returned the scene is as it was.
 
     Args:
-        name: of the nodes; the file's own name when None.
-        start, stop, stride: every `stride`-th frame from `start` up to before `stop`
-            (None: the end).
-        scale: 0 to 1; frames are made smaller by this factor.
-        limit: bytes that may be used; None: what is free now.
+        scene: a ``vtkMRMLScene``.
+        video: an open video; it stays open.
+        name: name of the nodes; None takes the file's own name.
+        start: first frame, from 0.
+        stop: frame to stop before; None is the end.
+        stride: distance between two frames that are loaded.
+        scale: factor above 0 and up to 1 for width and height.
+        limit: bytes that may be used; None takes what is free now.
         progress: called after each frame with the frames done and the frames in all.
         should_stop: asked after each frame; true ends the loading.
 
     Returns:
-        The nodes, showing the first frame; None when `should_stop` said so.
+        The nodes, showing the first frame; None when `should_stop` became true.
 
     Raises:
-        InputError: an empty range, an impossible value, or not enough memory.
+        InputError: the range is empty, a value is impossible, or memory is not enough.
         VideoError: the video cannot be read.
-
-    Whenever no nodes are returned the scene is as it was.
     """
     prepare_scene(scene)
     if not isinstance(video, Video):
@@ -100,9 +102,17 @@ def load_video(
 
 
 def append_frame(video: VideoNodes, pixels: np.ndarray) -> int:
-    """One more frame, (H, W, 3) uint8 RGB, at the end of a video of `load_video`; its number.
+    """Append a frame to a video of `load_video`.
 
-    Raises `InputError` when the nodes were deleted or the picture has another size.
+    Args:
+        video: the nodes of the video.
+        pixels: (H, W, 3) uint8 RGB.
+
+    Returns:
+        The index of the new frame.
+
+    Raises:
+        InputError: the nodes were deleted, or the picture has another size.
     """
     if pixels.shape != (video.height, video.width, 3):
         raise InputError(
@@ -117,13 +127,20 @@ def append_frame(video: VideoNodes, pixels: np.ndarray) -> int:
 
 
 def memory_needed(width: int, height: int, frames: int, scale: float = 1.0) -> int:
-    """Bytes that a video of this size, in pixels, takes in a scene, with its masks' nodes."""
+    """Return the bytes that a video takes in a scene, with the nodes of its masks.
+
+    Args:
+        width: width of a frame in pixels.
+        height: height of a frame in pixels.
+        frames: number of frames.
+        scale: factor for width and height.
+    """
     w, h = scaled_size(width, height, scale)
     return frames * (w * h * 3 + BYTES_PER_ITEM)
 
 
 def frame_node(name: str) -> Any:
-    """A vector volume for one frame, without its image."""
+    """Return a vector volume for one frame, without an image."""
     node = slicer.vtkMRMLVectorVolumeNode()
     node.SetName(name)
     make_upright(node)
@@ -131,7 +148,7 @@ def frame_node(name: str) -> Any:
 
 
 def make_upright(volume: Any) -> None:
-    """Make an RGB volume of a vector volume, upright in the Red view.
+    """Turn a vector volume into an RGB volume that is upright in the Red view.
 
     That view has the patient's left on its right and anterior on top, hence two flips.
     """
@@ -143,7 +160,7 @@ def make_upright(volume: Any) -> None:
 
 
 def image_of(frame: np.ndarray) -> Any:
-    """``vtkImageData`` with a copy of an (H, W, 3) uint8 frame."""
+    """Return ``vtkImageData`` with a copy of an (H, W, 3) uint8 frame."""
     height, width, _ = frame.shape
     image = vtk.vtkImageData()
     image.SetDimensions(width, height, 1)
@@ -153,7 +170,10 @@ def image_of(frame: np.ndarray) -> Any:
 
 
 def show_as_is(volume: Any) -> None:
-    """Colours as in the file; Slicer would stretch them to the darkest and brightest pixel."""
+    """Show a volume in the colours of the file.
+
+    Slicer would stretch them from the darkest to the brightest pixel.
+    """
     volume.CreateDefaultDisplayNodes()
     display = volume.GetDisplayNode()
     display.AutoWindowLevelOff()

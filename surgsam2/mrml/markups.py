@@ -1,4 +1,4 @@
-"""Markups as prompts, and prompts as markups."""
+"""Converts markups to prompts, and prompts to markups."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ BOX_CLASS = "vtkMRMLMarkupsROINode"
 
 
 def points_of(node: Any, video: VideoNodes) -> np.ndarray:
-    """(P, 2) float64 pixel coordinates of the points of a markups node that are placed.
+    """Return the points of a markups node that are placed, (P, 2) float64 x and y in pixels.
 
-    A point that is only under the mouse so far does not count. Transforms of the node and
-    of the video are applied.
+    A point that still follows the mouse does not count. Transforms of the node and of the
+    video are applied.
 
     Raises:
         PromptError: a point lies outside the frame.
-        InputError: not a fiducial node, or it was deleted.
+        InputError: the node is no fiducial node, or it was deleted.
     """
     checked_node(node, POINTS_CLASS, "list of points")
     points = []
@@ -42,11 +42,16 @@ def points_of(node: Any, video: VideoNodes) -> np.ndarray:
 
 
 def add_points(node: Any, video: VideoNodes, points: Any) -> None:
-    """Adds points, (P, 2) x and y in pixels, to a fiducial node; refuses all if one is outside.
+    """Add points to a fiducial node; if one lies outside the frame, none is added.
+
+    Args:
+        node: a ``vtkMRMLMarkupsFiducialNode``.
+        video: the video that the points lie on.
+        points: (P, 2) x and y in pixels.
 
     Raises:
         PromptError: a point lies outside the frame.
-        InputError: not a fiducial node, or it was deleted.
+        InputError: the node is no fiducial node, or it was deleted.
     """
     checked_node(node, POINTS_CLASS, "list of points")
     rows = np.asarray(points, np.float64).reshape(-1, 2).tolist()
@@ -57,13 +62,13 @@ def add_points(node: Any, video: VideoNodes, points: Any) -> None:
 
 
 def box_of(node: Any, video: VideoNodes) -> list[float]:
-    """``[x0, y0, x1, y1]`` in pixels: what a region of interest covers, cut to the frame.
+    """Return what a region of interest covers of the frame, ``[x0, y0, x1, y1]`` in pixels.
 
-    Of a region that is rotated in the picture, the box around it.
+    For a region that is rotated in the picture, this is the box around it.
 
     Raises:
-        PromptError: it is not placed yet, or covers nothing of the frame.
-        InputError: not a ROI node, or it was deleted.
+        PromptError: the region is not placed yet, or covers nothing of the frame.
+        InputError: the node is no ROI node, or it was deleted.
     """
     checked_node(node, BOX_CLASS, "box")
     if not node.GetNumberOfDefinedControlPoints():
@@ -88,11 +93,11 @@ def box_of(node: Any, video: VideoNodes) -> list[float]:
 
 
 def set_box(node: Any, video: VideoNodes, box: Sequence[float]) -> None:
-    """Makes a region of interest cover a box ``[x0, y0, x1, y1]`` in pixels.
+    """Make a region of interest cover a box ``[x0, y0, x1, y1]`` in pixels.
 
     Raises:
         PromptError: the box is empty or leaves the frame.
-        InputError: not a ROI node, or it was deleted.
+        InputError: the node is no ROI node, or it was deleted.
     """
     checked_node(node, BOX_CLASS, "box")
     x0, y0, x1, y1 = map(float, box)

@@ -1,4 +1,4 @@
-"""Results in a scene: one segmentation, in a sequence beside the video."""
+"""Masks in a scene: one segmentation per frame, in a sequence beside the video."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ from surgsam2.mrml.styles import ObjectStyle, free_id, tag
 from surgsam2.mrml.video_nodes import VideoNodes
 
 WRITTEN_TAG = "surgsam2.written"
-"""Of a segment: `checksum` of the mask that we wrote."""
+"""Segment tag that holds the `checksum` of the mask that `write` wrote."""
 
 
 class MaskNodes:
     """The objects of a video and their masks, as segments that Slicer shows and edits.
 
     Segments have the id ``Object_<object id>``, unless the user has a segment of that id.
+    `create` makes them for a video; `surgsam2.mrml.open_mask_nodes` finds them again.
 
-    Raises `InputError` from every method when nodes were deleted or a frame or object does
-    not exist.
+    Args:
+        masks: the sequence of segmentations.
+
+    Raises:
+        InputError: by every method, when nodes were deleted or a frame or object does not exist.
     """
 
     def __init__(self, masks: MaskSequence) -> None:
@@ -42,33 +46,20 @@ class MaskNodes:
 
     @classmethod
     def create(cls, scene: Any, video: VideoNodes, name: str = "Segmentation") -> MaskNodes:
-        """An empty segmentation for a video that has none."""
+        """Create an empty segmentation for a video that has none.
+
+        Raises:
+            InputError: the video is in another scene, or has masks already.
+        """
         if video.scene is not scene:
             raise InputError(f"the video {video.name!r} is not in this scene; load it there")
         if cls.exists(video.browser):
             raise InputError(f"the video {video.name!r} has masks already; use those")
         return cls(MaskSequence.create(video, name))
 
-    @classmethod
-    def of(cls, browser: Any) -> MaskNodes:
-        """The masks of an existing browser; `InputError` when it has none."""
-        video = VideoNodes.of(browser)
-        if video.file is not None:
-            # it builds on this file
-            from surgsam2.mrml.streaming.streamed_masks import StreamedMasks
-
-            return StreamedMasks.of(browser)
-        masks = MaskSequence.of(video)
-        if masks is None:
-            raise InputError(
-                f"the sequence browser {browser.GetName()!r} has no masks of this program; "
-                "create them for its video first"
-            )
-        return cls(masks)
-
     @staticmethod
     def exists(browser: Any) -> bool:
-        """Whether a browser has masks of this program."""
+        """Return whether a browser has masks of this program."""
         node = checked_node(browser, "vtkMRMLSequenceBrowserNode", "sequence browser")
         return mask_sequence_node(node) is not None
 
@@ -92,7 +83,7 @@ class MaskNodes:
     def add_object(
         self, object_id: int, name: str, color: str, terminology: str | None = None
     ) -> ObjectStyle:
-        """An object with an empty segment on every frame; returns it as Slicer shows it.
+        """Add an object with an empty segment on every frame, and return it as Slicer shows it.
 
         Args:
             object_id: 1 to 65535, not in use yet.
@@ -110,7 +101,7 @@ class MaskNodes:
         return style
 
     def remove_object(self, object_id: int) -> None:
-        """Takes the object and its masks off every frame."""
+        """Remove an object and its masks from every frame."""
         self._check_object(object_id)
         with self._masks.changing():
             for segmentation in self._masks.segmentations():
@@ -118,16 +109,19 @@ class MaskNodes:
             self._masks.styles = tuple(s for s in self.objects if s.id != object_id)
 
     def segment_id(self, object_id: int) -> str:
-        """Id of the object's segment on the current frame; empty when the user deleted it there."""
+        """Return the id of the object's segment on the current frame.
+
+        It is empty when the user deleted the segment there.
+        """
         self._check_object(object_id)
         return first_segment_of(self._masks.current, object_id)
 
     def style_changed(self) -> bool:
-        """Whether a name, colour or terminology on the current frame is not the stored one."""
+        """Return whether the current frame shows a style that is not the stored one."""
         return self._shown_styles() != list(self.objects)
 
     def copy_style_to_all_frames(self) -> None:
-        """Gives every frame the names, colours and terminology of the current one."""
+        """Give every frame the names, colours and terminology of the current one."""
         styles = self._shown_styles()
         with self._masks.changing():
             self._masks.styles = tuple(styles)
@@ -138,13 +132,13 @@ class MaskNodes:
                         style.apply(segment)
 
     def new_segments(self) -> list[str]:
-        """Ids of the segments on the current frame that the user added and are no object yet."""
+        """Return ids of segments on the current frame that the user added and are no object yet."""
         segmentation = self._masks.current
         ours = own_segments(segmentation, [style.id for style in self.objects])
         return [name for name in segmentation.GetSegmentIDs() if name not in ours]
 
     def adopt(self, segment_id: str) -> int:
-        """Makes a segment of `new_segments` an object, on every frame; returns the object id."""
+        """Make a segment of `new_segments` an object on every frame, and return the object id."""
         if segment_id not in self.new_segments():
             raise InputError(
                 f"{segment_id!r} is not a new segment on frame {self.video.current_frame}; "
@@ -155,7 +149,7 @@ class MaskNodes:
         style = ObjectStyle.of(current.GetSegment(segment_id), object_id)
         with self._masks.changing():
             segment = renamed_segment(current, segment_id, object_id)
-            segment.RemoveTag(WRITTEN_TAG)  # a copy of one of ours has it too
+            segment.RemoveTag(WRITTEN_TAG)  # a copy of an object's segment has it too
             style.apply(segment)
             for segmentation in self._masks.segmentations():
                 if segmentation is not current:
@@ -166,11 +160,11 @@ class MaskNodes:
     # masks
 
     def write(self, frame: int, masks: Mapping[int, np.ndarray]) -> None:
-        """Sets masks of one frame.
+        """Set masks of one frame.
 
         Args:
             frame: index of the frame.
-            masks: object id -> (H, W) bool mask; may overlap. Other objects keep theirs.
+            masks: (H, W) bool masks by object id; they may overlap. Other objects keep theirs.
         """
         self._check_masks(frame, masks)
         styles = self.objects
@@ -187,11 +181,11 @@ class MaskNodes:
                 segment.AddRepresentation(REPRESENTATION, label.image)
                 if style.id in masks:
                     segment.SetTag(WRITTEN_TAG, checksum(masks[style.id]))
-            # surfaces that the user had made of the masks before
+            # removes surfaces that the user made of the earlier masks
             segmentation.InvalidateNonSourceRepresentations()
 
     def clear(self, frame: int) -> None:
-        """Empties all masks of a frame, as if it had never been tracked."""
+        """Empty all masks of a frame, as if it had never been tracked."""
         height, width = self.video.height, self.video.width
         nothing = np.zeros((height, width), bool)
         self.write(frame, {style.id: nothing for style in self.objects})
@@ -201,13 +195,16 @@ class MaskNodes:
                 self._segment_for(segmentation, style).RemoveTag(WRITTEN_TAG)
 
     def mask(self, frame: int, object_id: int) -> np.ndarray:
-        """(H, W) bool, whoever painted it; empty when the user deleted the segment there."""
+        """Return the mask of an object, (H, W) bool, whoever painted it.
+
+        It is empty when the user deleted the segment there.
+        """
         self._check_object(object_id)
         segmentation = self._masks.segmentation(frame)
         return self._pixels(segmentation.GetSegment(first_segment_of(segmentation, object_id)))
 
     def has_masks(self, frame: int) -> bool:
-        """Whether any object has a pixel on this frame."""
+        """Return whether any object has a pixel on this frame."""
         return any(self.mask(frame, style.id).any() for style in self.objects)
 
     @property
@@ -216,10 +213,10 @@ class MaskNodes:
         return [k for k, each in enumerate(self._masks.segmentations()) if _is_written(each)]
 
     def edited(self, frame: int) -> tuple[int, ...]:
-        """Objects whose mask is not the one that `write` put there last.
+        """Return the objects whose mask is not the one that `write` put there last.
 
-        Compared by pixels, so it holds after saving and loading, and for masks painted
-        on frames that were never written.
+        Pixels are compared, so this holds after saving and loading, and for masks that were
+        painted on frames without a written mask.
         """
         found = []
         segmentation = self._masks.segmentation(frame)
@@ -231,20 +228,26 @@ class MaskNodes:
         return tuple(found)
 
     def on_edit(self, callback: Callable[[int], None]) -> Callable[[], None]:
-        """Calls `callback` with the current frame when a segment changes there by other hands.
+        """Call a function when the user or another module changes a segment on the current frame.
 
-        It may be called several times for one stroke, and for a change of style; `edited`
-        tells about pixels. Returns the function that ends it.
+        The function may be called several times for one stroke, and for a change of style;
+        `edited` tells about pixels.
+
+        Args:
+            callback: called with the index of the current frame.
+
+        Returns:
+            A function that ends the calls.
         """
         return EditObserver(self._masks, callback).end
 
-    # inside
+    # helpers
 
     def _add(self, segmentation: Any, style: ObjectStyle) -> Any:
         return add_segment(segmentation, style, self.video.ijk_to_ras)
 
     def _segment_for(self, segmentation: Any, style: ObjectStyle) -> Any:
-        """The object's segment; added again when the user deleted it on this frame."""
+        """Return the object's segment; it is added again when the user deleted it on this frame."""
         segment_id = first_segment_of(segmentation, style.id)
         return segmentation.GetSegment(segment_id) or self._add(segmentation, style)
 
@@ -255,7 +258,7 @@ class MaskNodes:
         return to_mask(segment, video.height, video.width, video.ijk_to_ras)
 
     def _shown_styles(self) -> list[ObjectStyle]:
-        """As on the current frame; stored ones for objects whose segment is missing there."""
+        """Return the styles on the current frame; the stored one where a segment is missing."""
         segmentation = self._masks.current
         styles = []
         for style in self.objects:
@@ -287,5 +290,5 @@ class MaskNodes:
 
 def _is_written(segmentation: Any) -> bool:
     segments = (segmentation.GetNthSegment(i) for i in range(segmentation.GetNumberOfSegments()))
-    # kept in segments: attributes of the item are overwritten by those of the node shown
+    # in segments, because attributes of the shown node overwrite those of the item
     return any(segment.HasTag(WRITTEN_TAG) for segment in segments)

@@ -17,9 +17,9 @@ from surgsam2.mrml.styles import ObjectStyle, styles_from_text, styles_to_text
 from surgsam2.mrml.video_nodes import VideoNodes
 
 OBJECTS_ATTRIBUTE = "surgsam2.objects"
-"""Of a mask sequence: JSON list of `ObjectStyle`; marks the sequence as ours."""
+"""Attribute of a mask sequence: JSON list of `ObjectStyle`; it marks the sequence."""
 
-# sequences that we are changing right now, for the observers of edits
+# the sequences that this program is changing now, for the observers of edits
 _CHANGING: WeakSet[Any] = WeakSet()
 
 
@@ -28,7 +28,11 @@ class MaskSequence:
 
     So browsing never carries a mask to another frame, and the list of objects is the same
     everywhere. The browser shares each item with the node that is shown: what Segment Editor
-    changes is changed in the item.
+    changes is changed in the item. `create` makes a sequence; `of` finds it again.
+
+    Args:
+        video: the video.
+        node: the ``vtkMRMLSequenceNode`` of the segmentations.
     """
 
     def __init__(self, video: VideoNodes, node: Any) -> None:
@@ -38,7 +42,7 @@ class MaskSequence:
 
     @classmethod
     def create(cls, video: VideoNodes, name: str) -> MaskSequence:
-        """A sequence without objects, shown with the video."""
+        """Create a sequence without objects, shown with the video."""
         with NewNodes(video.scene) as new:
             node = new.add("vtkMRMLSequenceNode", name)
             frames = video.sequence
@@ -58,7 +62,7 @@ class MaskSequence:
 
     @classmethod
     def of(cls, video: VideoNodes) -> MaskSequence | None:
-        """The sequence that was created for a video; None when there is none."""
+        """Return the sequence that was created for a video; None when there is none."""
         node = mask_sequence_node(video.browser)
         if node is None:
             return None
@@ -80,11 +84,11 @@ class MaskSequence:
         return checked_node(self.find_proxy(), "vtkMRMLSegmentationNode", "segmentation")
 
     def find_proxy(self) -> Any | None:
-        """As `proxy`; None when there is none at the moment."""
+        """Return what `proxy` is; None when there is no such node at the moment."""
         return self.video.browser.GetProxyNode(self.node)
 
     def prepare_proxy(self) -> None:
-        """Shows masks in slices only, and tells modules which volume they belong to."""
+        """Show masks in slices only, and tell modules which volume they belong to."""
         proxy = self.proxy
         proxy.CreateDefaultDisplayNodes()
         # a surface of a flat mask is slow to make and shows nothing
@@ -101,10 +105,10 @@ class MaskSequence:
         self.node.SetAttribute(OBJECTS_ATTRIBUTE, styles_to_text(styles))
 
     def segmentation(self, frame: int) -> Any:
-        """The ``vtkSegmentation`` of a frame; made anew if someone removed its item."""
+        """Return the ``vtkSegmentation`` of a frame; it is made anew if its item was removed."""
         frames, node = self.video.sequence, self.node
         value = frames.GetNthIndexValue(self.video.check_frame(frame))
-        # as it always is, unless edited by hand, or the video has grown
+        # this holds unless the sequence was edited by hand, or the video has grown
         if frame < node.GetNumberOfDataNodes() and node.GetNthIndexValue(frame) == value:
             item = node.GetNthDataNode(frame)
         else:
@@ -113,7 +117,7 @@ class MaskSequence:
         return item.GetSegmentation()
 
     def segmentations(self) -> Iterator[Any]:
-        """Those of all frames."""
+        """Yield the ``vtkSegmentation`` of each frame."""
         return (self.segmentation(frame) for frame in range(self.video.frame_count))
 
     @property
@@ -123,7 +127,7 @@ class MaskSequence:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Around our own changes: observers of edits stay quiet."""
+        """Mark changes in a ``with`` block as made by this program: edit observers ignore them."""
         node = self.node
         nested = node in _CHANGING
         _CHANGING.add(node)
@@ -135,7 +139,7 @@ class MaskSequence:
 
     @property
     def is_changing(self) -> bool:
-        """Whether the change that is being made is our own."""
+        """Whether this program is making the present change."""
         return self._node in _CHANGING
 
     def _template(self) -> Any:
@@ -153,12 +157,12 @@ class MaskSequence:
     def _share(self) -> None:
         browser = self.video.browser
         browser.SetSaveChanges(self.node, True)
-        # for an item that someone removed: never a copy of another frame's masks
+        # an item that was removed must not become a copy of another frame's masks
         browser.SetMissingItemMode(self.node, browser.MissingItemSetToDefault)
 
 
 def mask_sequence_node(browser: Any) -> Any | None:
-    """The sequence node with masks of this program among a browser's; None without."""
+    """Return the sequence node of a browser that has masks of this program; None without."""
     sequences = vtk.vtkCollection()
     browser.GetSynchronizedSequenceNodes(sequences, True)
     for i in range(sequences.GetNumberOfItems()):

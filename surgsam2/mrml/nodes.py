@@ -1,8 +1,8 @@
-"""Checks of nodes, and what a scene needs to follow its sequence browsers."""
+"""Helpers for nodes: checks, coordinates, removal, and what a bare scene needs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,23 +12,26 @@ import vtk
 
 from surgsam2.errors import InputError
 
-# The sequences logic of each scene that is not an application's. The scene is not kept
-# alive by it: the entry goes with the scene's Python object.
+# The sequences logic of each scene that is not an application's. An entry does not keep the
+# scene alive; it is removed with the scene's Python object.
 _LOGICS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
-# Registered by a module that Slicer loads; without them markups are silently not saved.
+# A module of Slicer registers these classes; without them markups are not saved, silently.
 _MARKUPS_FILES = ("vtkMRMLMarkupsJsonStorageNode", "vtkMRMLMarkupsROIJsonStorageNode")
 
 
 def prepare_scene(scene: Any) -> None:
-    """Gives a bare ``vtkMRMLScene`` what Slicer's own scene has from its modules.
+    """Give a bare ``vtkMRMLScene`` what Slicer's own scene has from its modules.
 
     A logic keeps the nodes that show sequences up to date, and markups can be saved. In
-    Slicer there is nothing to do. Raises `InputError` when `scene` is no scene.
+    Slicer there is nothing to do.
+
+    Raises:
+        InputError: `scene` is no scene.
     """
     if not isinstance(scene, slicer.vtkMRMLScene):
         raise InputError(f"a vtkMRMLScene is needed, got {describe(scene)}")
-    # the logic is what registers this class
+    # the logic registers this class
     if not scene.IsNodeClassRegistered("vtkMRMLSequenceBrowserNode"):
         logic = slicer.vtkSlicerSequencesLogic()
         logic.SetMRMLScene(scene)
@@ -41,9 +44,9 @@ def prepare_scene(scene: Any) -> None:
 
 @cache
 def _register_labelmaps() -> None:
-    """Tells the segmentation classes what a labelmap is, without which they cannot copy one.
+    """Register labelmaps with the segmentation classes, which cannot copy one otherwise.
 
-    Registered once per process, by a module that Slicer loads at its start.
+    This is done once per process; Slicer has a module that does it at its start.
     """
     factory = slicer.vtkSegmentationConverterFactory.GetInstance()
     if factory.ConstructRepresentationObjectByRepresentation("Binary labelmap") is None:
@@ -51,7 +54,16 @@ def _register_labelmaps() -> None:
 
 
 def checked_node(node: Any, class_name: str, what: str) -> Any:
-    """`node`, when it is of this class and in a scene; else `InputError` naming `what`."""
+    """Return a node that is of a class and in a scene.
+
+    Args:
+        node: the node.
+        class_name: name of the VTK class.
+        what: what the node is for, for the message.
+
+    Raises:
+        InputError: there is no node, it is of another class, or it was deleted.
+    """
     if node is None:
         raise InputError(f"no {what} is chosen; choose a {class_name}")
     if not isinstance(node, slicer.vtkMRMLNode) or not node.IsA(class_name):
@@ -62,16 +74,16 @@ def checked_node(node: Any, class_name: str, what: str) -> Any:
 
 
 def describe(thing: Any) -> str:
-    """A node, or anything else, in a few words for a message."""
+    """Return a few words about a node, or anything else, for a message."""
     if isinstance(thing, slicer.vtkMRMLNode):
         return f"the {thing.GetClassName()} {thing.GetName()!r}"
     return "nothing" if thing is None else type(thing).__name__
 
 
 def world_to_pixels(volume: Any) -> Any:
-    """``vtkGeneralTransform`` from world RAS to the (i, j, k) of a volume's voxels.
+    """Return the ``vtkGeneralTransform`` from world RAS to the (i, j, k) of a volume's voxels.
 
-    With the transforms that the volume lies under, linear or not.
+    It includes the transforms that the volume lies under, linear or not.
     """
     matrix = vtk.vtkMatrix4x4()
     volume.GetRASToIJKMatrix(matrix)
@@ -84,21 +96,48 @@ def world_to_pixels(volume: Any) -> Any:
     return transform
 
 
+def pixel_of(volume: Any, ras: Sequence[float]) -> tuple[float, float]:
+    """Return the pixel coordinates (x, y) in a volume's image of a point in world RAS.
+
+    The point may lie outside the image.
+    """
+    x, y, _ = world_to_pixels(volume).TransformPoint(*map(float, ras))
+    return x, y
+
+
+def ras_of(volume: Any, x: float, y: float) -> tuple[float, float, float]:
+    """Return the world RAS coordinates of the pixel coordinates (x, y) in a volume's image."""
+    point: tuple[float, float, float] = (
+        world_to_pixels(volume).GetInverse().TransformPoint(float(x), float(y), 0.0)
+    )
+    return point
+
+
+def attribute_names(node: Any) -> tuple[str, ...]:
+    """Return the names of a node's attributes; none for what is not a node."""
+    return tuple(node.GetAttributeNames()) if isinstance(node, slicer.vtkMRMLNode) else ()
+
+
 class NewNodes:
-    """Nodes added to a scene inside the block are removed again when it fails."""
+    """Nodes added to a scene in a ``with`` block; they are removed again when the block fails.
+
+    Args:
+        scene: a ``vtkMRMLScene``.
+    """
 
     def __init__(self, scene: Any) -> None:
         self._scene = scene
         self._nodes: list[Any] = []
 
     def add(self, class_name: str, name: str) -> Any:
-        """A new node of this class, with a name that no other node has."""
+        """Add a new node of this class, under a name that no other node has, and return it."""
         unique = self._scene.GenerateUniqueName(_saveable(name))
         node = self._scene.AddNewNodeByClass(class_name, unique)
         self._nodes.append(node)
         return node
 
     def remove(self) -> None:
+        """Remove the nodes that were added."""
         for node in reversed(self._nodes):
             remove_node(node)
 
@@ -111,15 +150,15 @@ class NewNodes:
 
 
 def _saveable(name: str) -> str:
-    """A name under which a node can be saved and read again: it names a file in the archive.
+    """Return a name under which a node can be saved and read again.
 
-    MRML writes an ampersand there that it cannot read.
+    It names a file in the archive; MRML writes an ampersand there that it cannot read.
     """
     return name.replace("&", "+").strip(". ") or "unnamed"
 
 
 def remove_node(node: Any) -> None:
-    """Takes a node, and the display and storage nodes that only it has, out of its scene."""
+    """Remove a node, and the display and storage nodes that only it has, from its scene."""
     scene = node.GetScene()
     if scene is None:
         return
@@ -135,17 +174,30 @@ def remove_node(node: Any) -> None:
 
 
 def observe(node: Any, event: int, callback: Callable[[], None]) -> Callable[[], None]:
-    """Calls `callback` at every `event` of `node`; returns what ends that."""
+    """Call a function at every event of a node.
+
+    Args:
+        node: a VTK object.
+        event: number of the event.
+        callback: called without arguments.
+
+    Returns:
+        A function that ends the calls.
+    """
     tag = node.AddObserver(event, _Caller(callback).fire)
     return lambda: node.RemoveObserver(tag)
 
 
 class _Caller:
-    """Not a lambda: the garbage collector may empty an observer that VTK still calls, when
-    nobody ended it. An emptied function crashes the process, an emptied object does not."""
+    """Calls a function for an observer.
+
+    It is an object, not a lambda: the garbage collector may clear an observer that VTK still
+    calls when nobody ended it. A cleared function crashes the process, a cleared object does not.
+    """
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback = callback
 
     def fire(self, caller: Any, name: str) -> None:
+        """Call the function; VTK gives the caller and the name of the event."""
         self._callback()

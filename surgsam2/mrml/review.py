@@ -1,7 +1,7 @@
 """Measurements in the scene: tables, and charts of them for Slicer's plot view.
 
-The nodes belong to the video's sequence browser, which refers to them; so they are saved,
-found again and merged with their video.
+The video's sequence browser refers to the nodes, so they are saved, found again and merged
+with their video.
 """
 
 from __future__ import annotations
@@ -37,24 +37,25 @@ _Node = Any
 class ReviewNodes:
     """The review of one video, in its scene. Nodes are made when there is something to show.
 
-    - the measurements: a table with one row per frame; per object (columns end in its id)
-      presence, predicted IoU, area, centroid, and the doubtful values once more;
-    - the doubtful stretches: a table with one row each;
-    - two charts, of the scores and of the areas, in the objects' colours, with doubtful
-      frames as crosses and a line at the frame that is shown.
+    - The measurements are a table with one row per frame. For each object its columns, whose
+      names end in the object's id, are presence, predicted IoU, area, centroid, and the
+      doubtful values once more.
+    - The doubtful stretches are a table with one row each.
+    - Two charts show the scores and the areas in the objects' colours, with doubtful frames as
+      crosses and a line at the frame that is shown.
 
     Args:
-        masks: of the video.
+        masks: the masks of the video.
     """
 
     def __init__(self, masks: MaskNodes) -> None:
         self._masks = masks
 
-    # what is there
+    # reading
 
     @property
     def complete(self) -> bool:
-        """Whether no node that `save` made was deleted since."""
+        """Whether all nodes that `save` made are still there."""
         names = ("measurements", "doubtful", "marker", *(chart.name for chart in CHARTS))
         nodes = {name: self._browser.GetNodeReference(_role(name)) for name in names}
         wanted = {chart.name: series_of(chart, self._masks.objects) for chart in CHARTS}
@@ -74,13 +75,13 @@ class ReviewNodes:
         return self._browser.GetNodeReference(_role("doubtful"))
 
     def chart(self, name: str) -> _Node | None:
-        """The ``vtkMRMLPlotChartNode`` "scores" or "areas"."""
+        """Return the ``vtkMRMLPlotChartNode`` "scores" or "areas"; None before the first `save`."""
         return self._browser.GetNodeReference(_role(name))
 
     def load(self) -> Measurements:
-        """The measurements in the scene; nothing is known when there are none.
+        """Return the measurements in the scene; nothing is known when there are none.
 
-        A table that someone changed to another length is not taken either.
+        A table that someone changed to another length is ignored.
         """
         frames = self._masks.video.frame_count
         measurements = Measurements(frames)
@@ -96,7 +97,7 @@ class ReviewNodes:
 
     @property
     def thresholds(self) -> Thresholds:
-        """As saved in the scene; the defaults when there are none."""
+        """The thresholds in the scene; the defaults when there are none."""
         text = self._masks.sequence.GetAttribute(THRESHOLDS_ATTRIBUTE) or ""
         try:
             values = [word.partition("=") for word in text.split()]
@@ -111,11 +112,11 @@ class ReviewNodes:
         self._masks.sequence.SetAttribute(THRESHOLDS_ATTRIBUTE, text)
 
     def frame_of(self, series_id: str, row: int) -> int | None:
-        """The frame of a point of a plot; None for a point that stands for no frame.
+        """Return the frame of a point of a plot; None for a point that stands for no frame.
 
         Args:
             series_id: MRML id of the plot series that the point belongs to.
-            row: of the point in the series' table.
+            row: row of the point in the series' table.
         """
         series = self._scene.GetNodeByID(series_id)
         if series is None or self.table is None or series.GetTableNode() is not self.table:
@@ -128,7 +129,7 @@ class ReviewNodes:
         """Write measurements and doubtful stretches into tables and charts.
 
         Raises:
-            InputError: they are of a video of another length.
+            InputError: the measurements belong to a video of another length.
         """
         frames = self._masks.video.frame_count
         if measurements.frame_count != frames:
@@ -145,7 +146,7 @@ class ReviewNodes:
         """Move the line in the charts to a frame. Nothing happens before the first `save`."""
         node = self._browser.GetNodeReference(_role("marker"))
         column = None if node is None else node.GetTable().GetColumnByName(FRAME)
-        if isinstance(column, vtk.vtkDataArray):  # else a user has changed the table
+        if isinstance(column, vtk.vtkDataArray):  # otherwise a user has changed the table
             column.FillComponent(0, frame)
             node.GetTable().Modified()
 
@@ -189,7 +190,7 @@ class ReviewNodes:
         self._node("doubtful", "vtkMRMLTableNode").SetAndObserveTable(table)
 
     def _save_marker(self, tops: dict[str, float]) -> None:
-        """Two points per chart: the ends of the line at the shown frame."""
+        """Store two points per chart, the ends of the line at the shown frame."""
         table = vtk.vtkTable()
         _add_column(table, FRAME, np.zeros(2, np.int32))
         for name, top in tops.items():
@@ -242,7 +243,7 @@ class ReviewNodes:
     # inside
 
     def _node(self, name: str, class_name: str) -> _Node:
-        """The browser's node for this; made when it is not there."""
+        """Return the browser's node for this purpose; it is made when it is not there."""
         node = self._browser.GetNodeReference(_role(name))
         if node is None:
             node = self._scene.AddNewNodeByClass(class_name, f"{self._masks.video.name} {name}")
@@ -259,14 +260,17 @@ class ReviewNodes:
 
 
 def _role(name: str) -> str:
-    """Reference of the browser to one of the nodes."""
+    """Return the name of the browser's reference to one of the nodes."""
     return f"SurgSAM2.review.{name}"
 
 
 def _only_in(
     stretches: Sequence[Stretch], values: dict[str, np.ndarray], quantity: str
 ) -> np.ndarray:
-    """(frames,) float32: a quantity on doubtful frames, 0 where it has no value; NaN elsewhere."""
+    """Return a quantity on doubtful frames, (frames,) float32.
+
+    It is 0 where the quantity has no value, and NaN on other frames.
+    """
     doubtful = np.zeros(len(values[quantity]), bool)
     for stretch in stretches:
         doubtful[stretch.first : stretch.last + 1] = True

@@ -64,12 +64,12 @@ class SeriesStyle:
 
 
 def column_name(quantity: str, object_id: int) -> str:
-    """Name of a column of the measurements; does not change when an object is renamed."""
+    """Return the name of a column of the measurements; it stays when an object is renamed."""
     return f"{quantity} {object_id}"
 
 
 def series_of(chart: Chart, objects: Iterable[ObjectStyle]) -> list[SeriesStyle]:
-    """All lines of a chart: those of the objects, their doubtful frames, the shown frame."""
+    """Return all lines of a chart: the objects', their doubtful frames', the shown frame's."""
     lines, crosses = [], []
     for item in objects:
         red, green, blue = (value / 255 for value in bytes.fromhex(item.color[1:]))

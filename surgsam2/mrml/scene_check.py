@@ -80,7 +80,7 @@ def check_scene(folder: Path, source: Path) -> UnpackedScene:
 
 @contextlib.contextmanager
 def _naming(source: Path, folder: Path, file: Path) -> Iterator[None]:
-    """Errors name the scene file and the member in place of a temporary file."""
+    """Make errors name the scene file and the member in place of a temporary file."""
     try:
         yield
     except OutputError:
@@ -139,7 +139,7 @@ def _check_list(file: Path) -> set[str]:
 
 
 def _leads_outside(name: str) -> bool:
-    """Whether a file name is no relative one, or leaves its folder, percent-encoded or not."""
+    """Return whether a file name is not relative or leaves its folder, percent-encoded or not."""
     return any(
         text.startswith(("/", "\\", "~"))
         or _DRIVE_OR_SCHEME.match(text) is not None

@@ -1,4 +1,4 @@
-"""Scenes to and from files."""
+"""Saves scenes to files and loads them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from surgsam2.storage.atomic_file import replace, writing
 
 
 def save_scene(scene: Any, path: str | PathLike[str]) -> None:
-    """Writes everything in a scene to one ``.mrb`` file, or leaves the file that was there.
+    """Write everything in a scene to one ``.mrb`` file, or leave the file that was there.
 
     Raises:
         InputError: the name does not end in ``.mrb``.
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     path = Path(path).absolute()  # the archive is packed from another folder
     _check_suffix(path)
@@ -37,12 +37,12 @@ def save_scene(scene: Any, path: str | PathLike[str]) -> None:
 
 
 def load_scene(scene: Any, path: str | PathLike[str]) -> None:
-    """Adds everything in a ``.mrb`` file to a scene; empty the scene first to replace it.
+    """Add everything in a ``.mrb`` file to a scene; clear the scene first to replace it.
 
     The file may come from a stranger. Its members are checked and unpacked into a private
-    folder, which is removed again; another process reads the scene first, and only one that it
-    could read is read here. That takes the time of reading twice, and some seconds. Opening a
-    file by *Add data* in Slicer does none of this.
+    folder, which is removed again. Another process reads the scene first, and only a scene that
+    it could read is read here. That takes the time of reading twice, and some seconds. Opening
+    a file by *Add data* in Slicer does none of this.
 
     Raises:
         InputError: there is no such file, or it is no scene, or a damaged or hostile one. The
@@ -67,7 +67,7 @@ def load_scene(scene: Any, path: str | PathLike[str]) -> None:
 
 
 def _move(scene: Any, description: Path, path: Path) -> None:
-    """Has the scene's files where the archive is: what they were read from will be removed."""
+    """Tell the scene that its files are in the archive, because the unpacked ones are removed."""
     scene.SetURL(str(path.with_suffix(DESCRIPTION)))
     scene.SetRootDirectory(str(path.parent))
     folder = f"{description.parent.as_posix()}/"

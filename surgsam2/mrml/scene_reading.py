@@ -1,4 +1,7 @@
-"""A scene description is added to a scene, in the process that uses it and in the one before."""
+"""Adds what a scene description describes to a scene.
+
+Both the process that tries a scene first and the one that uses it do this.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import slicer
 
 from surgsam2.errors import InputError
 
-_MAX_REASON = 300  # letters of what MRML says
+_MAX_REASON = 300  # characters of MRML's own message
 
 
 def read_description(scene: Any, description: Path) -> None:
@@ -33,7 +36,7 @@ def read_description(scene: Any, description: Path) -> None:
 
 @contextlib.contextmanager
 def _staying_here() -> Iterator[None]:
-    """Unpacking a damaged archive leaves the process in another working directory."""
+    """Restore the working directory, which unpacking a damaged archive changes."""
     here = Path.cwd()
     try:
         yield
@@ -43,9 +46,9 @@ def _staying_here() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cache_of(scene: Any) -> Iterator[None]:
-    """Sequences in a scene are unpacked into its cache; a bare scene gets one meanwhile.
+    """Give a bare scene a cache meanwhile: sequences in a scene are unpacked into it.
 
-    Left in the scene, the cache would make its folder again whenever the scene is saved.
+    If the cache stayed in the scene, it would make its folder again whenever the scene is saved.
     """
     if scene.GetCacheManager() is not None:
         yield

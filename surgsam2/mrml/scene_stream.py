@@ -37,7 +37,7 @@ _PIXELS = f"{_VIDEO}.raw"
 
 
 class SceneStream:
-    """Writes ``path``, a ``.mrb`` file that opens in Slicer, from frames as they come.
+    """Writes a ``.mrb`` file that opens in Slicer, from frames as they come.
 
     Args:
         path: the file; it appears when the scene is complete.
@@ -45,7 +45,7 @@ class SceneStream:
         styles: every object that masks may be given for.
 
     Raises:
-        OutputError: the disk refuses. The unfinished file is then gone.
+        OutputError: the disk is full or cannot be written. The unfinished file is then removed.
     """
 
     def __init__(self, path: Path, fps: float, styles: Sequence[ObjectStyle]) -> None:
@@ -66,9 +66,12 @@ class SceneStream:
             self._opened = opened.pop_all()
 
     def add(self, number: int, frame: np.ndarray, masks: Mapping[int, np.ndarray]) -> None:
-        """The next frame: its number in the video, (H, W, 3) uint8 pixels and (H, W) bool masks.
+        """Append a frame.
 
-        Numbers must ascend.
+        Args:
+            number: index of the frame in the video; the numbers must ascend.
+            frame: (H, W, 3) uint8 RGB.
+            masks: (H, W) bool masks by object id.
         """
         with self._guarded():
             if self._scene is None:
@@ -79,7 +82,7 @@ class SceneStream:
             self._numbers.append(number)
 
     def close(self) -> None:
-        """Completes the file; without a single frame there is none."""
+        """Complete the file; without a single frame there is none."""
         if self._scene is None:
             self.discard()
             return
@@ -95,7 +98,7 @@ class SceneStream:
         self.discard()
 
     def discard(self) -> None:
-        """Deletes what is unfinished. May be called at any time, more than once."""
+        """Delete what is unfinished. May be called at any time, more than once."""
         self._scene = None
         # what was written does not matter any more, nor does a disk that is full
         with contextlib.suppress(OSError, ValueError):
@@ -104,7 +107,7 @@ class SceneStream:
             self._opened.close()
 
     def _complete(self, entry: str, data: bytes) -> None:
-        """Puts a file of the first frame's scene into the archive, for all frames."""
+        """Put a file of the first frame's scene into the archive, changed for all frames."""
         if entry.endswith(".seq.nrrd"):
             header = _header(data, self._numbers, self._fps)
             self._archive.writestr(entry.removesuffix("nrrd") + "nhdr", header)
@@ -151,7 +154,7 @@ class _FirstFrame:
         show_in_red(self._scene, nodes)
 
     def write_masks(self, masks: Mapping[int, np.ndarray], folder: Path) -> Path:
-        """A segmentation file with one frame's masks; the next call overwrites it."""
+        """Write a segmentation file with one frame's masks; the next call overwrites it."""
         video = self._masks.video
         nothing = np.zeros((video.height, video.width), bool)
         self._masks.write(0, {s.id: masks.get(s.id, nothing) for s in self._masks.objects})
@@ -163,11 +166,12 @@ class _FirstFrame:
         return path
 
     def save(self, path: Path) -> None:
+        """Write the scene of the first frame to a file."""
         save_scene(self._scene, path)
 
 
 def _header(nrrd: bytes, numbers: Sequence[int], fps: float) -> str:
-    """The header of a file with one frame, changed for many in a file of their own."""
+    """Return the header of a file with one frame, changed to name many frames in another file."""
     lines = nrrd[: nrrd.index(b"\n\n")].decode().splitlines()
     times = times_to_text(number / fps for number in numbers)
     return "\n".join(_header_line(line, numbers, times) for line in lines) + "\n"
@@ -185,7 +189,7 @@ def _header_line(line: str, numbers: Sequence[int], times: str) -> str:
 
 
 def _mask_index(mrml: bytes, numbers: Sequence[int]) -> bytes:
-    """The list of segmentations of one frame, repeated for many."""
+    """Return the list of segmentations of one frame, repeated for many frames."""
     root = ElementTree.fromstring(mrml)
     node, storage, index = (
         _only(root, name) for name in ("Segmentation", "SegmentationStorage", "Sequence")

@@ -1,4 +1,4 @@
-"""A scene is read in a process of its own first: damaged files end the process that reads them."""
+"""Reads a scene in another process first, because damaged files can crash the reader."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from surgsam2.mrml.free_memory import free_memory
 from surgsam2.mrml.scene_check import UnpackedScene
 from surgsam2.storage.limits import ARCHIVE_BYTES
 
-_MODULE = "surgsam2.mrml.scene_child"
+_MODULE = "surgsam2.mrml.scene_process"
 _SECONDS = 60.0
-"""Time that reading may take, and that much again for every `_BYTES`."""
+"""Seconds that reading may take, and as many again for every `_BYTES`."""
 _BYTES = 600_000_000
 _ADVICE = "it is damaged or made to do harm, ask for a new copy"
 
 
 def try_scene(scene: UnpackedScene, classes: Sequence[str], source: Path) -> None:
-    """Have another process read a scene, whatever becomes of that process.
+    """Have another process read a scene, which may crash or hang that process.
 
     Args:
         scene: the files; they must not change until the scene is read here.
@@ -30,7 +30,7 @@ def try_scene(scene: UnpackedScene, classes: Sequence[str], source: Path) -> Non
         source: the scene file, for messages.
 
     Raises:
-        InputError: the scene cannot be read; the process died of it, took too long, or needed
+        InputError: the scene cannot be read; the process crashed, took too long, or needed
             more memory than is free.
     """
     size = sum(file.stat().st_size for file in scene.folder.rglob("*") if file.is_file())
@@ -42,7 +42,7 @@ def try_scene(scene: UnpackedScene, classes: Sequence[str], source: Path) -> Non
             "classes": list(classes),
             "memory": memory,
         }
-        # what it leaves when it dies is removed with the folder
+        # files that it leaves when it crashes are removed with the folder
         environment = base_environment(None) | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
         try:
             process = Process(default_python(), environment, Path(folder), settings, _MODULE)

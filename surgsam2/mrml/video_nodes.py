@@ -14,21 +14,22 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from surgsam2.errors import InputError, MissingDependencyError
-from surgsam2.mrml.nodes import checked_node, prepare_scene, remove_node, world_to_pixels
+from surgsam2.errors import InputError
+from surgsam2.mrml.nodes import checked_node, pixel_of, prepare_scene, ras_of, remove_node
 from surgsam2.video.base import DEFAULT_FPS
 
 TIMES_ATTRIBUTE = "surgsam2.times"
-"""Of a sequence: JSON list, seconds of each item after the start of its source."""
+"""Attribute of a sequence: JSON list, seconds of each item after the start of its source."""
 STREAM_ATTRIBUTE = "surgsam2.stream"
-"""Of a browser: where the frames of its video are, when they are not in the scene."""
+"""Attribute of a browser: where the frames of its video are when they are not in the scene."""
 _OURS = "surgsam2."  # beginning of the roles of nodes that belong to a video, in small letters
 
 
 class VideoNodes:
-    """A sequence of colour or grey images and its browser, loaded by us or by anyone else.
+    """A sequence of colour or grey images and its browser, whoever loaded them.
 
     Pixel (x, y) is voxel (x, y, 0) of the frame's volume, wherever that lies in space.
+    `surgsam2.mrml.open_video_nodes` opens videos that are streamed from a file too.
 
     Args:
         browser: a sequence browser with a video among its sequences.
@@ -45,13 +46,6 @@ class VideoNodes:
         prepare_scene(self._scene)
         self._sequence = self._find_sequence()
         self._height, self._width = self._size()
-
-    @classmethod
-    def of(cls, browser: Any) -> VideoNodes:
-        """The video of an existing browser, in the scene or streamed from its file."""
-        if STREAM_ATTRIBUTE in _attribute_names(browser):
-            return _streamed(browser)
-        return cls(browser)
 
     @property
     def file(self) -> Path | None:
@@ -82,27 +76,28 @@ class VideoNodes:
 
     @property
     def width(self) -> int:
-        """Pixels."""
+        """Width of a frame in pixels."""
         return self._width
 
     @property
     def height(self) -> int:
-        """Pixels."""
+        """Height of a frame in pixels."""
         return self._height
 
     @property
     def fps(self) -> float:
-        """Frames of the sequence per second of playback; 25 where playback was set to stand."""
+        """Frames of the sequence per second of playback; 25 where playback stands still."""
         return playback_rate(self.browser.GetPlaybackRateFps(), 1)
 
     @property
     def frame_count(self) -> int:
+        """Number of frames."""
         return int(self.sequence.GetNumberOfDataNodes())
 
     @property
     def current_frame(self) -> int:
-        """The frame that is shown; may be set. Raises `InputError` outside the video."""
-        # a browser made the master's choice of item; other sequences follow by index value
+        """Index of the frame that is shown; setting it raises `InputError` outside the video."""
+        # the selected item belongs to the master; other sequences follow by index value
         master = self.browser.GetMasterSequenceNode()
         item = self.browser.GetSelectedItemNumber()
         if item < 0 or master is self._sequence:
@@ -118,9 +113,12 @@ class VideoNodes:
         self.browser.SetSelectedItemNumber(master.GetItemNumberFromIndexValue(value, False))
 
     def frame(self, frame: int) -> np.ndarray:
-        """Pixels of a frame, (H, W, 3) uint8 RGB, read-only; not a copy unless it is grey.
+        """Return the pixels of a frame, (H, W, 3) uint8 RGB, read-only.
 
-        Raises `InputError` outside the video, or when this one image is of another kind.
+        They are not copied unless the frame is grey.
+
+        Raises:
+            InputError: there is no such frame, or this one image is of another kind.
         """
         pixels = self._pixels(self.check_frame(frame))
         if pixels.shape != (self._height, self._width, pixels.shape[2]):
@@ -133,28 +131,31 @@ class VideoNodes:
         return pixels
 
     def frame_number(self, frame: int) -> int:
-        """Index in its source of a frame that `load_video` loaded; else the frame itself."""
+        """Return the index of a frame in its source, if `load_video` loaded it, else `frame`."""
         value = self.sequence.GetNthIndexValue(self.check_frame(frame))
         return int(value) if value.isdecimal() and TIMES_ATTRIBUTE in self._attributes else frame
 
     def time_of(self, frame: int) -> float:
-        """Seconds of a frame after the start of its source, from the frame rate if not stored."""
+        """Return the seconds of a frame after the start of its source.
+
+        They are computed from the frame rate if no times are stored.
+        """
         self.check_frame(frame)
         times = self._times
         return times[frame] if frame < len(times) else frame / self.fps
 
     @property
     def name(self) -> str:
+        """Name of the sequence."""
         return str(self.sequence.GetName())
 
     def pixel_of(self, ras: Any) -> tuple[float, float]:
-        """(x, y) of a point in world coordinates (right, anterior, superior); may lie outside."""
-        x, y, _ = world_to_pixels(self.volume).TransformPoint(*map(float, ras))
-        return x, y
+        """Return (x, y) in pixels of a point in world RAS coordinates; it may lie outside."""
+        return pixel_of(self.volume, ras)
 
     def ras_of(self, x: float, y: float) -> tuple[float, float, float]:
-        """World coordinates of the pixel coordinates (x, y)."""
-        return world_to_pixels(self.volume).GetInverse().TransformPoint(float(x), float(y), 0.0)
+        """Return the world RAS coordinates of the pixel coordinates (x, y)."""
+        return ras_of(self.volume, x, y)
 
     @cached_property
     def ijk_to_ras(self) -> Any:
@@ -164,7 +165,11 @@ class VideoNodes:
         return matrix
 
     def check_frame(self, frame: int) -> int:
-        """`frame`, when the video has it; else `InputError`."""
+        """Return `frame` as an int.
+
+        Raises:
+            InputError: the video has no such frame.
+        """
         if not isinstance(frame, int | np.integer) or not 0 <= frame < self.frame_count:
             raise InputError(
                 f"{self.name!r} has {self.frame_count} frames, 0 to {self.frame_count - 1}; "
@@ -173,7 +178,7 @@ class VideoNodes:
         return int(frame)
 
     def remove(self) -> None:
-        """Takes all that was made for the video out of the scene; files of it stay.
+        """Remove all that was made for the video from the scene; its files stay.
 
         That is the browser, its sequences, the nodes that show them, prompts and review.
         """
@@ -215,7 +220,7 @@ class VideoNodes:
 
 
 def _companions(browser: Any) -> list[Any]:
-    """The nodes that a browser refers to by a role of ours, and the lines of charts."""
+    """Return the nodes that a browser refers to by a role of ours, and the lines of charts."""
     roles: list[str] = []
     browser.GetNodeReferenceRoles(roles)
     nodes = [browser.GetNodeReference(role) for role in roles if role.lower().startswith(_OURS)]
@@ -226,25 +231,8 @@ def _companions(browser: Any) -> list[Any]:
     return nodes
 
 
-def _streamed(browser: Any) -> VideoNodes:
-    try:
-        # it builds on this file, and decodes, for which packages may be missing in Slicer
-        from surgsam2.mrml.streaming.streamed_video import StreamedVideo
-
-        return StreamedVideo(browser)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the video of {browser.GetName()!r} is read from its file, and the Python package "
-            f"{error.name} for that is missing; install it and choose the video again"
-        ) from error
-
-
-def _attribute_names(node: Any) -> tuple[str, ...]:
-    return tuple(node.GetAttributeNames()) if isinstance(node, slicer.vtkMRMLNode) else ()
-
-
 def image_problem(node: Any) -> str:
-    """Why a node is no frame of a video, in words; empty when it is one."""
+    """Return the reason why a node is no frame of a video; empty when it is one."""
     if not isinstance(node, slicer.vtkMRMLVolumeNode):
         return "it is not a volume"
     image = node.GetImageData()
@@ -259,7 +247,7 @@ def image_problem(node: Any) -> str:
 
 
 def _video_sequence(browser: Any) -> Any:
-    """The browser's master sequence if it is a video, else the first other one that is."""
+    """Return the browser's master sequence if it is a video, else the first other that is."""
     sequences = vtk.vtkCollection()
     browser.GetSynchronizedSequenceNodes(sequences, True)
     problems = []
@@ -279,10 +267,10 @@ def _video_sequence(browser: Any) -> Any:
 
 
 def times_to_text(times: Iterable[float]) -> str:
-    """The value of `TIMES_ATTRIBUTE`, to the microsecond."""
+    """Return the value of `TIMES_ATTRIBUTE`, to the microsecond."""
     return json.dumps([round(float(time), 6) for time in times])
 
 
 def playback_rate(fps: float, stride: int) -> float:
-    """Frames per second of playback, also when the source's rate is not known."""
+    """Return the frames per second of playback, also when the source's rate is not known."""
     return (fps if math.isfinite(fps) and fps > 0 else DEFAULT_FPS) / stride

@@ -45,7 +45,7 @@ def prompts_for_two() -> PromptSet:
 
 
 def open_clip(engine: Driver, clip: np.ndarray) -> list[int]:
-    """The clip as the application's frames; returns the list of indices that get read."""
+    """Open the clip as the application's frames; return the list of indices that get read."""
     read: list[int] = []
 
     def frame(index: int) -> np.ndarray:
@@ -175,8 +175,8 @@ def test_a_newer_track_replaces_the_running_one(engine: Driver, a_clip: np.ndarr
     assert [t.result.frame_index for t in engine.of(second, Tracked)] == list(range(7, -1, -1))
 
 
-def test_the_worker_waits_for_the_application(engine: Driver, a_clip: np.ndarray) -> None:
-    """Without polls it stops after the results that have room; then all come, in order."""
+def test_the_engine_waits_for_the_application(engine: Driver, a_clip: np.ndarray) -> None:
+    """Without polls the engine stops after some results; then all arrive, in order."""
     long = np.concatenate([a_clip] * 3)
     read = open_clip(engine, long)
     number = engine.client.track(PromptSet().add(object_id=1, frame=0, box=[10, 30, 50, 80]))
@@ -297,7 +297,7 @@ def test_options_are_checked_by_the_engine_too(
 
 
 def test_live(engine: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
-    """Faster than it is segmented: older frames are dropped, what comes is in order."""
+    """Frames come faster than they are segmented: older ones are dropped, the order is kept."""
     client = engine.client
     number = client.start_live(160, 120)
     prompts = PromptSet().add(object_id=5, frame=0, box=[10, 40, 45, 80])
@@ -376,7 +376,7 @@ def test_paths_are_those_of_the_application(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The process works in a folder of its own."""
+    """Relative paths count from the application's folder, though the engine runs in another."""
     (tmp_path / "demo").mkdir()  # a name is a name
     (tmp_path / "Gewichte ü.pt").write_bytes(demo_checkpoint.read_bytes())
     (tmp_path / "my config.yaml").write_bytes(small_config.read_bytes())

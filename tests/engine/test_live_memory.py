@@ -22,9 +22,9 @@ def test_prompting_for_ever_does_not_grow(a_model: SurgSAM2Model, a_clip: np.nda
         else:
             session.prompt(prompts, None)
         session.step(image)
-        sizes.append(memory_bytes(session._tracker))
+        sizes.append(memory_bytes(session.tracker))
     assert sizes[-1] == sizes[-2] == max(sizes), "as much as is kept, and no more"
-    kept = prompted_frames(session._tracker)
+    kept = prompted_frames(session.tracker)
     assert len(kept) == 1 + KEPT_PROMPTED
     assert kept[0] == 0, "the first says what the object is"
     assert kept[-1] >= 34, "the newest say how it looks now"

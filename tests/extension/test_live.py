@@ -14,7 +14,7 @@ from SurgSAM2Lib.logic import LogicCore
 from vtk.util.numpy_support import numpy_to_vtk
 
 from surgsam2.errors import InputError, PromptError
-from surgsam2.mrml import MaskNodes, VideoNodes
+from surgsam2.mrml import open_mask_nodes, open_video_nodes
 from surgsam2.mrml.loading import image_of
 from tests.conftest import moving_picture
 from tests.extension.conftest import FRAMES, HEIGHT, WIDTH
@@ -275,7 +275,7 @@ def test_the_volume_is_deleted(
     assert "deleted" in core.live.message
     assert np.array_equal(core.live.masks.mask(1), kept)
     browser = scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
-    assert VideoNodes.of(browser).frame_count == 1
+    assert open_video_nodes(browser).frame_count == 1
 
     # a session with another camera has the same objects
     node = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "another camera")
@@ -434,7 +434,7 @@ def test_the_recording_is_a_video_with_masks_and_times(
         show(volume, picture)
         run(core, client)
     browser = core.stopRecordingLive()
-    video, masks = VideoNodes.of(browser), MaskNodes.of(browser)
+    video, masks = open_video_nodes(browser), open_mask_nodes(browser)
     assert video.frame_count == 7
     assert [(s.id, s.name) for s in masks.objects] == [(1, "tool"), (2, "liver")]
     for k in range(7):

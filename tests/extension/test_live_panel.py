@@ -11,7 +11,7 @@ import pytest
 import slicer
 import vtk
 
-from surgsam2.mrml import VideoNodes, set_box
+from surgsam2.mrml import open_video_nodes, set_box
 from surgsam2.mrml.loading import frame_node, image_of
 from tests.extension.conftest import HEIGHT, MODULE_FOLDER, WIDTH
 from tests.extension.fake_live_client import FakeLiveClient, disc_in
@@ -223,7 +223,7 @@ def test_record(
     slicer_app.process_events()
     assert not live.liveRecordButton.checked
     browser = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")[0]
-    assert VideoNodes.of(browser).frame_count == 3
+    assert open_video_nodes(browser).frame_count == 3
 
 
 def test_messages_and_objects(

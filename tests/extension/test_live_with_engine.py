@@ -18,7 +18,7 @@ import surgsam2
 from surgsam2 import PromptSet, Tracker
 from surgsam2.engine import EngineClient
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.mrml import MaskNodes, VideoNodes, load_video
+from surgsam2.mrml import VideoNodes, load_video, open_mask_nodes, open_video_nodes
 from tests.conftest import moving_picture
 from tests.extension.conftest import HEIGHT, WIDTH
 
@@ -118,7 +118,7 @@ def test_a_replayed_sequence(
     shown = logic.live.masks.mask(tool)
     browser = logic.stopRecordingLive()
     logic.stopLive()
-    video, masks = VideoNodes.of(browser), MaskNodes.of(browser)
+    video, masks = open_video_nodes(browser), open_mask_nodes(browser)
     assert video.frame_count == statistics.segmented
     assert np.array_equal(masks.mask(video.frame_count - 1, tool), shown)
     recorded = np.stack([masks.mask(k, tool) for k in range(video.frame_count)])

@@ -13,7 +13,7 @@ import pytest
 import slicer
 
 from surgsam2.errors import InputError
-from surgsam2.mrml import VideoNodes
+from surgsam2.mrml import open_video_nodes
 from tests.extension.conftest import FRAMES, HEIGHT, MODULE_FOLDER, WIDTH, write_mp4
 from tests.slicer_host.host import SlicerHost
 
@@ -37,7 +37,7 @@ def test_a_dropped_video_is_in_the_scene_and_in_the_view(module: Any, a_file: Pa
     manager = slicer.app.coreIOManager()
     assert manager.fileType(str(a_file)) == "SurgicalVideo"
     browser = slicer.util.loadNodeFromFile(str(a_file), manager.fileType(str(a_file)))
-    video = VideoNodes.of(browser)
+    video = open_video_nodes(browser)
     assert (video.frame_count, video.width, video.height) == (FRAMES, WIDTH, HEIGHT)
     assert video.fps == pytest.approx(20)
     assert video.time_of(3) == pytest.approx(0.15)
@@ -48,7 +48,7 @@ def test_a_dropped_video_is_in_the_scene_and_in_the_view(module: Any, a_file: Pa
 def test_a_part_of_a_video_by_properties(module: Any, a_file: Path) -> None:
     options = {"start": 2, "stop": 10, "stride": 4, "scale": 0.5, "name": "part"}
     browser = slicer.util.loadNodeFromFile(str(a_file), "SurgicalVideo", options)
-    video = VideoNodes.of(browser)
+    video = open_video_nodes(browser)
     assert (video.frame_count, video.width, video.name) == (2, WIDTH // 2, "part")
     assert [video.frame_number(k) for k in range(2)] == [2, 6]
 
@@ -86,7 +86,7 @@ def test_what_does_not_fit_can_stay_in_its_file(
         with pytest.raises(RuntimeError, match="load at most"):
             slicer.util.loadNodeFromFile(str(file), "SurgicalVideo", {})
         return
-    video = VideoNodes.of(slicer.util.loadNodeFromFile(str(file), "SurgicalVideo", {}))
+    video = open_video_nodes(slicer.util.loadNodeFromFile(str(file), "SurgicalVideo", {}))
     assert "operation.mp4 does not fit in memory" in slicer_app.dialogs.texts[0]
     assert (video.file, video.frame_count) == (file, FRAMES)
     video.remove()
@@ -127,10 +127,10 @@ def test_another_python_decodes_what_slicers_cannot(
     no_decoder: None, another_python: None, a_file: Path
 ) -> None:
     options = {"start": 2, "stop": 10, "stride": 4, "scale": 0.5}
-    part = VideoNodes.of(slicer.util.loadNodeFromFile(str(a_file), "SurgicalVideo", options))
+    part = open_video_nodes(slicer.util.loadNodeFromFile(str(a_file), "SurgicalVideo", options))
     assert (part.frame_count, part.width, part.height) == (2, WIDTH // 2, HEIGHT // 2)
     assert [part.time_of(k) for k in range(2)] == pytest.approx([0.1, 0.3])
-    whole = VideoNodes.of(slicer.util.loadNodeFromFile(str(a_file), "SurgicalVideo", {}))
+    whole = open_video_nodes(slicer.util.loadNodeFromFile(str(a_file), "SurgicalVideo", {}))
     assert whole.frame_count == FRAMES
     assert whole.fps == pytest.approx(20)
     with pytest.raises(ImportError):

@@ -26,20 +26,20 @@ def a_scene():
 
 @pytest.fixture(scope="session")
 def pixels():
-    """(6, 48, 64, 3) uint8, noise."""
+    """Return noise, (6, 48, 64, 3) uint8."""
     return np.random.default_rng(3).integers(0, 256, (6, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
 @pytest.fixture
 def a_video(a_scene, pixels):
-    """`pixels` in `a_scene` at 30 frames per second."""
+    """Load `pixels` into `a_scene` at 30 frames per second."""
     with surgsam2.open_video(pixels, fps=30) as video:
         return load_video(a_scene, video, name="clip")
 
 
 @pytest.fixture
 def some_masks(a_video):
-    """Masks for `a_video` with objects 1 (liver) and 7 (grasper), nothing written yet."""
+    """Create masks for `a_video` with objects 1 (liver) and 7 (grasper), nothing written yet."""
     masks = MaskNodes.create(a_video.scene, a_video)
     masks.add_object(1, "liver", "#e8c468")
     masks.add_object(7, "grasper", "#56b4e9")
@@ -48,7 +48,7 @@ def some_masks(a_video):
 
 @pytest.fixture
 def rectangle():
-    """Makes (48, 64) masks: columns x0 up to before x1, rows y0 up to before y1."""
+    """Return a function that makes (48, 64) masks with columns x0 to x1 - 1, rows y0 to y1 - 1."""
 
     def make(x0, y0, x1, y1):
         mask = np.zeros((HEIGHT, WIDTH), bool)
@@ -60,7 +60,7 @@ def rectangle():
 
 @pytest.fixture
 def contents():
-    """Makes a comparable description of everything in a scene."""
+    """Return a function that describes everything in a scene, for comparisons."""
 
     def describe(scene):
         nodes = [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())]

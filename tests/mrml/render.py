@@ -22,12 +22,13 @@ def red_view(
     height: int,
     managers: tuple[str, ...] = MANAGERS,
 ) -> np.ndarray:
-    """What the Red view shows of a volume that fills it, and of all segmentations.
+    """Render what the Red view shows of a volume that fills it, and of all segmentations.
 
     Args:
-        scene: with the segmentations to show. Views that it lacks are added.
-        volume: the one in the background.
-        width, height: of the view, in pixels.
+        scene: a scene with the segmentations to show. Views that it lacks are added.
+        volume: the volume in the background.
+        width: width of the view in pixels.
+        height: height of the view in pixels.
 
     Returns:
         (height, width, 3) uint8 RGB, the first row on top, as on a screen.

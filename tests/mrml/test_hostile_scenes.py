@@ -15,7 +15,15 @@ import vtk
 
 import surgsam2
 from surgsam2.errors import InputError
-from surgsam2.mrml import MaskNodes, load_scene, load_video, save_scene, scene_child, scene_trial
+from surgsam2.mrml import (
+    MaskNodes,
+    load_scene,
+    load_video,
+    open_mask_nodes,
+    save_scene,
+    scene_process,
+    scene_trial,
+)
 from surgsam2.mrml.scene_check import UnpackedScene
 
 MASKS = "scene/Data/Segmentation.seg.nrrd"
@@ -25,7 +33,7 @@ DESCRIPTION = "scene/scene.mrml"
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):
-    """What an honest scene file holds: bytes by name."""
+    """Return what an honest scene file holds: bytes by name."""
     path = tmp_path_factory.mktemp("honest") / "scene.mrb"
     scene = slicer.vtkMRMLScene()
     noise = np.random.default_rng(3).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
@@ -44,7 +52,7 @@ def members(tmp_path_factory):
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """The folder for temporary files, also of other processes."""
+    """Use another folder for temporary files, also in other processes."""
     folder = tmp_path / "a" / "b" / "temporary"
     folder.mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -80,7 +88,7 @@ def loaded(tmp_path, temporary, a_scene, contents):
 
 
 def packed(members, path):
-    """An archive of members: bytes by name or by ZipInfo."""
+    """Return an archive of members: bytes by name or by ZipInfo."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
@@ -91,7 +99,7 @@ def everything(folder):
 
 
 def inside(archive, changes, tmp_path):
-    """An archive as bytes, with members of it changed or added."""
+    """Return an archive with members of it changed or added."""
     path = tmp_path / "inside.zip"
     path.write_bytes(archive)
     with zipfile.ZipFile(path) as file:
@@ -112,7 +120,7 @@ def link_to(target, name):
 
 def test_the_honest_scene_opens(members, loaded, a_scene, tmp_path):
     assert loaded(members) is None
-    masks = MaskNodes.of(a_scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
+    masks = open_mask_nodes(a_scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
     assert [int(masks.mask(frame, 1).sum()) for frame in range(3)] == [315, 336, 357]
     assert a_scene.GetURL() == f"{tmp_path}/scene.mrml"
     assert a_scene.GetRootDirectory() == str(tmp_path)
@@ -180,7 +188,7 @@ def test_members_of_sequences_stay_in_their_folder(members, loaded, tmp_path, na
 
 
 def test_a_second_name_of_a_member(members, loaded, tmp_path):
-    """One name is in the list of members, another before the data, which MRML believes."""
+    """The list of members has one name, and MRML believes another that stands before the data."""
     sequence = inside(members[SEQUENCE], {"aa/escaped": b"bad"}, tmp_path)
     sequence = sequence.replace(b"aa/escaped", b"../escaped", 1)
     message = loaded({**members, SEQUENCE: sequence})
@@ -190,7 +198,7 @@ def test_a_second_name_of_a_member(members, loaded, tmp_path):
 
 
 def test_a_sequence_that_is_another_kind_of_archive(members, loaded, tmp_path):
-    """MRML unpacks many kinds."""
+    """MRML unpacks many kinds of archives."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         info = tarfile.TarInfo(f"{tmp_path}/escaped")
@@ -337,6 +345,6 @@ def test_the_modules_classes_are_found_as_in_slicers_own_python(tmp_path, monkey
     code = "import vtk\nclass vtkStrangeLogic(vtk.vtkObject):\n    pass\n"
     (tmp_path / "vtkSlicerStrangeModuleLogicPython.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    scene_child._load_module_classes()
+    scene_process._load_module_classes()
     assert slicer.vtkStrangeLogic.__module__ == "vtkSlicerStrangeModuleLogicPython"
     monkeypatch.delattr(slicer, "vtkStrangeLogic")

@@ -1,3 +1,5 @@
+"""Loading videos into scenes."""
+
 import cv2
 import numpy as np
 import pytest

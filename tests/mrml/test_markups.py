@@ -1,3 +1,5 @@
+"""Markups as prompts, and prompts as markups."""
+
 import numpy as np
 import pytest
 import vtk
@@ -5,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surgsam2.errors import InputError, PromptError
-from surgsam2.mrml import VideoNodes, add_points, box_of, points_of, set_box
+from surgsam2.mrml import add_points, box_of, open_video_nodes, points_of, set_box
 from tests.mrml.test_video_nodes import a_sequence, geometries
 
 
@@ -60,7 +62,7 @@ def test_boxes_there_and_back(matrix, x, y):
     import slicer
 
     scene = slicer.vtkMRMLScene()
-    video = VideoNodes.of(a_sequence(scene, np.zeros((1, 48, 64, 3), np.uint8), matrix))
+    video = open_video_nodes(a_sequence(scene, np.zeros((1, 48, 64, 3), np.uint8), matrix))
     roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
     box = [x[0], y[0], x[1], y[1]]
     set_box(roi, video, box)

@@ -1,3 +1,5 @@
+"""Masks as segments of a sequence."""
+
 import numpy as np
 import pytest
 import slicer
@@ -8,11 +10,11 @@ from hypothesis.extra.numpy import arrays
 
 import surgsam2
 from surgsam2.errors import InputError
-from surgsam2.mrml import MaskNodes, ObjectStyle, load_video
+from surgsam2.mrml import MaskNodes, ObjectStyle, load_video, open_mask_nodes
 
 
 def edited_by_hand(masks, object_id, mask):
-    """What Segment Editor does: sets a segment of the node that is shown."""
+    """Set a segment of the shown node, as Segment Editor does."""
     height, width = mask.shape
     image = slicer.vtkOrientedImageData()
     image.SetExtent(0, width - 1, 0, height - 1, 0, 0)
@@ -221,13 +223,13 @@ def test_refusals_change_nothing(some_masks, rectangle, contents, act, message):
 
 
 def test_finding_the_masks_of_a_browser(some_masks, a_scene, pixels):
-    again = MaskNodes.of(some_masks.video.browser)
+    again = open_mask_nodes(some_masks.video.browser)
     assert again.objects == some_masks.objects
     other = load_video(a_scene, surgsam2.open_video(pixels))
     assert MaskNodes.exists(some_masks.video.browser)
     assert not MaskNodes.exists(other.browser)
     with pytest.raises(InputError, match="has no masks of this program"):
-        MaskNodes.of(other.browser)
+        open_mask_nodes(other.browser)
 
 
 def test_masks_of_segments_from_another_grid(some_masks):

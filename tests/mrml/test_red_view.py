@@ -1,3 +1,5 @@
+"""What the Red view shows of a video and its masks."""
+
 import cv2
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def test_upright_with_objects_in_their_colours(a_picture):
 
 
 def test_masks_lie_on_their_pixels(a_picture):
-    """With screen pixels as large as the frame's, those of the mask change and no others."""
+    """With screen pixels as large as the frame's, the pixels of the mask change and no others."""
     video = a_picture.video
     with_masks = red_view(video.scene, video.volume, 160, 100)
     video.current_frame = 1

@@ -7,7 +7,7 @@ import pytest
 import slicer
 
 from surgsam2.errors import InputError
-from surgsam2.mrml import MaskNodes, ReviewNodes, load_scene, save_scene
+from surgsam2.mrml import ReviewNodes, load_scene, open_mask_nodes, save_scene
 from surgsam2.results.review import QUANTITIES, Measurements, Reason, Stretch, Thresholds
 
 STRETCHES = [Stretch(1, 1, 2, (Reason.LOW_IOU, Reason.AREA)), Stretch(None, 4, 4, (Reason.BAD,))]
@@ -15,7 +15,7 @@ STRETCHES = [Stretch(1, 1, 2, (Reason.LOW_IOU, Reason.AREA)), Stretch(None, 4, 4
 
 @pytest.fixture
 def measured(some_masks, rectangle):
-    """Liver on every frame; the grasper on the first three."""
+    """Return measurements of the liver on every frame, and of the grasper on the first three."""
     measurements = Measurements(some_masks.video.frame_count)
     for frame in range(measurements.frame_count):
         measurements.measure(frame, 1, rectangle(0, 0, 20 + frame, 10))
@@ -34,7 +34,7 @@ def same(a, b, object_ids):
 
 
 def shown_values(series):
-    """What Slicer's plot view takes for a series: (x, y) where y is a number."""
+    """Return what Slicer's plot view shows of a series: (x, y) where y is a number."""
     table = series.GetTableNode().GetTable()
     x, y = (table.GetColumnByName(n) for n in (series.GetXColumnName(), series.GetYColumnName()))
     points = [(x.GetTuple1(k), y.GetTuple1(k)) for k in range(table.GetNumberOfRows())]
@@ -97,7 +97,7 @@ def test_all_of_it_survives_saving_and_loading(some_masks, measured, tmp_path):
     save_scene(some_masks.video.scene, tmp_path / "a.mrb")
     scene = slicer.vtkMRMLScene()
     load_scene(scene, tmp_path / "a.mrb")
-    other = ReviewNodes(MaskNodes.of(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")))
+    other = ReviewNodes(open_mask_nodes(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")))
     assert same(other.load(), measured, (1, 7))
     assert other.thresholds == Thresholds(low_iou=0.25, join=7)
     rows = other.doubtful_table.GetTable()

@@ -1,3 +1,5 @@
+"""Scenes that are saved and loaded again."""
+
 import numpy as np
 import pytest
 import slicer
@@ -9,6 +11,7 @@ from surgsam2.mrml import (
     add_points,
     load_scene,
     load_video,
+    open_mask_nodes,
     points_of,
     save_scene,
 )
@@ -16,13 +19,13 @@ from surgsam2.mrml import (
 
 @pytest.fixture
 def reloaded(tmp_path):
-    """Saves a scene and returns the masks of its first browser in a new one."""
+    """Save a scene and return the masks of its first browser in a new one."""
 
     def reload(scene):
         save_scene(scene, tmp_path / "saved.mrb")
         other = slicer.vtkMRMLScene()
         load_scene(other, tmp_path / "saved.mrb")
-        return MaskNodes.of(other.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
+        return open_mask_nodes(other.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
 
     return reload
 
@@ -105,7 +108,7 @@ def test_two_videos_with_one_name(a_scene, pixels, rectangle, tmp_path):
     load_scene(scene, tmp_path / "scene.mrb")
     browsers = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
     for number, part in enumerate((pixels[:3], pixels[3:5])):
-        masks = MaskNodes.of(browsers.GetItemAsObject(number))
+        masks = open_mask_nodes(browsers.GetItemAsObject(number))
         last = len(part) - 1
         assert masks.objects[0].name == f"of {len(part)}"
         assert masks.tracked_frames == [last]

@@ -1,3 +1,5 @@
+"""Scene files that are written frame by frame."""
+
 import zipfile
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 import slicer
 
 from surgsam2.errors import OutputError
-from surgsam2.mrml import MaskNodes, ObjectStyle, load_scene
+from surgsam2.mrml import ObjectStyle, load_scene, open_mask_nodes
 from surgsam2.mrml.scene_stream import SceneStream
 
 STYLES = (ObjectStyle(3, 'Gäll "b"', "#e8c468"), ObjectStyle(9, "tool", "#00ff01", "a~b^c^d~e^f^g"))
@@ -14,7 +16,7 @@ NUMBERS = (10, 12, 14, 18, 100)
 
 @pytest.fixture
 def some_pixels():
-    """Masks of both objects on five frames, (5, 2, 48, 64) bool; they overlap."""
+    """Return masks of two objects on five frames, (5, 2, 48, 64) bool; they overlap."""
     masks = np.random.default_rng(1).random((5, 2, 48, 64)) < 0.3
     masks[3] = False
     return masks
@@ -39,7 +41,7 @@ def test_the_scene_has_every_frame_and_mask(a_stream, pixels, some_pixels, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["run.mrb"]
     scene = slicer.vtkMRMLScene()
     load_scene(scene, tmp_path / "run.mrb")
-    masks = MaskNodes.of(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
+    masks = open_mask_nodes(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
     video = masks.video
     assert video.fps == 29.97
     assert [video.frame_number(k) for k in range(video.frame_count)] == list(NUMBERS)
@@ -77,13 +79,13 @@ def test_an_object_without_a_mask_is_empty(a_stream, pixels, some_pixels, tmp_pa
     a_stream.close()
     scene = slicer.vtkMRMLScene()
     load_scene(scene, tmp_path / "run.mrb")
-    masks = MaskNodes.of(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
+    masks = open_mask_nodes(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
     assert [masks.has_masks(k) for k in range(2)] == [True, False]
     assert not masks.mask(0, 9).any()
 
 
 def test_memory_does_not_grow(a_stream, pixels, some_pixels):
-    """The scene that is held has one frame, however many were added."""
+    """The scene in memory has one frame, however many were added."""
     fill(a_stream, pixels, some_pixels)
     assert a_stream._scene._masks.video.frame_count == 1
 

@@ -1,4 +1,4 @@
-"""Streaming: a long video of which the scene holds a window."""
+"""A long video whose frames stay in its file, and of which the scene holds a window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from PIL import Image
 from vtk.util.numpy_support import vtk_to_numpy
 
 from surgsam2.errors import InputError, OutputError, VideoError
-from surgsam2.mrml import MaskNodes, VideoNodes, load_scene, save_scene
+from surgsam2.mrml import (
+    MaskNodes,
+    VideoNodes,
+    load_scene,
+    open_mask_nodes,
+    open_video_nodes,
+    save_scene,
+)
 from surgsam2.mrml.streaming import FilesMovedError, StreamedMasks, relocate, stream_video
 from surgsam2.video import open_video
 from tests.video.long_video import FRAMES, HEIGHT, RATE, WIDTH, number_in, write_long_video
@@ -26,7 +33,7 @@ LIMIT = 200 * FRAME_BYTES
 
 
 def shown_number(video: VideoNodes) -> int:
-    """The number in the volume that Slicer shows."""
+    """Return the number in the picture that Slicer shows."""
     image = video.volume.GetImageData()
     scalars = np.asarray(slicer.util.arrayFromVolume(video.volume))
     assert image.GetDimensions() == (WIDTH, HEIGHT, 1)
@@ -35,7 +42,7 @@ def shown_number(video: VideoNodes) -> int:
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """10,000 frames in a file; tests take a copy or a link."""
+    """Write a file of 10,000 frames; tests take a copy or a link."""
     return write_long_video(tmp_path_factory.mktemp("original") / "long.avi")
 
 
@@ -54,15 +61,15 @@ def video(a_scene: Any, file: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def masks(video: Any) -> MaskNodes:
-    """With objects 1 and 7, nothing written yet."""
-    nodes = MaskNodes.of(video.browser)
+    """Open the masks with objects 1 and 7, nothing written yet."""
+    nodes = open_mask_nodes(video.browser)
     nodes.add_object(1, "liver", "#e8c468")
     nodes.add_object(7, "grasper", "#56b4e9")
     return nodes
 
 
 def planted(frame: int) -> np.ndarray:
-    """(64, 96) bool: a square whose place tells the frame."""
+    """Return a (64, 96) bool mask, a square whose place tells the frame."""
     mask = np.zeros((HEIGHT, WIDTH), bool)
     y, x = divmod(frame % (50 * 80), 80)
     mask[y : y + 9, x : x + 9] = True
@@ -85,7 +92,7 @@ def test_shows_the_right_frames_in_bounded_memory(video: Any) -> None:
 
 
 def test_browser_moves_the_picture(video: Any) -> None:
-    """As Slicer's own slider and playback do: through the browser alone."""
+    """Slicer's own slider and playback move the browser alone."""
     for frame in (10, 11, 12, 9000, 8999, 8998):
         video.browser.SetSelectedItemNumber(frame)
         while not video.stream.poll(5.0):
@@ -100,7 +107,7 @@ def test_a_frame_that_is_not_decoded_in_time_is_shown_later(
     masks.write(0, {1: planted(0)})
     waits: list[bool] = []
     video.stream.on_waiting = lambda: waits.append(True)
-    monkeypatch.setattr("surgsam2.mrml.streaming.stream._PATIENCE", -1.0)
+    monkeypatch.setattr("surgsam2.mrml.streaming.stream._SHOW_SECONDS", -1.0)
     video.browser.SetSelectedItemNumber(7000)
     assert waits
     assert video.current_frame == 0, "picture, masks and prompts are still those of frame 0"
@@ -128,7 +135,7 @@ def test_masks_are_files_at_once_and_the_scene_has_those_of_the_frame(
     video: Any, masks: MaskNodes
 ) -> None:
     assert isinstance(masks, StreamedMasks)
-    assert masks is MaskNodes.of(video.browser)
+    assert masks is open_mask_nodes(video.browser)
     for frame in (0, 3, 9999):
         masks.write(frame, {1: planted(frame), 7: planted(frame + 400)})
     names = sorted(path.name for path in (masks.folder / "masks").iterdir())
@@ -161,7 +168,7 @@ def paint(masks: MaskNodes, object_id: int, mask: np.ndarray) -> None:
 
 
 def paint_segment(masks: MaskNodes, segment_id: str, mask: np.ndarray) -> None:
-    """As Segment Editor does on the frame that is shown."""
+    """Paint on the shown frame as Segment Editor does."""
     painted = slicer.vtkOrientedImageData()
     painted.SetExtent(0, WIDTH - 1, 0, HEIGHT - 1, 0, 0)
     painted.SetGeometryFromImageToWorldMatrix(masks.video.ijk_to_ras)
@@ -249,8 +256,8 @@ def test_saved_moved_together_and_opened_again(
     scene = slicer.vtkMRMLScene()
     load_scene(scene, tmp_path / "elsewhere" / "operation.mrb")
     browser = scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
-    again = VideoNodes.of(browser)
-    masks = MaskNodes.of(browser)
+    again = open_video_nodes(browser)
+    masks = open_mask_nodes(browser)
     assert again.file == tmp_path / "elsewhere" / "operation.avi"
     assert again.current_frame == 4500 == shown_number(again)
     assert [style.name for style in masks.objects] == ["liver", "grasper"]
@@ -266,7 +273,7 @@ def test_saved_moved_together_and_opened_again(
 
 @pytest.fixture
 def saved(video: Any, masks: MaskNodes, tmp_path: Path) -> Path:
-    """A scene file of a video with a mask on frame 3."""
+    """Save a scene of a video with a mask on frame 3."""
     masks.write(3, {1: planted(3)})
     path = tmp_path / "scenes" / "operation.mrb"
     path.parent.mkdir()
@@ -277,7 +284,7 @@ def saved(video: Any, masks: MaskNodes, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(saved: Path) -> Iterator[Any]:
-    """The scene file in a new scene; the browser of its video."""
+    """Open the scene file in a new scene; return the browser of its video."""
     scene = slicer.vtkMRMLScene()
     load_scene(scene, saved)
     yield scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode")
@@ -291,7 +298,7 @@ def test_a_video_that_moved_is_a_message_and_can_be_pointed_to(
     new_place.parent.mkdir()
     shutil.move(file, new_place)
     with pytest.raises(FilesMovedError, match=r"operation\.avi.*put it back, or say") as caught:
-        VideoNodes.of(opened)
+        open_video_nodes(opened)
     assert caught.value.video
     other = tmp_path / "other.avi"
     other.write_bytes(b"x" * 5000)
@@ -299,22 +306,22 @@ def test_a_video_that_moved_is_a_message_and_can_be_pointed_to(
         relocate(opened, video=other)
     video = relocate(opened, video=new_place)
     assert number_in(video.frame(77)) == 77
-    assert np.array_equal(MaskNodes.of(opened).mask(3, 1), planted(3))
+    assert np.array_equal(open_mask_nodes(opened).mask(3, 1), planted(3))
 
 
 def test_another_file_in_the_video_s_place_is_refused(opened: Any, file: Path) -> None:
     file.write_bytes(b"something else")
     with pytest.raises(FilesMovedError, match="another file is now in the place"):
-        VideoNodes.of(opened)
+        open_video_nodes(opened)
 
 
 def test_a_folder_of_masks_that_moved_is_a_message(opened: Any, tmp_path: Path) -> None:
     shutil.move(tmp_path / "operation_segmented", tmp_path / "results")
     with pytest.raises(FilesMovedError, match=r"operation_segmented.*masks") as caught:
-        MaskNodes.of(opened)
+        open_mask_nodes(opened)
     assert not caught.value.video
     relocate(opened, masks=tmp_path / "results").current_frame = 3
-    assert np.array_equal(MaskNodes.of(opened).mask(3, 1), planted(3))
+    assert np.array_equal(open_mask_nodes(opened).mask(3, 1), planted(3))
 
 
 def test_a_wrong_place_leaves_a_video_that_is_in_use(
@@ -325,7 +332,7 @@ def test_a_wrong_place_leaves_a_video_that_is_in_use(
         relocate(video.browser, masks=tmp_path / "nowhere")
     video.current_frame = 3
     assert shown_number(video) == 3
-    assert np.array_equal(MaskNodes.of(video.browser).mask(3, 1), planted(3))
+    assert np.array_equal(open_mask_nodes(video.browser).mask(3, 1), planted(3))
 
 
 def test_painting_keeps_objects_that_only_the_file_has(
@@ -437,6 +444,6 @@ def test_frames_equal_those_of_the_file(video: Any, file: Path) -> None:
 
 
 def test_streaming_needs_no_opencv() -> None:
-    """Slicer's Python may lack it when another one runs the engine."""
+    """Slicer's Python may lack it when another Python runs the engine."""
     code = "import sys; sys.modules['cv2'] = None; import surgsam2.mrml.streaming"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,7 +17,7 @@ PAGE = 5
 
 
 class Counted:
-    """A video that notes what is read, and of which frames can be broken."""
+    """A video that counts what is read, and some of whose frames can be broken."""
 
     def __init__(self, video: Video) -> None:
         self._video = video

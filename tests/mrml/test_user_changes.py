@@ -6,7 +6,7 @@ import slicer
 
 import surgsam2
 from surgsam2.errors import InputError
-from surgsam2.mrml import MaskNodes, VideoNodes, load_video
+from surgsam2.mrml import MaskNodes, load_video, open_video_nodes
 from surgsam2.mrml.styles import free_id
 
 
@@ -18,7 +18,7 @@ def add_segment(masks, segment_id, name="theirs"):
 
 
 def test_the_segmentation_that_is_shown_is_deleted(some_masks, rectangle):
-    """The browser makes another one at once; it shows the masks and its edits are noticed."""
+    """The browser makes another one at once, which shows the masks; its edits are noticed."""
     some_masks.write(0, {1: rectangle(3, 3, 9, 9)})
     seen = []
     end = some_masks.on_edit(seen.append)
@@ -120,7 +120,7 @@ def test_any_name_can_be_typed(some_masks, typed, stored):
 
 
 def test_surfaces_of_earlier_masks_go(some_masks, rectangle):
-    """Segment Editor's "Show 3D" makes them."""
+    """Segment Editor's "Show 3D" makes surfaces."""
     some_masks.write(0, {1: rectangle(3, 3, 9, 9)})
     segmentation = some_masks.proxy.GetSegmentation()
     assert segmentation.CreateRepresentation("Closed surface")
@@ -133,7 +133,7 @@ def test_playback_stopped_by_the_user_has_times(a_scene, pixels):
     video = load_video(a_scene, surgsam2.open_video(pixels, fps=30))
     video.sequence.RemoveAttribute("surgsam2.times")
     video.browser.SetPlaybackRateFps(0)
-    assert VideoNodes.of(video.browser).time_of(5) == 5 / 25
+    assert open_video_nodes(video.browser).time_of(5) == 5 / 25
 
 
 def test_one_pixel(a_scene):
@@ -146,7 +146,7 @@ def test_one_pixel(a_scene):
 
 
 def test_frames_deleted_from_the_video(some_masks, rectangle):
-    """Masks go with the index value, not with the position."""
+    """Masks belong to the index value, not to the position."""
     some_masks.write(4, {1: rectangle(3, 3, 9, 9)})
     some_masks.video.sequence.RemoveDataNodeAtValue("2")
     assert some_masks.video.frame_count == 5

@@ -1,3 +1,5 @@
+"""Videos in a scene, whoever loaded them."""
+
 import numpy as np
 import pytest
 import slicer
@@ -7,12 +9,12 @@ from hypothesis import strategies as st
 from vtk.util.numpy_support import numpy_to_vtk
 
 from surgsam2.errors import InputError
-from surgsam2.mrml import MaskNodes, VideoNodes
+from surgsam2.mrml import MaskNodes, open_video_nodes
 from surgsam2.mrml.nodes import prepare_scene
 
 
 def a_sequence(scene, frames, matrix=None, class_name="vtkMRMLVectorVolumeNode"):
-    """A browser with a sequence as any module may make it; frames are (H, W, C) arrays."""
+    """Return a browser with a sequence as any module may make it, of (H, W, C) arrays."""
     prepare_scene(scene)
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "theirs")
     for k, frame in enumerate(frames):
@@ -35,7 +37,7 @@ def a_sequence(scene, frames, matrix=None, class_name="vtkMRMLVectorVolumeNode")
 def test_videos_of_other_modules(a_scene, pixels, channels):
     theirs = np.concatenate([pixels, pixels], axis=3)[..., :channels]
     class_name = "vtkMRMLScalarVolumeNode" if channels == 1 else "vtkMRMLVectorVolumeNode"
-    video = VideoNodes.of(a_sequence(a_scene, theirs, class_name=class_name))
+    video = open_video_nodes(a_sequence(a_scene, theirs, class_name=class_name))
     frame = video.frame(2)
     assert frame.shape == (48, 64, 3)
     assert np.array_equal(frame, theirs[2][..., [0, 0, 0] if channels == 1 else [0, 1, 2]])
@@ -94,14 +96,14 @@ def test_nodes_without_a_video(a_scene, contents, make, message):
     node = make(a_scene)
     before = contents(a_scene)
     with pytest.raises(InputError, match=message):
-        VideoNodes.of(node)
+        open_video_nodes(node)
     assert contents(a_scene) == before
 
 
 def test_deleted_nodes_are_noticed(a_video, some_masks):
     browser, scene, sequence = a_video.browser, a_video.scene, a_video.sequence
     scene.RemoveNode(browser)
-    for act in (lambda: a_video.fps, lambda: some_masks.proxy, lambda: VideoNodes.of(browser)):
+    for act in (lambda: a_video.fps, lambda: some_masks.proxy, lambda: open_video_nodes(browser)):
         with pytest.raises(InputError, match="'clip browser' was deleted"):
             act()
     scene.RemoveNode(sequence)
@@ -138,7 +140,7 @@ geometries = st.builds(
 )
 def test_pixels_to_space_and_back(matrix, moved, x, y):
     scene = slicer.vtkMRMLScene()
-    video = VideoNodes.of(a_sequence(scene, np.zeros((1, 48, 64, 3), np.uint8), matrix))
+    video = open_video_nodes(a_sequence(scene, np.zeros((1, 48, 64, 3), np.uint8), matrix))
     place = matrix.MultiplyPoint((x, y, 0, 1))[:3]
     assert video.ras_of(x, y) == pytest.approx(place, abs=1e-3)
     assert video.pixel_of(place) == pytest.approx((x, y), abs=1e-3)
@@ -153,7 +155,7 @@ def test_pixels_to_space_and_back(matrix, moved, x, y):
 @given(matrix=geometries)
 def test_masks_lie_on_the_video_wherever_it_is(matrix):
     scene = slicer.vtkMRMLScene()
-    video = VideoNodes.of(a_sequence(scene, np.zeros((2, 48, 64, 3), np.uint8), matrix))
+    video = open_video_nodes(a_sequence(scene, np.zeros((2, 48, 64, 3), np.uint8), matrix))
     masks = MaskNodes.create(scene, video)
     masks.add_object(1, "one", "#ff0000")
     mask = np.zeros((48, 64), bool)

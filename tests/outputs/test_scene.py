@@ -13,13 +13,13 @@ from surgsam2.tracking.options import TrackingOptions
 
 slicer = pytest.importorskip("slicer")
 
-from surgsam2.mrml import MaskNodes, load_scene  # noqa: E402
+from surgsam2.mrml import load_scene, open_mask_nodes  # noqa: E402
 
 
 def load(folder):
     scene = slicer.vtkMRMLScene()
     load_scene(scene, folder / "scene.mrb")
-    return MaskNodes.of(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
+    return open_mask_nodes(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
 
 
 def test_frames_masks_names_and_colours(a_run, tmp_path):

@@ -27,13 +27,13 @@ from tests.video.helpers import write_video
 
 slicer = pytest.importorskip("slicer")
 
-from surgsam2.mrml import MaskNodes, load_scene  # noqa: E402
+from surgsam2.mrml import MaskNodes, load_scene, open_mask_nodes  # noqa: E402
 
 
 def masks_in(path: Path) -> MaskNodes:
     scene = slicer.vtkMRMLScene()
     load_scene(scene, path)
-    return MaskNodes.of(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
+    return open_mask_nodes(scene.GetFirstNodeByClass("vtkMRMLSequenceBrowserNode"))
 
 
 def everything(masks: MaskNodes) -> list[Any]:

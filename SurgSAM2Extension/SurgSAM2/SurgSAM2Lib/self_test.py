@@ -8,7 +8,7 @@ import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from surgsam2.errors import InputError, PromptError
-from surgsam2.mrml import MaskNodes
+from surgsam2.mrml import open_mask_nodes
 from surgsam2.video.arrays import ArrayVideo
 from SurgSAM2Lib.install.requirements import missingPackages
 from SurgSAM2Lib.logic.slicer_logic import SurgSAM2Logic
@@ -61,7 +61,7 @@ class SurgSAM2Test(ScriptedLoadableModuleTest):
         self.logic.setMask(tool, square(10), frame=2)
         for frame in (0, 2, 1, 5, 2, 3):
             browser.SetSelectedItemNumber(frame)
-        masks = MaskNodes.of(browser)
+        masks = open_mask_nodes(browser)
         self.assertEqual([masks.mask(k, tool).any() for k in range(4)], [False, False, True, False])
 
     def test_refusals_change_nothing(self) -> None:

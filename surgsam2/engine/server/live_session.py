@@ -86,7 +86,8 @@ class LiveSession:
 
     def __init__(self, model: SurgSAM2Model, width: int, height: int, frames: NewestFrame) -> None:
         self.frames = frames
-        self._tracker = Tracker(model, width, height)
+        self.tracker = Tracker(model, width, height)
+        """Tracker of the session."""
         self._pending: PromptSet | None = None
 
     def prompt(self, prompts: PromptSet, image: np.ndarray | None) -> None:
@@ -101,7 +102,7 @@ class LiveSession:
             PromptError: not exactly one frame is prompted, or a prompt does not fit it.
             InputError: the image has another size.
         """
-        tracker = self._tracker
+        tracker = self.tracker
         prompts.validate(tracker.width, tracker.height)
         if len(prompts.frames) != 1:
             raise PromptError(
@@ -123,15 +124,15 @@ class LiveSession:
         """
         if self._pending is not None and object_id in self._pending:
             self._pending.remove(object_id)
-            if object_id not in self._tracker.object_ids:
+            if object_id not in self.tracker.object_ids:
                 return
-        self._tracker.remove_object(object_id)
+        self.tracker.remove_object(object_id)
 
     def step(self, frame: np.ndarray) -> FrameResult:
         """Segment a frame, (H, W, 3) uint8 RGB."""
         pending, self._pending = self._pending, None
-        result = self._tracker.step(frame, pending or None)
-        self._tracker.forget_prompted(KEPT_PROMPTED)
+        result = self.tracker.step(frame, pending or None)
+        self.tracker.forget_prompted(KEPT_PROMPTED)
         return result
 
     def results(self, between: Callable[[], None]) -> Iterator[tuple[float, FrameResult]]:

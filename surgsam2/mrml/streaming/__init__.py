@@ -1,13 +1,13 @@
 """Videos that do not fit in memory: frames stay in their file, masks in files of their own.
 
     video = stream_video(scene, "operation.mkv")     # beside it: operation_segmented/masks/
-    masks = MaskNodes.of(video.browser)
+    masks = open_mask_nodes(video.browser)
     masks.add_object(1, "gallbladder", "#e8c468")
     masks.write(90_000, {1: mask})                   # a label image on disk
 
 The scene holds one volume and one segmentation, both of the shown frame, and a sequence
-without pixels, by which Slicer's browser counts and plays. `VideoNodes.of` and
-`MaskNodes.of` find the video and the masks again in a scene that was saved and opened.
+without pixels, by which Slicer's browser counts and plays. `open_video_nodes` and
+`open_mask_nodes` find the video and the masks again in a scene that was saved and opened.
 """
 
 from __future__ import annotations

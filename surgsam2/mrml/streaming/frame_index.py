@@ -1,4 +1,4 @@
-"""A sequence with an item per frame and no pixels: what Slicer's browser counts and plays."""
+"""Makes a sequence with an item per frame and no pixels, which Slicer's browser plays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from surgsam2.errors import OutputError
 from surgsam2.storage.atomic_file import writing
 
 _SHARING = 256
-"""Items that share a data node. One for all would be slow: Slicer lists a node's users."""
+"""Items that share a data node. One node for all would be slow: Slicer lists its users."""
 
 
 def fill_index(sequence: Any, frame_count: int) -> None:

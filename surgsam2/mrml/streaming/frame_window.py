@@ -1,4 +1,4 @@
-"""A bounded part of a video, decoded in a thread before it is looked at."""
+"""A bounded part of a video, decoded in a thread before it is shown."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from surgsam2.video import Video
 
 WINDOW_BYTES = 512 * 2**20
 """Pixels held by default: 85 frames of full HD, 190 of 1280 x 720."""
-_PAGES = 4  # at least this many pages fit: one shown, one on its way, two to go back to
+_PAGES = 4  # the pages that fit at least: one shown, one being decoded, two to go back to
 _PAGE = 32  # frames
 
 
 class FrameWindow:
-    """Frames around those that were asked for last; the oldest make room for new ones.
+    """Frames around those that were asked for last; the oldest are dropped for new ones.
 
-    Frames are decoded by pages: neighbours in a row, from the first of the page to the
-    last, so that stepping backward costs no more than forward. After a page the next one
-    in the direction of the last move is decoded too.
+    Frames are decoded by pages of consecutive frames, from the first of the page to the last,
+    so that stepping backward costs no more than forward. After a page the next one in the
+    direction of the last move is decoded too.
 
     Args:
-        video: is read in the thread only; the caller closes it after the window.
+        video: it is read in the window's thread only; the caller closes it after the window.
         limit: bytes of pixels that may be held.
 
     Raises:
@@ -47,7 +47,7 @@ class FrameWindow:
         self._pages: OrderedDict[int, dict[int, np.ndarray]] = OrderedDict()  # latest use last
         self._errors: dict[int, SurgSAM2Error] = {}  # by frame
         self._wanted: int | None = None  # page
-        self._ahead: int | None = None  # page
+        self._prefetched: int | None = None  # page
         self._changed = threading.Condition()
         self._closed = False
         self._work: Future[None] | None = None
@@ -65,11 +65,11 @@ class FrameWindow:
         return self.held_frames * self._frame_bytes
 
     def get(self, frame: int, timeout: float | None = None) -> np.ndarray | None:
-        """A frame, (H, W, 3) uint8 RGB, not to be written to; None when it takes longer.
+        """Return a frame, (H, W, 3) uint8 RGB, not to be written to; None when it takes longer.
 
         Args:
             frame: index of a frame of the video.
-            timeout: seconds to wait for one that is not held; None: until it is decoded.
+            timeout: seconds to wait for a frame that is not held; None waits until it is decoded.
 
         Raises:
             VideoError: the frame cannot be read, or the window was closed.
@@ -81,12 +81,12 @@ class FrameWindow:
                 raise VideoError(f"{self._video.source}: the video was closed")
             if page != self._wanted:
                 forward = self._wanted is None or page > self._wanted
-                self._ahead = page + 1 if forward else page - 1
+                self._prefetched = page + 1 if forward else page - 1
                 self._wanted = page
             if page in self._pages:
                 self._pages.move_to_end(page)
             self._start()
-            if not self._changed.wait_for(lambda: self._answered(frame), timeout):
+            if not self._changed.wait_for(lambda: self._is_known(frame), timeout):
                 return None
             if frame in self._errors:
                 raise self._errors[frame]
@@ -96,12 +96,19 @@ class FrameWindow:
         return pixels
 
     def settle(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is left to be decoded ahead; whether that is so."""
+        """Wait until nothing is left to prefetch.
+
+        Args:
+            timeout: seconds to wait at most; None waits without limit.
+
+        Returns:
+            Whether nothing is left.
+        """
         with self._changed:
             return self._changed.wait_for(lambda: self._work is None, timeout)
 
     def close(self) -> None:
-        """Forget the frames and end the thread, after the frame it is at."""
+        """Drop the frames and end the thread, after the frame that it is decoding."""
         with self._changed:
             self._closed = True
             self._pages.clear()
@@ -112,7 +119,7 @@ class FrameWindow:
     def _held(self) -> int:
         return sum(map(len, self._pages.values()))
 
-    def _answered(self, frame: int) -> bool:
+    def _is_known(self, frame: int) -> bool:
         known = self._pages.get(frame // self.page_size, {})
         return frame in known or frame in self._errors or self._work is None
 
@@ -121,10 +128,10 @@ class FrameWindow:
             self._work = self._pool.submit(self._decode)
 
     def _next(self) -> int | None:
-        """The frame to decode now; None when there is nothing to do."""
+        """Return the frame to decode now; None when there is nothing to do."""
         if self._closed:
             return None
-        for page in (self._wanted, self._ahead):
+        for page in (self._wanted, self._prefetched):
             if page is not None:
                 frame = self._first_missing(page)
                 if frame is not None:
@@ -168,6 +175,6 @@ class FrameWindow:
             return self._video[frame], None
         except SurgSAM2Error as error:
             return None, error
-        except Exception as error:  # whatever it is, somebody waits for an answer
+        except Exception as error:  # whatever the error is, `get` waits for the frame
             source = self._video.source
             return None, VideoError(f"{source}: frame {frame} cannot be read ({error})")

@@ -1,4 +1,4 @@
-"""Label images on disk, one per segmented frame: where the masks of a streamed video are."""
+"""The masks of a streamed video: label images on disk, one per segmented frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from surgsam2.storage.output_folder import hold_output
 
 
 class LabelFolder:
-    """The folder ``masks`` of an output folder, as `surgsam2 segment` leaves it too.
+    """The folder ``masks`` of an output folder, as `surgsam2 segment` writes it too.
 
     A label image is (H, W) object ids, 0 where there is no object. A frame without a file
     has not been segmented.
@@ -24,7 +24,8 @@ class LabelFolder:
     Args:
         folder: the output folder; it is made when it is not there. Label images that are in
             it already count.
-        width, height: of the video, in pixels.
+        width: width of the video in pixels.
+        height: height of the video in pixels.
 
     Raises:
         OutputError: the folder cannot be written, or holds something else.
@@ -47,18 +48,18 @@ class LabelFolder:
         return sorted(self._frames)
 
     def has(self, frame: int) -> bool:
-        """Whether a frame has a label image."""
+        """Return whether a frame has a label image."""
         return frame in self._frames
 
     def read(self, frame: int) -> np.ndarray:
-        """(H, W) uint16 object ids; zeros for a frame without a file.
+        """Return the object ids of a frame, (H, W) uint16; zeros for a frame without a file.
 
         Raises:
             InputError: the file is damaged, or not of this video.
         """
         if frame not in self._frames:
             return np.zeros(self._size, np.uint16)
-        if frame != self._last[0]:  # every object of a frame is asked for in turn
+        if frame != self._last[0]:  # callers ask for one object after another
             self._last = (frame, self._load(frame))
         return self._last[1].copy()
 
@@ -66,11 +67,12 @@ class LabelFolder:
         """Write the label image of a frame.
 
         Args:
+            frame: index of the frame.
             labels: (H, W) object ids.
             objects: all objects, for the colours of the image.
 
         Raises:
-            OutputError: the disk refuses; the file that was there is intact.
+            OutputError: the disk is full or cannot be written; the file that was there is intact.
         """
         palette = label_palette({style.id: _rgb(style) for style in objects})
         kind = np.uint16 if palette is None else np.uint8
@@ -79,17 +81,26 @@ class LabelFolder:
         self._last = (frame, labels.astype(np.uint16))
 
     def remove(self, frame: int) -> None:
-        """Forget a frame's masks: it has not been segmented. Raises `OutputError`."""
+        """Delete the masks of a frame, as if it had not been segmented.
+
+        Raises:
+            OutputError: the file cannot be deleted.
+        """
         with writing(self._path(frame)):
             self._path(frame).unlink(missing_ok=True)
         self._frames.discard(frame)
         self._last = (-1, self._last[1])
 
     def remove_object(self, object_id: int, objects: Iterable[ObjectStyle]) -> None:
-        """Take an object out of all files; a millisecond or two for each.
+        """Remove an object from all files; that takes a millisecond or two for each.
+
+        Args:
+            object_id: the object.
+            objects: the objects that stay, for the colours of the images.
 
         Raises:
-            InputError, OutputError: a file cannot be read or written; those before it are done.
+            InputError: a file cannot be read; those before it are done.
+            OutputError: a file cannot be written; those before it are done.
         """
         rest = tuple(objects)
         for frame in self.frames:

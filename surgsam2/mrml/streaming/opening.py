@@ -1,4 +1,4 @@
-"""A video into a scene without its frames."""
+"""Puts a video into a scene whose frames stay in their file."""
 
 from __future__ import annotations
 
@@ -37,28 +37,27 @@ def stream_video(
 ) -> StreamedVideo:
     """Put a video into a scene whose frames stay in the file, and its masks in a folder.
 
-    All frames can be shown, played and tracked. Some of them are in memory at a time, those
-    around the frame that is shown. The scene stores where video and masks are.
+    All frames can be shown, played and tracked. The frames around the one that is shown are in
+    memory. The scene stores where video and masks are. The file stays open until ``remove()``
+    of the video, or until the scene is cleared. Whenever nothing is returned the scene is as it
+    was.
 
     Args:
+        scene: a ``vtkMRMLScene``.
         source: a video file or a folder of images; or one that `surgsam2.open_video` opened,
             which then belongs to the scene and is closed with it.
         masks: folder for the masks, as `surgsam2 segment` makes it; masks that are in it
-            belong to the video. None: a new folder beside the video.
-        name: of the nodes; the file's own name when None.
+            belong to the video. None makes a new folder beside the video.
+        name: name of the nodes; None takes the file's own name.
         limit: bytes of pixels to hold in memory.
 
-    The file stays open until ``remove()`` of the video, or until the scene is cleared.
-
     Returns:
-        The nodes, showing the first frame; ``MaskNodes.of(nodes.browser)`` are the masks.
+        The nodes, showing the first frame; ``open_mask_nodes(nodes.browser)`` are the masks.
 
     Raises:
         VideoError: the video cannot be read.
         OutputError: the folder cannot be written.
         InputError: the limit is too small for a few frames.
-
-    Whenever nothing is returned the scene is as it was.
     """
     prepare_scene(scene)
     with ExitStack() as undo, NewNodes(scene) as new:
@@ -101,12 +100,12 @@ def relocate(
     video: str | PathLike[str] | None = None,
     masks: str | PathLike[str] | None = None,
 ) -> StreamedVideo:
-    """Say where the files of a streamed video are now; returns the video.
+    """Tell a scene where the files of a streamed video are now, and return the video.
 
     Args:
-        browser: of the video, in a scene that was opened.
-        video: new place of the video file or folder of images; None: as before.
-        masks: new place of the folder that has the folder ``masks``; None: as before.
+        browser: the video's browser, in a scene that was opened.
+        video: new place of the video file or folder of images; None keeps the old one.
+        masks: new place of the folder that has the folder ``masks``; None keeps the old one.
 
     Raises:
         FilesMovedError: the other one is not there either.
@@ -124,13 +123,13 @@ def relocate(
     if masks is not None:
         record = replace(record, masks=Path(masks).absolute().as_posix())
     if Stream.is_open(node):
-        record.found(node.GetScene())  # else the video that is in use stays as it is
+        record.found(node.GetScene())  # if this raises, the video that is in use stays as it is
         Stream.close_of(node)
     record.store(node)
     return StreamedVideo(node)
 
 
 def new_folder_for(video: Path) -> Path:
-    """A folder for masks beside a video that is not there yet: ``NAME_segmented``."""
+    """Return a folder for masks beside a video that does not exist yet: ``NAME_segmented``."""
     names = (f"{video.stem}_segmented{'' if k == 1 else f'_{k}'}" for k in count(1))
     return next(path for path in map(video.with_name, names) if not path.exists())

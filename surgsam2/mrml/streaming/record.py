@@ -1,4 +1,4 @@
-"""Where a streamed video and its masks are: kept in the scene, found again when it is opened."""
+"""Stores in a scene where a streamed video and its masks are, and finds them again."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ class FilesMovedError(InputError):
     """A file or folder that a streamed video needs is not where it was.
 
     `relocate` tells the scene its new place.
+
+    Args:
+        message: the text for the user.
+        path: where the file or folder was.
+        video: True when the video is missing, False when the folder of masks is.
     """
 
     def __init__(self, message: str, path: str, *, video: bool) -> None:
         super().__init__(message)
         self.path = path
-        """Where it was."""
+        """Where the file or folder was."""
         self.video = video
-        """True: the video is missing; False: the folder with the masks."""
+        """True when the video is missing, False when the folder of masks is."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the scene knows of the files behind a streamed video."""
+    """The files of a streamed video, as the scene stores them."""
 
     video: str
     """Absolute path with forward slashes, of a file or a folder of images."""
@@ -43,7 +48,11 @@ class Record:
 
     @staticmethod
     def of(browser: Any) -> Record | None:
-        """None when the browser's video is not streamed; `InputError` for a damaged record."""
+        """Return the record of a browser; None when its video is not streamed.
+
+        Raises:
+            InputError: the record is damaged.
+        """
         text = browser.GetAttribute(STREAM_ATTRIBUTE)
         if text is None:
             return None
@@ -56,10 +65,11 @@ class Record:
             ) from error
 
     def store(self, browser: Any) -> None:
+        """Store the record in a browser."""
         browser.SetAttribute(STREAM_ATTRIBUTE, attribute_text(astuple(self)))
 
     def found(self, scene: Any) -> Record:
-        """With the places where things are now: the old ones, or relative to the scene file.
+        """Return the record with the present places: the old ones, or relative to the scene file.
 
         Raises:
             FilesMovedError: something is not there, or another video is in its place.
@@ -92,8 +102,12 @@ class Record:
 
 
 def fingerprint_of(video: Path) -> str:
-    """`quick_fingerprint` of a video file, or of the images in a folder. Raises `InputError`."""
-    # it needs packages that Slicer does not have before they are installed
+    """Return the `quick_fingerprint` of a video file, or of the images in a folder.
+
+    Raises:
+        InputError: the file or folder cannot be read.
+    """
+    # this needs packages that Slicer does not have before they are installed
     from surgsam2.video.images import find_images
 
     try:
@@ -103,7 +117,7 @@ def fingerprint_of(video: Path) -> str:
 
 
 def _places(path: str, scene: Any) -> Iterator[Path]:
-    """The path itself, then the same last parts of it in the scene's folder and the one above."""
+    """Yield the path itself, then its last parts in the scene's folder and in the one above."""
     yield Path(path)
     root = scene.GetRootDirectory()
     if not root:

@@ -1,10 +1,10 @@
-"""What keeps a streamed video's volume at the frame that its browser is at."""
+"""Fills the volume of a streamed video with the frame that its browser selects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import slicer
@@ -18,23 +18,20 @@ from surgsam2.mrml.streaming.frame_window import WINDOW_BYTES, FrameWindow
 from surgsam2.mrml.streaming.record import Record
 from surgsam2.video import Video, open_video
 
-if TYPE_CHECKING:
-    from surgsam2.mrml.streaming.streamed_masks import StreamedMasks
-
 VOLUME_ROLE = "surgsam2.volume"
-"""Reference of the browser to the volume that is refilled."""
-_PATIENCE = 0.08
+"""Role of the browser's reference to the volume that is refilled."""
+_SHOW_SECONDS = 0.08
 """Seconds that a change of the frame may take; a later frame is shown by `Stream.poll`."""
 
 
 class Stream:
-    """The open file of one streamed video; there is one for a browser at most.
+    """The open file of one streamed video; a browser has one at most.
 
     It observes the browser and ends with it: when the browser is removed from its scene,
     or the scene is cleared. Until then it also keeps the scene alive.
 
     Args:
-        browser: with a `Record`.
+        browser: a browser with a `Record`.
         limit: bytes of pixels to hold.
         video: the file, when it is open already.
 
@@ -45,7 +42,7 @@ class Stream:
 
     def __init__(self, browser: Any, limit: int = WINDOW_BYTES, video: Video | None = None) -> None:
         record = Record.of(browser)
-        assert record is not None  # callers have looked
+        assert record is not None  # callers have checked
         self.record = record.found(browser.GetScene())
         if self.record != record:
             self.record.store(browser)
@@ -62,7 +59,7 @@ class Stream:
         """Called with a text when a frame cannot be shown while browsing."""
         self.before_change: Callable[[], None] = lambda: None
         """Called before another frame is shown; an error keeps the present one."""
-        self.masks: StreamedMasks | None = None
+        self.masks: object | None = None
         """The masks that are shown with the frames; they share `shown` and exist once."""
         self.after_change: Callable[[int], None] = lambda frame: None
         """Called with the frame when its picture is shown."""
@@ -76,12 +73,12 @@ class Stream:
 
     @staticmethod
     def of(browser: Any) -> Stream:
-        """The stream of a browser; opened when it is asked for first."""
+        """Return the stream of a browser; it is opened at the first call."""
         return _STREAMS.get(browser) or Stream(browser)
 
     @staticmethod
     def is_open(browser: Any) -> bool:
-        """Whether a browser has a stream."""
+        """Return whether a browser has a stream."""
         return browser in _STREAMS
 
     @staticmethod
@@ -98,12 +95,18 @@ class Stream:
         return checked_node(node, "vtkMRMLVectorVolumeNode", "video volume")
 
     def update(self, timeout: float | None = None) -> bool:
-        """Show the browser's frame; False when it takes longer than `timeout` seconds.
+        """Show the browser's frame.
+
+        Args:
+            timeout: seconds that it may take; None waits without limit.
+
+        Returns:
+            False when it takes longer.
 
         Raises:
             VideoError: the frame cannot be read.
-            OutputError, InputError: edits of the present frame cannot be written, or the masks
-                of the new one not read.
+            OutputError: edits of the present frame cannot be written.
+            InputError: the masks of the new frame cannot be read.
         """
         wanted = max(0, self.browser.GetSelectedItemNumber())
         if wanted == self.shown:
@@ -119,16 +122,22 @@ class Stream:
         return True
 
     def poll(self, timeout: float = 0.0) -> bool:
-        """Show a frame that was waited for, if it has come; whether none is waited for.
+        """Show a frame that was waited for, if it has been decoded.
 
         The browser reports a change then, as for any frame.
+
+        Args:
+            timeout: seconds to wait for it.
+
+        Returns:
+            Whether no frame is waited for.
         """
         if self.waiting and self._updated(timeout):
             self.browser.Modified()
         return not self.waiting
 
     def close(self) -> None:
-        """Forget the frames and release the file. May be called more than once."""
+        """Drop the frames and release the file. May be called more than once."""
         if _STREAMS.pop(self.browser, None) is None:
             return
         for end in self.ends:
@@ -152,7 +161,7 @@ class Stream:
         self.after_change(frame)
 
     def _updated(self, timeout: float) -> bool:
-        """`update` for callers that cannot take an error."""
+        """Call `update` where an error cannot be raised; it is reported by `on_problem`."""
         try:
             return self.update(timeout)
         except SurgSAM2Error as error:
@@ -164,7 +173,7 @@ class Stream:
         # while a scene is being read, nodes are not complete yet
         scene = self.browser.GetScene()
         if scene is not None and not scene.IsBatchProcessing():
-            self._updated(_PATIENCE)
+            self._updated(_SHOW_SECONDS)
 
     def _on_removed(self) -> None:
         if self.browser.GetScene() is None:

@@ -1,4 +1,4 @@
-"""Masks that are in files; the scene has those of the frame that is shown."""
+"""Masks in files; the scene has those of the shown frame."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ from surgsam2.mrml.streaming.streamed_video import StreamedVideo
 from surgsam2.mrml.styles import ObjectStyle
 
 EDITED_ATTRIBUTE = "surgsam2.edited"
-"""Of the video's sequence: JSON rows of a frame and the ids of the objects painted there."""
+"""Attribute of the video's sequence: JSON rows of a frame and the ids painted there."""
 
 
 class StreamedMasks(MaskNodes):
-    """As `MaskNodes`, for a streamed video. Every mask is in its file as soon as it is written.
+    """Masks of a streamed video; each is in its file as soon as it is written.
 
     What is painted by hand goes to the file after each stroke. A file holds one object a
-    pixel: where masks overlap, the object that was added later is on top.
+    pixel: where masks overlap, the object that was added later is on top. Segments that are
+    added in Segment Editor become objects when another frame is shown. A frame counts as
+    tracked when it has a file, also when all of it was painted by hand. `of` gives the masks
+    of a browser.
 
-    Segments that are added in Segment Editor become objects when another frame is shown.
+    Args:
+        video: the video.
 
-    A frame counts as tracked when it has a file, also when all of it was painted by hand.
+    Raises:
+        OutputError: the folder of masks cannot be written.
     """
 
     video: StreamedVideo
@@ -52,14 +57,15 @@ class StreamedMasks(MaskNodes):
 
     @classmethod
     def of(cls, browser: Any) -> StreamedMasks:
-        """The masks of a streamed video, always the same object.
+        """Return the masks of a streamed video, always the same object.
 
         Raises:
             InputError: the video is not streamed.
             OutputError: the folder of masks cannot be written.
         """
         video = StreamedVideo(browser)
-        return video.stream.masks or cls(video)
+        masks = video.stream.masks
+        return masks if isinstance(masks, cls) else cls(video)
 
     @property
     def folder(self) -> Path:
@@ -75,15 +81,18 @@ class StreamedMasks(MaskNodes):
     def add_object(
         self, object_id: int, name: str, color: str, terminology: str | None = None
     ) -> ObjectStyle:
+        """Add an object; see `MaskNodes.add_object`. Files of an earlier run may have its masks."""
         style = super().add_object(object_id, name, color, terminology)
         self._show(self.video.current_frame)  # files of an earlier run may have it
         return style
 
     def remove_object(self, object_id: int) -> None:
-        """Takes the object out of the scene and out of every file.
+        """Remove the object from the scene and from every file.
 
-        That takes a millisecond or two for each file. When a file cannot be written
-        (`OutputError`) the object stays, and it can be tried again.
+        That takes a millisecond or two for each file.
+
+        Raises:
+            OutputError: a file cannot be written; the object stays, and it can be tried again.
         """
         self._check_object(object_id)
         self.keep_edits()
@@ -95,7 +104,11 @@ class StreamedMasks(MaskNodes):
         super().remove_object(object_id)
 
     def adopt(self, segment_id: str) -> int:
-        """As `MaskNodes.adopt`; also raises `OutputError` when the disk refuses."""
+        """Make a new segment an object; see `MaskNodes.adopt`.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
         object_id = super().adopt(segment_id)
         self._painted = True
         self.keep_edits()
@@ -104,7 +117,11 @@ class StreamedMasks(MaskNodes):
     # masks
 
     def write(self, frame: int, masks: Mapping[int, np.ndarray]) -> None:
-        """As `MaskNodes.write`; also raises `OutputError` when the disk refuses."""
+        """Set masks of one frame; see `MaskNodes.write`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         self._check_masks(frame, masks)
         shown = frame == self.video.current_frame
         if shown:
@@ -120,21 +137,29 @@ class StreamedMasks(MaskNodes):
             self._refill(frame, labels)
 
     def clear(self, frame: int) -> None:
-        """Deletes a frame's masks, as if it had never been tracked. May raise `OutputError`."""
+        """Delete a frame's masks, as if it had never been tracked.
+
+        Raises:
+            OutputError: the file cannot be deleted.
+        """
         self._labels.remove(self.video.check_frame(frame))
         self._note(frame, ())
         if frame == self.video.current_frame:
             self._refill(frame, np.zeros_like(self._filed))
 
     def mask(self, frame: int, object_id: int) -> np.ndarray:
-        """(H, W) bool, whoever painted it. Raises `InputError` for a damaged file."""
+        """Return the mask of an object, (H, W) bool, whoever painted it.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         if self.video.check_frame(frame) == self.video.current_frame:
             return super().mask(frame, object_id)
         self._check_object(object_id)
         return np.equal(self._labels.read(frame), object_id)
 
     def has_masks(self, frame: int) -> bool:
-        """As `MaskNodes.has_masks`; quick for a frame without a file."""
+        """Return whether any object has a pixel on this frame; quick for a frame without a file."""
         return self._labels.has(self.video.check_frame(frame)) and super().has_masks(frame)
 
     @property
@@ -143,19 +168,23 @@ class StreamedMasks(MaskNodes):
         return [frame for frame in self._labels.frames if frame < self.video.frame_count]
 
     def edited(self, frame: int) -> tuple[int, ...]:
-        """Objects that were painted by hand since `write` wrote them last."""
+        """Return the objects that were painted by hand since `write` wrote them last."""
         found = set(self._edits.get(self.video.check_frame(frame), ()))
         if frame == self.video.current_frame:
             found.update(super().edited(frame))
         return tuple(style.id for style in self.objects if style.id in found)
 
     def keep_edits(self) -> None:
-        """Write what was painted on the shown frame into its file. Raises `OutputError`."""
+        """Write what was painted on the shown frame into its file.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         frame = self._stream.shown
         if not self._painted or frame is None or self._masks.find_proxy() is None:
             return
         known = {style.id for style in self.objects}
-        # an earlier run's objects that the scene does not have stay in the file
+        # objects of an earlier run that the scene does not have stay in the file
         labels = np.where(np.isin(self._filed, list(known)), 0, self._filed).astype(np.uint16)
         for style in self.objects:
             labels[super().mask(frame, style.id)] = style.id
@@ -167,16 +196,16 @@ class StreamedMasks(MaskNodes):
             self._note(frame, {*self._edits.get(frame, ()), *(painted & known)})
         self._painted = False
 
-    # inside
+    # helpers
 
     def _leave(self) -> None:
-        """Before another frame is shown. Segments that the user added become objects.
+        """Make segments that the user added objects, and keep edits, before another frame is shown.
 
-        Else their masks would lie on the next frame, and be taken for its own.
+        Otherwise their masks would lie on the next frame, and count as that frame's own.
         """
         for segment_id in self.new_segments() if self._masks.find_proxy() is not None else ():
             self.adopt(segment_id)
-            self.proxy.InvokeEvent(slicer.vtkSegmentation.SegmentModified)  # it is an edit here
+            self.proxy.InvokeEvent(slicer.vtkSegmentation.SegmentModified)  # here it is an edit
         self.keep_edits()
 
     def _on_edit(self, frame: int) -> None:
@@ -211,7 +240,7 @@ class StreamedMasks(MaskNodes):
             add_segment(node.GetSegmentation(), style, self.video.ijk_to_ras)
 
     def _note(self, frame: int, ids: Iterable[int]) -> None:
-        """Remember which objects were painted on a frame; none forgets the frame."""
+        """Store which objects were painted on a frame; without any, the frame is removed."""
         known = tuple(sorted(map(int, ids)))
         if known == self._edits.get(frame, ()):
             return

@@ -16,15 +16,18 @@ from surgsam2.mrml.video_nodes import VideoNodes
 
 
 class StreamedVideo(VideoNodes):
-    """As `VideoNodes`, for a browser that `stream_video` made.
+    """A video that `stream_video` put into a scene; its frames stay in the file.
 
     One volume shows the current frame; the sequence only counts frames. `current_frame` is
-    the frame in that volume: while a frame far away is being decoded it is still the one
+    the frame in that volume: while a distant frame is being decoded it is still the one
     before, so that picture, masks and prompts always belong together. Setting it waits.
+
+    Args:
+        browser: the video's browser.
 
     Raises:
         FilesMovedError: the file is not where it was; `relocate` helps.
-        VideoError: it cannot be read.
+        VideoError: the file cannot be read.
     """
 
     def __init__(self, browser: Any) -> None:
@@ -45,7 +48,7 @@ class StreamedVideo(VideoNodes):
 
     @property
     def stream(self) -> Stream:
-        """What fills the volume; for those who show masks with it."""
+        """The stream that fills the volume."""
         return self._stream
 
     @property
@@ -71,7 +74,7 @@ class StreamedVideo(VideoNodes):
             raise
 
     def time_of(self, frame: int) -> float:
-        """Seconds of a frame after the start of its file."""
+        """Return the seconds of a frame after the start of its file."""
         return self._stream.video.time_of(self.check_frame(frame))
 
     @cached_property
@@ -89,5 +92,5 @@ class StreamedVideo(VideoNodes):
 
     def _pixels(self, frame: int) -> np.ndarray:
         pixels = self._stream.window.get(frame)
-        assert pixels is not None  # it had no timeout
+        assert pixels is not None  # there was no timeout
         return pixels.view()  # callers mark theirs as read-only

@@ -12,7 +12,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from surgsam2.errors import InputError
-from surgsam2.mrml.nodes import checked_node, observe, world_to_pixels
+from surgsam2.mrml.nodes import checked_node, observe, pixel_of, ras_of
 from surgsam2.mrml.video_nodes import image_problem
 from SurgSAM2Lib.i18n import _
 
@@ -126,12 +126,11 @@ class PictureNode:
 
     def pixel_of(self, ras: Any) -> tuple[float, float]:
         """(x, y) of a point in world coordinates; may lie outside."""
-        x, y, _depth = world_to_pixels(self._volume).TransformPoint(*map(float, ras))
-        return x, y
+        return pixel_of(self._volume, ras)
 
     def ras_of(self, x: float, y: float) -> tuple[float, float, float]:
         """World coordinates of the pixel coordinates (x, y)."""
-        return world_to_pixels(self._volume).GetInverse().TransformPoint(float(x), float(y), 0.0)
+        return ras_of(self._volume, x, y)
 
 
 def picture_of(volume: Any, stamp: float) -> LivePicture:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from surgsam2.engine.client.engine_video import EngineVideo
 from surgsam2.errors import InputError, SurgSAM2Error
-from surgsam2.mrml import VideoNodes, load_video
+from surgsam2.mrml import load_video, open_video_nodes
 from surgsam2.video import Video
 from SurgSAM2Lib.files.opening import OpenElsewhere, open_for_scene
 from SurgSAM2Lib.i18n import _
@@ -152,7 +152,7 @@ class VideoActions:
         Raises:
             InputError: the node is no sequence browser, or it has no video.
         """
-        session = None if browser is None else Session(VideoNodes.of(browser))
+        session = None if browser is None else Session(open_video_nodes(browser))
         workspace = self._workspace
         self.close()
         workspace.session = session

@@ -7,12 +7,12 @@ from typing import Any
 import slicer
 
 from surgsam2.errors import SurgSAM2Error
-from surgsam2.mrml import VideoNodes
+from surgsam2.mrml import open_video_nodes
 
 
 def show_video(browser: Any) -> None:
     """Show a video in the Red view, with the toolbar that plays it."""
-    video = VideoNodes.of(browser)
+    video = open_video_nodes(browser)
     layout = slicer.app.layoutManager()
     if layout is not None:
         layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
@@ -27,7 +27,7 @@ def first_video(scene: Any) -> Any:
     for number in range(count):
         browser = scene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
         try:
-            return VideoNodes.of(browser).browser
+            return open_video_nodes(browser).browser
         except SurgSAM2Error:  # its sequence is no video, or its files are missing
             continue
     return None

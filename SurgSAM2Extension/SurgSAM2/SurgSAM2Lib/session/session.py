@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import numpy as np
 
 from surgsam2.errors import InputError, PromptError
-from surgsam2.mrml import MaskNodes, VideoNodes
+from surgsam2.mrml import MaskNodes, VideoNodes, open_mask_nodes
 from surgsam2.prompts import Prompt, PromptSet, VideoShape
 from surgsam2.results.frame_result import FrameResult
 from SurgSAM2Lib.i18n import _
@@ -55,7 +55,7 @@ class Session:
         if saved is not None:
             self.prompts.take(saved)
         self.masks = (
-            MaskNodes.of(video.browser)
+            open_mask_nodes(video.browser)
             if MaskNodes.exists(video.browser)
             else MaskNodes.create(video.scene, video, f"{video.name} segmentation")
         )

@@ -1,4 +1,4 @@
-"""The process that reads a scene first; `scene_trial` starts it.
+"""The process that reads a scene before the application does; `scene_trial` starts it.
 
 Exit code 0 says that all of the scene was read.
 """
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _load_module_classes() -> None:
-    """In 3D Slicer's own Python only the application puts the modules' classes into `slicer`."""
+    """Load the classes of Slicer's modules into `slicer`; the application does it by itself."""
     util: Any = importlib.import_module("slicer.util")
     for folder in sys.path:
         for part in ("MRML", "Logic"):
@@ -53,7 +53,11 @@ def _load_module_classes() -> None:
 
 
 def _register(scene: Any, classes: Sequence[str]) -> None:
-    """Let a scene read nodes of these classes; a node that it does not know is passed over."""
+    """Let a scene read nodes of these classes; it ignores nodes of classes that it lacks.
+
+    Raises:
+        InputError: a class does not exist outside of 3D Slicer.
+    """
     for name in classes:
         if scene.IsNodeClassRegistered(name):
             continue
@@ -66,7 +70,7 @@ def _register(scene: Any, classes: Sequence[str]) -> None:
 
 
 def _limit(memory: int) -> None:
-    """Let this process take so many bytes more, where the system can say that."""
+    """Let this process take at most so many more bytes, where the system can limit that."""
     try:
         import resource
     except ImportError:  # Windows
