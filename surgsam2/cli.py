@@ -12,6 +12,7 @@ import sys
 from typing import NoReturn
 
 from surgsam2.commands import (
+    annotate,
     benchmark,
     bundle,
     demo,
@@ -48,7 +49,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--log-format", choices=logs.FORMATS, default="text", help="how to log (%(default)s)"
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, segment, evaluate, benchmark, train, bundle, export, models, doctor):
+    for command in (
+        demo,
+        segment,
+        annotate,
+        evaluate,
+        benchmark,
+        train,
+        bundle,
+        export,
+        models,
+        doctor,
+    ):
         command.add_parser(subparsers)
     return parser
 

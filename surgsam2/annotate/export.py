@@ -1,0 +1,85 @@
+"""The masks of a project in the formats of `surgsam2 segment`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from surgsam2.annotate.project import PROMPTS, STATE, Project
+from surgsam2.annotate.states import UNKNOWN_SCORE, FrameState
+from surgsam2.errors import InputError
+from surgsam2.outputs.base import OutputContext
+from surgsam2.outputs.output_set import FORMATS, OutputSet
+from surgsam2.prompts import Prompt, PromptedObject
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.video import Video
+
+EXPORTS = tuple(name for name in FORMATS if name != "png")
+"""The formats that can be chosen; label PNGs are always there."""
+
+
+def export_project(project: Project, video: Video, formats: Any) -> list[str]:
+    """Write the masks of all frames that were looked at.
+
+    Args:
+        project: the project; its files go to the same folder.
+        video: the video, which is read from the first to the last frame with a mask.
+        formats: names of formats, some of `EXPORTS`.
+
+    Returns:
+        The names of the files in the folder that were written.
+
+    Raises:
+        InputError: an unknown format, or there is no mask yet.
+        OutputError: a file cannot be written.
+    """
+    if not isinstance(formats, list) or not formats or not set(formats) <= set(EXPORTS):
+        raise InputError(f"formats must be some of {', '.join(EXPORTS)}, got {formats!r}")
+    items = list(project.objects.values())
+    seen = [np.flatnonzero(project.timelines[item.id].states) for item in items]
+    frames = np.unique(np.concatenate(seen)) if seen else np.zeros(0, np.int64)
+    if not len(frames):
+        raise InputError("there are no masks to export; mark and track an object first")
+    context = OutputContext(
+        video.width,
+        video.height,
+        video.fps,
+        tuple(_with_a_prompt(project, item.id) for item in items),
+        frame_count=len(frames),
+    )
+    before = {path.name: path.stat().st_mtime_ns for path in project.folder.iterdir()}
+    chosen = {int(frame) for frame in frames}
+    with OutputSet(project.folder, formats, context) as outputs:
+        for index, picture in video.frames(int(frames[0]), int(frames[-1]) + 1):
+            if index in chosen:
+                outputs.write(picture, _result(project, index))
+    return sorted(
+        path.name
+        for path in project.folder.iterdir()
+        if path.is_file()
+        and path.name not in (PROMPTS, STATE)
+        and before.get(path.name) != path.stat().st_mtime_ns
+    )
+
+
+def _with_a_prompt(project: Project, object_id: int) -> PromptedObject:
+    item = project.objects[object_id]
+    prompts = tuple(project.prompts[object_id].values())
+    return PromptedObject(
+        item.id, item.name, item.color, prompts or (Prompt(0, np.zeros((1, 2)), np.ones(1)),)
+    )
+
+
+def _result(project: Project, frame: int) -> FrameResult:
+    labels = project.labels(frame)
+    ids = tuple(
+        object_id
+        for object_id, line in project.timelines.items()
+        if line.states[frame] != FrameState.NONE
+    )
+    masks = np.stack([labels == i for i in ids]) if ids else np.zeros((0, *labels.shape), bool)
+    scores = np.array([project.timelines[i].scores[frame] for i in ids], np.float32)
+    known = np.where(scores == UNKNOWN_SCORE, np.nan, scores / 254).astype(np.float32)
+    visible = np.array([mask.any() for mask in masks], np.float32)
+    return FrameResult(frame, ids, masks, known, visible)

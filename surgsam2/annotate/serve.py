@@ -1,0 +1,117 @@
+"""Serve the page for one video until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from surgsam2.annotate.project import Project
+from surgsam2.annotate.server import make_app
+from surgsam2.annotate.session import Session
+from surgsam2.engine import EngineClient
+from surgsam2.errors import InputError
+from surgsam2.model.options import ModelOptions
+from surgsam2.video import open_video
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def annotate(
+    video: Path | str,
+    folder: Path | str,
+    model: ModelOptions | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    certificate: Path | str | None = None,
+    key: Path | str | None = None,
+    on_ready: Callable[[str], None] = print,
+) -> None:
+    """Serve the page for one video; return when the server is stopped by Ctrl-C.
+
+    Args:
+        video: the video file or image folder.
+        folder: the folder for masks and prompts; a project or results in it are continued.
+        model: which model segments; None is the built-in one.
+        host: the address to listen on. Another one than loopback needs a certificate.
+        port: the port; 0 takes a free one.
+        certificate: a PEM file with the certificate for TLS.
+        key: a PEM file with the key of the certificate.
+        on_ready: called once with the address to open, when the server listens.
+
+    Raises:
+        InputError: the address cannot be used, or would be open to others without TLS.
+        VideoError: the video cannot be read.
+        OutputError: the folder cannot be used.
+    """
+    if host not in LOOPBACK and not (certificate and key):
+        raise InputError(
+            f"host {host!r} can be reached from other machines; give --certificate and --key for "
+            "TLS, or leave --host at 127.0.0.1"
+        )
+    with contextlib.ExitStack() as resources:
+        opened = resources.enter_context(open_video(video))
+        size = (opened.width, opened.height, opened.frame_count)
+        project = resources.enter_context(Project(folder, *size))
+        listening = resources.enter_context(_listen(host, port))
+        port = listening.getsockname()[1]
+        token = secrets.token_urlsafe(24)
+        source = Path(video).absolute()
+        session = Session(opened, source, project, model or ModelOptions(), EngineClient())
+        names = LOOPBACK if host in LOOPBACK else (host,)
+        hosts = frozenset(f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in names)
+        secure = certificate is not None
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http{'s' if secure else ''}://{shown}:{port}/?token={token}"
+        server = _Server(
+            uvicorn.Config(
+                make_app(session, token, hosts, secure),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                ssl_certfile=certificate and str(certificate),
+                ssl_keyfile=key and str(key),
+                timeout_graceful_shutdown=2,
+                ws_max_size=32 * 2**20,
+            ),
+            lambda: on_ready(address),
+        )
+        with contextlib.suppress(KeyboardInterrupt):  # This is how a person ends the server.
+            server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket.
+
+    Raises:
+        InputError: the port is in use or the address does not exist.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise InputError(
+            f"cannot listen on {host} port {port} ({error}); choose another --port, or leave it "
+            "out for a free one"
+        ) from error
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()

@@ -1,0 +1,597 @@
+"""The annotator's session: commands of the page in, changes of the project and events out.
+
+The session owns the client of the engine's process and runs in one asyncio loop. Commands change
+the project at once or ask the engine; what the engine answers is written to the project and
+reported to the page as events, which are plain dictionaries with a ``type``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgsam2.annotate.masks import label_runs, mask_from_runs
+from surgsam2.annotate.project import Project
+from surgsam2.annotate.states import FrameState, runs_of
+from surgsam2.engine import (
+    Died,
+    EngineClient,
+    Event,
+    Failed,
+    Finished,
+    ModelLoaded,
+    Previewed,
+    Progress,
+    Ready,
+    Refined,
+    Tracked,
+    VideoOpened,
+)
+from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.model.options import ModelOptions
+from surgsam2.prompts import Prompt, PromptSet
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.options import TrackingOptions
+from surgsam2.video import Video
+
+logger = logging.getLogger(__name__)
+
+DOUBTFUL_BELOW = 0.7
+"""Tracked masks with a lower predicted IoU are shown as doubtful."""
+SAVE_SECONDS = 1.0
+"""Time after a change until the project is saved."""
+_POLL_SECONDS = 0.01
+_REPORT_SECONDS = 0.1
+
+Send = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class _Track:
+    """A track in progress."""
+
+    object_ids: tuple[int, ...]
+    frames: set[int] = field(default_factory=set)
+    """The frames whose results were not reported to the page yet."""
+    done: int = 0
+    total: int = 0
+    fps: float = 0.0
+
+
+@dataclass
+class _Correction:
+    """A mask that is being corrected by clicks on one frame."""
+
+    object_id: int
+    frame: int
+    mask: np.ndarray
+    points: list[list[float]]
+
+
+class Session:
+    """One video, its project and the engine.
+
+    Args:
+        video: the open video; frames for the page come from it.
+        source: the path of the video, which the engine opens itself.
+        project: the project, which is held.
+        model: which model the engine loads.
+        client: the client of the engine's process.
+    """
+
+    def __init__(
+        self,
+        video: Video,
+        source: Path,
+        project: Project,
+        model: ModelOptions,
+        client: EngineClient,
+    ) -> None:
+        self.video = video
+        self.project = project
+        self._source = source
+        self._model = model
+        self._client = client
+        self._send: Send | None = None
+        self.engine_pid: int | None = None
+        """The number of the engine's process, once it runs."""
+        self._ready = False
+        self._status = "starting the engine"
+        self._track: _Track | None = None
+        self._requests: dict[int, Callable[[Event], None]] = {}
+        self._correction: _Correction | None = None
+        self._dirty_since: float | None = None
+        self._reported = 0.0
+        self._commands: dict[str, Callable[[dict[str, Any]], None]] = {
+            "add_object": self._add_object,
+            "update_object": self._update_object,
+            "remove_object": self._remove_object,
+            "add_point": self._add_point,
+            "set_box": self._set_box,
+            "clear_prompt": self._clear_prompt,
+            "hover": self._hover,
+            "paint": self._paint,
+            "mark": self._mark,
+            "track": self._start_track,
+            "cancel": self._cancel,
+            "undo": lambda _: self._step_history(self.project.undo, "undo"),
+            "redo": lambda _: self._step_history(self.project.redo, "redo"),
+        }
+
+    # the page
+
+    @property
+    def connected(self) -> bool:
+        """Whether a page is connected."""
+        return self._send is not None
+
+    def connect(self, send: Send) -> None:
+        """Connect the page; it gets the whole state at once."""
+        self._send = send
+        self._emit(self.hello())
+
+    def disconnect(self) -> None:
+        """Forget the page; what runs goes on."""
+        self._send = None
+
+    def hello(self) -> dict[str, Any]:
+        """Return the whole state of the session for a page that has just connected."""
+        video = self.video
+        return self._objects_event() | {
+            "type": "hello",
+            "video": {
+                "name": self._source.name,
+                "width": video.width,
+                "height": video.height,
+                "frames": video.frame_count,
+                "fps": float(video.fps or 0) or 25.0,
+            },
+            "folder": str(self.project.folder),
+            "model": self._model.model,
+            "doubtful_below": DOUBTFUL_BELOW,
+            "status": self._status,
+            "tracking": self._track is not None,
+        }
+
+    def handle(self, command: dict[str, Any]) -> None:
+        """Carry out a command of the page. A refusal becomes an event ``error``."""
+        name = command.get("command")
+        action = self._commands.get(name) if isinstance(name, str) else None
+        try:
+            if action is None:
+                raise InputError(f"unknown command {name!r}")
+            if self._track is not None and name not in ("cancel", "hover"):
+                raise InputError("tracking is in progress; wait for its end, or cancel it first")
+            action(command)
+        except SurgSAM2Error as error:
+            self._emit({"type": "error", "message": str(error)})
+        except (KeyError, TypeError, ValueError) as error:
+            text = f"the command {name!r} cannot be read ({type(error).__name__}: {error})"
+            self._emit({"type": "error", "message": text})
+
+    def labels(self, frame: int) -> bytes:
+        """Return the label image of a frame as runs; see `label_runs`."""
+        return label_runs(self.project.labels(self._checked_frame(frame)))
+
+    def _emit(self, event: dict[str, Any]) -> None:
+        if self._send is not None:
+            self._send(event)
+
+    def _emit_objects(self) -> None:
+        self._emit(self._objects_event())
+
+    def _objects_event(self) -> dict[str, Any]:
+        project = self.project
+        return {
+            "type": "objects",
+            "objects": [
+                asdict(item)
+                | {
+                    "states": runs_of(project.timelines[item.id].states),
+                    "doubtful": runs_of(self._doubtful(item.id)),
+                    "prompts": {
+                        prompt.frame: {
+                            "points": np.column_stack([prompt.points, prompt.labels]).tolist(),
+                            "box": None if prompt.box is None else prompt.box.tolist(),
+                        }
+                        for prompt in project.prompts[item.id].values()
+                    },
+                }
+                for item in project.objects.values()
+            ],
+            "undo": project.history.undo_name,
+            "redo": project.history.redo_name,
+        }
+
+    def _doubtful(self, object_id: int) -> np.ndarray:
+        line = self.project.timelines[object_id]
+        tracked = line.states == FrameState.TRACKED
+        return (tracked & (line.scores < DOUBTFUL_BELOW * 254)).astype(np.uint8)
+
+    def _changed(self, frames: set[int] | None = None) -> None:
+        """Report changed label images and objects, and have the project saved soon."""
+        if self._dirty_since is None:
+            self._dirty_since = time.monotonic()
+        self._emit_objects()
+        if frames:
+            self._emit({"type": "labels", "frames": sorted(frames)})
+
+    # commands
+
+    def _add_object(self, command: dict[str, Any]) -> None:
+        with self.project.change("add an object"):
+            item = self.project.add_object(command.get("name"), command.get("color"))
+        self._changed()
+        self._emit({"type": "selected", "object": item.id})
+
+    def _update_object(self, command: dict[str, Any]) -> None:
+        allowed = {"name": str, "color": str, "locked": bool, "visible": bool}
+        changes = {k: v for k, v in command["changes"].items() if k in allowed}
+        for key, value in changes.items():
+            if not isinstance(value, allowed[key]):
+                raise InputError(f"{key} must be {allowed[key].__name__}, got {value!r}")
+        with self.project.change("change an object"):
+            self.project.update_object(int(command["object"]), **changes)
+        self._changed()
+
+    def _remove_object(self, command: dict[str, Any]) -> None:
+        object_id = self._editable(command)
+        frames = set(np.flatnonzero(self.project.timelines[object_id].states).tolist())
+        with self.project.change("remove an object"):
+            self.project.remove_object(object_id)
+        self._changed(frames)
+
+    def _add_point(self, command: dict[str, Any]) -> None:
+        object_id, frame = self._editable(command), self._frame(command)
+        point = [float(command["x"]), float(command["y"]), int(bool(command["positive"]))]
+        prompt = self.project.prompts[object_id].get(frame)
+        if prompt is None or prompt.mask is not None:
+            mask = self.project.mask(object_id, frame)
+            if mask.any():
+                self._correct(object_id, frame, mask, point)
+                return
+        points = [] if prompt is None else np.column_stack([prompt.points, prompt.labels]).tolist()
+        box = None if prompt is None else prompt.box
+        self._preview(object_id, frame, [*points, point], box)
+
+    def _set_box(self, command: dict[str, Any]) -> None:
+        object_id, frame = self._editable(command), self._frame(command)
+        box = [float(value) for value in command["box"]]
+        prompt = self.project.prompts[object_id].get(frame)
+        keeps = prompt is not None and prompt.mask is None
+        points = np.column_stack([prompt.points, prompt.labels]).tolist() if keeps else []  # type: ignore[union-attr]
+        self._preview(object_id, frame, points, box)
+
+    def _preview(self, object_id: int, frame: int, points: list[list[float]], box: Any) -> None:
+        """Ask for the mask of points and a box; it becomes the object's mask on the frame."""
+        prompts = self._single(object_id, frame, points, box)
+        prompt = prompts.on_frame(frame)[object_id]
+        self._correction = None
+
+        def take(event: Event) -> None:
+            if isinstance(event, Previewed):
+                mask = event.masks[object_id]
+                with self.project.change("mark an object"):
+                    self.project.set_prompt(object_id, frame, prompt)
+                    self.project.set_mask(
+                        object_id, frame, mask, FrameState.PROMPTED, event.iou[object_id]
+                    )
+                self._changed({frame})
+
+        self._ask(lambda: self._client.preview(frame, prompts), take)
+
+    def _correct(self, object_id: int, frame: int, mask: np.ndarray, point: list[float]) -> None:
+        """Ask for the mask corrected by a click; it becomes a mask prompt on the frame."""
+        same = self._correction
+        if same is None or (same.object_id, same.frame) != (object_id, frame):
+            same = _Correction(object_id, frame, mask.copy(), [])
+        points = [*same.points, point]
+        self._correction = correction = _Correction(object_id, frame, same.mask, points)
+
+        def take(event: Event) -> None:
+            if isinstance(event, Refined):
+                self._put_painted(object_id, frame, event.mask, "correct a mask")
+                self._correction = correction
+
+        self._ask(lambda: self._client.refine(frame, object_id, correction.mask, points), take)
+
+    def _paint(self, command: dict[str, Any]) -> None:
+        object_id, frame = self._editable(command), self._frame(command)
+        stroke = mask_from_runs(command["runs"], self.video.width, self.video.height)
+        mask = self.project.mask(object_id, frame)
+        mask = mask & ~stroke if command["erase"] else mask | stroke
+        self._put_painted(object_id, frame, mask, "erase" if command["erase"] else "paint")
+
+    def _put_painted(self, object_id: int, frame: int, mask: np.ndarray, name: str) -> None:
+        """Take a mask that a person made: it is shown, and tracking starts from it."""
+        self._correction = None
+        with self.project.change(name):
+            state = FrameState.CORRECTED if mask.any() else FrameState.ABSENT
+            self.project.set_prompt(
+                object_id, frame, Prompt(frame, mask=mask) if mask.any() else None
+            )
+            self.project.set_mask(object_id, frame, mask, state)
+        self._changed({frame})
+
+    def _clear_prompt(self, command: dict[str, Any]) -> None:
+        object_id, frame = self._editable(command), self._frame(command)
+        self._correction = None
+        with self.project.change("clear a frame"):
+            self.project.set_prompt(object_id, frame, None)
+            self.project.set_mask(object_id, frame, None, FrameState.NONE)
+        self._changed({frame})
+
+    def _hover(self, command: dict[str, Any]) -> None:
+        """Show what a click would give, without keeping it."""
+        if self._track is not None or not self._ready or self._requests:
+            return
+        object_id, frame = self._editable(command), self._frame(command)
+        prompts = self._single(
+            object_id, frame, [[float(command["x"]), float(command["y"]), 1]], None
+        )
+
+        def take(event: Event) -> None:
+            if isinstance(event, Previewed):
+                runs = np.frombuffer(label_runs(event.masks[object_id]), "<u4")
+                self._emit(
+                    {"type": "hover", "object": object_id, "frame": frame, "runs": runs.tolist()}
+                )
+
+        self._ask(lambda: self._client.preview(frame, prompts), take)
+
+    def _mark(self, command: dict[str, Any]) -> None:
+        """Set a range of frames to good or absent, back to tracked, or erase its masks."""
+        first, last = sorted((self._frame(command, "first"), self._frame(command, "last")))
+        what = command["state"]
+        ids = [self._editable({"object": one}) for one in command["objects"]]
+        changed: set[int] = set()
+        with self.project.change(f"mark as {what}"):
+            for object_id in ids:
+                for frame in range(first, last + 1):
+                    if self._mark_frame(object_id, frame, what):
+                        changed.add(frame)
+        self._changed(changed)
+
+    def _mark_frame(self, object_id: int, frame: int, what: str) -> bool:
+        """Set the state of one frame; return whether its label image changed."""
+        project = self.project
+        line = project.timelines[object_id]
+        if what in ("absent", "erased"):
+            had = bool(line.states[frame] not in (FrameState.NONE, FrameState.EMPTY)) and bool(
+                project.mask(object_id, frame).any()
+            )
+            project.set_prompt(object_id, frame, None)
+            state = FrameState.ABSENT if what == "absent" else FrameState.NONE
+            if had:
+                project.set_mask(object_id, frame, None, state)
+            else:
+                line.put(frame, state)
+            project.changed = True
+            return had
+        if what == "good":
+            if line.states[frame] != FrameState.NONE:
+                line.states[frame] = FrameState.GOOD
+        elif what == "tracked":
+            if line.states[frame] == FrameState.GOOD:
+                line.states[frame] = FrameState.TRACKED
+            elif line.states[frame] == FrameState.ABSENT:
+                line.states[frame] = FrameState.NONE
+        else:
+            raise InputError(f"state must be good, absent, tracked or erased, got {what!r}")
+        project.changed = True
+        return False
+
+    def _step_history(self, step: Callable[[], set[int]], name: str) -> None:
+        self._correction = None
+        frames = step()
+        self._changed(frames)
+
+    # tracking
+
+    def _start_track(self, command: dict[str, Any]) -> None:
+        options = TrackingOptions.from_mapping(
+            {
+                "direction": command.get("direction", "forward"),
+                "start": command.get("start"),
+                "stop": command.get("stop"),
+                "allow_overlap": False,
+            }
+        )
+        wanted = command.get("objects") or list(self.project.objects)
+        ids = [i for i in map(int, wanted) if not self.project.object(i).locked]
+        prompts = self.project.prompt_set([i for i in ids if self.project.prompts[i]])
+        if not len(prompts):
+            raise InputError("there is nothing to track: click on an object first")
+        self._require_engine()
+        self.project.begin_change("track")
+        self._track = _Track(tuple(item.id for item in prompts.objects))
+        self._emit({"type": "tracking", "running": True})
+        try:
+            request = self._client.track(prompts, options)
+        except SurgSAM2Error:
+            self._end_track("failed")
+            raise
+        self._requests[request] = self._take_tracked
+
+    def _take_tracked(self, event: Event) -> None:
+        track = self._track
+        if track is None:
+            return
+        if isinstance(event, Tracked | Progress):
+            track.done, track.total, track.fps = event.done, event.total, event.fps
+        if isinstance(event, Tracked):
+            self._write_result(event.result)
+            track.frames.add(event.result.frame_index)
+        if time.monotonic() - self._reported > _REPORT_SECONDS:
+            self._report_track()
+
+    def _write_result(self, result: FrameResult) -> None:
+        frame = result.frame_index
+        for row, object_id in enumerate(result.object_ids):
+            line = self.project.timelines[object_id]
+            if line.is_protected(frame):
+                continue
+            mask = result.masks[row]
+            state = FrameState.TRACKED if mask.any() else FrameState.EMPTY
+            score = float(result.iou_scores[row]) if mask.any() else None
+            self.project.set_mask(object_id, frame, mask, state, score)
+
+    def _report_track(self) -> None:
+        track = self._track
+        if track is None:
+            return
+        self._reported = time.monotonic()
+        frames, track.frames = sorted(track.frames), set()
+        self._emit(
+            {
+                "type": "progress",
+                "done": track.done,
+                "total": track.total,
+                "fps": track.fps,
+                "frames": frames,
+            }
+        )
+
+    def _end_track(self, status: str) -> None:
+        self._report_track()
+        self._track = None
+        self.project.end_change()
+        self._emit({"type": "tracking", "running": False, "status": status})
+        self._changed()
+
+    def _cancel(self, command: dict[str, Any]) -> None:
+        self._client.cancel()
+
+    # the engine
+
+    async def run(self) -> None:
+        """Run until the task is cancelled."""
+        self.start()
+        while True:
+            self.step()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def start(self) -> None:
+        """Start the engine's process; it loads the model and opens the video."""
+        self._start_engine()
+
+    def step(self) -> None:
+        """Take what the engine reports, and save changes that are due. It does not wait."""
+        for event in self._client.poll(0.0):
+            self._take(event)
+        self._save_if_due()
+
+    def close(self) -> None:
+        """End the engine's process; a track in progress ends, its results are kept."""
+        if self._track is not None:
+            self._end_track("cancelled")
+        self._client.close()
+
+    def _start_engine(self) -> None:
+        self._ready = False
+        self._client.restart()
+        self._set_status("loading the model")
+        model = self._client.load_model(self._model)
+        opened = self._client.open_video(self._source)
+        self._requests = {model: lambda _: None, opened: self._take_opened}
+
+    def _take_opened(self, event: Event) -> None:
+        if isinstance(event, VideoOpened):
+            self._ready = True
+            self._set_status("ready")
+
+    def _ask(self, send: Callable[[], int], take: Callable[[Event], None]) -> None:
+        self._require_engine()
+        self._requests[send()] = take
+
+    def _require_engine(self) -> None:
+        if not self._client.alive:
+            self._start_engine()
+        if not self._ready:
+            raise InputError(f"the engine is not ready yet ({self._status}); try again in a moment")
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Ready):
+            self.engine_pid = event.pid
+            return
+        if isinstance(event, Died):
+            self._fail_all(
+                f"the engine stopped unexpectedly (exit code {event.exit_code}); it is started "
+                "anew, and everything so far is kept"
+            )
+            self._start_engine()
+            return
+        request = getattr(event, "request", None)
+        if isinstance(event, Failed):
+            self._take_failure(event)
+            return
+        take = self._requests.get(request) if request is not None else None
+        if take is not None:
+            try:
+                take(event)
+            except SurgSAM2Error as error:  # The disk refuses, for example.
+                self._client.cancel()
+                self._emit({"type": "error", "message": str(error)})
+        if isinstance(event, Finished | Previewed | Refined | ModelLoaded | VideoOpened):
+            if isinstance(event, Finished) and take == self._take_tracked:
+                self._end_track(event.status)
+            if request is not None:
+                self._requests.pop(request, None)
+
+    def _take_failure(self, event: Failed) -> None:
+        take = self._requests.pop(event.request, None) if event.request is not None else None
+        if take == self._take_tracked:
+            self._end_track("failed")
+        elif take == self._take_opened or event.request is None or not self._ready:
+            self._set_status(event.message)
+        self._emit({"type": "error", "message": event.message})
+
+    def _fail_all(self, message: str) -> None:
+        if self._track is not None:
+            self._end_track("failed")
+        self._requests.clear()
+        self._emit({"type": "error", "message": message})
+
+    def _set_status(self, status: str) -> None:
+        self._status = status
+        self._emit({"type": "status", "status": status, "ready": self._ready})
+
+    def _save_if_due(self) -> None:
+        if self._dirty_since is None or time.monotonic() - self._dirty_since < SAVE_SECONDS:
+            return
+        self._dirty_since = None
+        try:
+            self.project.save()
+            self._emit({"type": "saved"})
+        except SurgSAM2Error as error:
+            self._dirty_since = time.monotonic()  # It is tried again.
+            self._emit({"type": "error", "message": str(error)})
+
+    # checks
+
+    def _single(self, object_id: int, frame: int, points: list[list[float]], box: Any) -> PromptSet:
+        prompts = PromptSet().add(object_id=object_id, frame=frame, points=points or None, box=box)
+        prompts.validate(self.video.width, self.video.height, self.video.frame_count)
+        return prompts
+
+    def _editable(self, command: dict[str, Any]) -> int:
+        object_id = int(command["object"])
+        if self.project.object(object_id).locked:
+            raise InputError(f"object {object_id} is locked; unlock it to change it")
+        return object_id
+
+    def _frame(self, command: dict[str, Any], key: str = "frame") -> int:
+        return self._checked_frame(int(command[key]))
+
+    def _checked_frame(self, frame: int) -> int:
+        count = self.video.frame_count
+        if not 0 <= frame < count:
+            raise InputError(f"there is no frame {frame}; the video has frames 0 to {count - 1}")
+        return frame

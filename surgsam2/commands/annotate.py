@@ -1,0 +1,66 @@
+"""`surgsam2 annotate`: mark, track and correct objects in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from surgsam2.commands.options import add_model_options
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add `annotate`."""
+    parser = subparsers.add_parser(
+        "annotate", help="mark, track and correct objects of a video in the browser"
+    )
+    parser.add_argument("video", help="video file or folder of images")
+    parser.add_argument(
+        "output", nargs="?", help="folder for prompts and masks (VIDEO's name with -annotated)"
+    )
+    add_model_options(parser)
+    server = parser.add_argument_group("server")
+    server.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    server.add_argument("--port", type=int, default=0, help="port (a free one)")
+    server.add_argument("--certificate", help="PEM file; needed for a host other than loopback")
+    server.add_argument("--key", help="PEM file with the certificate's key")
+    server.add_argument(
+        "--no-browser", action="store_true", help="only print the address, do not open it"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    import webbrowser
+
+    from surgsam2.annotate.serve import annotate
+    from surgsam2.model.options import ModelOptions
+
+    output = args.output or f"{Path(args.video).stem}-annotated"
+
+    def show(address: str) -> None:
+        print(f"open in a browser: {address}\nmasks and prompts: {output}\nCtrl-C ends", flush=True)
+        if not args.no_browser:
+            webbrowser.open(address)
+
+    annotate(
+        args.video,
+        output,
+        ModelOptions(
+            model=args.model,
+            config=args.config,
+            device=args.device,
+            dtype=args.dtype,
+            pruning=args.pruning,
+            prune=args.prune,
+            compile=args.compile,
+        ),
+        host=args.host,
+        port=args.port,
+        certificate=args.certificate,
+        key=args.key,
+        on_ready=show,
+    )
+    print("saved", file=sys.stderr)
+    return 0

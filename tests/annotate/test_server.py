@@ -1,0 +1,159 @@
+"""The server: what it gives, and whom it refuses."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from surgsam2.annotate.project import Project
+from surgsam2.annotate.serve import annotate
+from surgsam2.annotate.server import ALREADY_OPEN, COOKIE, make_app
+from surgsam2.annotate.session import Session
+from surgsam2.engine import EngineClient
+from surgsam2.errors import InputError
+from surgsam2.model.options import ModelOptions
+from surgsam2.video import open_video
+
+HOST = "127.0.0.1:8123"
+TOKEN = "a-secret"
+SOCKET = f"ws://{HOST}/session"
+
+
+@pytest.fixture
+def client(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Iterator[TestClient]:
+    """Return a client of the application that has opened the address with its token."""
+    with (
+        open_video(video_file) as video,
+        Project(tmp_path / "out", video.width, video.height, video.frame_count) as project,
+    ):
+        session = Session(video, video_file, project, model_options, EngineClient())
+        app = make_app(session, TOKEN, frozenset({HOST}))
+        with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as opened:
+            assert opened.get(f"/?token={TOKEN}").status_code == 303
+            yield opened
+
+
+def test_the_token_moves_into_a_cookie(client: TestClient) -> None:
+    response = client.get(f"/?token={TOKEN}")
+    assert response.headers["location"] == "/"
+    cookie = response.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    response = client.get("/")
+    assert response.status_code == 200
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    text = response.text + "".join(
+        client.get(f"/static/{name}").text
+        for name in ("app.js", "view.js", "timeline.js", "connection.js", "style.css")
+    )
+    assert "https://" not in text.replace('https:"', "")
+    assert "//cdn" not in text
+
+
+def test_frames_are_the_video_s(client: TestClient, a_clip: np.ndarray) -> None:
+    response = client.get("/frames/3.jpg")
+    with Image.open(io.BytesIO(response.content), formats=["JPEG"]) as image:
+        difference = np.abs(np.asarray(image).astype(int) - a_clip[3])
+    assert difference.mean() < 8
+    assert client.get("/frames/3.jpg").content == response.content
+    missing = client.get("/frames/99.jpg")
+    assert (missing.status_code, "no frame 99" in missing.json()["error"]) == (409, True)
+
+
+def test_labels_of_a_frame(client: TestClient) -> None:
+    assert np.frombuffer(client.get("/labels/0").content, "<u4").tolist() == [0, 160 * 120]
+    assert client.get("/labels/99").status_code == 409
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example"},
+        {"host": "127.0.0.1:9999"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"cookie": f"{COOKIE}=another"},
+        {"cookie": ""},
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/frames/0.jpg", "/labels/0", "/static/app.js"])
+def test_others_are_refused(client: TestClient, path: str, headers: dict[str, str]) -> None:
+    response = client.get(path, headers=headers)
+    assert response.status_code == 403
+    assert len(response.text) < 300
+
+
+def test_a_wrong_token_is_refused(client: TestClient) -> None:
+    client.cookies.clear()
+    assert "not valid any more" in client.get("/?token=guess").text
+
+
+def test_another_origin_cannot_connect(client: TestClient) -> None:
+    with (
+        pytest.raises(WebSocketDisconnect) as refused,
+        client.websocket_connect(SOCKET, headers={"origin": "http://evil.example"}),
+    ):
+        pass
+    assert refused.value.code == 4403
+
+
+def test_a_second_page_is_told(client: TestClient) -> None:
+    with client.websocket_connect(SOCKET) as first:
+        assert first.receive_json()["type"] == "hello"
+        with client.websocket_connect(SOCKET) as second:
+            with pytest.raises(WebSocketDisconnect) as refused:
+                second.receive_json()
+            assert refused.value.code == ALREADY_OPEN
+    with client.websocket_connect(SOCKET) as again:
+        assert again.receive_json()["type"] == "hello"
+
+
+def test_text_that_is_no_command(client: TestClient) -> None:
+    with client.websocket_connect(SOCKET) as page:
+        page.receive_json()
+        page.send_text("[1, 2]")
+        while (event := page.receive_json())["type"] != "error":
+            pass
+        assert "unknown command" in event["message"]
+        page.send_text("{")  # The connection ends; the server goes on.
+    assert client.get("/").status_code == 200
+
+
+def test_paths_that_climb_are_not_found(client: TestClient) -> None:
+    for path in ("/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2fserver.py"):
+        assert client.get(path).status_code in (404, 403)
+
+
+def test_nothing_to_export(client: TestClient) -> None:
+    response = client.post("/export", content='{"formats": ["coco"]}')
+    assert (response.status_code, "no masks" in response.json()["error"]) == (409, True)
+    assert client.post("/export", content="[").status_code == 409
+
+
+def test_other_machines_need_tls(video_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--certificate"):
+        annotate(video_file, tmp_path / "out", host="0.0.0.0")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_port_in_use(video_file: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port}"):
+            annotate(video_file, tmp_path / "out", port=port)

@@ -1,0 +1,150 @@
+"""A session with a real engine: click, correct, paint, track, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from surgsam2 import PromptSet, segment_video
+from surgsam2.annotate.export import export_project
+from surgsam2.annotate.masks import label_runs
+from surgsam2.annotate.states import FrameState
+from surgsam2.errors import InputError
+from surgsam2.model.options import ModelOptions
+from tests.annotate.conftest import Page
+
+
+def click(page: Page, frame: int = 0, x: float = 30, y: float = 60) -> int:
+    """Add an object with one click and wait for its mask."""
+    page.do("add_object", name="disc")
+    object_id = max(page.session.project.objects)
+    page.do("add_point", object=object_id, frame=frame, x=x, y=y, positive=True)
+    page.until(lambda: page.session.project.mask(object_id, frame).any())
+    return object_id
+
+
+def track(page: Page, **values: object) -> None:
+    page.do("track", **values)
+    assert not page.errors()
+    page.until(lambda: {"type": "tracking", "running": False, "status": "complete"} in page.events)
+
+
+def test_masks_equal_those_of_the_library(page: Page, model_options: ModelOptions) -> None:
+    object_id = click(page)
+    track(page)
+    project = page.session.project
+    prompts = PromptSet().add(object_id=object_id, frame=0, points=[[30, 60, 1]])
+    results = segment_video(model_options.load(), page.session.video, prompts, allow_overlap=False)
+    for result in results:
+        expected = result.masks[0]
+        assert np.array_equal(project.mask(object_id, result.frame_index), expected)
+    states = project.timelines[object_id].states
+    assert states[0] == FrameState.PROMPTED
+    assert set(states[1:].tolist()) <= {FrameState.TRACKED, FrameState.EMPTY}
+
+
+def test_frames_that_a_person_decided_stay(page: Page) -> None:
+    object_id = click(page)
+    page.do("mark", objects=[object_id], first=3, last=5, state="absent")
+    page.do("paint", object=object_id, frame=8, runs=[0, 40], erase=False)
+    painted = page.session.project.mask(object_id, 8).copy()
+    track(page)
+    project = page.session.project
+    assert project.timelines[object_id].states[3:6].tolist() == [FrameState.ABSENT] * 3
+    assert not any(project.mask(object_id, frame).any() for frame in (3, 4, 5))
+    assert np.array_equal(project.mask(object_id, 8), painted)
+    page.do("undo")
+    assert project.timelines[object_id].states[12] == FrameState.NONE
+    assert np.array_equal(project.mask(object_id, 8), painted)
+
+
+def test_clicks_on_a_tracked_frame_correct_its_mask(page: Page) -> None:
+    object_id = click(page)
+    track(page)
+    project = page.session.project
+    frame = next(f for f in range(1, 18) if project.mask(object_id, f).any())
+    page.do("add_point", object=object_id, frame=frame, x=100, y=20, positive=True)
+    page.until(lambda: project.timelines[object_id].states[frame] == FrameState.CORRECTED)
+    assert project.prompts[object_id][frame].mask is not None
+
+
+def test_a_range_is_tracked_alone(page: Page) -> None:
+    object_id = click(page)
+    track(page, start=0, stop=6, objects=[object_id])
+    assert not page.session.project.timelines[object_id].states[6:].any()
+
+
+def test_a_cancelled_track_keeps_what_it_has(page: Page) -> None:
+    object_id = click(page)
+    page.do("track")
+    page.do("add_point", object=object_id, frame=0, x=1, y=1, positive=False)
+    assert page.errors() == ["tracking is in progress; wait for its end, or cancel it first"]
+    page.do("cancel")
+    page.until(lambda: any(e["type"] == "tracking" and not e["running"] for e in page.events))
+    assert page.session.project.mask(object_id, 0).any()
+    assert page.session.project.history.undo_name == "track"
+
+
+def test_the_engine_dies(page: Page) -> None:
+    object_id = click(page)
+    page.do("track")
+    assert page.session.engine_pid is not None
+    os.kill(page.session.engine_pid, signal.SIGKILL)
+    page.until(lambda: any("stopped unexpectedly" in message for message in page.errors()))
+    page.events.clear()
+    page.until(lambda: any(e.get("status") == "ready" for e in page.events))
+    assert page.session.project.mask(object_id, 0).any()
+    track(page)
+
+
+def test_a_hover_keeps_nothing(page: Page) -> None:
+    page.do("add_object")
+    page.do("hover", object=1, frame=2, x=40, y=60)
+    page.until(lambda: any(event["type"] == "hover" for event in page.events))
+    assert not page.session.project.labels(2).any()
+    assert page.session.project.history.undo_name == "add an object"
+
+
+def test_exports_have_the_masks(page: Page) -> None:
+    click(page)
+    track(page)
+    session = page.session
+    files = export_project(session.project, session.video, ["coco", "csv"])
+    assert files == ["annotations.coco.json", "frames.csv"]
+    with pytest.raises(InputError, match="formats must be some of"):
+        export_project(session.project, session.video, ["exe"])
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ({"command": "fly"}, "unknown command"),
+        ({"command": ["fly"]}, "unknown command"),
+        ({"command": "add_point"}, "cannot be read"),
+        ({"command": "add_point", "object": 9, "frame": 0}, "there is no object 9"),
+        ({"command": "add_point", "object": 1, "frame": 99}, "there is no frame 99"),
+        ({"command": "hover", "object": 1, "frame": 0, "x": 999, "y": 0}, "outside"),
+        ({"command": "set_box", "object": 1, "frame": 0, "box": [5, 5]}, "box"),
+        ({"command": "mark", "objects": [1], "first": 0, "last": 1, "state": "odd"}, "be good"),
+        ({"command": "track", "direction": "up"}, "direction must be one of"),
+        ({"command": "track"}, "nothing to track"),
+        ({"command": "update_object", "object": 1, "changes": {"color": "red"}}, "color"),
+        ({"command": "update_object", "object": 1, "changes": {"locked": "yes"}}, "locked must be"),
+    ],
+)  # fmt: skip
+def test_refused_commands(page: Page, command: dict[str, object], message: str) -> None:
+    page.do("add_object")
+    page.session.handle(command)
+    assert message in page.errors()[-1]
+
+
+def test_a_locked_object_does_not_change(page: Page) -> None:
+    object_id = click(page)
+    page.do("update_object", object=object_id, changes={"locked": True})
+    before = label_runs(page.session.project.labels(0))
+    page.do("paint", object=object_id, frame=0, runs=[0, 4], erase=False)
+    assert "is locked" in page.errors()[-1]
+    assert label_runs(page.session.project.labels(0)) == before
