@@ -1,22 +1,22 @@
-"""Many videos in one run: a list of jobs in a JSON file, each independent of the others.
+"""Segment many videos in one run, each independently of the others.
 
-The file is a list of ``{"video": …, "prompts": …, "output": …}``: where the frames and the
-prompt file are, and the name of the folder for the results, inside one output folder.
+The videos stand in a JSON file, the datalist. It is a list of
+``{"video": …, "prompts": …, "output": …}``: the path of the video, the path of its prompt file,
+and the name of the folder for its results inside one output folder.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
+from surgsam2.job.names import hide_names
 from surgsam2.storage.atomic_file import write_text_atomically, writing
 from surgsam2.storage.output_folder import PROGRAM
 
@@ -32,26 +32,33 @@ class FailedJobsError(SurgSAM2Error, RuntimeError):
 
 @dataclass(frozen=True)
 class VideoJob:
-    """One video, its prompt file, and the folder for its results."""
+    """One video that is to be segmented."""
 
     video: Path
+    """The video file, or the folder of its frames."""
     prompts: Path
+    """The prompt file."""
     output: Path
+    """The folder for the results."""
 
 
 def read_datalist(
     path: Path | str, output_dir: Path | str, dataset_dir: Path | str | None = None
 ) -> list[VideoJob]:
-    """The jobs of a list, in its order.
+    """Read a datalist.
 
     Args:
-        output_dir: the output names are folders in it.
-        dataset_dir: where relative paths of videos and prompt files start; None is the
-            folder of the list.
+        path: the datalist, a JSON file.
+        output_dir: the folder that will hold a folder for each video.
+        dataset_dir: the folder that relative paths of videos and prompt files start from; None
+            takes the folder of the datalist.
+
+    Returns:
+        One job per entry, in the order of the list.
 
     Raises:
-        InputError: unreadable list, an entry that is not as above, an output that leaves the
-            folder, or two of which one is the other or lies in it.
+        InputError: the list cannot be read, an entry has other keys or values, an output is not
+            inside `output_dir`, or two outputs are the same folder or one is inside the other.
     """
     path = Path(path)
     base = path.parent if dataset_dir is None else Path(dataset_dir)
@@ -88,10 +95,12 @@ def _check_entry(where: str, entry: Any) -> None:
 
 
 def _check_outputs(path: Path, names: list[str]) -> None:
-    # some file systems do not tell upper from lower case
-    folders = [PurePath(name.casefold()) for name in names]
-    for (i, one), (k, other) in combinations(enumerate(folders), 2):
-        if one.is_relative_to(other) or other.is_relative_to(one):
+    # Some file systems do not tell upper from lower case. Sorting puts a folder right before
+    # the first of the folders inside it.
+    folders = sorted((PurePath(name.casefold()).parts, i) for i, name in enumerate(names))
+    for (outer, i), (inner, k) in pairwise(folders):
+        if inner[: len(outer)] == outer:
+            i, k = sorted((i, k))  # noqa: PLW2901
             raise InputError(
                 f"{path}, entries {i} and {k}: outputs {names[i]!r} and {names[k]!r} would be "
                 "the same folder, or one in the other; give each its own"
@@ -106,22 +115,25 @@ def run_jobs(
     overwrite: bool = False,
     keep_names: bool = False,
 ) -> dict[str, Any]:
-    """Carry out jobs one after the other; one that fails does not stop the others.
+    """Segment the videos one after the other; one that fails does not stop the others.
 
-    `output_dir`/summary.json says at any time how far the run is: its `status` is `running`,
-    `complete`, `failed` or `interrupted`, and so has each video one (or `waiting`).
+    The file summary.json in `output_dir` says at any time how far the run is. Its `status` is
+    `running`, `complete`, `failed` or `interrupted`. Each video has a status too, which can also
+    be `waiting`.
 
     Args:
-        segment: does one job; returns its report, as `segment_to_folder` does.
-        overwrite: replace a summary.json that is not of an earlier run.
+        jobs: the videos, from `read_datalist`.
+        output_dir: the folder for summary.json.
+        segment: segments one video and returns its report, as `segment_to_folder` does.
+        overwrite: replace a summary.json that no earlier run wrote.
         keep_names: write the videos' paths into the summary. They may name a patient.
 
     Returns:
-        The summary.
+        The content of summary.json.
 
     Raises:
-        FailedJobsError: some failed; after all have been tried.
-        KeyboardInterrupt: a job was interrupted; those after it were not begun.
+        FailedJobsError: at least one video failed. It is raised after all have been tried.
+        KeyboardInterrupt: a video was interrupted. Those after it were not begun.
         OutputError: the folder cannot be written.
     """
     path = Path(output_dir) / SUMMARY
@@ -144,10 +156,15 @@ def run_jobs(
             row["frames"] = report["timings"]["frames"]
         except KeyboardInterrupt:
             row["status"] = "interrupted"
-        except Exception as error:  # whatever it is, the next video is another matter
-            reason = " ".join(str(error).split())
+        except Exception as error:  # whatever it is, the next video is tried
             row["status"] = "failed"
-            row["error"] = reason if keep_names else _without_names(reason, job)
+            words = {
+                job.video: "the video",
+                job.prompts: "the prompt file",
+                job.output: "the output folder",
+            }
+            text = str(error) if keep_names else hide_names(str(error), words)
+            row["error"] = " ".join(text.split())
             if isinstance(error, SurgSAM2Error):
                 logger.error("%s: %s", row["output"], error)
             else:
@@ -170,16 +187,6 @@ def run_jobs(
 def _save(path: Path, summary: dict[str, Any]) -> None:
     text = json.dumps(summary, indent=2, ensure_ascii=False)
     write_text_atomically(path, text.encode(errors="replace").decode() + "\n")
-
-
-def _without_names(text: str, job: VideoJob) -> str:
-    """Without the job's paths; folders bear names of patients as well as files."""
-    for path, word in ((job.video, "the video"), (job.prompts, "the prompt file")):
-        for name in (str(path), path.name):
-            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", word, text)
-        if path.parent.name:
-            text = re.sub(rf"(?<!\w){re.escape(f'{path.parent}{os.sep}')}", "", text)
-    return text
 
 
 def _is_ours(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,19 @@ def test_paths_start_at_the_list_or_at_the_dataset(tmp_path: Path) -> None:
 def test_outputs_that_are_refused(outputs: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         read_datalist(written(tmp_path, *outputs), tmp_path / "out")
+
+
+def test_a_long_list_is_checked_in_linear_time(tmp_path: Path) -> None:
+    path = written(tmp_path, *(f"patient/{i}" for i in range(20_000)))
+    began = time.process_time()
+    assert len(read_datalist(path, tmp_path / "out")) == 20_000
+    assert time.process_time() - began < 10  # pairs of entries would take half an hour
+
+
+def test_a_folder_and_one_inside_it_are_found_among_others(tmp_path: Path) -> None:
+    path = written(tmp_path, "a/b/c", "a b", "A/B", "a-b", "a/bc")
+    with pytest.raises(InputError, match="entries 0 and 2: outputs 'a/b/c' and 'A/B'"):
+        read_datalist(path, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
