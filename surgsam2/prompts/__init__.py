@@ -1,8 +1,9 @@
-"""What the user asks for: points, boxes and masks per object and frame, and their JSON file.
+"""Prompts: the points, boxes and masks that mark objects on frames, and their JSON file.
 
 Coordinates are ``(x, y)`` in pixels of the original frame; the origin is the centre of
 the top-left pixel, so a frame covers ``-0.5 <= x < width - 0.5``. Frames count from 0,
-object ids go from 1 to 65535. Every refusal is a `PromptError` of one line.
+object ids go from 1 to 65535. A prompt that cannot be used raises `PromptError`, whose message
+is one line.
 
     prompts = PromptSet()
     prompts.add(object_id=1, frame=0, points=[[640, 360, 1]], name="gallbladder")

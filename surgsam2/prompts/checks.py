@@ -1,4 +1,4 @@
-"""Checks of single values, with messages that name the value and what is accepted."""
+"""Checks of single values. Their messages name the value and what is accepted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 from surgsam2.errors import PromptError
 
 MAX_OBJECT_ID = 65535
-"""Largest object id: what a 16-bit label image can hold."""
+"""Largest object id: the largest value of a 16-bit label image."""
 MAX_FRAME = 2**31 - 1
+"""Largest frame index."""
 MAX_NAME_LENGTH = 200
+"""Largest number of characters in an object's name."""
 NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode categories: control characters, halves of characters, and line ends."""
+"""Unicode categories that a name must not have: control characters, surrogates, line ends."""
 
 
 Points: TypeAlias = "Sequence[Sequence[float]] | np.ndarray"
@@ -24,10 +26,23 @@ Box: TypeAlias = "Sequence[float] | np.ndarray"
 
 
 def refuse(place: str, text: str) -> NoReturn:
+    """Raise a `PromptError` of the form ``place: text``, or ``text`` without a place."""
     raise PromptError(f"{place}: {text}" if place else text)
 
 
 def whole_number(value: Any, what: str, low: int, high: int, *, named: bool = True) -> int:
+    """Return a value as an int.
+
+    Args:
+        value: an int, or an integer of numpy; a bool is refused.
+        what: the name of the value for the message.
+        low: the least number that is allowed.
+        high: the greatest number that is allowed.
+        named: whether the message begins with `what`.
+
+    Raises:
+        PromptError: the value is no whole number in this range.
+    """
     valid = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not valid or not low <= value <= high:
         prefix = f"{what} " if named else ""
@@ -36,7 +51,7 @@ def whole_number(value: Any, what: str, low: int, high: int, *, named: bool = Tr
 
 
 def is_finite(value: float) -> bool:
-    """Whether the number is finite as float32."""
+    """Return whether a number is finite as float32."""
     try:
         with np.errstate(over="ignore"):
             return bool(np.isfinite(np.float32(value)))
@@ -45,10 +60,12 @@ def is_finite(value: float) -> bool:
 
 
 def checked_id(value: Any) -> int:
+    """Return an object id as an int; raise `PromptError` unless it is 1 to `MAX_OBJECT_ID`."""
     return whole_number(value, "object id", 1, MAX_OBJECT_ID)
 
 
 def checked_name(value: Any, place: str = "") -> None:
+    """Raise `PromptError` unless a name is one line of plain text that is not blank."""
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME_LENGTH:
         refuse(
             place,
@@ -59,13 +76,14 @@ def checked_name(value: Any, place: str = "") -> None:
 
 
 def checked_color(value: Any, place: str = "") -> str:
+    """Return ``#rrggbb`` in lower case; raise `PromptError` for anything else."""
     if not isinstance(value, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         refuse(place, f"the color must look like '#e8c468', got {show(value)}")
     return value.lower()
 
 
 def _array(value: Any, place: str, form: str) -> np.ndarray:
-    """float64 copy of something made of numbers."""
+    """Return a float64 copy of something made of numbers; raise `PromptError` otherwise."""
     try:
         array = np.array(value)
     except (ValueError, TypeError):  # rows of different lengths
@@ -78,7 +96,14 @@ def _array(value: Any, place: str, form: str) -> np.ndarray:
 
 
 def split_points(points: Points | None) -> tuple[np.ndarray, np.ndarray]:
-    """(P, 2) coordinates and (P,) labels of (P, 3) rows; both empty for None."""
+    """Split rows of x, y and label.
+
+    Returns:
+        (P, 2) float64 coordinates and (P,) float64 labels; P is 0 for None.
+
+    Raises:
+        PromptError: the points are not (P, 3) numbers.
+    """
     if points is None:
         return np.zeros((0, 2)), np.zeros(0)
     rows = _array(points, "points ", "[[x, y, label], ...]")
@@ -90,6 +115,11 @@ def split_points(points: Points | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_points(points: Any, labels: Any, place: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return points as (P, 2) float32 and their labels as (P,) int32.
+
+    Raises:
+        PromptError: wrong shapes, coordinates that are not finite, or labels other than 0 and 1.
+    """
     xy = _array(points, f"{place}: points ", "(P, 2) x and y")
     values = _array(labels, f"{place}: labels ", "(P,) 0 or 1")
     if xy.size == 0 and values.size == 0:
@@ -100,19 +130,27 @@ def checked_points(points: Any, labels: Any, place: str) -> tuple[np.ndarray, np
         )
     with np.errstate(over="ignore"):
         result = xy.astype(np.float32)
-    for point, raw in zip(result, xy, strict=True):
-        if not np.isfinite(point).all():
-            raise PromptError(f"{place}: the point {plain(raw)} must be finite numbers")
-    for point, label in zip(result, values, strict=True):
-        if label not in (0, 1):
-            raise PromptError(
-                f"{place}: the label of the point {plain(point)} must be 1 (on the object) "
-                f"or 0 (outside it), got {label:g}"
-            )
+    infinite = ~np.isfinite(result).all(axis=1)
+    if infinite.any():
+        raise PromptError(
+            f"{place}: the point {plain(xy[infinite.argmax()])} must be finite numbers"
+        )
+    unknown = ~np.isin(values, (0, 1))
+    if unknown.any():
+        first = unknown.argmax()
+        raise PromptError(
+            f"{place}: the label of the point {plain(result[first])} must be 1 (on the object) "
+            f"or 0 (outside it), got {values[first]:g}"
+        )
     return result, values.astype(np.int32)
 
 
 def checked_box(box: Any, place: str) -> np.ndarray:
+    """Return a box as (4,) float32 ``[x0, y0, x1, y1]``.
+
+    Raises:
+        PromptError: it is not four finite numbers with x0 < x1 and y0 < y1.
+    """
     values = _array(box, f"{place}: the box ", "[x0, y0, x1, y1]")
     if values.shape != (4,):
         raise PromptError(f"{place}: the box must be [x0, y0, x1, y1], got {show(box)}")
@@ -129,6 +167,11 @@ def checked_box(box: Any, place: str) -> np.ndarray:
 
 
 def checked_mask(mask: Any, place: str) -> np.ndarray:
+    """Return a copy of a mask as (H, W) bool.
+
+    Raises:
+        PromptError: it is not (H, W) of bool or integers, or no pixel is set.
+    """
     array = np.asarray(mask)
     if array.ndim != 2 or array.dtype.kind not in "biu":
         raise PromptError(
@@ -142,7 +185,7 @@ def checked_mask(mask: Any, place: str) -> np.ndarray:
 
 
 def plain(values: np.ndarray) -> list[float]:
-    """Python numbers with the shortest text that reads back as the same value."""
+    """Return Python numbers with the shortest text that reads back as the same value."""
     return [_number(value) for value in values]
 
 
@@ -152,13 +195,14 @@ def _number(value: Any) -> float:
 
 
 def one_line(value: object) -> str:
+    """Return a text for a message: one line of printable characters, at most 120 of them."""
     text = " ".join(str(value).split())
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def show(value: object) -> str:
-    """A value for a message: one line, not long."""
+    """Return a value as Python writes it for a message: one line, at most 80 characters."""
     if isinstance(value, np.ndarray) and value.size > 12:
         return f"an array of shape {value.shape}"
     if isinstance(value, dict | list) and len(value) > 12:

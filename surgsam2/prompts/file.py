@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,12 +32,13 @@ from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atom
 from surgsam2.storage.limits import MASK_PIXELS
 
 MAX_FILE_BYTES = 64 * 2**20
-"""Largest prompt file that is read (masks are files of their own)."""
+"""Largest prompt file that is read. Masks are files of their own."""
 FILE_VERSION = 1
+"""Version of the file's format."""
 
 
 class _Video(Protocol):
-    """What `save_prompts` reads from an open video."""
+    """The properties of an open video that `save_prompts` uses."""
 
     @property
     def width(self) -> int: ...
@@ -47,11 +49,18 @@ class _Video(Protocol):
 
 
 def load_prompts(path: Path | str) -> PromptSet:
-    """Reads a prompt file (JSON, format version 1) and the mask images it names.
+    """Read a prompt file (JSON, format version 1) and the mask images that it names.
 
-    Mask images are PNG files below the JSON file's folder; non-zero pixels are the object.
-    Raises `PromptError` of the form ``path: place: what is wrong; what to do``, where a place
-    reads like ``objects[0].prompts[1].points[2]``. Unknown keys are refused.
+    Mask images are PNG files in the folder of the JSON file or below it; non-zero pixels are the
+    object.
+
+    Args:
+        path: the prompt file.
+
+    Raises:
+        PromptError: the file or a mask cannot be read, has an unknown key, or a value that cannot
+            be used. The message has the form ``path: place: what is wrong; what to do``, where
+            a place reads like ``objects[0].prompts[1].points[2]``.
     """
     path = Path(path)
     with naming_prompt_file(path):
@@ -60,9 +69,9 @@ def load_prompts(path: Path | str) -> PromptSet:
 
 @contextlib.contextmanager
 def naming_prompt_file(path: Path | str) -> Iterator[None]:
-    """Every `PromptError` of the block starts with the file's name, ``path: ``.
+    """Let every `PromptError` that is raised in the block begin with the path of the file.
 
-    For what is found out about prompts when they meet their video.
+    Use it where prompts of a file are checked against their video.
     """
     try:
         yield
@@ -73,11 +82,18 @@ def naming_prompt_file(path: Path | str) -> Iterator[None]:
 def save_prompts(
     prompt_set: PromptSet, path: Path | str, video: VideoShape | _Video | None = None
 ) -> None:
-    """Writes a prompt file that `load_prompts` reads back equal.
+    """Write a prompt file from which `load_prompts` makes an equal set.
 
-    Masks become ``<stem>_object<ID>_frame<N>.png`` beside it. Each file is replaced as a
-    whole. ``video`` (an open video or a `VideoShape`) is recorded in the file; by default
-    `PromptSet.video` is. Raises `OutputError` when a file cannot be written.
+    Masks become ``<stem>_object<ID>_frame<N>.png`` beside it. Each file is replaced as a whole.
+
+    Args:
+        prompt_set: the prompts.
+        path: the JSON file.
+        video: the video that is recorded in the file, open or as its shape; None takes
+            `PromptSet.video`.
+
+    Raises:
+        OutputError: a file cannot be written.
     """
     path = Path(path)
     text, masks = prompts_as_text(prompt_set, path.stem, video)
@@ -89,10 +105,15 @@ def save_prompts(
 def prompts_as_text(
     prompt_set: PromptSet, stem: str, video: VideoShape | _Video | None = None
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """The text of a prompt file of this name (without folder and suffix), and its masks.
+    """Return the content of a prompt file.
+
+    Args:
+        prompt_set: the prompts.
+        stem: the name of the file without folder and suffix; names of mask files begin with it.
+        video: as for `save_prompts`.
 
     Returns:
-        The JSON text, and per mask file that it names the (H, W) bool mask.
+        The JSON text, and the (H, W) bool mask for each mask file that it names.
     """
     if video is None:
         shape = prompt_set.video
@@ -127,15 +148,19 @@ def prompts_as_text(
 
 
 def prompts_from_text(text: str, masks: Mapping[str, np.ndarray]) -> PromptSet:
-    """The prompts that `prompts_as_text` made text and masks of.
+    """Return the prompts of a text and masks that `prompts_as_text` made.
 
-    Raises `PromptError` as `load_prompts` does.
+    Raises:
+        PromptError: as for `load_prompts`.
     """
     return _TextReader(masks).prompt_set(_parse_json(text.encode(errors="replace")))
 
 
 class _JsonObject(dict[str, Any]):
-    """A JSON object that remembers a key given twice (plain parsing keeps the last silently)."""
+    """A JSON object that remembers a key that was given twice.
+
+    Plain parsing would silently keep the last one.
+    """
 
     repeated: str | None = None
 
@@ -182,7 +207,7 @@ def _parse_json(data: bytes) -> Any:
 
 
 class _Reader:
-    """Turns parsed JSON into a `PromptSet`; keeps track of the place for messages."""
+    """Makes a `PromptSet` of parsed JSON. Messages name the place in the file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -231,6 +256,7 @@ class _Reader:
         prompts = self.array(record["prompts"], f"{place}.prompts")
         if not prompts:
             refuse(f"{place}.prompts", "no prompts; give points, a box or a mask, or leave it out")
+        marks = _FrameMarks(result, object_id, name, color)
         for number, prompt in enumerate(prompts):
             here = f"{place}.prompts[{number}]"
             keys = ("points", "box", "mask")
@@ -244,16 +270,8 @@ class _Reader:
                 box = self.numbers(box, f"{here}.box", "[x0, y0, x1, y1]", 4)
             if mask is not None:
                 mask = self.mask(mask, f"{here}.mask")
-            with _At(here):
-                result.add(
-                    object_id=object_id,
-                    frame=frame,
-                    points=points,
-                    box=box,
-                    mask=mask,
-                    name=name,
-                    color=color,
-                )
+            marks.add(here, frame, points, box, mask)
+        marks.finish()
 
     def check_keys(
         self, data: Any, place: str, required: Iterable[str], optional: Iterable[str]
@@ -317,8 +335,49 @@ class _Reader:
             return mask
 
 
+class _FrameMarks:
+    """Adds the marks of one object to a set.
+
+    Further points of a frame are collected and added together, because each addition copies the
+    points that are there: adding them one by one would take quadratic time.
+    """
+
+    def __init__(
+        self, result: PromptSet, object_id: int, name: str | None, color: str | None
+    ) -> None:
+        self._add = partial(result.add, object_id=object_id, name=name, color=color)
+        self._frames: set[int] = set()
+        self._waiting: dict[int, tuple[str, list[np.ndarray]]] = {}
+
+    def add(
+        self,
+        place: str,
+        frame: int,
+        points: np.ndarray | None,
+        box: list[float] | None,
+        mask: np.ndarray | None,
+    ) -> None:
+        if frame in self._frames and points is not None and box is None and mask is None:
+            self._waiting.setdefault(frame, (place, []))[1].append(points)
+            return
+        self._frames.add(frame)
+        self._add_waiting(frame)
+        with _At(place):
+            self._add(frame=frame, points=points, box=box, mask=mask)
+
+    def finish(self) -> None:
+        for frame in list(self._waiting):
+            self._add_waiting(frame)
+
+    def _add_waiting(self, frame: int) -> None:
+        if frame in self._waiting:
+            place, points = self._waiting.pop(frame)
+            with _At(place):
+                self._add(frame=frame, points=np.concatenate(points))
+
+
 class _TextReader(_Reader):
-    """For prompts that came without files: their masks are given by name."""
+    """Makes a `PromptSet` of parsed JSON and masks that are given by their names."""
 
     def __init__(self, masks: Mapping[str, np.ndarray]) -> None:
         super().__init__(Path())
@@ -331,7 +390,7 @@ class _TextReader(_Reader):
 
 
 class _At:
-    """Puts the place in the file before the text of a `PromptError` raised in the block."""
+    """Puts a place in the file before the message of a `PromptError` raised in the block."""
 
     def __init__(self, place: str = "") -> None:
         self.place = place

@@ -1,4 +1,4 @@
-"""Mask images beside a prompt file: PNG, non-zero pixels are the object."""
+"""Mask images beside a prompt file: PNG files in which non-zero pixels are the object."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from surgsam2.prompts.checks import one_line, show
 
 
 def check_mask_path(text: str) -> None:
+    """Check a path that a prompt file gives for a mask.
+
+    Raises:
+        PromptError: it is empty, has control characters, is absolute, or leaves the folder.
+    """
     windows = PureWindowsPath(text)
     if not text or any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
         raise PromptError(f"{show(text)} is not a file name")
@@ -28,7 +33,20 @@ def check_mask_path(text: str) -> None:
 
 
 def read_mask(folder: Path, relative: str) -> np.ndarray:
-    """(H, W) bool: where the PNG file is non-zero (any colour channel, not fully transparent)."""
+    """Read a mask image.
+
+    Args:
+        folder: the folder of the prompt file.
+        relative: the path of the PNG file, from there.
+
+    Returns:
+        (H, W) bool: true where any colour channel is non-zero and the pixel is not fully
+        transparent.
+
+    Raises:
+        PromptError: there is no such file, it cannot be read as PNG, or it is a link that leaves
+            the folder.
+    """
     from surgsam2.storage.image_file import read_pixels
 
     shown = show(relative)
@@ -63,6 +81,7 @@ def read_mask(folder: Path, relative: str) -> np.ndarray:
 
 
 def mask_png(mask: np.ndarray) -> bytes:
+    """Return the PNG file of a (H, W) bool mask: 8-bit grey, 255 on the object."""
     from PIL import Image
 
     buffer = BytesIO()

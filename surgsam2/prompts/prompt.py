@@ -1,4 +1,4 @@
-"""The prompts of one object: values that check themselves."""
+"""The prompts of one object, as values that are checked when they are made."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ from surgsam2.prompts.checks import (
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What marks one object on one frame: points, a box, both, or a mask.
+    """The points, the box, both, or the mask that mark one object on one frame.
 
     A mask never comes together with points or a box. Arrays are copied, converted and
-    made read-only. Raises `PromptError` for values that fit no video: see `PromptSet.validate`
-    for the checks against a particular one.
+    made read-only. `PromptSet.validate` checks the prompts against a particular video.
+
+    Raises:
+        PromptError: a value that fits no video.
     """
 
     frame: int
@@ -40,7 +42,7 @@ class Prompt:
     box: np.ndarray | None = None
     """(4,) float32 ``[x0, y0, x1, y1]`` with x0 < x1 and y0 < y1, in pixels."""
     mask: np.ndarray | None = None
-    """(H, W) bool with at least one pixel set. Integer arrays are accepted: non-zero is object."""
+    """(H, W) bool with at least one pixel set. Of an integer array, non-zero is the object."""
 
     def __post_init__(self) -> None:
         frame = whole_number(self.frame, "frame", 0, MAX_FRAME)
@@ -96,10 +98,16 @@ class Prompt:
     def extended(
         self, points: Any = (), labels: Any = (), box: Any = None, mask: Any = None
     ) -> Prompt:
-        """This prompt with more points, or with the box or mask that it did not have.
+        """Return this prompt with more points, or with a box or mask that it did not have.
 
-        Raises `PromptError` for a second box, a second mask, or a mask together with points
-        or a box.
+        Args:
+            points: (P, 2) x and y in pixels; these are appended.
+            labels: (P,) 1 on the object, 0 outside it.
+            box: ``[x0, y0, x1, y1]`` in pixels.
+            mask: (H, W) bool or integers.
+
+        Raises:
+            PromptError: a second box, a second mask, or a mask together with points or a box.
         """
         place = f"frame {self.frame}"
         for name, value in (("box", box), ("mask", mask)):
@@ -120,7 +128,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptedObject:
-    """One object and every prompt given for it. Raises `PromptError` for unusable values."""
+    """One object and every prompt given for it.
+
+    Raises:
+        PromptError: a value cannot be used.
+    """
 
     id: int
     """1 to 65535; the pixel value in label images."""
@@ -156,7 +168,11 @@ class PromptedObject:
 
 @dataclass(frozen=True)
 class VideoShape:
-    """The video for which prompts were made (the "video" section of the file)."""
+    """The size of the video that prompts were made for, from the file's section "video".
+
+    Raises:
+        PromptError: a value cannot be used.
+    """
 
     width: int
     """Pixels, at least 1."""
@@ -177,6 +193,7 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 
 
 def prompt_rows(prompt: Prompt) -> list[list[float]]:
+    """Return the points of a prompt as ``[x, y, label]`` for a JSON file."""
     return [
         [*plain(point), int(label)]
         for point, label in zip(prompt.points, prompt.labels, strict=True)

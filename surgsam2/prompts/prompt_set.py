@@ -26,7 +26,7 @@ from surgsam2.storage.palette import default_color
 
 
 def default_name(object_id: int) -> str:
-    """The name of an object that was not given one."""
+    """Return the name of an object that was not given one."""
     return f"object {object_id}"
 
 
@@ -46,9 +46,9 @@ class PromptSet:
 
     def __init__(self, *, video: VideoShape | None = None) -> None:
         self.video = video
-        """The video the prompts were made for, when that is recorded; `validate` checks it."""
+        """The video that the prompts were made for, if that is known; `validate` checks it."""
         self.mask_files: tuple[Path, ...] = ()
-        """Where `load_prompts` read masks from."""
+        """The files that `load_prompts` read masks from."""
         self._entries: dict[int, _Entry] = {}
 
     def add(  # one keyword per part of a prompt
@@ -62,7 +62,7 @@ class PromptSet:
         name: str | None = None,
         color: str | None = None,
     ) -> PromptSet:
-        """Adds points, a box, both, or a mask for an object on a frame; returns the set.
+        """Add points, a box, both, or a mask for an object on a frame.
 
         Args:
             object_id: 1 to 65535. A new id is a new object.
@@ -75,8 +75,12 @@ class PromptSet:
             name: one line of text; ``object ID`` when never given, the latest one otherwise.
             color: ``#rrggbb``; a fixed colour per id when never given, the latest one otherwise.
 
-        Raises `PromptError` naming the object, the frame and the value; the set is then
-        as before.
+        Returns:
+            The set itself.
+
+        Raises:
+            PromptError: a value cannot be used. The message names the object, the frame and the
+                value, and the set is as before.
         """
         object_id = checked_id(object_id)
         place = f"object {object_id}"
@@ -107,14 +111,21 @@ class PromptSet:
         return self
 
     def remove(self, object_id: int) -> PromptSet:
-        """Removes an object and all its prompts; returns the set. Unknown ids: `PromptError`."""
+        """Remove an object and all its prompts.
+
+        Returns:
+            The set itself.
+
+        Raises:
+            PromptError: there is no such object.
+        """
         self._entry(object_id)
         del self._entries[object_id]
         return self
 
     @property
     def objects(self) -> tuple[PromptedObject, ...]:
-        """Every object, in the order of first addition."""
+        """All objects, in the order in which they were added."""
         return tuple(self.for_object(object_id) for object_id in self._entries)
 
     @property
@@ -123,7 +134,10 @@ class PromptSet:
         return tuple(sorted({f for entry in self._entries.values() for f in entry.prompts}))
 
     def on_frame(self, frame: int) -> dict[int, Prompt]:
-        """The prompts of one frame by object id, in the set's order; empty when it has none."""
+        """Return the prompts of one frame by object id.
+
+        Objects without a prompt on this frame are left out. The order is that of the set.
+        """
         return {
             object_id: entry.prompts[frame]
             for object_id, entry in self._entries.items()
@@ -131,7 +145,7 @@ class PromptSet:
         }
 
     def for_object(self, object_id: int) -> PromptedObject:
-        """One object with all its prompts. Unknown ids: `PromptError`."""
+        """Return one object with all its prompts; raise `PromptError` if there is none."""
         entry = self._entry(object_id)
         return PromptedObject(object_id, entry.name, entry.color, tuple(entry.prompts.values()))
 
@@ -145,13 +159,19 @@ class PromptSet:
             ) from None
 
     def validate(self, width: int, height: int, frame_count: int | None = None) -> None:
-        """Checks the prompts against a video of this size, in pixels, and number of frames.
+        """Check the prompts against a video.
 
-        ``frame_count`` None (a live source, or not known) leaves the frame indices unchecked.
+        Args:
+            width: width of its frames in pixels.
+            height: height of its frames in pixels.
+            frame_count: number of its frames; None (a live source, or not known) leaves the
+                frame indices unchecked.
 
-        Raises `PromptError` that names the object, the frame and the value: no prompts, a frame
-        after the end, a point outside ``-0.5 <= x < width - 0.5`` (y alike), a box that leaves
-        ``-0.5 .. width - 0.5``, a mask of another size, or a recorded `video` that differs.
+        Raises:
+            PromptError: there are no prompts, a frame is after the end, a point is outside
+                ``-0.5 <= x < width - 0.5`` (y alike), a box leaves ``-0.5 .. width - 0.5``, a
+                mask has another size, or `video` differs. The message names the object, the
+                frame and the value.
         """
         if not self._entries:
             raise PromptError("there are no prompts; add points, a box or a mask for an object")

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -527,3 +528,38 @@ def test_no_damaged_mask_raises_anything_but_prompt_error(tmp_path, data):
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with only_prompt_errors():
         load_prompts(tmp_path / "p.json")
+
+
+def test_a_frame_that_is_repeated_often_takes_linear_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each addition copies the points that are there, so there must be few of them."""
+    calls = []
+    add = PromptSet.add
+
+    def counted(self: PromptSet, **mark: Any) -> PromptSet:
+        calls.append(mark)
+        return add(self, **mark)
+
+    monkeypatch.setattr(PromptSet, "add", counted)
+    marks: list[dict[str, Any]] = [{"frame": 3, "points": [[i % 50, 7, 1]]} for i in range(5000)]
+    marks.insert(2000, {"frame": 3, "box": [1, 2, 60, 40]})
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps({"version": 1, "objects": [{"id": 1, "prompts": marks}]}))
+    (prompt,) = load_prompts(path).for_object(1).prompts
+    assert prompt.points[:, 0].tolist() == [i % 50 for i in range(5000)]
+    assert prompt.box is not None
+    assert len(calls) == 4
+
+
+def test_the_place_of_a_mark_that_does_not_go_with_earlier_ones(tmp_path: Path) -> None:
+    marks = [
+        {"frame": 0, "box": [1, 2, 60, 40]},
+        {"frame": 0, "points": [[5, 5, 1]]},
+        {"frame": 0, "points": [[6, 5, 1]]},
+        {"frame": 0, "box": [1, 2, 60, 40]},
+    ]
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps({"version": 1, "objects": [{"id": 1, "prompts": marks}]}))
+    with pytest.raises(PromptError, match=r"prompts\[3\]: .*there is a box already"):
+        load_prompts(path)
