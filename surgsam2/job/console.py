@@ -1,0 +1,124 @@
+"""What a run shows in the terminal: its progress, its end on Ctrl-C, and a summary.
+
+The `surgsam2` command and the MONAI bundle both use this, so that they say the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+LOG_SECONDS = 10.0
+"""Seconds between two lines of progress where standard error is not a terminal."""
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Note the first Ctrl-C instead of interrupting, so that the current frame is finished.
+
+    A second Ctrl-C interrupts at once.
+
+    Yields:
+        A function that tells whether Ctrl-C was pressed.
+    """
+    pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+        print("surgsam2: stopping after this frame; Ctrl-C again stops at once", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class ProgressDisplay:
+    """Shows on standard error how far a run is. Use it in a ``with`` block.
+
+    In a terminal it is a bar with frames per second and the time left. Elsewhere a line is
+    logged at level ``info`` every `LOG_SECONDS`.
+
+    Args:
+        keep: leave the finished bar on the screen.
+    """
+
+    def __init__(self, keep: bool = True) -> None:
+        self._bar = tqdm(unit="frame", file=sys.stderr, leave=keep, disable=not sys.stderr.isatty())
+        self._label = ""
+        self._began = self._logged = time.monotonic()
+        self._first = 0
+
+    def __enter__(self) -> ProgressDisplay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def update(self, done: int, total: int, label: str = "") -> None:
+        """Show how many frames are done.
+
+        Args:
+            done: number of frames that are done.
+            total: number of frames in all.
+            label: what the frames belong to. A new label begins a new count.
+        """
+        if label != self._label:
+            self._label = label
+            self._bar.reset(total)
+            self._bar.set_description(label)
+            self._began, self._first = time.monotonic(), 0
+        if self._bar.disable:
+            self._log(done, total)
+        else:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
+    def _log(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not self._first:
+            self._first, self._began = done, now  # a resumed run does not begin at 0
+        if now - self._logged < LOG_SECONDS or done <= self._first:
+            return
+        self._logged = now
+        rate = (done - self._first) / (now - self._began)
+        left = (total - done) / rate
+        prefix = f"{self._label}: " if self._label else ""
+        logger.info(
+            "%s%d of %d frames, %.1f frames/s, %d:%02d:%02d left",
+            *(prefix, done, total, rate),
+            *(left // 3600, left % 3600 // 60, left % 60),
+        )
+
+
+def print_summary(report: dict[str, Any], output: str) -> None:
+    """Print in a few lines what a run did.
+
+    Args:
+        report: the report of `surgsam2.job.segment_to_folder`.
+        output: the output folder, as the user wrote it.
+    """
+    if "already_complete" in report:
+        print(f"complete already, nothing to resume: {output}")
+        return
+    timings, model = report["timings"], report["model"]
+    print(
+        f"{report['status']}: {timings['frames']} frames, "
+        f"{timings['frames_per_second']:.1f} frames/s, model {model['config']} on {model['device']}"
+    )
+    for note in report["skipped"]:
+        print(f"note: {note}")
+    print(f"results: {output}")
