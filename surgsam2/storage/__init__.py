@@ -1,1 +1,1 @@
-"""Files on disk: complete or absent, locked, hashed, bounded."""
+"""Files on disk: they are written atomically, locked, hashed, and limited in size."""

@@ -1,8 +1,8 @@
-"""Zip archives: the one place that reads those that may come from strangers.
+"""The only module that reads zip archives; it takes each of them for a stranger's.
 
 What an archive says of itself may be false. Names, kinds and sizes of all members are checked
-before the first one is read, and what is unpacked is counted while it is written. Nothing is
-ever written outside of the folder that is given.
+before the first one is read, and the bytes are counted while they are unpacked. Nothing is
+ever written outside the folder that is given.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.limits import ARCHIVE_BYTES, ARCHIVE_MEMBERS, ARCHIVE_RATIO
 
 _REMEDY = "do not use the archive, ask its author for one that is made by an ordinary program"
-_CHUNK = 1 << 20  # bytes that are read at a time
-_LIST_BYTES = 1 << 24  # longest list of members that is read into memory
-_DEPTH = 32  # names in a path, folders and file
-_NAME_BYTES = 255  # longest name of a file or folder
-_UNSUSPECTED_BYTES = 1 << 26  # so little may be compressed as strongly as it likes
+_CHUNK = 1 << 20  # number of bytes that are read at a time
+_LIST_BYTES = 1 << 24  # bytes of the longest list of members that is read into memory
+_DEPTH = 32  # largest number of names in a path
+_NAME_BYTES = 255  # bytes of the longest name of a file or folder
+_UNSUSPECTED_BYTES = 1 << 26  # up to this size the ratio of compression does not matter
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_ENCRYPTED = 0x2041  # bits of a member's flags: encrypted, strongly, and with its header
+_ENCRYPTED = 0x2041  # the flags of encryption, strong encryption and an encrypted header
 
 
 class Archive:
-    """A zip archive whose members have been checked. `open_archive` makes it.
+    """A zip archive whose members have been checked; `open_archive` makes it.
 
     Attributes:
-        path: the file.
-        unpacked_bytes: how much the files in it hold together.
+        path: the archive.
+        unpacked_bytes: size of all its files together, in bytes.
     """
 
     def __init__(self, path: Path, archive: zipfile.ZipFile, most: int | None) -> None:
@@ -48,11 +48,15 @@ class Archive:
 
     @property
     def files(self) -> list[str]:
-        """Names of all files, in the order of the archive, with forward slashes."""
+        """The names of all files, in the order of the archive, with forward slashes."""
         return [member.filename for member in self._members if not member.is_dir()]
 
     def read(self, name: str, most: int) -> bytes:
-        """The first bytes of a file, `most` of them or fewer.
+        """Return the beginning of a file.
+
+        Args:
+            name: the name of the member.
+            most: the largest number of bytes that is returned.
 
         Raises:
             InputError: there is no such file, or it is damaged.
@@ -61,11 +65,11 @@ class Archive:
             return source.read(most)
 
     def unpack(self, folder: Path) -> None:
-        """Write all members into an existing, empty folder.
+        """Write all members into a folder, which exists and is empty.
 
         Raises:
             InputError: a member is damaged, or holds more than the archive says.
-            OutputError: the disk refuses. What was written until then stays.
+            OutputError: a file cannot be written. What was written before stays.
         """
         free = shutil.disk_usage(folder).free
         if self.unpacked_bytes > free:
@@ -88,7 +92,7 @@ class Archive:
                         file.write(piece)
 
     def _content(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """A file piece by piece, never more than its size in the list of members."""
+        """Yield the pieces of a file; they never have more bytes than the list of members says."""
         left = member.file_size
         with self._reading(member.filename), self._zip.open(member) as source:
             while piece := source.read(_CHUNK):
@@ -98,7 +102,7 @@ class Archive:
                 yield piece
 
     def _check(self, most: int | None) -> None:
-        """Raise `InputError` for what no honest archive has."""
+        """Raise `InputError` for anything that ordinary programs do not write."""
         members, size = self._members, self.path.stat().st_size
         if len(members) > ARCHIVE_MEMBERS.value:
             raise InputError(
@@ -138,7 +142,7 @@ class Archive:
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[None]:
-        """Turns what a damaged member raises into an `InputError` that names the member."""
+        """Turn any error of a damaged member into an `InputError` that names the member."""
         try:
             yield
         except SurgSAM2Error:
@@ -164,12 +168,12 @@ def open_archive(path: Path, most: int | None = None) -> Iterator[Archive]:
 
     Args:
         path: the archive.
-        most: bytes that it may unpack to; None for the limit `ARCHIVE_BYTES`.
+        most: the largest number of bytes that it may unpack to; None takes `ARCHIVE_BYTES`.
 
     Raises:
-        InputError: it cannot be read as a zip archive, or has a member that no honest archive
-            has: a name that leads out of the folder, a link, a device, a name that comes twice,
-            encryption, an unusual compression, or far more than the file itself holds.
+        InputError: it cannot be read as a zip archive, or has a member that ordinary programs do
+            not write: a name that leads out of the folder, a link, a device, a name that comes
+            twice, encryption, an unusual compression, or far more bytes than the archive.
     """
     with contextlib.ExitStack() as opened:
         try:
@@ -185,13 +189,16 @@ def open_archive(path: Path, most: int | None = None) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def unpacked(path: Path, most: int | None = None) -> Iterator[Path]:
-    """Unpack an archive into a folder that only this user may read, and remove that at the end.
+    """Unpack an archive into a temporary folder that only this user may read.
+
+    The folder is removed at the end of the block.
 
     Args:
-        path, most: as for `open_archive`.
+        path: the archive.
+        most: as for `open_archive`.
 
     Raises:
-        InputError: as `open_archive`; or a member is damaged.
+        InputError: as for `open_archive`, or a member is damaged.
         OutputError: the folder for temporary files has too little room.
     """
     with TemporaryDirectory(prefix="surgsam2-") as name:
@@ -205,7 +212,7 @@ def pack(folder: Path, path: Path) -> None:
     """Write all files of a folder into a new archive, uncompressed.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the archive exists or cannot be written.
     """
     with writing(path), zipfile.ZipFile(path, "x") as archive:
         for file in sorted(folder.rglob("*")):
@@ -214,9 +221,9 @@ def pack(folder: Path, path: Path) -> None:
 
 
 class _File(io.FileIO):
-    """Does not hand out more at once than the list of members may have.
+    """A file that refuses to read more at once than the list of members may have.
 
-    The length of that list is a number in the file, and all of it is read into memory.
+    The length of that list is a number in the file, and `zipfile` reads all of it into memory.
     """
 
     def read(self, size: int | None = -1) -> bytes:
@@ -226,7 +233,7 @@ class _File(io.FileIO):
 
 
 def _problem(member: zipfile.ZipInfo) -> str | None:
-    """What is wrong with a member by itself, as the end of a sentence."""
+    """Return what is wrong with a member, as the end of a sentence; None if nothing is."""
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link" if kind == stat.S_IFLNK else "is a device, a pipe or a socket"
@@ -254,5 +261,5 @@ def _problem_of_name(name: str) -> str | None:
 
 
 def _place(name: str) -> str:
-    """The same for names that are one file on some file system."""
+    """Return a text that is equal for names that are the same file on some file system."""
     return unicodedata.normalize("NFC", name.removesuffix("/")).casefold()

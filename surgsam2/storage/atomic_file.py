@@ -1,8 +1,7 @@
 """Files that are either the old one or the complete new one, never half of one.
 
-A file is written under a temporary name beside its destination and renamed when it
-is complete. Every `OSError` on the way becomes an `OutputError` that names the
-destination; this is the one place where that happens.
+A file is written under a temporary name beside its destination and is renamed when it is
+complete. `writing` turns every `OSError` into an `OutputError` that names the destination.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from pathlib import Path
 from surgsam2.errors import OutputError
 
 TEMPORARY_SUFFIX = ".part"
-"""How the names of unfinished files end; what a killed process leaves behind can be deleted."""
+"""The end of the names of unfinished files. Those of a process that was killed can be deleted."""
 
 
 @contextlib.contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Turns an `OSError` raised inside the block into an `OutputError` that names ``path``."""
+    """Turn an `OSError` that is raised in the block into an `OutputError` that names `path`."""
     try:
         yield
     except OutputError:
@@ -34,12 +33,18 @@ def writing(path: Path | str) -> Iterator[None]:
 def write_bytes_atomically(
     path: Path | str, data: bytes | memoryview, *, durable: bool = False
 ) -> None:
-    """Writes ``data`` to ``path``, replacing what is there only once all of it is written.
+    """Write a file; an earlier one is replaced when all of the new one is written.
 
-    The folder must exist. The file gets the permissions of an ordinary new file. With
-    ``durable`` it is on the disk itself before it gets its name, which also a power failure
-    cannot undo; that costs some milliseconds.
-    Raises `OutputError`; the previous file, if any, is then still intact.
+    The file gets the permissions of an ordinary new file.
+
+    Args:
+        path: the file. Its folder must exist.
+        data: the content.
+        durable: wait until the content is on the disk before the file gets its name, so that
+            it survives a power failure. This takes some milliseconds.
+
+    Raises:
+        OutputError: the file cannot be written; an earlier file is intact.
     """
     path = Path(path)
     with writing(path):
@@ -58,16 +63,16 @@ def write_bytes_atomically(
 
 
 def write_text_atomically(path: Path | str, text: str) -> None:
-    """`write_bytes_atomically` for text, as UTF-8 with ``\\n`` line ends."""
+    """Write a text file as `write_bytes_atomically` does, in UTF-8 with Unix line ends."""
     write_bytes_atomically(path, text.encode())
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Gives the finished file ``temporary`` its final name. Raises `OutputError`."""
+    """Give a finished file or folder its final name; raise `OutputError` if that fails."""
     with writing(path):
         os.replace(temporary, path)  # noqa: PTH105
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name beside ``path`` that nobody else uses, for a file that is not finished."""
+    """Return a hidden, unused name in the folder of `path`, for a file that is not finished."""
     return path.with_name(f".{path.name[-80:]}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")

@@ -1,4 +1,4 @@
-"""Named arrays kept in a file until they are needed in another order, or in another process."""
+"""Arrays in a file, for results that are needed in another order or in another process."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ import numpy as np
 from surgsam2.errors import OutputError
 from surgsam2.storage.atomic_file import writing
 
-_HEAD = struct.Struct("<qQI")  # index, bytes of data, their CRC-32
+_HEAD = struct.Struct("<qQI")  # frame index, number of bytes of the data, their CRC-32
 
 
 class DiskStore:
-    """Arrays by frame index, on disk.
+    """Arrays by frame index in a file.
 
-    In memory there are 8 bytes per frame. Without a path the file lies in the system's
-    folder for temporary files (``TMPDIR`` chooses another) and disappears with the object.
-    With a path it stays, and a later `DiskStore` of the same path takes it up again. Arrays are
-    stored as they are: compressing everything would cost more time than the network needs.
+    It takes 8 bytes of memory per frame. Arrays are stored without compression, because
+    compressing them would take more time than the network does.
 
     Args:
-        path: where the file lies; None for a temporary one.
-        length: take up an existing file, cut to this many bytes (the `length` that the
-            earlier spool had). None begins an empty file.
+        path: the file, which stays so that a later `DiskStore` can continue it. None takes a
+            file in the system's folder for temporary files (``TMPDIR`` chooses another), which
+            is deleted when the store is closed.
+        length: number of bytes to keep of an existing file: the `length` of the earlier store.
+            None begins an empty file.
 
     Raises:
-        OutputError: the file cannot be written, or what is to be taken up is damaged.
+        OutputError: the file cannot be written, or an existing file is damaged.
     """
 
     def __init__(self, path: Path | None = None, *, length: int | None = None) -> None:
@@ -42,15 +42,25 @@ class DiskStore:
         self._where = str(
             path or f"a temporary file in {tempfile.gettempdir()} (TMPDIR chooses another place)"
         )
-        self._file: IO[bytes] | None = None  # made when first needed: most runs never do
-        self._places = array("q")  # where the record of each index begins, or -1
+        self._file: IO[bytes] | None = (
+            None  # it is made when it is first needed, and most runs never need it
+        )
+        self._places = array("q")  # offset of the record of each index, or -1
         self.length = 0
-        """Bytes written so far."""
+        """Number of bytes that are written."""
         if length is not None and path is not None:
-            self._take_up(path, length)
+            self._continue(path, length)
 
     def put(self, index: int, **arrays: np.ndarray) -> None:
-        """Keep arrays under `index`, 0 or more, in place of what was there."""
+        """Store the arrays of a frame; they replace earlier ones of the same frame.
+
+        Args:
+            index: the frame index, 0 or more.
+            arrays: the arrays by name.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         data = buffer.getbuffer()
@@ -63,48 +73,55 @@ class DiskStore:
         self.length += _HEAD.size + data.nbytes
 
     def get(self, index: int) -> dict[str, np.ndarray]:
-        """The arrays under `index`; `KeyError` when there are none."""
+        """Return the arrays of a frame by name.
+
+        Raises:
+            KeyError: the frame has none.
+            OutputError: the file cannot be read, or is damaged.
+        """
         if index not in self or self._file is None:
             raise KeyError(index)
-        with writing(self._where):  # reading writes out what is still buffered
+        with writing(self._where):  # reading first writes what is buffered
             self._file.seek(self._places[index])
             _, size, check = _HEAD.unpack(self._file.read(_HEAD.size))
             data = self._file.read(size)
         if len(data) != size or zlib.crc32(data) != check:
-            raise OutputError(f"{self._where}: what was kept of frame {index} is damaged")
+            raise OutputError(
+                f"{self._where}: the data of frame {index} is damaged; start anew without resume"
+            )
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return dict(arrays)
 
     def indices(self) -> list[int]:
-        """Indices held, ascending."""
+        """Return the indices of all frames that have arrays, in ascending order."""
         return [index for index, place in enumerate(self._places) if place >= 0]
 
     def __contains__(self, index: int) -> bool:
         return 0 <= index < len(self._places) and self._places[index] >= 0
 
     def sync(self) -> None:
-        """Everything put so far is on the disk itself afterwards."""
+        """Wait until everything that was stored is on the disk itself."""
         if self._file is not None:
             with writing(self._where):
                 self._file.flush()
                 os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file, and delete a temporary one; safe to call twice."""
+        """Close the file and delete it if it is temporary. A second call does nothing."""
         if self._file is not None:
-            with contextlib.suppress(OSError):  # nothing after the last `sync` is needed any more
+            with contextlib.suppress(OSError):  # nothing after the last `sync` is needed
                 self._file.close()
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
-            # not in a with statement: see close
+            # `close` closes it
             if self._path is None:
                 self._file = tempfile.TemporaryFile(prefix="surgsam2-")  # noqa: SIM115
             else:
                 self._file = self._path.open("w+b")
         return self._file
 
-    def _take_up(self, path: Path, length: int) -> None:
+    def _continue(self, path: Path, length: int) -> None:
         with writing(self._where):
             if not length and not path.exists():
                 return

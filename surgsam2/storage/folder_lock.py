@@ -1,4 +1,4 @@
-"""A lock on a file that one process holds, and that ends with that process however it ends."""
+"""A lock on a file. It ends with the process that holds it, however that process ends."""
 
 from __future__ import annotations
 
@@ -12,36 +12,42 @@ from typing import IO
 
 logger = logging.getLogger(__name__)
 
-_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+_HELD_BY_OTHERS = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold ``path`` (created when missing, never deleted) for the duration of the block.
+    """Lock a file for the duration of the block.
 
-    The operating system keeps the lock, so a killed process does not leave one behind.
-    Where the file system has no locks (some network folders) the block runs without one,
-    with a warning in the log.
+    The file is created if it is missing, and is not deleted. The operating system keeps the
+    lock, so that a process that is killed leaves none behind. Where the file system has no
+    locks (some network folders) a warning is logged and the block runs without one.
+
+    The package `filelock` does not serve here: it empties the file that it locks, and on file
+    systems without locks it leaves a lock behind when the process is killed.
+
+    Args:
+        path: the file.
 
     Raises:
-        BlockingIOError: another process, or another block in this one, holds it.
+        BlockingIOError: another process, or another block of this process, holds the lock.
         OSError: the file cannot be opened.
     """
     with path.open("a+b") as file:
         try:
             _lock(file)
         except OSError as error:
-            if error.errno in _HELD:
+            if error.errno in _HELD_BY_OTHERS:
                 raise BlockingIOError(errno.EWOULDBLOCK, "held by another process") from error
             logger.warning("%s cannot be locked on this file system: %s", path, error.strerror)
-        yield  # closing the file frees the lock
+        yield  # closing the file releases the lock
 
 
 if os.name == "nt":
     import msvcrt
 
     def _lock(file: IO[bytes]) -> None:
-        file.seek(2**40)  # beyond the content, which stays readable for others
+        file.seek(2**40)  # after the content, which others can then still read
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
 else:

@@ -1,4 +1,4 @@
-"""SHA-256 of files: which video and which weights a result was made with."""
+"""SHA-256 of files. They tell which video and which weights a result was made with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from types import TracebackType
 
 from surgsam2.errors import InputError
 
-_END = 1 << 20  # bytes of each end that a quick fingerprint reads
+_END = 1 << 20  # number of bytes that a quick fingerprint reads at each end of a file
 
 
 def sha256_of(path: Path | str, cancelled: threading.Event | None = None) -> str:
-    """SHA-256 of a file's content, 64 hexadecimal digits.
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits.
+
+    Args:
+        path: the file.
+        cancelled: an event; once it is set, hashing stops.
 
     Raises:
-        InputError: the file cannot be read, or `cancelled` was set on the way.
+        InputError: the file cannot be read, or `cancelled` was set.
     """
     digest = hashlib.sha256()
     try:
@@ -32,11 +36,14 @@ def sha256_of(path: Path | str, cancelled: threading.Event | None = None) -> str
 
 
 def quick_fingerprint(files: Sequence[Path]) -> str:
-    """64 hexadecimal digits that tell files apart without reading them whole.
+    """Return 64 hexadecimal digits that tell files apart without reading all of them.
 
-    From the size, first and last megabyte of a single file; from the names and sizes of
-    several. Says whether these are the files that were there before, not that no byte of
-    them was changed.
+    They depend on the size and on the first and last mebibyte of a single file, and on the names
+    and sizes of several files. Equal digits mean that these are most likely the same files; a
+    byte in the middle may have changed.
+
+    Args:
+        files: one file, or the files of a folder in a fixed order.
 
     Raises:
         InputError: a file cannot be read.
@@ -59,10 +66,13 @@ def quick_fingerprint(files: Sequence[Path]) -> str:
 
 
 class Fingerprints:
-    """Hashes of the inputs of a run, computed beside it.
+    """The hashes of the inputs of a run, computed in a thread beside it.
+
+    Use it in a ``with`` block; at the end of the block an unfinished computation is cancelled.
 
     Args:
-        inputs: name -> files; several files are hashed by name and content together.
+        inputs: the files by the name of the input. Of several files, names and contents are
+            hashed together.
     """
 
     def __init__(self, inputs: dict[str, list[Path]]) -> None:
@@ -74,7 +84,7 @@ class Fingerprints:
         for name, files in inputs.items():
             try:
                 self._done[name] = self._hash(files)
-            except InputError:  # gone meanwhile, or cancelled: there is no hash
+            except InputError:  # the file has gone, or hashing was cancelled
                 continue
 
     def _hash(self, files: Iterable[Path]) -> str | None:
@@ -85,11 +95,16 @@ class Fingerprints:
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
     def known(self) -> dict[str, str | None] | None:
-        """The hashes once all are computed, None before; None for what has no files."""
+        """Return the hashes, None for an input without files; None while they are computed."""
         return None if self._thread.is_alive() else dict(self._done)
 
     def results(self, *, wait: bool) -> dict[str, str | None]:
-        """The hashes; None where there is nothing to hash, or not when `wait` is false."""
+        """Return the hashes, None for an input without files.
+
+        Args:
+            wait: wait until all are computed; otherwise the computation is cancelled, and
+                hashes that are not complete are None.
+        """
         if not wait:
             self._cancelled.set()
         self._thread.join()

@@ -6,12 +6,13 @@ says: other formats of Pillow start programs (PostScript starts Ghostscript). It
 is read from the header and checked against `surgsam2.storage.limits` before any pixel is
 decoded, and what a small file can cost in time and memory is bounded:
 
-* A JPEG loses everything but its first picture (no EXIF, no colour profile, no further frames)
-  before Pillow sees it, and has at most `JPEG_SCANS` scans.
-* A TIFF is read a few times over at most, and its tiles are not larger than a picture may be.
-* Forms that Pillow decodes in Python (run-length BMP, PPM of odd depth) have at most
+* Only the first picture of a JPEG is given to Pillow, without EXIF, colour profile and further
+  frames, and it has at most `JPEG_SCANS` scans.
+* Of a TIFF, not more bytes are read than four times its size, and its tiles are not larger than
+  a picture may be.
+* An image in a form that Pillow decodes in Python (run-length BMP, PPM of odd depth) has at most
   `SLOW_PIXELS` pixels.
-* Text and colour profiles of a PNG are bounded by Pillow: 1 MiB each, 64 MiB of text together.
+* Pillow limits the text and the colour profile of a PNG: 1 MiB each, 64 MiB of text together.
 
 Of a file with several frames the first is read. Orientation tags of JPEG and PNG are not
 applied, because masks are drawn on the stored pixels.
@@ -43,15 +44,15 @@ FRAME_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 """Formats of the frames of a video or dataset."""
 
 JPEG_SCANS = 100
-"""Most passes over a progressive JPEG, each of which may cost as much as a whole picture; usual
-are ten, and libtiff has the same limit."""
+"""Largest number of scans of a progressive JPEG. Each may take as long as a whole picture. Ten are
+usual, and libtiff has the same limit."""
 SLOW_PIXELS = 2**24
-"""Most pixels of a form that Pillow decodes in Python, at up to 0.15 microseconds each."""
+"""Largest number of pixels in a form that Pillow decodes in Python, in 0.15 microseconds each."""
 
 _JPEG_START = b"\xff\xd8\xff"
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _NEEDED = {*range(0xC0, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE} - {0xC8}
-"""Segments of a JPEG that a decoder needs: size, tables, restarts, and the kind of colours."""
+"""The segments of a JPEG that a decoder needs: size, tables, restarts and kind of colours."""
 _SCAN_OR_END = re.compile(rb"\xff[\xda\xd9]")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -59,14 +60,14 @@ _DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the header of an image file says."""
+    """The header of an image file."""
 
     format: str
     """One of `FRAME_FORMATS`."""
     width: int
-    """In pixels."""
+    """Width in pixels."""
     height: int
-    """In pixels."""
+    """Height in pixels."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class StoredPixels:
     """Pillow's name of the kind of pixels, or ``RGB;16`` or ``RGBA;16``: several channels of
     16 bits each, of which Pillow keeps the upper halves only."""
     palette: bytes = b""
-    """Of mode P: red, green and blue of each value, one after the other."""
+    """Red, green and blue of each value, one after the other, for mode P; empty otherwise."""
 
 
 def image_header(path: Path, *, formats: tuple[str, ...] = FRAME_FORMATS) -> ImageHeader:
@@ -88,7 +89,7 @@ def image_header(path: Path, *, formats: tuple[str, ...] = FRAME_FORMATS) -> Ima
 
     Args:
         path: the file.
-        formats: which formats are accepted; some of `FRAME_FORMATS`.
+        formats: the formats that are accepted, some of `FRAME_FORMATS`.
 
     Raises:
         ImageFileError: the file cannot be opened, has another format, is damaged, or declares
@@ -103,7 +104,7 @@ def read_pixels(path: Path, *, formats: tuple[str, ...] = LABEL_FORMATS) -> Stor
 
     Args:
         path: the file.
-        formats: which formats are accepted; some of `FRAME_FORMATS`.
+        formats: the formats that are accepted, some of `FRAME_FORMATS`.
 
     Raises:
         ImageFileError: as for `image_header`.
@@ -130,7 +131,7 @@ def read_rgb(
 
     Args:
         path: the file.
-        formats: which formats are accepted; some of `FRAME_FORMATS`.
+        formats: the formats that are accepted, some of `FRAME_FORMATS`.
         with_opencv: decode a JPEG with OpenCV, which takes less memory and time than Pillow. The
             pixels are the same where both are built on the same library.
 
@@ -160,16 +161,19 @@ def read_rgb(
 
 
 def has_wide_channels(path: Path) -> bool:
-    """Whether a file is a PNG with several channels of 16 bits each."""
+    """Return whether a file is a PNG with several channels of 16 bits each."""
     try:
         with path.open("rb") as file:
             return _is_wide(file.read(26))
     except OSError:
-        return False  # for the reader to complain about
+        return False  # the reader will say what is wrong
 
 
 def _is_wide(start: bytes) -> bool:
-    """Of the first 26 bytes: signature, then IHDR with width, height, depth and colour type."""
+    """Return whether the first 26 bytes of a file begin a PNG with several 16-bit channels.
+
+    They are the signature and the header with width, height, depth and colour type.
+    """
     grey_alpha, rgb, rgba = b"\x10\x04", b"\x10\x02", b"\x10\x06"
     return start.startswith(_PNG_START) and start[24:26] in (grey_alpha, rgb, rgba)
 
@@ -178,7 +182,7 @@ def _is_wide(start: bytes) -> bool:
 def _opened(
     path: Path, formats: tuple[str, ...], header_only: bool = False
 ) -> Iterator[ImageFile.ImageFile]:
-    """An image whose header is checked; any error in the block says that the file is damaged."""
+    """Open an image and check its header; report any error in the block as a damaged file."""
     file = _reader(path)
     try:
         with file, _identified(file, formats, header_only) as image:
@@ -205,7 +209,10 @@ def _opened(
 
 
 class _Reader(io.BufferedReader):
-    """A file that is read a few times over at most: a TIFF can name the same bytes many times."""
+    """A file of which at most about four times its size is read.
+
+    A TIFF can refer to the same bytes many times.
+    """
 
     def __init__(self, raw: io.FileIO, size: int) -> None:
         super().__init__(raw)
@@ -248,7 +255,7 @@ def _identified(file: _Reader, formats: tuple[str, ...], header_only: bool) -> I
 
 
 def _first_picture(data: bytes) -> bytes:
-    """What a decoder needs of a JPEG's first picture; empty when the data ends before its pixels.
+    """Return the segments of a JPEG's first picture; empty if the data ends before its pixels.
 
     Pillow parses EXIF and lists of further pictures on opening, and some of its releases without
     a bound on memory.
@@ -257,7 +264,7 @@ def _first_picture(data: bytes) -> bytes:
     place = 2
     while found := _MARKER.search(data, place):
         place, marker = found.end(), data[found.end() - 1]
-        if marker == 0xDA:  # a scan: compressed data up to the first end mark, which it cannot hold
+        if marker == 0xDA:  # a scan reaches to the first end mark, which its data cannot hold
             end = len(data)
             for scan, mark in enumerate(_SCAN_OR_END.finditer(data, place - 2), 1):
                 if mark[0] == b"\xff\xd9":
@@ -279,7 +286,7 @@ def _first_picture(data: bytes) -> bytes:
 
 
 def _check(image: ImageFile.ImageFile, path: Path) -> None:
-    """Refuse what would take too much time or memory to decode."""
+    """Refuse an image that would take too much time or memory to decode."""
     width, height = image.size
     if not size_allowed(width, height):
         raise ImageFileError(
@@ -309,7 +316,7 @@ def _check(image: ImageFile.ImageFile, path: Path) -> None:
 
 
 def _wide_channels(data: bytes) -> StoredPixels:
-    """The pixels of a PNG with several channels of 16 bits."""
+    """Return the pixels of a PNG with several channels of 16 bits."""
     import cv2
 
     values = _opencv(data, cv2.IMREAD_UNCHANGED)
@@ -318,7 +325,7 @@ def _wide_channels(data: bytes) -> StoredPixels:
 
 
 def _opencv(data: bytes, flags: int) -> np.ndarray:
-    """An image whose header is checked, decoded by OpenCV: blue comes first."""
+    """Decode an image, whose header is checked, with OpenCV; blue is the first channel."""
     import cv2
 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)

@@ -1,9 +1,9 @@
-"""The output folder: who owns it, and whether it is complete.
+"""The output folder: whether this program wrote it, and whether it is complete.
 
-`prepare_output` puts two small files into the folder: ``.surgsam2`` says that the folder is
-ours, ``INCOMPLETE`` that a run is under way. `finish_output` removes the latter; a folder
-in which it is still there belongs to a run that goes on, was stopped or crashed. Whoever
-writes for longer holds the folder by a lock on ``.surgsam2`` (`hold_output`).
+`prepare_output` puts two small files into the folder: ``.surgsam2`` says that this program writes
+the folder, ``INCOMPLETE`` that a run is not finished. `finish_output` removes the latter; where
+it stays, the run goes on, was stopped or failed. A run holds the folder by a lock on
+``.surgsam2`` (`hold_output`), so that no other run can write into it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from surgsam2.storage.folder_lock import exclusive
 from surgsam2.storage.label_image import LABELS
 
 PROGRAM = "surgsam2"
+"""Value of the key ``program`` in the reports of this program."""
 MARKER = ".surgsam2"
+"""File that says that this program writes the folder."""
 INCOMPLETE = "INCOMPLETE"
+"""File that says that the folder is not complete."""
 RESUME = ".resume"
-"""Folder inside the output folder with what an unfinished run needs to go on."""
+"""Folder inside the output folder with the state from which an unfinished run continues."""
 
 _PRODUCTS = (
     "overlay.mp4",
@@ -35,21 +38,27 @@ _PRODUCTS = (
 )
 _PART = re.escape(TEMPORARY_SUFFIX)
 _names = "|".join(map(re.escape, (*_PRODUCTS, MARKER, INCOMPLETE)))
-# finished files, and what a killed process leaves of unfinished ones
+# The files of this program, and the unfinished files that a killed process leaves.
 _OURS = re.compile(rf"(?:{_names})(?:{_PART})?|\.(?:{_names})\.[0-9a-f]{{8}}{_PART}")
 _OURS_IN_MASKS = re.compile(rf"\d{{5,}}\.png|\.\d{{5,}}\.png\.[0-9a-f]{{8}}{_PART}")
 
 
 def prepare_output(folder: Path | str, overwrite: bool = False) -> Path:
-    """Makes ``folder`` ready for a run and marks it ``INCOMPLETE``; returns its path.
+    """Make a folder ready for a run and mark it as ``INCOMPLETE``.
 
-    A missing folder is created (with parents). A folder of an earlier run is reused: the
-    files this program writes are removed from it. A folder that holds anything else is
-    refused, unless ``overwrite`` is true; then, too, only files with the names that this
-    program writes are removed.
+    A missing folder is created, with its parents. From the folder of an earlier run the files
+    that this program writes are removed.
 
-    Raises `OutputError` that names the folder when it is refused, not a folder or not writable,
-    or when another run is writing it.
+    Args:
+        folder: the folder.
+        overwrite: accept a folder that holds other files too. They stay.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        OutputError: the folder holds other files, is no folder, cannot be written, or another
+            run writes into it.
     """
     with hold_output(folder, overwrite=overwrite) as path:
         begin_output(path)
@@ -58,12 +67,20 @@ def prepare_output(folder: Path | str, overwrite: bool = False) -> Path:
 
 @contextlib.contextmanager
 def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
-    """Nobody else can hold, begin or prepare the folder while the block runs; gives its path.
+    """Keep other runs out of a folder while the block runs.
 
-    The folder is created or refused as in `prepare_output`; nothing is removed from it. The
-    operating system ends the hold when the process ends, also when it is killed.
+    The folder is created or refused as by `prepare_output`; nothing is removed from it. The
+    operating system ends the hold with the process, also when the process is killed.
 
-    Raises `OutputError` as `prepare_output`.
+    Args:
+        folder: the folder.
+        overwrite: as for `prepare_output`.
+
+    Yields:
+        The path of the folder.
+
+    Raises:
+        OutputError: as for `prepare_output`.
     """
     path = _usable(folder, overwrite)
     with contextlib.ExitStack() as hold:
@@ -82,17 +99,22 @@ def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path
 
 
 def begin_output(folder: Path, *, keep: bool = False) -> None:
-    """Marks a folder that is held as ``INCOMPLETE``.
+    """Mark a folder that is held as ``INCOMPLETE``.
 
-    The files of an earlier run are removed. With ``keep`` only those are that it did not
-    finish, and the run that begins replaces the others one by one. Raises `OutputError`.
+    Args:
+        folder: the folder.
+        keep: remove only the unfinished files of an earlier run, because the run that begins
+            continues it. Otherwise all files of an earlier run are removed.
+
+    Raises:
+        OutputError: a file cannot be written or removed, or a folder inside is a link.
     """
     for name in (LABELS, RESUME):
         if (folder / name).is_symlink():
             raise OutputError(
                 f"cannot write {folder / name}: it is a link to another folder; remove it first"
             )
-    # written first: from here on the folder does not look complete
+    # This file is written first, so that the folder never looks complete.
     write_text_atomically(
         folder / INCOMPLETE, "The run that writes this folder is under way or was interrupted.\n"
     )
@@ -120,16 +142,16 @@ def _usable(folder: Path | str, overwrite: bool) -> Path:
 
 
 def finish_output(folder: Path | str) -> None:
-    """Removes the ``INCOMPLETE`` marker: everything in the folder is complete."""
+    """Mark a folder as complete; raise `OutputError` if a file cannot be removed."""
     path = Path(folder) / INCOMPLETE
     with writing(path):
         path.unlink(missing_ok=True)
-        # after the marker: a process killed in between leaves a complete folder
+        # The state goes last: a process that is killed before leaves a complete folder.
         _remove_resume(Path(folder))
 
 
 def is_ours(folder: Path | str) -> bool:
-    """Whether the folder has the marker or the report of an earlier run."""
+    """Return whether a folder has the marker or the report of an earlier run."""
     folder = Path(folder)
     if (folder / MARKER).is_file():
         return True

@@ -1,4 +1,4 @@
-"""Colours: of objects that were not given one, and of label images."""
+"""The colours of objects that were not given one, and of label images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import colorsys
 
 import numpy as np
 
-# Okabe and Ito's and Paul Tol's colour-blind-safe sets, those that stand out from
-# tissue (reds, pinks, browns) first.
+# The colour-blind-safe sets of Okabe and Ito and of Paul Tol. Colours that stand out from the
+# reds, pinks and browns of tissue come first.
 _PALETTE = (
     "#56b4e9",
     "#f0e442",
@@ -29,7 +29,10 @@ _PALETTE = (
 
 
 def default_color(object_id: int) -> str:
-    """The ``#rrggbb`` colour of an object that was not given one; differs between nearby ids."""
+    """Return the colour ``#rrggbb`` of an object that was not given one.
+
+    Objects with neighbouring ids have different colours.
+    """
     if object_id <= len(_PALETTE):
         return _PALETTE[object_id - 1]
     step = object_id - len(_PALETTE)
@@ -41,7 +44,10 @@ def default_color(object_id: int) -> str:
 
 
 def _voc_palette() -> np.ndarray:
-    """Colour i spreads i's bits over the high bits of red, green and blue."""
+    """Return the colours of PASCAL VOC.
+
+    The bits of a colour's index are spread over the high bits of red, green and blue.
+    """
     index = np.arange(256)
     colours = np.zeros((256, 3), np.int64)
     for bit in range(8):
@@ -51,4 +57,4 @@ def _voc_palette() -> np.ndarray:
 
 
 VOC_PALETTE = _voc_palette()
-"""(256, 3) uint8 RGB; row i shows object i, row 0 (black) the background."""
+"""(256, 3) uint8 RGB. Row i is the colour of object i; row 0, black, is the background."""

@@ -1,4 +1,4 @@
-"""Values from files and command lines become what dataclasses and annotations ask for."""
+"""Converts values from files and command lines to the types of dataclasses and annotations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from surgsam2.errors import InputError
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the type `kind`: a dataclass, a container of types, or a plain type."""
+    """Return a value as an object of a type.
+
+    Args:
+        kind: a dataclass, whose values are a table; a list or tuple of a type; a union with
+            None; a `Literal`; or a plain type.
+        value: the value, as JSON, YAML or MONAI's command line has it. Numbers and truth values
+            may be text.
+        where: the name of the value for messages.
+
+    Raises:
+        InputError: the value does not fit the type, or a table has an unknown key.
+    """
     if is_dataclass(kind):
         return _parse_dataclass(kind, value, where)
     origin, inner = get_origin(kind), get_args(kind)
@@ -24,7 +35,10 @@ def parse(kind: Any, value: Any, where: str) -> Any:
         raise InputError(f"{where} must be one of {', '.join(inner)}, got {value!r}")
     if origin in (list, tuple) and isinstance(value, list | tuple):
         return origin(parse(inner[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if kind is bool and str(value).lower() in ("true", "false"):  # Fire reads true as text
+    if kind is bool and str(value).lower() in (
+        "true",
+        "false",
+    ):  # MONAI's command line reads true as text
         value = str(value).lower() == "true"
     if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:  # YAML reads 1e-4 as text
@@ -37,7 +51,11 @@ def parse(kind: Any, value: Any, where: str) -> Any:
 
 
 def parse_path(value: Any, where: str) -> str | None:
-    """A path or a name; MONAI's command line takes one of digits for a number."""
+    """Return a path or a name as text, or None.
+
+    MONAI's command line takes a name of digits for a number. Everything else that is not text
+    raises `InputError`.
+    """
     return str(value) if type(value) is int else parse(str | None, value, where)
 
 

@@ -1,7 +1,7 @@
 """YAML files as plain data: numbers, text, true, false, null, lists and tables.
 
-What makes YAML more than that is refused or left out: tags, aliases, merged tables and dates.
-A small file therefore stays small once it is read, and no value brings an error of its own.
+Tags, aliases, merged tables and dates are refused or stay text. A small file therefore needs
+little memory, and no value raises an error of another library.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import yaml
 from surgsam2.errors import InputError
 
 MOST_BYTES = 2**16
-"""Most bytes of a file; reading that many takes two seconds at worst."""
+"""Largest size of a file in bytes. Reading it takes two seconds at worst."""
 DEEPEST = 32
-"""Most lists and tables within each other."""
+"""Largest number of lists and tables within each other."""
 LONGEST = 1000
-"""Most characters of one value or key."""
-_LONGEST_REASON = 300  # characters, in a message
+"""Largest number of characters of one value or key."""
+_LONGEST_REASON = 300  # number of characters of a reason in a message
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """The content of a YAML file.
+    """Return the content of a YAML file.
 
     Args:
         path: the file.
@@ -53,7 +53,7 @@ def read_yaml(path: Path, what: str) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses what `read_yaml` does not return, before it is made."""
+    """A loader that refuses everything that `read_yaml` does not return."""
 
     depth = 0
 
@@ -83,7 +83,7 @@ _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] in ("null", "bool", "int")]
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# unlike PyYAML's own, with 1e-6 among the numbers, as the configurations of sam2 have it
+# Unlike PyYAML's own resolver this one takes 1e-6 for a number, as sam2's configurations do.
 _PlainLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(

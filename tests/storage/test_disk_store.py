@@ -15,31 +15,31 @@ from surgsam2.storage.disk_store import DiskStore
 
 @given(st.dictionaries(st.integers(0, 200), st.integers(0, 2**31), max_size=12))
 def test_gives_back_what_was_put(content: dict[int, int]) -> None:
-    spool = DiskStore()
+    store = DiskStore()
     for index, seed in content.items():
-        spool.put(index, a=np.arange(seed % 50), b=np.array([seed], np.uint32))
-    assert spool.indices() == sorted(content)
+        store.put(index, a=np.arange(seed % 50), b=np.array([seed], np.uint32))
+    assert store.indices() == sorted(content)
     for index, seed in content.items():
-        arrays = spool.get(index)
+        arrays = store.get(index)
         assert np.array_equal(arrays["a"], np.arange(seed % 50))
         assert arrays["b"].tolist() == [seed]
         assert arrays["b"].dtype == np.uint32
-    assert 999 not in spool
+    assert 999 not in store
     with pytest.raises(KeyError):
-        spool.get(999)
-    spool.close()
-    spool.close()
+        store.get(999)
+    store.close()
+    store.close()
 
 
 def test_the_last_one_put_counts() -> None:
-    spool = DiskStore()
-    spool.put(3, a=np.zeros(2))
-    spool.put(3, a=np.ones(5))
-    assert spool.get(3)["a"].tolist() == [1] * 5
+    store = DiskStore()
+    store.put(3, a=np.zeros(2))
+    store.put(3, a=np.ones(5))
+    assert store.get(3)["a"].tolist() == [1] * 5
 
 
 def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = DiskStore()
+    store = DiskStore()
 
     class Full:
         def seek(self, *place: int) -> int:
@@ -48,10 +48,10 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         def close(self) -> None:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spool, "_file", Full())
+    monkeypatch.setattr(store, "_file", Full())
     with pytest.raises(OutputError, match=r"TMPDIR chooses another place.*No space left"):
-        spool.put(0, a=np.zeros(1))
-    spool.close()
+        store.put(0, a=np.zeros(1))
+    store.close()
 
 
 def test_a_kept_file_is_taken_up_where_it_was(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_a_kept_file_is_taken_up_where_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["cut", "head", "content"])
 def test_damage_to_a_kept_file_is_told(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "x.spool"
-    spool = DiskStore(path)
+    store = DiskStore(path)
     for index in range(3):
-        spool.put(index, a=np.arange(50))
-    spool.close()
+        store.put(index, a=np.arange(50))
+    store.close()
     data = bytearray(path.read_bytes())
     if damage == "cut":
         del data[-1:]
@@ -89,4 +89,4 @@ def test_damage_to_a_kept_file_is_told(tmp_path: Path, damage: str) -> None:
         data[10 if damage == "head" else 100] ^= 255
     path.write_bytes(data)
     with pytest.raises(OutputError, match="damaged"):
-        DiskStore(path, length=spool.length).get(0)
+        DiskStore(path, length=store.length).get(0)
