@@ -1,4 +1,4 @@
-"""`python -m surgsam2` is the `surgsam2` command."""
+"""Runs the `surgsam2` command as ``python -m surgsam2``."""
 
 import sys
 

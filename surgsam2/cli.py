@@ -1,7 +1,7 @@
-"""The `surgsam2` command: finds the sub-command, prints errors, sets exit codes.
+"""The `surgsam2` command: it calls the sub-command, prints errors and sets the exit code.
 
-Exit codes: 0 done, 2 bad input (one line on standard error says what to do), 130
-stopped by Ctrl-C with everything so far valid.
+The exit code is 0 when all is done, 2 after an error, which is one line on standard error, and
+130 when Ctrl-C stopped the command. What was written before is valid.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from surgsam2.commands import (
     annotate,
@@ -27,27 +27,39 @@ from surgsam2.commands import (
 from surgsam2.errors import SurgSAM2Error, missing_dependency
 from surgsam2.version import __version__
 
+_LOG_DEFAULTS = {"log_level": "warning", "log_format": "text"}
+
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong on one line, as every other refusal of the command."""
+    """A parser whose errors are one line, and whose sub-commands have the options of logging."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        group = self.add_argument_group("logging")
+        for name, choices in (("level", logs.LEVELS), ("format", logs.FORMATS)):
+            group.add_argument(
+                f"--log-{name}",
+                choices=choices,
+                # A default here would replace the value that is given before the sub-command.
+                default=argparse.SUPPRESS,
+                help=f"{name} of messages on standard error ({_LOG_DEFAULTS[f'log_{name}']})",
+            )
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; each sub-command sets `run`, a function of the arguments."""
+    """Return the parser of the whole command line.
+
+    Each sub-command sets `run`, a function that takes the arguments and returns the exit code.
+    """
     parser = _Parser(
         prog="surgsam2",
         description="Promptable, real-time segmentation of surgical video.",
     )
     parser.add_argument("--version", action="version", version=f"surgsam2 {__version__}")
-    parser.add_argument(
-        "--log-level", choices=logs.LEVELS, default="warning", help="how much to log (%(default)s)"
-    )
-    parser.add_argument(
-        "--log-format", choices=logs.FORMATS, default="text", help="how to log (%(default)s)"
-    )
+    parser.set_defaults(**_LOG_DEFAULTS)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
         demo,
@@ -66,9 +78,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command.
+
+    Args:
+        arguments: the words of the command line; None takes those of this process.
+
+    Returns:
+        The exit code.
+    """
     args = build_parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are not text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     with logs.logging_to_stderr(args.log_level, args.log_format):
@@ -91,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _refuse(error: SurgSAM2Error) -> int:
-    """Say why, on one line whatever the message."""
+    """Print an error on one line and return the exit code."""
     print(f"surgsam2: error: {' '.join(str(error).split())}", file=sys.stderr)
     return 2
 

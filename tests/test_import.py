@@ -140,7 +140,7 @@ import numpy as np
 import surgsam2
 for name in [*surgsam2.__all__, "data", "evaluation", "outputs", "video"]:
     getattr(surgsam2, name)
-import surgsam2.job
+import surgsam2.job.run
 model = surgsam2.load_model("demo", device="cpu")
 prompts = surgsam2.PromptSet().add(object_id=1, frame=0, box=[10, 10, 40, 30])
 video = np.full((2, 48, 64, 3), 90, np.uint8)

@@ -1,1 +1,1 @@
-"""The `surgsam2` command, one file per sub-command."""
+"""The sub-commands of `surgsam2`, one file for each."""

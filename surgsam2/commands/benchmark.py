@@ -1,4 +1,4 @@
-"""`surgsam2 benchmark`: speed and memory, against `sam2` and the machine's own limit."""
+"""`surgsam2 benchmark`: measures speed and memory, and compares them with `sam2`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from surgsam2.commands.arguments import add_options, names_in
 from surgsam2.errors import InputError
+from surgsam2.model.options import ModelOptions
 
 EPILOG = """\
 examples:
@@ -28,40 +30,49 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--output", required=True, help="folder for benchmark.json, performance.md and plots"
     )
-    parser.add_argument("--record", help="write the page of this benchmark.json; nothing is run")
-    parser.add_argument("--model", help="weights for every config (untrained: as fast)")
     parser.add_argument(
-        "--config", default="surgsam2-hiera-small-512", help="comma-separated (%(default)s)"
+        "--record", help="write the page of this benchmark.json and measure nothing"
     )
     parser.add_argument(
-        "--pruning", default="capped", help="capped, full-bank, off, comma-separated (%(default)s)"
+        "--model", help="weights for every configuration (untrained weights are as fast)"
+    )
+    parser.add_argument(
+        "--config",
+        default="surgsam2-hiera-small-512",
+        help="configurations, comma-separated (%(default)s)",
+    )
+    parser.add_argument(
+        "--pruning",
+        default="capped",
+        help="forms of pruning, comma-separated: capped, full-bank, off (%(default)s)",
     )
     parser.add_argument("--objects", default="1,2,4,8,16", help="numbers of objects (%(default)s)")
     parser.add_argument(
         "--baseline", action="append", metavar="NAME=NUMBERS",
-        help="sam2, sam2-unpruned or per-object, and the numbers of objects it runs with too; may "
-        "be repeated (sam2=1,4,8 sam2-unpruned=1,4,8 per-object=4); none",
+        help="what to compare with, sam2, sam2-unpruned or per-object, and with which numbers of "
+        "objects; may be repeated (sam2=1,4,8 sam2-unpruned=1,4,8 per-object=4); or none",
     )  # fmt: skip
-    parser.add_argument("--frames", type=int, default=24, help="length of the clip (%(default)s)")
-    parser.add_argument("--size", default="1280x720", help="of the clip, in pixels (%(default)s)")
+    parser.add_argument("--frames", type=int, default=24, help="frames of the clip (%(default)s)")
     parser.add_argument(
-        "--repeats", type=int, default=3, help="turns that every subject takes (%(default)s)"
+        "--size", default="1280x720", help="width and height of the clip in pixels (%(default)s)"
     )
     parser.add_argument(
-        "--lengths", default="", help="numbers of frames for the growth of memory, e.g. 500,10000"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (%(default)s)")
-    parser.add_argument(
-        "--dtype", default="auto", help="auto, float32, bfloat16, float16 (%(default)s)"
+        "--repeats", type=int, default=3, help="number of measurements of each case (%(default)s)"
     )
     parser.add_argument(
-        "--threads", type=int, default=0, help="of the arithmetic; 0: PyTorch's choice"
+        "--lengths",
+        default="",
+        help="numbers of frames for the growth of memory, such as 500,10000",
     )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="number of threads; 0 leaves it to PyTorch"
+    )
+    add_options(parser, ModelOptions, "model", only=("device", "dtype"))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure (or read a record), write the files after every case, print the page."""
+    """Measure or read a record, write the files after every case, and print the page."""
     from surgsam2.benchmark.report import RECORD, read_record, write_benchmark
     from surgsam2.benchmark.runner import Plan, run_plan
     from surgsam2.evaluation.report import report_folder
@@ -71,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
         record = read_record(Path(args.record))
     else:
         plan = Plan(
-            configs=_names(args.config),
+            configs=names_in(args.config),
             checkpoint=args.model,
-            prunings=_names(args.pruning),
+            prunings=names_in(args.pruning),
             objects=_numbers("objects", args.objects),
             frames=args.frames,
             repeats=args.repeats,
@@ -97,10 +108,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _baselines(options: list[str]) -> dict[str, list[int]]:
     if options == ["none"]:
         return {}
@@ -110,7 +117,7 @@ def _baselines(options: list[str]) -> dict[str, list[int]]:
 
 def _numbers(option: str, text: str) -> list[int]:
     try:
-        numbers = [int(part) for part in _names(text)]
+        numbers = [int(part) for part in names_in(text)]
     except ValueError as error:
         raise InputError(f"--{option} takes whole numbers like 1,2,4, got {text!r}") from error
     if min(numbers, default=1) < 1:

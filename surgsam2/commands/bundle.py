@@ -1,4 +1,4 @@
-"""`surgsam2 bundle`: a model as a MONAI bundle, folder or zip file."""
+"""`surgsam2 bundle`: writes a model as a MONAI bundle, a folder or a zip file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from surgsam2.commands.arguments import add_options, read_options
+from surgsam2.model.options import ModelOptions
 from surgsam2.version import __version__
 
 
@@ -14,22 +16,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("bundle", help="pack a model as a MONAI bundle")
     parser.add_argument(
         "--output", default=f"surgsam2_bundle_v{__version__}.zip",
-        help="zip file, or a folder to be made (%(default)s)",
+        help="zip file or new folder (%(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--model", default="demo", help="known name, checkpoint file or bundle folder (%(default)s)"
-    )
-    parser.add_argument("--config", help="configuration name, if not the model's own")
+    add_options(parser, ModelOptions, "model", only=("model", "config"))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the bundle; print where it is."""
+    """Write the bundle and print its path."""
     from surgsam2.export.bundle_folder import copy_bundle, zip_bundle
 
-    output = Path(args.output)
+    output, options = Path(args.output), read_options(ModelOptions, args)
     with TemporaryDirectory() as temporary:
-        source = _bundle_of(args.model, args.config, Path(temporary) / "bundle")
+        source = _bundle_of(options.model, options.config, Path(temporary) / "bundle")
         if output.suffix == ".zip":
             zip_bundle(source, output)
         else:
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bundle_of(name: str, config: str | None, made: Path) -> Path:
-    """The bundle that the model is in already, else one made of it at `made`."""
+    """Return the folder of the bundle that the model is in, or of a new one written to `made`."""
     from surgsam2.errors import CheckpointError
     from surgsam2.export.bundle_folder import write_bundle
     from surgsam2.model.build import locate

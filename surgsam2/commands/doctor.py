@@ -1,4 +1,4 @@
-"""`surgsam2 doctor`: what is installed, which devices work, what to do about the rest."""
+"""`surgsam2 doctor`: tells what is installed, which devices work, and what to install."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 INSTALL_SAM2 = "SAM2_BUILD_CUDA=0 pip install --no-build-isolation --no-deps sam2==1.1.0"
 
-# module, distribution, what to do when it is missing or broken
+# module, distribution, and what to do if it is missing or broken
 REQUIRED = (
     ("torch", "torch", "pip install torch (see https://pytorch.org/get-started for your GPU)"),
     ("sam2.modeling.sam2_base", "sam2", f"after torch: {INSTALL_SAM2}"),
@@ -28,7 +28,7 @@ REQUIRED = (
     ("tqdm", "tqdm", "pip install tqdm"),
     ("jinja2", "jinja2", "pip install jinja2"),
 )
-# distribution, what it is for
+# distribution, and what it is for
 _EXPORT = "for surgsam2 export: pip install onnx onnxscript onnxruntime"
 OPTIONAL = (
     ("monai", "for the MONAI bundle: pip install 'monai[fire,ignite]'"),
@@ -45,7 +45,9 @@ class Finding:
     status: str
     """`ok`, `missing`, `broken` or `note`."""
     subject: str
+    """The package, device or other thing that was examined."""
     text: str
+    """The version or state, or what to do."""
 
     def __str__(self) -> str:
         return f"{self.status:8} {self.subject:24} {self.text}"
@@ -58,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; exit code 2 when something required is missing or broken."""
+    """Print the findings; return 2 if something that is required is missing or broken."""
     findings = list(examine())
     for finding in findings:
         print(finding)
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at Python, packages, devices, the built-in model and the cache, in this order."""
+    """Examine Python, packages, devices, the built-in model and the cache, in this order."""
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
     working = set()
     for module, name, remedy in REQUIRED:
@@ -104,7 +106,10 @@ def _required(module: str, name: str, remedy: str) -> Finding:
 
 
 def _optional(name: str, purpose: str) -> Finding:
-    """Not imported: MONAI takes seconds, and imports torchvision where there is one."""
+    """Look up the version of a package without importing it.
+
+    Importing MONAI takes seconds, and it imports torchvision where that is installed.
+    """
     try:
         return Finding("ok", name, version(name))
     except PackageNotFoundError:
@@ -112,7 +117,10 @@ def _optional(name: str, purpose: str) -> Finding:
 
 
 def _torchvision() -> Finding:
-    """Only its presence is looked up: importing one that does not match torch can crash."""
+    """Look up whether torchvision is installed without importing it.
+
+    One that does not match torch can crash the process.
+    """
     try:
         installed = version("torchvision")
     except PackageNotFoundError:
@@ -128,7 +136,10 @@ def _devices() -> Iterator[Finding]:
     for name in available_devices():
         try:
             value = float((torch.ones(2, 2, device=name) @ torch.ones(2, 2, device=name)).sum())
-        except (RuntimeError, AssertionError) as error:  # the latter: torch without CUDA
+        except (
+            RuntimeError,
+            AssertionError,
+        ) as error:  # AssertionError comes from torch without CUDA
             yield Finding("broken", f"device {name}", f"{_first_line(error)}; update its driver")
             continue
         title = torch.cuda.get_device_name(name) if name.startswith("cuda") else "works"
@@ -156,7 +167,7 @@ def _models() -> Iterator[Finding]:
 def _version(name: str, module: str) -> str:
     try:
         return version(name)
-    except PackageNotFoundError:  # of another distribution, such as opencv-python
+    except PackageNotFoundError:  # another distribution, such as opencv-python, has the module
         return f"imported from {getattr(sys.modules[module], '__file__', None) or 'memory'}"
 
 

@@ -1,14 +1,15 @@
-"""`surgsam2 evaluate`: how good is a model, or a folder of masks, on data with a truth."""
+"""`surgsam2 evaluate`: measures a model, or a folder of masks, on data with true masks."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from surgsam2.commands.arguments import add_options, names_in
 from surgsam2.errors import InputError
+from surgsam2.model.options import ModelOptions
 
 EPILOG = """\
 examples:
@@ -22,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add `evaluate`."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="accuracy and speed on data with a truth, as tables and a report",
+        help="accuracy and speed on data with true masks, as tables and a report",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EPILOG,
     )
@@ -35,16 +36,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--split", help="split of the protocol (endovis17: fold0 to fold3, ...)")
     parser.add_argument("--sequences", help="names, comma-separated, instead of a split")
     parser.add_argument(
-        "--baselines", default="copy,flow", help="copy, flow, both or none (%(default)s)"
+        "--baselines",
+        default="copy,flow",
+        help="what to compare with: copy, flow, both or none (%(default)s)",
     )
     parser.add_argument(
-        "--name", action="append", help="name in the tables for each --model or --predictions"
+        "--name",
+        action="append",
+        help="name in the tables for each --model or --predictions; may be repeated",
     )
     parser.add_argument(
         "--values", default="objects", choices=("objects", "classes"),
-        help="what the pixel values of label PNGs are (%(default)s)",
+        help="meaning of the pixel values of label PNGs (%(default)s)",
     )  # fmt: skip
-    models = parser.add_argument_group("models")
+    models = parser.add_argument_group("models and prompts")
     models.add_argument(
         "--model", action="append",
         help="known name or checkpoint file; may be repeated (demo)",
@@ -61,12 +66,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--prompts", default="mask,1pt,5pt", help="prompt settings, comma-separated (%(default)s)"
     )
     models.add_argument(
-        "--seed", type=int, default=0, help="of the points sampled from the truth (%(default)s)"
+        "--seed", type=int, default=0, help="seed of the points in the true masks (%(default)s)"
     )
-    models.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (%(default)s)")
-    models.add_argument(
-        "--dtype", default="auto", help="auto, float32, bfloat16, float16 (%(default)s)"
-    )
+    add_options(parser, ModelOptions, "device", only=("device", "dtype"))
     existing = parser.add_argument_group("existing masks, without a model")
     existing.add_argument(
         "--predictions", action="append", metavar="DIR",
@@ -81,12 +83,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, write the report, print the main table."""
+    """Evaluate, write the report, and print the main table."""
     from surgsam2.evaluation.report import report_folder, summary_text, write_report
+    from surgsam2.job.console import ProgressDisplay
 
     folder = Path(args.output)
-    with report_folder(folder), ProgressBar() as progress:
-        results = _evaluate(args, progress)
+    with report_folder(folder), ProgressDisplay(keep=False) as display:
+        results = _evaluate(args, display.update_labelled)
     paths = write_report(results, folder)
     print(summary_text(results))
     print(f"report: {paths['html']}")
@@ -100,9 +103,9 @@ def _evaluate(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
     common = {
         "protocol": args.protocol,
         "split": args.split,
-        "sequences": _names(args.sequences) or None,
+        "sequences": names_in(args.sequences) or None,
         "values": args.values,
-        "baselines": [] if args.baselines == "none" else _names(args.baselines),
+        "baselines": [] if args.baselines == "none" else names_in(args.baselines),
         "progress": progress,
     }
     if args.predictions or args.ground_truth:
@@ -126,7 +129,7 @@ def _evaluate(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
         runner.ModelSpec(model, config, pruning, args.device, args.dtype, name)
         for model, name in zip_longest(models, names)
         for config in args.config or [None]
-        for pruning in _names(args.pruning) or ["capped"]
+        for pruning in names_in(args.pruning) or ["capped"]
     ]
     return runner.evaluate(
         args.dataset,
@@ -135,30 +138,3 @@ def _evaluate(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
         seed=args.seed,
         **common,
     )
-
-
-def _names(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
-
-
-class ProgressBar:
-    """One bar on standard error, started anew for each sequence."""
-
-    def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(unit="frame", disable=None, file=sys.stderr, leave=False)
-        self._label = ""
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __call__(self, label: str, done: int, total: int) -> None:
-        if label != self._label:
-            self._label = label
-            self._bar.reset(total)
-            self._bar.set_description(label)
-        self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()

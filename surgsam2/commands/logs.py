@@ -1,4 +1,4 @@
-"""What a command logs: to standard error, as text or as JSON lines, without repeating itself."""
+"""Logging of commands to standard error, as text or JSON lines, without repeated messages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ FORMATS = ("text", "json")
 
 @contextmanager
 def logging_to_stderr(level: str, form: str = "text") -> Iterator[None]:
-    """Log in the block; at its end, say how often each repeated message came.
+    """Log to standard error in the block, and at its end count the messages that were repeated.
 
     Args:
-        level: one of `LEVELS`; what is less important is not logged.
-        form: `text`, or `json`: one object per line with time (UTC), level, logger, message.
+        level: the least important level that is logged, one of `LEVELS`.
+        form: `text`; or `json`, which writes an object per line with time (UTC), level, logger
+            and message.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -28,10 +29,10 @@ def logging_to_stderr(level: str, form: str = "text") -> Iterator[None]:
         if form == "json"
         else logging.Formatter("surgsam2: %(levelname)s: %(message)s")
     )
-    repeats = _Repeats()
+    repeats = _RepeatFilter()
     handler.addFilter(repeats)
     root, ours = logging.getLogger(), logging.getLogger("surgsam2")
-    before = root.level, ours.level  # a command may let more of ours through
+    before = root.level, ours.level  # a command may change the level of our messages
     root.addHandler(handler)
     root.setLevel(level.upper())
     try:
@@ -45,11 +46,11 @@ def logging_to_stderr(level: str, form: str = "text") -> Iterator[None]:
         ours.setLevel(before[1])
 
 
-class _Repeats(logging.Filter):
-    """Lets the first warning or error of a kind through and counts the others.
+class _RepeatFilter(logging.Filter):
+    """A filter that passes the first warning or error of each kind and counts the others.
 
-    A kind is the message before its values are put in: the frame number of one among
-    ten thousand makes no new kind.
+    Messages are of one kind if they are equal before their values are inserted, so that messages
+    about different frames count as one kind.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class _Repeats(logging.Filter):
         self._seen: set[tuple[str, int, str]] = set()
         self._lock = threading.Lock()
         self.left_out: dict[tuple[str, int, str], tuple[int, str]] = {}
-        """How many of a kind were not shown, and the last of them."""
+        """For each kind, the number of messages that were not shown, and the last one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:

@@ -1,4 +1,4 @@
-"""`surgsam2 models`: known checkpoints, fetched and checked."""
+"""`surgsam2 models`: lists, downloads and verifies checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("models", help="list, download and verify checkpoints")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
-    action = actions.add_parser("list", help="known checkpoints and where they come from")
+    action = actions.add_parser("list", help="list the known checkpoints")
     action.set_defaults(run=_list)
 
     action = actions.add_parser("download", help="fetch a published checkpoint")

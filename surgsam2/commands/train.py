@@ -1,4 +1,4 @@
-"""`surgsam2 train`: fine-tune on one's own videos, or make the built-in model."""
+"""`surgsam2 train`: fine-tunes a model on your own videos, or trains one from nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import logging
 from typing import Any
 
+from surgsam2.commands.arguments import add_options, read_options
 from surgsam2.errors import InputError
+from surgsam2.model.options import ModelOptions
 
 EPILOG = """\
 examples:
@@ -14,7 +16,7 @@ examples:
   surgsam2 train finetune --model demo --data vos=DATA --validate vos=HELD_OUT \\
       --set image_size=256 --set epochs=5 --output OUT
   torchrun --standalone --nproc_per_node=4 -m surgsam2 train my.yaml --output OUT
-The same command goes on with a run that was interrupted.
+The same command continues a run that was interrupted.
 """
 
 
@@ -29,42 +31,52 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("recipe", help="finetune, builtin, or a YAML file (see docs/training.md)")
     parser.add_argument("--output", required=True, help="folder of the run")
     parser.add_argument("--model", help="weights to start from: known name or checkpoint file")
-    parser.add_argument("--config", help="configuration of the network, if not the model's own")
+    parser.add_argument("--config", help="name of the configuration, if it is not the model's own")
     parser.add_argument(
         "--data", action="append", metavar="KIND=PATH[,NAME=VALUE]",
         help="train on this instead of the recipe's data; KIND is vos, endovis17, endovis18, "
         "images or synthetic; settings such as batch=2,frames=4 may follow; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--validate", action="append", metavar="KIND=PATH", help="choose the best weights on this"
+        "--validate",
+        action="append",
+        metavar="KIND=PATH",
+        help="data on which the best weights are chosen; may be repeated",
     )
     parser.add_argument(
         "--set", action="append", metavar="NAME=VALUE", default=[],
         help="any setting of the recipe, for example optimizer.lr=1e-5; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (%(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads of the arithmetic")
+    parser.add_argument("--threads", type=int, help="number of CPU threads")
+    add_options(parser, ModelOptions, "device", only=("device",))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; print where the model is."""
+    """Train, and print the path of the model."""
     import torch
 
     from surgsam2.training.trainer import train
 
     if logging.getLogger().getEffectiveLevel() > logging.INFO:
-        logging.getLogger("surgsam2").setLevel(logging.INFO)  # hours of silence help nobody
+        logging.getLogger("surgsam2").setLevel(
+            logging.INFO
+        )  # training takes hours, so that it must say something
     if args.threads is not None:
         if args.threads < 1:
             raise InputError(f"--threads must be at least 1, got {args.threads}")
         torch.set_num_threads(args.threads)
-    print(train(args.recipe, args.output, overrides=overrides(args), device=args.device))
+    device = read_options(ModelOptions, args).device
+    print(train(args.recipe, args.output, overrides=overrides(args), device=device))
     return 0
 
 
 def overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the command line gives."""
+    """Return the settings of a recipe that the command line gives.
+
+    Raises:
+        InputError: an argument does not have the form that its help describes.
+    """
     settings: dict[str, Any] = {}
     for text in args.set:
         name, equals, value = text.partition("=")
@@ -105,7 +117,7 @@ def _source(text: str) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A number, a word or a list, as in the YAML of a recipe."""
+    """Return a number, a word or a list, as in the YAML of a recipe."""
     import yaml
 
     try:

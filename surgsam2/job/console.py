@@ -11,10 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
+
+from surgsam2.job import JobOptions, segment_to_folder
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.prompts import PromptSet
+from surgsam2.video import Video
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +93,10 @@ class ProgressDisplay:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
 
+    def update_labelled(self, label: str, done: int, total: int) -> None:
+        """Call `update` with the arguments in the order of an evaluation."""
+        self.update(done, total, label)
+
     def _log(self, done: int, total: int) -> None:
         now = time.monotonic()
         if not self._first:
@@ -102,6 +112,32 @@ class ProgressDisplay:
             *(prefix, done, total, rate),
             *(left // 3600, left % 3600 // 60, left % 60),
         )
+
+
+def segment_with_progress(
+    model: SurgSAM2Model,
+    video: Video,
+    prompts: PromptSet,
+    output: Path | str,
+    options: JobOptions | None = None,
+) -> dict[str, Any]:
+    """Segment a video into a folder, show the progress, and print a summary.
+
+    The arguments, the report that is returned and the errors are those of `segment_to_folder`.
+    Ctrl-C ends the run after the current frame, and a second one at once.
+    """
+    with ProgressDisplay() as display, stop_on_interrupt() as should_stop:
+        report = segment_to_folder(
+            model,
+            video,
+            prompts,
+            output,
+            options,
+            progress=lambda done, total, seconds: display.update(done, total),
+            should_stop=should_stop,
+        )
+    print_summary(report, str(output))
+    return report
 
 
 def print_summary(report: dict[str, Any], output: str) -> None:

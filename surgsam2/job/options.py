@@ -1,13 +1,17 @@
-"""The options of one run that writes results into a folder."""
+"""The options of one run that writes results into a folder. Needs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from surgsam2.errors import InputError
-from surgsam2.outputs import DEFAULT_FORMATS, FORMATS
 from surgsam2.storage.options import Options, option
 from surgsam2.tracking.options import TrackingOptions
+
+FORMATS = ("png", "overlay", "coco", "csv", "scene")
+"""The names of all formats of results; `surgsam2.outputs.FORMATS` has their writers."""
+DEFAULT_FORMATS = FORMATS[:-1]
+"""The formats that are written unless others are chosen. The scene needs a further package."""
 
 
 @dataclass(frozen=True, kw_only=True)

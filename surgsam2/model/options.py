@@ -24,8 +24,14 @@ class ModelOptions(Options):
     config: str | None = option(
         None, "name of the configuration, if it is not the checkpoint's own", metavar="NAME"
     )
-    device: str = option("auto", "where the model runs: auto, cpu, cuda:0 or mps")
-    dtype: str = option("auto", "precision of the arithmetic", choices=PRECISIONS)
+    device: str = option(
+        "auto", "where the model runs: auto (CUDA, else MPS, else the CPU), cpu, cuda:0 or mps"
+    )
+    dtype: str = option(
+        "auto",
+        "precision of the arithmetic; auto is bfloat16 on CUDA and float32 elsewhere",
+        choices=PRECISIONS,
+    )
     pruning: str = option("capped", "form of Efficient Frame Pruning", choices=PRUNING_FORMS)
     prune: int = option(
         2, "number of memories that Efficient Frame Pruning leaves out", minimum=0, metavar="N"

@@ -1,1 +1,1 @@
-"""What the configurations of a MONAI bundle instantiate; of use in anyone's own, too."""
+"""The classes that the configurations of a MONAI bundle instantiate."""

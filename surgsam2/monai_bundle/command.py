@@ -1,8 +1,8 @@
-"""``python -m monai.bundle run`` made strict: no misspelt option, one line for an error.
+"""Checks of the command ``python -m monai.bundle run``.
 
-MONAI takes any ``--name value``, so a misspelt option would silently keep its default, and
-it reports every error as a traceback. `check_command` stands first in a configuration's
-`initialize` and changes both, for that command only: in Python nothing is changed.
+MONAI accepts any ``--name value``, so that a misspelt option would silently keep its default, and
+it reports every error as a traceback. `check_command` is the first entry of a configuration's
+`initialize` and changes both. It changes nothing where the configuration is used from Python.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ MONAI_OPTIONS = frozenset(
         *("config_file", "logging_file", "tracking", "args_file"),
     )
 )
-"""Options of ``python -m monai.bundle run`` itself."""
+"""The options of ``python -m monai.bundle run`` itself."""
 
 
 def check_command(arguments: Sequence[str] | None = None) -> None:
     """Refuse options that no configuration file of the command has.
 
-    A nested name (``inferer::start``) has to exist too, except below an empty table, which
-    is there to be filled.
+    A nested name such as ``inferer::start`` must exist too, unless it is inside a table that is
+    empty in the configuration.
 
     Args:
-        arguments: the command line; None for that of this process, if it is MONAI's
-            command. Then errors are from now on reported in one line, with exit code 2.
+        arguments: the command line; None takes that of this process if it is MONAI's command,
+            and from then on reports errors in one line, with exit code 2.
 
     Raises:
-        InputError: naming the option, and those that it may be meant to be.
+        InputError: an option is unknown. The message names it and similar options.
     """
     if arguments is None:
         if Path(sys.argv[0]).parts[-3:-1] != ("monai", "bundle"):
@@ -57,7 +57,7 @@ def check_command(arguments: Sequence[str] | None = None) -> None:
 
 
 def join_processes() -> None:
-    """Under `torchrun`: let only the first process log what is merely of interest.
+    """Let only the first process of `torchrun` log messages below the level of a warning.
 
     Raises:
         InputError: the process was not started by `torchrun`.
@@ -71,7 +71,7 @@ def join_processes() -> None:
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Name and value of every option, as MONAI's command line (Fire) tells them apart."""
+    """Yield the name and value of every option as Fire, MONAI's command line, parses them."""
     from fire.parser import DefaultParseValue
 
     for position, argument in enumerate(arguments):
@@ -86,9 +86,9 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _check_name(name: str, content: Any) -> None:
-    """Whether an option is in the configuration's content; `InputError` if not."""
+    """Raise `InputError` if an option is not in the content of the configuration."""
     for key in name.lstrip("+").replace("#", "::").split("::"):
-        if content == {} or key.startswith("_"):  # to be filled, or MONAI's own
+        if content == {} or key.startswith("_"):  # an empty table, or a key of MONAI itself
             return
         if isinstance(content, dict) and key in content:
             content = content[key]
@@ -102,7 +102,7 @@ def _check_name(name: str, content: Any) -> None:
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """As the `surgsam2` command reports errors; others keep their traceback."""
+    """Print a `SurgSAM2Error` as the `surgsam2` command does, and the traceback of others."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, SurgSAM2Error | KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__

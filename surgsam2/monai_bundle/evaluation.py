@@ -1,4 +1,4 @@
-"""`surgsam2 evaluate` for `evaluate.json`: the same evaluation, the same report."""
+"""The evaluation of a bundle: it does what `surgsam2 evaluate` does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,28 @@ from surgsam2.storage.settings import parse
 
 
 class BundleEvaluation:
-    """`surgsam2 evaluate` with values as a bundle configuration gives them.
+    """Evaluates models on a data set as `surgsam2 evaluate` does.
 
-    Lists are comma-separated text or sequences; an empty text is "not given".
+    Lists may be text with commas. Empty text stands for a value that is not given.
+
+    Args:
+        dataset_dir: the folder of the data set.
+        output_dir: the folder for results and report.
+        protocol: how the data is split and counted: vos, endovis17 or endovis18.
+        split: the split of the protocol.
+        sequences: names of sequences, instead of a split.
+        values: the meaning of the pixel values of label PNGs: objects or classes.
+        prompts: the prompt settings.
+        model: names, checkpoint files or bundle folders of the models.
+        config: configurations for every model.
+        pruning: forms of Efficient Frame Pruning.
+        baselines: what to compare with: copy, flow or none.
+        seed: the seed of the points in the true masks.
+        device: where the models run.
+        dtype: the precision of the arithmetic.
+
+    Raises:
+        InputError: a folder is missing, or a value cannot be used.
     """
 
     def __init__(
@@ -57,7 +76,7 @@ class BundleEvaluation:
         self._device, self._dtype = device, dtype
 
     def run(self) -> dict[str, Any]:
-        """Evaluate, write the three files, print where they are; the results."""
+        """Evaluate, write the results and the report, and return the results."""
         from surgsam2.evaluation import runner
         from surgsam2.evaluation.prompting import parse_settings
         from surgsam2.evaluation.report import report_folder, summary_text, write_report

@@ -1,4 +1,4 @@
-"""MONAI's `Inferer` for streamed video."""
+"""MONAI's `Inferer` for video whose frames come one at a time."""
 
 from __future__ import annotations
 
@@ -11,38 +11,22 @@ from monai.inferers import Inferer
 from surgsam2.errors import InputError
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.storage.settings import parse
-from surgsam2.tracking.options import Direction
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.segment import segment_video
 
 
 class VideoInferer(Inferer):
-    """Tracks prompted objects through a video; frames come one at a time.
+    """Follows prompted objects through a video.
 
     Args:
-        direction: from each object's first prompt on (`forward`), up to its last
-            (`backward`), or `both`.
-        start, stop: frames ``start <= index < stop``; None is where there are masks.
-        allow_overlap: let masks of different objects share pixels.
-        fill_holes: fill holes of up to this many low-resolution pixels.
+        options: values by the names of `surgsam2.tracking.options.TrackingOptions`.
 
     Raises:
-        InputError: an argument of a wrong type, or no such direction.
+        InputError: an unknown name, or a value that cannot be used.
     """
 
-    def __init__(
-        self,
-        direction: str = "forward",
-        start: int | None = None,
-        stop: int | None = None,
-        allow_overlap: bool = False,
-        fill_holes: int = 0,
-    ) -> None:
-        self.direction: Direction = parse(Direction, direction, "direction")
-        self.start: int | None = parse(int | None, start, "start")
-        self.stop: int | None = parse(int | None, stop, "stop")
-        self.allow_overlap: bool = parse(bool, allow_overlap, "allow_overlap")
-        self.fill_holes: int = parse(int, fill_holes, "fill_holes")
+    def __init__(self, **options: Any) -> None:
+        self.options = TrackingOptions.from_mapping(options)
 
     def __call__(
         self,
@@ -52,28 +36,21 @@ class VideoInferer(Inferer):
         *args: Any,
         **kwargs: Any,
     ) -> Iterator[FrameResult] | torch.Tensor:
-        """The results of a video, each computed when asked for; see `segment_video`.
+        """Return the results of a video; each is computed when it is asked for.
 
         Args:
-            inputs: from `open_video`, or anything it accepts. A tensor of pictures is given
-                to the network as it is, as MONAI's `SimpleInferer` does.
+            inputs: a video from `open_video`, or anything that `open_video` accepts. A tensor of
+                images, (B, 3, H, W), is given to the network as MONAI's `SimpleInferer` does.
             network: a `SurgSAM2Model` for a video, any module for a tensor.
-            prompts: what to segment in a video.
+            prompts: the prompts of a video.
+            args: ignored; MONAI's interface has them.
+            kwargs: ignored; MONAI's interface has them.
 
         Raises:
-            InputError: no prompts for a video; otherwise as `segment_video`.
+            InputError: there are no prompts for a video; otherwise as `segment_video`.
         """
         if isinstance(inputs, torch.Tensor):
             return network(inputs)
         if prompts is None:
             raise InputError("prompts are needed to segment a video")
-        return segment_video(
-            network,
-            inputs,
-            prompts,
-            self.start,
-            self.stop,
-            self.direction,
-            allow_overlap=self.allow_overlap,
-            fill_holes=self.fill_holes,
-        )
+        return segment_video(network, inputs, prompts, **self.options.as_mapping())

@@ -1,7 +1,7 @@
-"""The network as MONAI's tools know networks: a picture in, channels out.
+"""The network in the form that MONAI's tools expect: it maps an image to channels.
 
-Video goes through `surgsam2.tracking`. This is for what takes one picture and has no
-prompts: the checks of the bundle tools, and single frames in MONAI Label.
+It serves tools that take one image and have no prompts: the checks of the bundle and single
+frames in MONAI Label. `surgsam2.tracking` segments video.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ from surgsam2.model.network import SurgSAM2Network
 
 
 class FrameNetwork(SurgSAM2Network):
-    """Segments what lies in the middle of a picture.
+    """The network of SAM 2 with one positive click on the centre of an image as its prompt.
 
-    The same network, with the same state dict, as SAM 2's; the prompt is one positive click
-    on the centre.
+    The state dict has SAM 2's own keys.
     """
 
     @torch.no_grad()
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits of background and object.
+        """Return logits of background and object.
 
         Args:
-            image: (B, 3, H, W) RGB of 0 to 1, of any size.
+            image: (B, 3, H, W) RGB from 0 to 1, of any size.
 
         Returns:
-            (B, 2, H, W) float32; channel 0 is 0 everywhere, the object is where channel 1
-            is positive, so that softmax gives the probabilities.
+            (B, 2, H, W) float32. Channel 0 is 0 everywhere and channel 1 is positive on the
+            object, so that softmax gives the probabilities.
         """
-        image = image.as_subclass(torch.Tensor)  # MONAI's own kind cannot do all that this can
+        image = image.as_subclass(torch.Tensor)  # MONAI's own class lacks some operations
         mean, std = (image.new_tensor(v)[:, None, None] for v in (MEAN, STD))
         side = self.image_size
         square = F.interpolate(image, size=(side, side), mode="bicubic", antialias=True)
@@ -50,10 +49,10 @@ class FrameNetwork(SurgSAM2Network):
 
 
 def frame_network(config: str, image_size: int | None = None, folder: str = ".") -> FrameNetwork:
-    """A `FrameNetwork` in evaluation mode, on the CPU, without trained weights.
+    """Return a `FrameNetwork` in evaluation mode, on the CPU, without trained weights.
 
     Args:
-        config: name of a network configuration, or a YAML file of one's own in `folder`.
+        config: name of a network configuration, or a YAML file in `folder`.
         image_size: side of the network's square input in pixels; None for the
             configuration's own.
         folder: the bundle, where `config` is a file in it.

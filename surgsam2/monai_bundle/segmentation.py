@@ -1,4 +1,4 @@
-"""The main job for `inference.json`: the same code, the same files, as `surgsam2 segment`."""
+"""The inference of a bundle: it does what `surgsam2 segment` does and writes the same files."""
 
 from __future__ import annotations
 
@@ -8,34 +8,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from surgsam2.commands.interrupt import stop_on_interrupt
-from surgsam2.commands.segment import progress_bar, summarise
 from surgsam2.errors import CheckpointError, InputError, SurgSAM2Error, VideoError
-from surgsam2.job import JobOptions, segment_to_folder
+from surgsam2.job.console import segment_with_progress
 from surgsam2.job.datalist import SUMMARY, VideoJob, read_datalist, run_jobs
-from surgsam2.model.build import SurgSAM2Model, load_model
-from surgsam2.model.pruning import EFP, Form
+from surgsam2.job.options import JobOptions
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.options import ModelOptions
 from surgsam2.monai_bundle.inferer import VideoInferer
-from surgsam2.outputs import DEFAULT_FORMATS
 from surgsam2.prompts import load_prompts, naming_prompt_file
 from surgsam2.storage.settings import parse, parse_path
-from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import open_video
 
 
 class VideoJobs:
-    """What is to be segmented: one video, or those of a datalist.
+    """The videos that are to be segmented: one, or those of a datalist.
 
     Args:
-        video, prompts: source of the frames and prompt file, for one video.
-        output_dir: folder for its results; with a datalist, for those of all videos.
-        datalist: see `surgsam2.job.datalist`.
-        dataset_dir: where the datalist's relative paths start; None is its own folder.
+        video: the source of the frames of one video.
+        prompts: the prompt file of one video.
+        output_dir: the folder for the results of one video, or for the folders of all videos.
+        datalist: the list of several videos; see `surgsam2.job.datalist`.
+        dataset_dir: the folder that relative paths of the datalist start from; None takes the
+            folder of the datalist.
 
     Raises:
-        InputError: an argument that is not text.
+        InputError: an argument is not text.
     """
 
     def __init__(
@@ -63,16 +60,12 @@ class VideoJobs:
 
     @property
     def output_dir(self) -> Path:
-        """Where all results go."""
+        """The folder for all results; `InputError` if there is none."""
         return Path(self._needed("output_dir"))
 
     @cached_property
     def jobs(self) -> list[VideoJob]:
-        """In order.
-
-        Raises:
-            InputError: something is missing, or the datalist is not valid.
-        """
+        """The videos in order; `InputError` if a path is missing or the datalist is not valid."""
         given = self._given
         if self.is_list:
             if given["video"] or given["prompts"]:
@@ -93,21 +86,18 @@ class VideoJobs:
 
 
 class VideoSegmentation:
-    """`surgsam2 segment` with values as a bundle configuration gives them.
+    """Segments the videos as `surgsam2 segment` does.
 
     Args:
-        dataset: what to segment.
-        inferer: how it is tracked.
-        model: as `load_model` takes it; so are config, device, dtype and compile.
-        pruning, prune: form of Efficient Frame Pruning and how many memories it leaves out.
-        formats: names of outputs, comma-separated or as a list.
-        fps: frame rate of images that carry none.
-        overwrite: write into a folder that holds other files too.
-        resume, checkpoint_every: see `JobOptions`.
-        keep_names: write the videos' file names into the results.
+        dataset: the videos.
+        inferer: the options of tracking.
+        fps: frame rate of images that carry none; None is 25.
+        options: values by the names of `surgsam2.model.options.ModelOptions` and
+            `surgsam2.job.JobOptions`. The device may be a `torch.device`; formats may be a list
+            or text with commas.
 
     Raises:
-        InputError: an argument of a wrong type or value.
+        InputError: an unknown name, or a value that cannot be used.
     """
 
     def __init__(
@@ -115,56 +105,32 @@ class VideoSegmentation:
         dataset: VideoJobs,
         inferer: VideoInferer,
         *,
-        model: str = "demo",
-        config: str | None = None,
-        device: str | torch.device = "auto",
-        dtype: str = "auto",
-        pruning: str = "capped",
-        prune: int = 2,
-        compile: bool = False,
-        formats: str | list[str] | tuple[str, ...] = DEFAULT_FORMATS,
         fps: float | None = None,
-        overwrite: bool = False,
-        resume: bool = False,
-        checkpoint_every: int = 100,
-        keep_names: bool = False,
+        **options: Any,
     ) -> None:
         self.dataset = dataset
-        names = formats.split(",") if isinstance(formats, str) else formats
-        self.options = JobOptions(
-            formats=tuple(name.strip() for name in parse(list[str], names, "formats")),
-            tracking=TrackingOptions(
-                direction=inferer.direction,
-                start=inferer.start,
-                stop=inferer.stop,
-                allow_overlap=inferer.allow_overlap,
-                fill_holes=inferer.fill_holes,
-            ),
-            overwrite=parse(bool, overwrite, "overwrite"),
-            resume=parse(bool, resume, "resume"),
-            checkpoint_every=parse(int, checkpoint_every, "checkpoint_every"),
-            keep_names=parse(bool, keep_names, "keep_names"),
-        )
         self.fps: float | None = parse(float | None, fps, "fps")
-        self._model: dict[str, Any] = {
-            "name_or_path": parse_path(model, "model"),
-            "config": parse_path(config, "config"),
-            "device": device,
-            "dtype": parse(str, dtype, "dtype"),
-            "pruning": EFP(parse(Form, pruning, "pruning"), parse(int, prune, "prune")),
-            "compile": parse(bool, compile, "compile"),
-        }
+        names = [described.name for described in ModelOptions.described()]
+        model = {name: options.pop(name) for name in names if name in options}
+        if "device" in model:
+            model["device"] = str(model["device"])
+        for name in ("model", "config"):
+            if name in model:
+                model[name] = parse_path(model[name], name)
+        self.model_options = ModelOptions.from_mapping(model)
+        self.options = JobOptions.from_mapping(inferer.options.as_mapping() | options)
 
     def run(self) -> dict[str, Any]:
-        """Segment everything; print what was done.
+        """Segment all videos, and print what was done.
 
         Returns:
-            The report of a single video, the summary of a datalist.
+            The report of a single video, or the summary of a datalist.
 
         Raises:
             FailedJobsError: some videos of a datalist failed.
-            KeyboardInterrupt: after Ctrl-C; what was written is valid, and marked incomplete.
-            SurgSAM2Error: as `segment_to_folder`.
+            KeyboardInterrupt: Ctrl-C was pressed. What was written is valid and marked as
+                incomplete.
+            SurgSAM2Error: as `surgsam2.job.segment_to_folder`.
         """
         jobs, folder = self.dataset.jobs, self.dataset.output_dir
         if self.dataset.is_list:
@@ -185,7 +151,7 @@ class VideoSegmentation:
 
     def _load_model(self) -> SurgSAM2Model:
         with _naming("model", CheckpointError):
-            return load_model(**self._model)
+            return self.model_options.load()
 
     def _segment(self, job: VideoJob, model: SurgSAM2Model | None = None) -> dict[str, Any]:
         with _naming("prompts", SurgSAM2Error):
@@ -194,27 +160,13 @@ class VideoSegmentation:
             opened = open_video(job.video, fps=self.fps)
         with opened as video:
             model = model or self._load_model()
-            with (
-                naming_prompt_file(job.prompts),
-                progress_bar() as show,
-                stop_on_interrupt() as should_stop,
-            ):
-                report = segment_to_folder(
-                    model,
-                    video,
-                    prompts,
-                    job.output,
-                    self.options,
-                    progress=show,
-                    should_stop=should_stop,
-                )
-        summarise(report, str(job.output))
-        return report
+            with naming_prompt_file(job.prompts):
+                return segment_with_progress(model, video, prompts, job.output, self.options)
 
 
 @contextmanager
 def _naming(option: str, kind: type[SurgSAM2Error]) -> Iterator[None]:
-    """Errors of this kind say which option they are about."""
+    """Let errors of a kind that are raised in the block begin with the name of an option."""
     try:
         yield
     except kind as error:

@@ -1,4 +1,4 @@
-"""`surgsam2 train` for `train.json`; one process or, under `torchrun`, several."""
+"""The training of a bundle: it does what `surgsam2 train` does."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.drawing import draw_overlay
 from surgsam2.outputs.label_png import LabelPngWriter
-from surgsam2.outputs.output_set import DEFAULT_FORMATS, FORMATS, OutputSet
+from surgsam2.outputs.output_set import FORMATS, OutputSet
 from surgsam2.outputs.overlay import OverlayWriter
 from surgsam2.outputs.report import collect_versions, write_report
 from surgsam2.outputs.result_record import ResultRecord
@@ -35,7 +35,6 @@ from surgsam2.storage.output_folder import (
 )
 
 __all__ = [
-    "DEFAULT_FORMATS",
     "FORMATS",
     "INCOMPLETE",
     "RESUME",

@@ -25,8 +25,6 @@ FORMATS: dict[str, type[OutputWriter]] = {
     "scene": SceneWriter,
 }
 """The writer of each format."""
-DEFAULT_FORMATS = tuple(name for name in FORMATS if name != "scene")
-"""The formats that are written by default: those that need no further package."""
 
 
 class OutputSet:

@@ -6,10 +6,11 @@ reference pages all derive from these fields, so that an option is described onc
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from surgsam2.errors import InputError
 from surgsam2.storage.settings import parse
@@ -50,7 +51,9 @@ class Option:
     @property
     def value_type(self) -> Any:
         """The type of a value that is given: ``int`` for ``int | None``."""
-        return next((t for t in get_args(self.kind) if t is not type(None)), self.kind)
+        if get_origin(self.kind) in (Union, types.UnionType):
+            return next(t for t in get_args(self.kind) if t is not type(None))
+        return self.kind
 
     def check(self, value: Any) -> None:
         """Check one value.

@@ -15,8 +15,8 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     """Return a value as an object of a type.
 
     Args:
-        kind: a dataclass, whose values are a table; a list or tuple of a type; a union with
-            None; a `Literal`; or a plain type.
+        kind: a dataclass, whose values are a table; a list of a type; a tuple of a type, which
+            may also be text with commas; a union with None; a `Literal`; or a plain type.
         value: the value, as JSON, YAML or MONAI's command line has it. Numbers and truth values
             may be text.
         where: the name of the value for messages.
@@ -33,6 +33,8 @@ def parse(kind: Any, value: Any, where: str) -> Any:
         return parse(next(t for t in inner if t is not type(None)), value, where)
     if origin is Literal and value not in inner:
         raise InputError(f"{where} must be one of {', '.join(inner)}, got {value!r}")
+    if origin is tuple and isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
     if origin in (list, tuple) and isinstance(value, list | tuple):
         return origin(parse(inner[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if kind is bool and str(value).lower() in (

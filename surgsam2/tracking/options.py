@@ -22,7 +22,11 @@ class TrackingOptions(Options):
     )
     start: int | None = option(None, "first frame, from 0", metavar="N")
     stop: int | None = option(None, "frame to stop before", metavar="N")
-    allow_overlap: bool = option(False, "let masks of different objects share pixels")
+    allow_overlap: bool = option(
+        False,
+        "let masks of different objects share pixels; otherwise the object with the higher logit "
+        "gets them",
+    )
     fill_holes: int = option(
         0,
         "fill holes of up to AREA pixels of the low-resolution mask, which has a quarter of the "

@@ -1,4 +1,4 @@
-"""The `surgsam2` command as a user meets it: results, refusals, Ctrl-C."""
+"""The `surgsam2` command: its results, its errors, and its end on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def a_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prompt_file(path: Path, second_frame: int = 2) -> Path:
-    """Two objects: clicks on frame 0, a box on `second_frame`."""
+    """Write prompts of two objects: points on frame 0, a box on `second_frame`."""
     objects = [
         {"id": 1, "name": "liver", "prompts": [{"frame": 0, "points": [[30, 20, 1], [5, 5, 0]]}]},
         {"id": 7, "name": "hook", "prompts": [{"frame": second_frame, "box": [10, 8, 40, 30]}]},
@@ -56,7 +56,7 @@ def a_prompt_file(tmp_path: Path) -> Path:
 def a_job(
     a_video: Path, a_prompt_file: Path, demo_checkpoint: Path, small_config: Path, tmp_path: Path
 ) -> dict[str, str]:
-    """Arguments of a good `segment`, by name."""
+    """Return valid arguments of `segment` by name."""
     return {
         "video": str(a_video),
         "--prompts": str(a_prompt_file),
@@ -77,7 +77,10 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process: exit code, standard output, standard error."""
+    """Return a function that runs the command in this process.
+
+    It returns the exit code, the standard output and the standard error.
+    """
 
     def call(*words: str) -> tuple[int, str, str]:
         capfd.readouterr()
@@ -89,7 +92,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture
 def refused(run: Command) -> Callable[..., str]:
-    """The one line that a refused command says."""
+    """Return a function that runs a command that fails and returns its one line of error."""
 
     def call(*words: str) -> str:
         code, out, err = run(*words)
@@ -218,7 +221,7 @@ def test_an_untrained_model_is_named_as_such(
     assert report["model"]["checkpoint"] is None
 
 
-# refusals
+# errors
 
 
 def _text(path: Path) -> str:
@@ -244,7 +247,7 @@ def _empty(path: Path) -> str:
         ("--output", lambda p: _text(p / "a-file") + "/below", "a-file"),
         ("--device", lambda p: "cuda:77", "device 'cuda:77' is not"),
         ("--device", lambda p: "toaster", "device 'toaster' is not a device name"),
-        ("--dtype", lambda p: "int4", "dtype must be auto"),
+        ("--dtype", lambda p: "int4", "dtype must be one of auto"),
         ("--model", lambda p: str(p / "none.pt"), "no such checkpoint file"),
         ("--model", lambda p: _text(p / "text.pt"), "not a PyTorch checkpoint"),
         ("--model", lambda p: _empty(p / "empty.pt"), "the file is empty"),
@@ -306,7 +309,7 @@ def test_an_error_is_one_line_whatever_its_text(
     def fail(*_: object, **__: object) -> None:
         raise surgsam2.SurgSAM2Error("first\n  second\r\nthird")
 
-    monkeypatch.setattr("surgsam2.job.segment_to_folder", fail)
+    monkeypatch.setattr("surgsam2.job.console.segment_to_folder", fail)
     assert refused(*arguments(a_job)) == "surgsam2: error: first second third\n"
 
 
@@ -336,7 +339,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def with_only(packages: set[str], *words: str) -> subprocess.CompletedProcess[str]:
-    """The command where nothing but Python and these packages can be imported."""
+    """Run the command where only Python and these packages can be imported."""
     return subprocess.run(
         [sys.executable, "-c", f"ALLOWED = {packages!r}\n{ONLY_PACKAGES}", *words],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
@@ -387,7 +390,7 @@ def test_ctrl_c_keeps_what_is_done(a_job: dict[str, str], tmp_path: Path) -> Non
     done = report["timings"]["frames"]
     assert 4 <= done < 2000
     assert f"{2000 - done} of 2000 frames were not segmented" in report["skipped"]
-    # everything that was written is whole
+    # every file that was written is complete
     names = mask_names(folder)
     assert done <= len(names) <= done + 1
     assert names == [f"{i:05}.png" for i in range(len(names))]
@@ -471,6 +474,19 @@ def test_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert line.endswith(" --help")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--log-level", "error", "models", "list"],
+        ["models", "--log-level", "error", "list"],
+        ["models", "list", "--log-level", "error"],
+    ],
+)
+def test_the_log_level_may_stand_anywhere(words: list[str]) -> None:
+    args = cli.build_parser().parse_args(words)
+    assert (args.log_level, args.log_format) == ("error", "text")
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["--version"])
@@ -479,7 +495,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_doctor_runs_where_nothing_is_installed() -> None:
-    """As in a fresh 3D Slicer: little more than Python's own library."""
+    """A fresh 3D Slicer has little more than Python's own library."""
     done = with_only(set(), "doctor")
     assert done.returncode == 2, done.stderr
     assert "missing  torch " in done.stdout

@@ -1,4 +1,4 @@
-"""`surgsam2 demo`, short: everything it promises is there."""
+"""`surgsam2 demo` writes everything that it promises."""
 
 from __future__ import annotations
 

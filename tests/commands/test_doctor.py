@@ -1,4 +1,4 @@
-"""`surgsam2 doctor`: what it says of a healthy, an incomplete and a broken installation."""
+"""`surgsam2 doctor` describes a working, an incomplete and a broken installation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 
 
 def run(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, doctor.Finding], str]:
-    """Exit code, findings by subject, and what was printed after them."""
+    """Return the exit code, the findings by subject, and the text after them."""
     parser = argparse.ArgumentParser()
     doctor.add_parser(parser.add_subparsers())
     args = parser.parse_args(["doctor"])
@@ -33,7 +33,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, doctor.Findi
 
 
 def broken_package(folder: Path, name: str, code: str, version: str = "9.9") -> None:
-    """A package whose import runs `code`, installed in `folder`."""
+    """Install a package in a folder; its import runs `code`."""
     (folder / name).mkdir(parents=True)
     (folder / name / "__init__.py").write_text(code)
     info = folder / f"{name}-{version}.dist-info"
@@ -72,7 +72,7 @@ def test_a_missing_package(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whichever it is, the report is complete and says what to do."""
+    """The report is complete and says what to install, whichever package is missing."""
     block(monkeypatch, module.partition(".")[0])
     if module == "torch":
         hide(monkeypatch, "sam2")
@@ -152,7 +152,7 @@ def test_a_device_that_fails(
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    """Forget that a package was imported, until the test ends."""
+    """Forget until the end of the test that a package was imported."""
     for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
         monkeypatch.delitem(sys.modules, name)
 
@@ -167,7 +167,7 @@ class _Absent(MetaPathFinder):
 
 
 def block(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    """As if a package were not installed, until the test ends."""
+    """Let a package look as if it were not installed until the end of the test."""
     hide(monkeypatch, package)
     monkeypatch.setattr(sys, "meta_path", [_Absent(package), *sys.meta_path])
 
@@ -179,7 +179,7 @@ import surgsam2
 from surgsam2.commands import doctor
 for name in [*surgsam2.__all__, "data", "evaluation", "outputs", "video"]:
     getattr(surgsam2, name)
-import surgsam2.job
+import surgsam2.job.run
 model = surgsam2.load_model("demo", device="cpu")
 tracker = surgsam2.Tracker(model, 64, 48)
 prompts = surgsam2.PromptSet().add(object_id=1, frame=0, points=[[30, 20, 1]])

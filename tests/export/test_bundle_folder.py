@@ -1,4 +1,4 @@
-"""Models become bundles, bundles become files; half of one is never left behind."""
+"""Bundles are written as folders and zip files, completely or not at all."""
 
 from __future__ import annotations
 

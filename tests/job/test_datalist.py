@@ -1,4 +1,4 @@
-"""Lists of videos: what is refused before anything starts, and what a summary says."""
+"""Datalists are checked before anything starts, and the summary says how each video ended."""
 
 from __future__ import annotations
 

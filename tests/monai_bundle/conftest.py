@@ -1,4 +1,4 @@
-"""A small bundle, as training writes it, and MONAI's command started outside the repository."""
+"""Fixtures: a small bundle as training writes it, and MONAI's command outside the repository."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MonaiCommand = Callable[..., subprocess.CompletedProcess[str]]
 def a_bundle(
     demo_weights: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The demo network at 128 pixels with `demo_weights`."""
+    """Write a bundle of the demo network at 128 pixels with `demo_weights`."""
     folder = tmp_path_factory.mktemp("bundles") / "small"
     write_bundle(folder, demo_weights, "demo", 128)
     return folder
@@ -33,7 +33,7 @@ def a_bundle(
 
 @pytest.fixture(scope="session")
 def a_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with a clip and its prompts."""
+    """Return a working directory with a clip and its prompts."""
     folder = tmp_path_factory.mktemp("place")
     write_video(folder / "clip.mp4", FRAMES)
     objects = [
@@ -46,7 +46,7 @@ def a_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def monai(a_place: Path) -> MonaiCommand:
-    """``python -m monai.bundle …`` in `a_place`."""
+    """Return a function that runs ``python -m monai.bundle`` in `a_place`."""
 
     def call(*words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -58,6 +58,6 @@ def monai(a_place: Path) -> MonaiCommand:
 
 
 def run_words(bundle: Path, config: str = "inference.json") -> list[str]:
-    """The beginning of every ``run`` of a bundle."""
+    """Return the first words of the command that runs a bundle."""
     path = bundle / "configs" / config
     return ["run", "--config_file", str(path), "--bundle_root", str(bundle)]

@@ -1,4 +1,4 @@
-"""TorchScript by MONAI's own exporter, for single pictures."""
+"""MONAI's own exporter writes the network for single images as TorchScript."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from surgsam2.monai_bundle.network import frame_network
 
 
 @torch.no_grad()
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of sam2's ifs on settings
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # sam2 branches on settings
 def test_the_traced_network_gives_the_same_logits_for_pictures_of_any_size(
     a_bundle: Path,
     demo_weights: dict[str, torch.Tensor],

@@ -1,4 +1,4 @@
-"""Misspelt options are refused, whatever the configuration files; errors are one line."""
+"""Misspelt options are refused, and errors are one line."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.fixture
 def the_log() -> Iterator[None]:
-    """Puts the level back."""
+    """Restore the level of the log."""
     yield
     logging.disable(logging.NOTSET)
 

@@ -1,4 +1,4 @@
-"""What stands in the bundle's files agrees with the specification and with the library."""
+"""The files of the bundle agree with MONAI's specification and with the library."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from jsonschema import Draft201909Validator
 from monai.bundle import ConfigParser, verify_metadata
 
 from surgsam2.commands import segment
+from surgsam2.job import JobOptions
 from surgsam2.model.build import load_model
 from surgsam2.model.bundle import OWN
+from surgsam2.model.options import ModelOptions
 from surgsam2.model.zoo import known_checkpoints
 from surgsam2.monai_bundle.evaluation import BundleEvaluation
-from surgsam2.monai_bundle.inferer import VideoInferer
 from surgsam2.monai_bundle.network import frame_network
-from surgsam2.monai_bundle.segmentation import VideoJobs, VideoSegmentation
+from surgsam2.monai_bundle.segmentation import VideoJobs
 from surgsam2.monai_bundle.training import RecipeTrainer
+from surgsam2.storage.options import Options
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.version import __version__
 from tests.conftest import REPOSITORY
 from tests.monai_bundle.conftest import CONFIGS
@@ -112,23 +115,33 @@ def test_inference_has_the_defaults_of_the_command() -> None:
     objects = {"dataset", "inferer", "evaluator", "network_def", "imports", "initialize", "run"}
     objects |= {"preprocessing", "postprocessing", "_comment"}
     shared = set(config) - ours - objects
-    # a bundle's model is its own; its device is one that MONAI's tools can use
+    # The default model of a bundle is its own, and its device is an object for MONAI's tools.
     for name in shared - {"video", "prompts", "model", "device"}:
         assert config[name] == command[name], name
 
 
+def options_of(*groups: type[Options]) -> set[str]:
+    return {option.name for group in groups for option in group.described()}
+
+
+RUN_OPTIONS = options_of(ModelOptions, JobOptions) - options_of(TrackingOptions)
+
+
 @pytest.mark.parametrize(
-    ("name", "target"),
+    ("name", "expected"),
     [
-        ("dataset", VideoJobs),
-        ("inferer", VideoInferer),
-        ("evaluator", VideoSegmentation),
-        ("network_def", frame_network),
+        ("dataset", set(signature(VideoJobs).parameters)),
+        ("inferer", options_of(TrackingOptions)),
+        ("evaluator", {"dataset", "inferer", "fps"} | RUN_OPTIONS),
+        ("network_def", set(signature(frame_network).parameters)),
     ],
 )
-def test_inference_passes_on_all_that_its_objects_take(name: str, target: Any) -> None:
-    given = {key for key in content("inference.json")[name] if not key.startswith("_")}
-    assert given == set(signature(target).parameters)
+def test_inference_passes_on_all_that_its_objects_take(name: str, expected: set[str]) -> None:
+    section = content("inference.json")[name]
+    given = {key for key in section if not key.startswith("_")}
+    assert given == expected
+    if name in ("inferer", "evaluator"):
+        assert all(section[key] == f"@{key}" for key in given)
 
 
 def test_training_passes_on_all_that_its_objects_take() -> None:

@@ -1,4 +1,4 @@
-"""`inference.json`: the same files as the command, the same masks as in Python, no silence."""
+"""`inference.json` writes the files of the command and the masks of Python, and reports errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONS = {"pruning": "full-bank", "direction": "both", "stop": 4, "fill_holes":
 
 @pytest.fixture(scope="module")
 def by_bundle(monai: MonaiCommand, a_bundle: Path, a_place: Path) -> Path:
-    """Results of the bundle's command, with some options."""
+    """Return the results of the bundle with some options."""
     words = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
     done = monai(
         *run_words(a_bundle), "--video", "clip.mp4", "--prompts", "prompts.json",
@@ -37,7 +37,7 @@ def by_bundle(monai: MonaiCommand, a_bundle: Path, a_place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def by_command(a_bundle: Path, a_place: Path) -> Path:
-    """Results of ``surgsam2 segment`` with the same options."""
+    """Return the results of ``surgsam2 segment`` with the same options."""
     options = [
         word
         for name, value in OPTIONS.items()
@@ -60,7 +60,7 @@ def test_the_same_files_as_the_command(by_bundle: Path, by_command: Path) -> Non
     names = files_of(by_bundle)
     assert names == files_of(by_command)
     assert {"overlay.mp4", "annotations.coco.json", "masks/00003.png"} <= names
-    for name in names - {"report.json", "frames.csv"}:  # these have times in them
+    for name in names - {"report.json", "frames.csv"}:  # these contain times
         assert (by_bundle / name).read_bytes() == (by_command / name).read_bytes(), name
     assert without_times(by_bundle) == without_times(by_command)
 
@@ -121,7 +121,7 @@ def run_here(bundle: Path, place: Path, **override: Any) -> None:
     ("override", "message"),
     [
         ({"device": "cuda:99"}, "device 'cuda:99' is not available"),
-        ({"dtype": "float8"}, "dtype must be auto, float32"),
+        ({"dtype": "float8"}, "dtype must be one of auto, float32"),
         ({"pruning": "some"}, "pruning must be one of capped"),
         ({"prune": "2x"}, "prune must be int, got '2x'"),
         ({"direction": "up"}, "direction must be one of forward, backward, both, got 'up'"),
@@ -129,7 +129,7 @@ def run_here(bundle: Path, place: Path, **override: Any) -> None:
         ({"stop": 1.5}, "stop must be int, got 1.5"),
         ({"stop": 99}, "frame range start 0, stop 99"),
         ({"formats": "png,gif"}, "formats must be some of"),
-        ({"formats": 3}, "formats must be list, got 3"),
+        ({"formats": 3}, "formats must be tuple, got 3"),
         ({"fps": "quick"}, "fps must be float, got 'quick'"),
         ({"overwrite": "yes"}, "overwrite must be bool, got 'yes'"),
         ({"config": "dmo"}, "unknown config 'dmo'; did you mean demo"),

@@ -1,4 +1,4 @@
-"""MONAI's own tools and Python interface work on the bundle."""
+"""MONAI's own tools and its Python interface accept the bundle."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_load_gives_the_network_with_its_weights(
 def test_a_picture_as_monai_label_takes_it(
     a_bundle: Path, a_clip: np.ndarray, tmp_path: Path
 ) -> None:
-    """A PNG through preprocessing, inferer and postprocessing is the tracker's own mask."""
+    """Preprocessing, inferer and postprocessing make the mask that the tracker makes."""
     frame = a_clip[0]
     Image.fromarray(frame).save(tmp_path / "frame.png")
     parser = ConfigParser()
@@ -83,7 +83,7 @@ def test_a_picture_as_monai_label_takes_it(
     inferer: Callable[..., torch.Tensor] = parser.get_parsed_content("inferer")
     data["pred"] = inferer(data["image"][None], network)[0]
     mask = parser.get_parsed_content("postprocessing")(data)["pred"]
-    assert mask.shape == (frame.shape[1], frame.shape[0])  # MONAI's order: x first
+    assert mask.shape == (frame.shape[1], frame.shape[0])  # in MONAI, x comes first
 
     model = surgsam2.load_model(a_bundle, device="cpu")
     height, width = frame.shape[:2]
@@ -96,7 +96,7 @@ def test_a_picture_as_monai_label_takes_it(
 
 
 def test_postscript_is_no_picture_for_monai_label(a_bundle: Path, tmp_path: Path) -> None:
-    """Pillow would start Ghostscript for it."""
+    """Pillow would start Ghostscript to read such a file."""
     Image.new("RGB", (32, 24)).save(tmp_path / "frame.png", "EPS")
     parser = ConfigParser()
     parser.read_config(str(a_bundle / "configs" / "inference.json"))

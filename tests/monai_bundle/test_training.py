@@ -1,4 +1,4 @@
-"""`train.json` and `multi_gpu_train.json`: the command's training, and a bundle from it."""
+"""`train.json` and `multi_gpu_train.json` train as the command does and write a bundle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS = {"prompts": {"corrections": 1}, "save_every": 2, "log_every": 1}
 
 @pytest.fixture(scope="module")
 def some_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sequences of four frames in DAVIS' layout."""
+    """Write two sequences of four frames in the layout of DAVIS."""
     folder = tmp_path_factory.mktemp("clips")
     for name in ("a", "b"):
         write_vos_sequence(folder, name, frames=4)
@@ -35,7 +35,7 @@ def some_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(bundle: Path, clips: Path, output: Path) -> dict[str, Any]:
-    """Two steps of one clip of two frames."""
+    """Return options for two steps with one clip of two frames."""
     return {
         "bundle_root": str(bundle),
         "dataset_dir": str(clips),
@@ -53,7 +53,7 @@ def options(bundle: Path, clips: Path, output: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def a_run(a_bundle: Path, some_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Output of `train.json`."""
+    """Return the output folder of `train.json`."""
     output = tmp_path_factory.mktemp("run") / "out"
     monai.bundle.run(
         config_file=str(a_bundle / "configs" / "train.json"),
@@ -151,7 +151,7 @@ def test_several_processes_need_torchrun(a_bundle: Path, tmp_path: Path) -> None
         ({"settings": {"validation": 3}}, "validation must be a table of settings, got 3"),
         ({"batch": 0}, "batch of a source must be at least 1, got 0"),
         ({"learning_rate": -1}, r"optimizer\.lr must be above 0, got -1"),
-        ({"image_size": 0}, "image_size must be a multiple of 32, got 0"),
+        ({"image_size": 0}, "image_size must be a multiple of 32 from 32 to 2048, got 0"),
         ({"output_dir": __file__}, "cannot write .*: Not a directory"),
         ({"kind": "film"}, r"data\[0\].kind must be one of vos, endovis17"),
     ],
@@ -173,7 +173,7 @@ def test_wrong_values_are_refused_by_name(
 
 
 def settings_of(monkeypatch: pytest.MonkeyPatch, **given: Any) -> dict[str, Any]:
-    """What a trainer with these arguments gives to the training."""
+    """Return the settings that a trainer with these arguments passes to the training."""
     calls: list[Any] = []
     monkeypatch.setattr(workflow, "train", lambda *place, **rest: calls.append((place, rest)))
     RecipeTrainer("finetune", Path("run"), device=torch.device("cpu"), **given).run()
@@ -217,11 +217,11 @@ def test_data_of_ones_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_bundle_of_a_run_is_replaced_by_the_next(a_run: Path) -> None:
-    """Training that finished before is not repeated, but its products are there again."""
+    """A finished training is not repeated, but its model and bundle are written again."""
     before = (a_run / "bundle" / "models" / "model.pt").stat().st_mtime_ns
     path = a_run / "finetune" / "settings.yaml"
     settings = yaml.safe_load(path.read_text())
-    # as runs of earlier versions have it
+    # runs of earlier versions have this
     path.write_text(yaml.safe_dump(settings | {"network": None}))
     training.train("finetune", a_run, overrides=settings, device="cpu")
     assert (a_run / "bundle" / "models" / "model.pt").stat().st_mtime_ns > before

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from surgsam2.errors import InputError, OutputError
-from surgsam2.outputs import DEFAULT_FORMATS, FORMATS, OutputSet, OutputWriter
+from surgsam2.job.options import DEFAULT_FORMATS
+from surgsam2.outputs import FORMATS, OutputSet, OutputWriter
 
 ALL = ("png", "overlay", "coco", "csv")
 

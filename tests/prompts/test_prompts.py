@@ -1,4 +1,4 @@
-"""Prompts: values, sets, validation and the JSON file."""
+"""Prompts: their values, sets, validation and JSON file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def a_mask(height: int = 6, width: int = 8) -> np.ndarray:
 
 @pytest.fixture
 def a_file(tmp_path):
-    """Writes a prompt file with this text, or this structure, and returns its path."""
+    """Write a prompt file with this text or structure and return its path."""
 
     def write(content, name="prompts.json"):
         path = tmp_path / name
@@ -75,7 +75,7 @@ class TestPromptSet:
     def test_points_and_a_box_on_one_frame_merge(self):
         prompts = PromptSet().add(object_id=1, frame=0, points=[[1, 1, 1]])
         prompts.add(object_id=1, frame=0, box=[0, 0, 5, 5], name="liver")
-        prompts.add(object_id=1, frame=0, points=[[2, 2, 0]])  # negative: there is a box
+        prompts.add(object_id=1, frame=0, points=[[2, 2, 0]])  # a negative point goes with a box
         (prompt,) = prompts.for_object(1).prompts
         assert prompt.labels.tolist() == [1, 0]
         assert prompt.box.tolist() == [0, 0, 5, 5]
@@ -245,7 +245,7 @@ class TestFile:
 
     def test_video_may_be_given_when_saving(self, tmp_path):
         class AnOpenVideo:
-            width, height, frame_count = 8, 6, 0  # 0: not known
+            width, height, frame_count = 8, 6, 0  # 0 means that it is not known
 
         prompts = PromptSet().add(object_id=1, frame=0, box=[0, 0, 1, 1])
         save_prompts(prompts, tmp_path / "p.json", AnOpenVideo())
@@ -491,7 +491,7 @@ file_like = st.fixed_dictionaries(
 
 @contextlib.contextmanager
 def only_prompt_errors():
-    """The block may succeed or raise a `PromptError` of one line, nothing else."""
+    """Let the block succeed or raise a `PromptError` of one line, and nothing else."""
     message = ""
     try:
         yield

@@ -1,4 +1,4 @@
-"""Zip archives that are well made to do harm, and the honest ones beside them."""
+"""Archives that are made to do harm are refused, and ordinary archives are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    """Makes an archive of names, or of ZipInfo objects; each member holds ``bad``."""
+    """Write an archive of names or ZipInfo objects; each member contains ``bad``."""
 
     def make(*members: str | zipfile.ZipInfo) -> Path:
         path = tmp_path / "a.zip"
@@ -34,7 +34,7 @@ def made(tmp_path: Path) -> Made:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files; whatever is left in it was forgotten."""
+    """Return the folder for temporary files, which must be empty at the end."""
     folder = tmp_path / "temporary" / "deep"
     folder.mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -42,7 +42,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refusal(path: Path) -> str:
-    """The message with which unpacking is refused."""
+    """Return the message of the error that unpacking raises."""
     with pytest.raises(InputError, match=path.name) as caught, unpacked(path):
         pass
     message = str(caught.value)
@@ -95,7 +95,7 @@ def test_names_stay_in_the_folder(
 
 
 def test_a_name_that_ends_early(made: Made, temporary: Path) -> None:
-    """Readers in C end it at the zero byte."""
+    """Readers in C end a name at the zero byte."""
     path = made("a_/../b")
     path.write_bytes(path.read_bytes().replace(b"a_/", b"a\0/"))
     assert "'a\\x00/../b'" in refusal(path)
@@ -140,7 +140,7 @@ def test_only_files_and_folders(
     [
         (("a", "a"), "twice"),
         (("Data/a", "data/A"), "twice"),
-        (("\u00fc", "u\u0308"), "twice"),  # one name in two forms
+        (("\u00fc", "u\u0308"), "twice"),  # two forms of one name
         (("a/", "a"), "twice"),
         (("a", "a/b"), "lies in a file"),
         (("a/b/c/d", "A/b"), "lies in a file"),
@@ -155,7 +155,7 @@ def test_every_name_once(made: Made, temporary: Path, names: tuple[str, ...], pr
 def test_encryption_is_refused(made: Made, temporary: Path, flag: int) -> None:
     path = made("secret")
     data = bytearray(path.read_bytes())
-    at = data.index(b"PK\x01\x02") + 8  # flags in the list of members
+    at = data.index(b"PK\x01\x02") + 8  # the flags in the list of members
     struct.pack_into("<H", data, at, flag)
     path.write_bytes(data)
     assert "'secret' is encrypted" in refusal(path)
@@ -170,7 +170,7 @@ def test_unusual_compression_is_refused(made: Made, temporary: Path, method: int
 
 @pytest.fixture
 def a_bomb(tmp_path: Path) -> Path:
-    """70 MB in 70 kB."""
+    """70 kB would become 70 MB."""
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for number in range(7):
@@ -193,7 +193,7 @@ def test_a_bomb(a_bomb: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("said", [1, 100, 9_999_999, 10_000_001, 2**31])
 def test_a_size_that_is_a_lie(a_bomb: Path, temporary: Path, said: int) -> None:
-    """What is written is counted, whatever the list of members says."""
+    """The bytes are counted while they are written, whatever the list of members says."""
     data = a_bomb.read_bytes()
     data = data.replace(struct.pack("<L", 10_000_000), struct.pack("<L", said))
     a_bomb.write_bytes(data)
@@ -205,7 +205,7 @@ def test_a_size_that_is_a_lie(a_bomb: Path, temporary: Path, said: int) -> None:
 def test_one_piece_of_data_for_many_members(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The archive stays small however many members share the data."""
+    """Members that share their data make a large output of a small archive."""
     path = tmp_path / "overlap.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("00000", bytes(1_000_000))
@@ -230,7 +230,7 @@ def test_a_list_of_members_without_end(made: Made, temporary: Path) -> None:
 
 
 def test_every_cut_and_many_flips(tmp_path: Path, temporary: Path) -> None:
-    """The archive is refused, or what comes out of it is what was put in."""
+    """A damaged archive is refused, or unpacks to the original content."""
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("one", "folder/two"):

@@ -1,4 +1,4 @@
-"""Arrays on disk."""
+"""Arrays that are stored on disk."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_kept_file_is_taken_up_where_it_was(tmp_path: Path) -> None:
         first.put(index, a=np.array([index, first.length]))
     first.sync()
     length = first.length
-    first.put(9, a=np.zeros(3))  # after the state that is taken up
+    first.put(9, a=np.zeros(3))  # after the state that is continued
     first.close()
     second = DiskStore(path, length=length)
     assert second.indices() == [2, 4]

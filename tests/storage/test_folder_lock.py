@@ -1,4 +1,4 @@
-"""Locks that end with whoever holds them."""
+"""Locks end with the process that holds them."""
 
 from __future__ import annotations
 

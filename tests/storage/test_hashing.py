@@ -1,4 +1,4 @@
-"""Telling files apart without reading them whole."""
+"""Fingerprints tell files apart without reading all of them."""
 
 from __future__ import annotations
 

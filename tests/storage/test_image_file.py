@@ -1,4 +1,4 @@
-"""Image files of strangers: nothing is started, and a small file costs little."""
+"""Image files of strangers start no program, and a small file takes little time and memory."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from surgsam2.storage.limits import MASK_PIXELS
 from tests.conftest import REPOSITORY
 
 SIZE = (32, 24)
-"""Width and height of the pictures here, in pixels."""
+"""Width and height of the images in these tests, in pixels."""
 SECONDS = 5.0
-"""A refusal takes some milliseconds; the rest is for a busy machine."""
+"""Largest time for a refusal. It takes milliseconds; the rest is for a busy machine."""
 
 
-# every way by which a file of a stranger reaches a decoder: `path` is a .png
+# Every way by which a file of a stranger reaches a decoder; `path` is a .png file.
 
 
 def _labels(path: Path) -> None:
@@ -76,7 +76,7 @@ def _prompts(path: Path) -> None:
 
 
 def _dataset(*places: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
-    """Reads a dataset in which the file lies at the first place and good ones at the others."""
+    """Read a dataset in which this is the first file and the others are valid."""
 
     def read(path: Path) -> None:
         root = path.parent / "dataset"
@@ -126,7 +126,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, depth: int, colour: int, *more: bytes) -> bytes:
-    """A PNG that declares a size and has nearly no pixels."""
+    """Return a PNG that declares a size and has nearly no pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     palette = [chunk(b"PLTE", bytes(768))] if colour == 3 else []
     pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
@@ -136,20 +136,22 @@ def png(width: int, height: int, depth: int, colour: int, *more: bytes) -> bytes
 
 @pytest.fixture
 def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that appears when Ghostscript is started."""
+    """Return the path of a file that appears when Ghostscript is started."""
     marker, programs = tmp_path / "STARTED", tmp_path / "programs"
     programs.mkdir()
     program = programs / "gs"
     program.write_text(f"#!/bin/sh\ntouch '{marker}'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None, raising=False)  # it is looked for once
+    monkeypatch.setattr(
+        EpsImagePlugin, "gs_binary", None, raising=False
+    )  # Pillow searches for it once
     return marker
 
 
 @pytest.fixture
 def a_place(tmp_path: Path) -> Path:
-    """Where a file of a stranger lies."""
+    """Return the path for a file of a stranger."""
     (tmp_path / "given").mkdir()
     return tmp_path / "given" / "00000.png"
 
@@ -183,7 +185,9 @@ def test_a_png_of_few_bytes_and_many_pixels_is_refused_at_once(
 ) -> None:
     a_place.write_bytes(png(side, side, depth, colour))
     start = time.perf_counter()
-    with pytest.raises(SurgSAM2Error, match=r"pixels|unreadable"):  # of datasets files are counted
+    with pytest.raises(
+        SurgSAM2Error, match=r"pixels|unreadable"
+    ):  # the reader of a dataset counts files
         caller(a_place)
     assert time.perf_counter() - start < SECONDS
 
@@ -230,7 +234,7 @@ def test_texts_and_profiles_that_unpack_to_much(a_place: Path) -> None:
 
 
 def test_a_jpeg_of_many_scans(tmp_path: Path) -> None:
-    """Each costs as much as a picture, and takes ten bytes of the file."""
+    """A scan takes as long as an image and has ten bytes in the file."""
     buffer = io.BytesIO()
     Image.new("L", (4096, 4096)).save(buffer, "JPEG", progressive=True)
     data = buffer.getvalue()
@@ -243,26 +247,26 @@ def test_a_jpeg_of_many_scans(tmp_path: Path) -> None:
 
 
 def tiff(*entries: tuple[int, int, int, int], rest: int = 0) -> bytes:
-    """A TIFF with entries (tag, type, count, value or offset), and zeros behind them."""
+    """Return a TIFF with entries (tag, type, count, value or offset), and zeros after them."""
     packed = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + packed + bytes(4 + rest)
 
 
 def grey_tiff(*more: tuple[int, int, int, int], rest: int = 0) -> bytes:
-    """A grey TIFF of 9 x 9 pixels."""
+    """Return the entries of a grey TIFF of 9 x 9 pixels."""
     tags = {256: 9, 257: 9, 258: 8, 259: 1, 262: 1, 277: 1}
     return tiff(*((tag, 4, 1, value) for tag, value in tags.items()), *more, rest=rest)
 
 
 def exif_segment() -> bytes:
-    """EXIF of 64 kB whose entries all name the same 30 kB: 75 MB when they are read."""
+    """Return 64 kB of EXIF whose entries refer to the same 30 kB, and which become 75 MB."""
     entries = [(1000 + i, 7, 30_000, 30_100) for i in range(2500)]
     content = b"Exif\0\0" + tiff(*entries, rest=30_100)
     return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
 
 
 def memory_of(path: Path) -> int:
-    """Most bytes that Python's objects took while an image was read."""
+    """Return the largest memory of Python's objects while an image was read, in bytes."""
     code = (
         "import sys, tracemalloc, warnings; from pathlib import Path\n"
         "warnings.simplefilter('ignore')\n"
@@ -283,7 +287,7 @@ def memory_of(path: Path) -> int:
 def test_only_what_is_needed_of_a_jpeg_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Metadata that hides in a segment of a kind that Pillow does not skip, or without pixels."""
+    """The metadata is in a segment that Pillow does not skip, or in a file without pixels."""
     buffer = io.BytesIO()
     Image.new("RGB", SIZE, (9, 99, 199)).save(buffer, "JPEG")
     jpeg = buffer.getvalue()
@@ -313,7 +317,7 @@ def test_only_what_is_needed_of_a_jpeg_is_seen(
 def test_directories_that_name_the_same_bytes_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some releases of Pillow keep a copy of them for every entry: 4 GB of this TIFF."""
+    """Some releases of Pillow keep a copy of them for every entry, 4 GB for this TIFF."""
     overlapping = [(1000 + i, 7, 200_000, 200_000) for i in range(10_000)]
     (tmp_path / "0.tif").write_bytes(
         grey_tiff((273, 4, 1, 200_000), (279, 4, 1, 81), *overlapping, rest=400_000)
@@ -331,13 +335,13 @@ def test_a_tiff_with_a_tile_larger_than_a_picture_may_be(tmp_path: Path) -> None
     (tmp_path / "0.tif").write_bytes(grey_tiff(*tile, rest=400))
     with pytest.raises(ImageFileError, match="its tiles have more than 67108864 pixels"):
         read_rgb(tmp_path / "0.tif")
-    tile[0] = (322, 7, 4, 0)  # bytes, which Python would repeat
+    tile[0] = (322, 7, 4, 0)  # Python would repeat these bytes
     (tmp_path / "0.tif").write_bytes(grey_tiff(*tile, rest=400))
     assert memory_of(tmp_path / "0.tif") < 10e6
 
 
 def test_a_deep_png_with_two_headers(a_place: Path) -> None:
-    """The first is for OpenCV, which decodes it; the last is for Pillow."""
+    """OpenCV would decode the first header and Pillow the last."""
     small = struct.pack(">IIBBBBB", 9, 9, 16, 2, 0, 0, 0)
     a_place.write_bytes(png(20_000, 20_000, 16, 2, chunk(b"IHDR", small)))
     with pytest.raises(ImageFileError, match="damaged image"):
@@ -356,7 +360,7 @@ def test_a_form_that_takes_long_to_decode(tmp_path: Path) -> None:
 
 
 def test_a_label_image_of_too_many_objects(a_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mask is made for each value."""
+    """The reader makes a mask for each value."""
     Image.fromarray(np.arange(100, dtype=np.uint16).reshape(10, 10)).save(a_place)
     assert len(open_saved_masks(a_place.parent).read(0)) == 99
     monkeypatch.setenv(MASK_PIXELS.variable, "9800")
@@ -364,7 +368,7 @@ def test_a_label_image_of_too_many_objects(a_place: Path, monkeypatch: pytest.Mo
         open_saved_masks(a_place.parent).check(10, 10, 1)
 
 
-# honest files
+# valid files
 
 
 @pytest.mark.parametrize("kind", FRAME_FORMATS)
@@ -390,7 +394,7 @@ def test_a_jpeg_without_its_metadata_has_the_same_pixels(
     path = tmp_path / "0.jpg"
     picture = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     exif = Image.Exif()
-    exif[274] = 6  # turned by a quarter
+    exif[274] = 6  # the image is to be rotated by 90 degrees
     image = Image.fromarray(picture).convert(mode)
     image.save(
         path, exif=exif, icc_profile=bytes(100_000), comment=b"\xff\xd9", progressive=progressive
@@ -399,7 +403,7 @@ def test_a_jpeg_without_its_metadata_has_the_same_pixels(
     with Image.open(path) as image:
         expected = np.asarray(image.convert("RGB"))
     assert np.array_equal(read_rgb(path), expected)
-    if mode != "CMYK":  # OpenCV makes colours of inks in another way
+    if mode != "CMYK":  # OpenCV converts CMYK in another way
         assert np.array_equal(read_rgb(path, with_opencv=True), expected)
 
 
@@ -433,7 +437,7 @@ def test_pixels_as_they_are_stored(tmp_path: Path) -> None:
     for mode, image in images.items():
         image.save(tmp_path / "a.png")
         stored = read_pixels(tmp_path / "a.png")
-        assert stored.mode in (mode, "I" if mode == "I;16" else mode)  # I: before Pillow 10.3
+        assert stored.mode in (mode, "I" if mode == "I;16" else mode)  # Pillow before 10.3 has I
         assert np.array_equal(stored.values, np.asarray(image))
         assert stored.palette == (bytes(range(256)) * 3 if mode == "P" else b"")
     for mode, channels in (("RGB;16", 3), ("RGBA;16", 4)):
@@ -475,7 +479,7 @@ def test_a_png_with_text_of_its_own(tmp_path: Path) -> None:
 
 
 def test_pillow_and_opencv_are_called_nowhere_else() -> None:
-    """A rule of the linter; this shows that it bites, and where it does not."""
+    """The linter forbids other readers; this shows what its rule finds."""
     code = "import cv2\nfrom PIL import Image\n\nImage.open(1)\ncv2.imread(2)\ncv2.imdecode(3)\n"
 
     def found(file: str) -> int:
