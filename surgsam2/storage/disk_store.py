@@ -16,8 +16,11 @@ import numpy as np
 
 from surgsam2.errors import OutputError
 from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.limits import FRAMES
 
 _HEAD = struct.Struct("<qQI")  # frame index, number of bytes of the data, their CRC-32
+_CHECK = struct.Struct("<I")  # CRC-32 of the head
+_RECORD_BYTES = _HEAD.size + _CHECK.size  # bytes of a record before its data
 
 
 class DiskStore:
@@ -67,10 +70,11 @@ class DiskStore:
         with writing(self._where):
             file = self._opened()
             file.seek(self.length)
-            file.write(_HEAD.pack(index, data.nbytes, zlib.crc32(data)))
+            head = _HEAD.pack(index, data.nbytes, zlib.crc32(data))
+            file.write(head + _CHECK.pack(zlib.crc32(head)))
             file.write(data)
         self._note(index, self.length)
-        self.length += _HEAD.size + data.nbytes
+        self.length += _RECORD_BYTES + data.nbytes
 
     def get(self, index: int) -> dict[str, np.ndarray]:
         """Return the arrays of a frame by name.
@@ -83,9 +87,9 @@ class DiskStore:
             raise KeyError(index)
         with writing(self._where):  # reading first writes what is buffered
             self._file.seek(self._places[index])
-            _, size, check = _HEAD.unpack(self._file.read(_HEAD.size))
-            data = self._file.read(size)
-        if len(data) != size or zlib.crc32(data) != check:
+            head = _read_head(self._file.read(_RECORD_BYTES))
+            data = self._file.read(head[1]) if head else b""
+        if head is None or head[0] != index or zlib.crc32(data) != head[2]:
             raise OutputError(
                 f"{self._where}: the data of frame {index} is damaged; start anew without resume"
             )
@@ -130,14 +134,11 @@ class DiskStore:
             self._file.truncate(length)
             while whole and self.length < length:
                 self._file.seek(self.length)
-                head = self._file.read(_HEAD.size)
-                if len(head) < _HEAD.size:
+                head = _read_head(self._file.read(_RECORD_BYTES))
+                if head is None or not 0 <= head[0] < FRAMES.value or head[1] > length:
                     break
-                index, size, _ = _HEAD.unpack(head)
-                if not 0 <= index < 2**31 or size > length:
-                    break
-                self._note(index, self.length)
-                self.length += _HEAD.size + size
+                self._note(head[0], self.length)
+                self.length += _RECORD_BYTES + head[1]
         if self.length != length:
             self.close()
             raise OutputError(f"{self._where}: the file is damaged or not the one that was saved")
@@ -145,3 +146,11 @@ class DiskStore:
     def _note(self, index: int, place: int) -> None:
         self._places.extend([-1] * (index + 1 - len(self._places)))
         self._places[index] = place
+
+
+def _read_head(data: bytes) -> tuple[int, int, int] | None:
+    """Return frame index, size and CRC-32 of a record; None if its head is damaged."""
+    if len(data) < _RECORD_BYTES:
+        return None
+    head, check = data[: _HEAD.size], data[_HEAD.size :]
+    return _HEAD.unpack(head) if _CHECK.unpack(check)[0] == zlib.crc32(head) else None

@@ -57,8 +57,8 @@ def prepare_output(folder: Path | str, overwrite: bool = False) -> Path:
         The path of the folder.
 
     Raises:
-        OutputError: the folder holds other files, is no folder, cannot be written, or another
-            run writes into it.
+        OutputError: the folder holds other files, is no folder, cannot be written, a file or
+            folder of an earlier run in it is a link, or another run writes into it.
     """
     with hold_output(folder, overwrite=overwrite) as path:
         begin_output(path)
@@ -83,6 +83,8 @@ def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path
         OutputError: as for `prepare_output`.
     """
     path = _usable(folder, overwrite)
+    with writing(path):
+        _refuse_links(path)
     with contextlib.ExitStack() as hold:
         marker = path / MARKER
         with writing(marker):
@@ -98,6 +100,19 @@ def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path
         yield path
 
 
+def _refuse_links(folder: Path) -> None:
+    """Refuse a folder in which a link would let a run read or change files elsewhere."""
+    resume = folder / RESUME
+    paths = [folder / MARKER, folder / LABELS, resume]
+    if resume.is_dir() and not resume.is_symlink():
+        paths += sorted(resume.iterdir())
+    for path in paths:
+        if path.is_symlink():
+            raise OutputError(
+                f"cannot write {path}: it is a link to another place; remove it first"
+            )
+
+
 def begin_output(folder: Path, *, keep: bool = False) -> None:
     """Mark a folder that is held as ``INCOMPLETE``.
 
@@ -107,13 +122,8 @@ def begin_output(folder: Path, *, keep: bool = False) -> None:
             continues it. Otherwise all files of an earlier run are removed.
 
     Raises:
-        OutputError: a file cannot be written or removed, or a folder inside is a link.
+        OutputError: a file cannot be written or removed.
     """
-    for name in (LABELS, RESUME):
-        if (folder / name).is_symlink():
-            raise OutputError(
-                f"cannot write {folder / name}: it is a link to another folder; remove it first"
-            )
     # This file is written first, so that the folder never looks complete.
     write_text_atomically(
         folder / INCOMPLETE, "The run that writes this folder is under way or was interrupted.\n"

@@ -269,7 +269,7 @@ def test_a_linked_resume_folder_is_refused(
     folder.rename(elsewhere)
     folder.symlink_to(elsewhere)
     before = contents(elsewhere)
-    with pytest.raises(OutputError, match=r"\.resume: it is a link to another folder"):
+    with pytest.raises(OutputError, match=r"\.resume: it is a link to another place"):
         run(a_model, a_short_file, two_objects, a_killed_run, resume=resume)
     assert contents(elsewhere) == before
 

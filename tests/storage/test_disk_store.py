@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +77,7 @@ def test_a_kept_file_is_taken_up_where_it_was(tmp_path: Path) -> None:
     assert DiskStore(tmp_path / "new.spool", length=0).indices() == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "head", "content"])
+@pytest.mark.parametrize("damage", ["cut", "head", "index", "content"])
 def test_damage_to_a_kept_file_is_told(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "x.spool"
     store = DiskStore(path)
@@ -86,7 +88,20 @@ def test_damage_to_a_kept_file_is_told(tmp_path: Path, damage: str) -> None:
     if damage == "cut":
         del data[-1:]
     else:
-        data[10 if damage == "head" else 100] ^= 255
+        data[{"head": 10, "index": 0, "content": 100}[damage]] ^= 255
     path.write_bytes(data)
     with pytest.raises(OutputError, match="damaged"):
         DiskStore(path, length=store.length).get(0)
+
+
+def test_a_frame_index_beyond_every_video_is_damage(tmp_path: Path) -> None:
+    """It would take eight bytes of memory for each frame before it."""
+    path = tmp_path / "x.spool"
+    store = DiskStore(path)
+    store.put(1, a=np.arange(3))
+    store.close()
+    data = path.read_bytes()
+    head = struct.pack("<q", 2**31 - 2) + data[8:20]
+    path.write_bytes(head + struct.pack("<I", zlib.crc32(head)) + data[24:])
+    with pytest.raises(OutputError, match="damaged"):
+        DiskStore(path, length=store.length)
