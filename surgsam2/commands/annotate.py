@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from surgsam2.commands.options import add_model_options
+from surgsam2.commands.arguments import add_options, read_options
+from surgsam2.model.options import ModelOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -18,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "output", nargs="?", help="folder for prompts and masks (VIDEO's name with -annotated)"
     )
-    add_model_options(parser)
+    add_options(parser, ModelOptions, "model")
     server = parser.add_argument_group("server")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     server.add_argument("--port", type=int, default=0, help="port (a free one)")
@@ -35,7 +36,6 @@ def run(args: argparse.Namespace) -> int:
     import webbrowser
 
     from surgsam2.annotate.serve import annotate
-    from surgsam2.model.options import ModelOptions
 
     output = args.output or f"{Path(args.video).stem}-annotated"
 
@@ -47,15 +47,7 @@ def run(args: argparse.Namespace) -> int:
     annotate(
         args.video,
         output,
-        ModelOptions(
-            model=args.model,
-            config=args.config,
-            device=args.device,
-            dtype=args.dtype,
-            pruning=args.pruning,
-            prune=args.prune,
-            compile=args.compile,
-        ),
+        read_options(ModelOptions, args),
         host=args.host,
         port=args.port,
         certificate=args.certificate,
