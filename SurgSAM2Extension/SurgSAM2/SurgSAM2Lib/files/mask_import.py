@@ -9,7 +9,8 @@ import numpy as np
 
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.results.saved_masks import SavedMasks, open_saved_masks
+from surgsam2.results.mask_source import SavedMasks
+from surgsam2.results.saved_masks import open_saved_masks
 from SurgSAM2Lib.prompts.store import parts
 
 if TYPE_CHECKING:
