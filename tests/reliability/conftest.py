@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -67,12 +68,17 @@ def run(
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Do something in a forked process; its exit code, negative for a signal."""
+    """Do something in a forked process; its exit code, negative for a signal.
+
+    The child collects no garbage: what its parent left may be a video codec, and closing that
+    waits for threads that the child does not have.
+    """
     if not hasattr(os, "fork"):
         pytest.skip("this system cannot fork")
     child = os.fork()
     if child == 0:
         code = 1
+        gc.disable()
         try:
             work()
             code = 0
