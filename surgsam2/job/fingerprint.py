@@ -19,7 +19,6 @@ from surgsam2.prompts.file import prompts_as_text
 from surgsam2.tracking.plan import TrackingPlan
 from surgsam2.version import __version__
 from surgsam2.video import Video
-from surgsam2.video.images import find_images
 
 Identity = dict[str, Any]
 """Values by a description in plain words; equal for runs that give the same results."""
@@ -27,9 +26,8 @@ Identity = dict[str, Any]
 
 def input_files(video: Video, model: SurgSAM2Model) -> dict[str, list[Path]]:
     """Return the files whose hashes identify the inputs; none for a video that is no file."""
-    source = Path(video.source)
-    frames = [source] if source.is_file() else find_images(source) if source.is_dir() else []
-    return {"checkpoint": [model.checkpoint] if model.checkpoint else [], "video": frames}
+    checkpoint = [model.checkpoint] if model.checkpoint else []
+    return {"checkpoint": checkpoint, "video": list(video.files)}
 
 
 def identity_of(
@@ -53,6 +51,7 @@ def identity_of(
     config = OmegaConf.to_yaml(model.config, resolve=True)
     return {
         "video content": hashes["video"],
+        "video stream": video.stream,
         "video size": f"{video.width}x{video.height}",
         "video frame rate": float(video.fps),
         "prompts": _hash_of_prompts(prompts),

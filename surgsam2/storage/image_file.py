@@ -68,6 +68,8 @@ class ImageHeader:
     """Width in pixels."""
     height: int
     """Height in pixels."""
+    pictures: int = 1
+    """Number of pages of a TIFF, or of pictures of an animation."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def image_header(path: Path, *, formats: tuple[str, ...] = FRAME_FORMATS) -> Ima
             more pixels than `surgsam2.storage.limits` allows.
     """
     with _opened(path, formats, header_only=True) as image:
-        return ImageHeader(image.format or "", *image.size)
+        return ImageHeader(image.format or "", *image.size, getattr(image, "n_frames", 1))
 
 
 def read_pixels(path: Path, *, formats: tuple[str, ...] = LABEL_FORMATS) -> StoredPixels:

@@ -15,29 +15,41 @@ __all__ = ["Video", "open_video"]
 
 
 def open_video(
-    source: str | os.PathLike[str] | np.ndarray | Video, *, fps: float | None = None
+    source: str | os.PathLike[str] | np.ndarray | Video,
+    *,
+    fps: float | None = None,
+    pattern: str | None = None,
+    stream: int | None = None,
 ) -> Video:
     """Open a video for lazy, exact reading by frame index.
-
-    `source` is one of
-
-    - a video file: mp4, mov, avi, mkv, webm and the like;
-    - a folder of images (jpg, png, bmp, tif, ...), one a frame, in natural order (2 before
-      10), or a dataset's sequence folder that has one inside (EndoVis ``left_frames``);
-    - a single image: a video of one frame;
-    - a DICOM multi-frame, MHA/MHD or NRRD file, (x, y, time), grey or RGB;
-    - a numpy array, ``(T, H, W, 3)`` RGB or ``(T, H, W)`` grey, uint8, used without a copy;
-    - an open `Video`, which is returned as it is.
-
-    `fps` is the frame rate of sources that carry none: images, arrays, MHA, NRRD, and
-    DICOM without frame time (default 25.0). Others keep their own.
 
     Frames are uint8 RGB ``(H, W, 3)``; see `Video` for how to read them. Decoding is lazy,
     but opening checks the source: a video file is read through once without decoding, in
     a folder the header of every image is read.
 
-    Raises `VideoError` (an `OSError`) for a source that is missing or cannot be read, and
-    `InputError` (a `ValueError`) for an unusable array, type or `fps`.
+    Args:
+        source: one of
+
+            - a video file: mp4, mov, avi, mkv, webm and the like;
+            - a folder of images (jpg, png, bmp, tif, ...), one for each frame, in natural order
+              (2 before 10), or a dataset's sequence folder that has one inside (EndoVis
+              ``left_frames``);
+            - a single image: a video of one frame;
+            - a DICOM multi-frame, MHA/MHD or NRRD file, (x, y, time), grey or RGB;
+            - a numpy array, ``(T, H, W, 3)`` RGB or ``(T, H, W)`` grey, uint8, used without a
+              copy;
+            - an open `Video`, which is returned as it is.
+        fps: frame rate of sources that carry none: images, arrays, MHA, NRRD, and DICOM without
+            frame time; None is 25. Others keep their own.
+        pattern: which images of a folder are frames, such as ``*_endo.png``; None takes all,
+            which must then be named alike.
+        stream: index of the video stream in a file with several; None chooses, and `warnings`
+            says so.
+
+    Raises:
+        VideoError: the source is missing or cannot be read (an `OSError`), or it is not clear
+            which images are frames.
+        InputError: an array, a type or an option cannot be used (a `ValueError`).
     """
     if isinstance(source, Video):
         return source
@@ -63,18 +75,23 @@ def open_video(
         reason = getattr(error, "strerror", None) or error
         raise VideoError(f"{path}: cannot be opened ({reason})") from error
     if is_folder:
-        from surgsam2.video.images import ImageVideo, find_images
+        from surgsam2.video.image_folder import find_images
+        from surgsam2.video.images import ImageVideo
 
-        return ImageVideo(str(path), find_images(path), fps=rate)
+        found = find_images(path, pattern)
+        return ImageVideo(str(path), found.paths, fps=rate, note=found.note)
+    if pattern is not None:
+        raise InputError(f"pattern chooses images of a folder, and {path} is none; leave it out")
     if not path.is_file():
         raise VideoError(f"{path}: neither a file nor a folder; give a video file")
     if size == 0:
         raise VideoError(f"{path}: the file is empty; copy it again")
-    return _open_file(path, rate)
+    return _open_file(path, rate, stream)
 
 
-def _open_file(path: Path, rate: float) -> Video:
-    from surgsam2.video.images import IMAGE_SUFFIXES, ImageVideo
+def _open_file(path: Path, rate: float, stream: int | None) -> Video:
+    from surgsam2.video.image_folder import IMAGE_SUFFIXES
+    from surgsam2.video.images import ImageVideo
     from surgsam2.video.itk import ITK_SUFFIXES, ItkVideo, is_dicom
 
     suffix = path.suffix.lower()
@@ -84,4 +101,4 @@ def _open_file(path: Path, rate: float) -> Video:
         return ItkVideo(str(path), path, fps=rate)
     from surgsam2.video.container import ContainerVideo
 
-    return ContainerVideo(str(path), path)
+    return ContainerVideo(str(path), path, stream)

@@ -7,6 +7,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from weakref import WeakSet
@@ -60,6 +62,16 @@ class Video(ABC):
         return self._source
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the frames are in; none for an array."""
+        return ()
+
+    @property
+    def stream(self) -> int | None:
+        """Index of the video stream in its file; None when there is no choice of streams."""
+        return None
+
+    @property
     def width(self) -> int:
         """Width of a frame in pixels, after rotation."""
         return self._width
@@ -68,6 +80,11 @@ class Video(ABC):
     def height(self) -> int:
         """Height of a frame in pixels, after rotation."""
         return self._height
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a pixel as it is shown, divided by its height, after rotation."""
+        return Fraction(1)
 
     @property
     def fps(self) -> float:

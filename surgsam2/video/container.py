@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Generator
+from collections.abc import Callable
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,20 @@ import numpy as np
 from surgsam2.errors import VideoError
 from surgsam2.video.base import DEFAULT_FPS, Frames, Video, check_size
 from surgsam2.video.color import Orientation, RgbConverter, notes_about, orientation_of
-from surgsam2.video.decoder import Decoded, Decoder, never, open_container, stamp_of, video_stream
+from surgsam2.video.decoder import (
+    Decoder,
+    never,
+    open_container,
+    stamp_of,
+    video_stream,
+    video_streams,
+)
 from surgsam2.video.index import FrameIndex, PacketTable, scan
 from surgsam2.video.prefetch import Cancelled
+from surgsam2.video.timing import timing_of
 
 BACKWARD_BYTES = 256 * 2**20
-"""Bytes of decoded frames held while reading backward, if more than `_BACKWARD_FEWEST` frames."""
+"""Bytes of frames held while reading backward, if more than `_BACKWARD_FEWEST` frames."""
 _BACKWARD_FEWEST = 8
 # Short groups of pictures are read together up to this many frames, because seeking is slow.
 _BACKWARD_WANTED = 16
@@ -49,25 +58,36 @@ class ContainerVideo(Video):
     A file whose timestamps do not order its frames (missing or wrong, as H.264 with
     B-frames in AVI) is decoded once at opening to count its frames, and ``video[i]``
     going backward decodes from the beginning.
+
+    Args:
+        source: the path that the user gave.
+        path: the file.
+        stream: index of the video stream in the file; None chooses, see `video_stream`.
+
+    Raises:
+        VideoError: the file is not a video that can be read, or has no such stream.
     """
 
-    def __init__(self, source: str, path: Path) -> None:
+    def __init__(self, source: str, path: Path, stream: int | None = None) -> None:
         self._path = path
         self._lost: set[int] = set()
         self._repaired: set[int] = set()
-        self._recent: OrderedDict[int, Any] = OrderedDict()
+        self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
         self._decoder: Decoder | None = None
-        self._walk: Generator[Decoded, None, None] | None = None
+        self._walk: Frames | None = None
         self._next = 0  # the frame that `_walk` gives next
 
         with open_container(path) as container:
-            stream = video_stream(container, path)
-            check_size(source, stream.codec_context.width, stream.codec_context.height)
-            table = scan(container, stream, source)
-            declared = int(stream.frames or 0)
+            track = video_stream(container, path, stream)
+            self._stream = int(track.index)
+            self._others = [s.index for s in video_streams(container) if s.index != track.index]
+            check_size(source, track.codec_context.width, track.codec_context.height)
+            table = scan(container, track, source)
+            declared = int(track.frames or 0)
             short = _missing_seconds(container, table)
-            average = stream.average_rate or stream.guessed_rate
-            time_base = float(stream.time_base or 0)
+            average = track.average_rate or track.guessed_rate
+            time_base = float(track.time_base or 0)
+            aspect = Fraction(track.sample_aspect_ratio or 1)
         if not table.stamps:
             raise VideoError(
                 f"{path}: no frames in this video; it is empty or cut off, copy it again"
@@ -76,18 +96,16 @@ class ContainerVideo(Video):
         first = self._first_frame(source)
         check_size(source, first.width, first.height)
         self._stored_size = (first.width, first.height)
-        # A pixel of 4:4:4 takes 3 bytes; samples of more than 8 bits take two bytes each.
-        depth = 2 if any(part.bits > 8 for part in first.format.components) else 1
-        self._decoded_bytes = first.width * first.height * 3 * depth
-        if first.format.name in ("yuv420p", "yuvj420p", "nv12"):
-            self._decoded_bytes //= 2
         orientation = orientation_of(first)
         self._orientation = orientation or Orientation()
         width, height = self._stored_size
         if self._orientation.transpose:
-            width, height = height, width
+            width, height, aspect = height, width, 1 / aspect
+        self._pixel_aspect = aspect
         super().__init__(source, width=width, height=height, fps=1.0, frame_count=len(self._index))
         self._converter = self._new_converter()
+        if self._others and stream is None:
+            self._warn_of_other_streams()
         if orientation is None:
             self._warn("rotation", "the rotation is not a multiple of 90 degrees; it is ignored")
         try:
@@ -103,14 +121,14 @@ class ContainerVideo(Video):
         skipped = self._settle_beginning(first)
         self._nominal = max(declared - skipped, len(self._index))
         self._times = self._index.stamps * time_base - self._index.stamps[0] * time_base
-        self._fps = self._mean_rate(average)
+        self._fps = self._settle_rate(average)
         if not self._index.usable:
             self._times = np.arange(len(self._index)) / self._fps
         if table.trouble or declared > table.packets or short:
             self._settle_end(table, short)
 
     def _first_frame(self, source: str) -> Any:
-        with closing(Decoder(self._path, None)) as decoder:
+        with closing(Decoder(self._path, None, self._stream)) as decoder:
             try:
                 first = next(decoder.pictures(never), None)
             except av.FFmpegError as error:
@@ -122,12 +140,21 @@ class ContainerVideo(Video):
             )
         return first
 
+    def _warn_of_other_streams(self) -> None:
+        width, height = self._stored_size
+        self._warn(
+            "streams",
+            f"the file has {len(self._others) + 1} video tracks: stream {self._stream} "
+            f"({width}x{height}) is read; choose another ({', '.join(map(str, self._others))}) "
+            "with --stream",
+        )
+
     def _settle_beginning(self, first: Any) -> int:
         """Make the first frame that decodes frame 0; return the number of packets before it."""
         if self._index.usable and not self._order_is_true():
             self._index.usable = False
         if not self._index.usable:
-            with closing(Decoder(self._path, None)) as decoder:
+            with closing(Decoder(self._path, None, self._stream)) as decoder:
                 count = sum(1 for _ in decoder.pictures(never))
             self._index.stamps = np.arange(count)
             self._frame_count = count
@@ -154,7 +181,7 @@ class ContainerVideo(Video):
         Only in doubt when the codec reorders frames and the packets' timestamps do not
         show it: some AVI files have decoding times in the place of presentation times.
         """
-        with closing(Decoder(self._path, self._index)) as decoder:
+        with closing(Decoder(self._path, self._index, self._stream)) as decoder:
             if self._index.reorders or not decoder.reorders:
                 return True
             last = -1
@@ -165,15 +192,20 @@ class ContainerVideo(Video):
                 last = frame
         return True
 
-    def _mean_rate(self, average: Any) -> float:
+    def _settle_rate(self, average: Any) -> float:
+        """Return the frame rate, and keep a note of frames that are missing by their times."""
         nominal = float(average) if average else 0.0
-        span = float(self._times[-1])
-        if self._index.usable and span > 0:
-            measured = (len(self._times) - 1) / span
-            # the nominal rate is free of the rounding of timestamps, when it is true at all
-            if not nominal or abs(measured / nominal - 1) > 0.01:
-                return measured
-        return nominal or DEFAULT_FPS
+        if not self._index.usable:
+            return nominal or DEFAULT_FPS
+        timing = timing_of(self._times, nominal)
+        if timing.gaps:
+            places = "place" if timing.gaps == 1 else "places"
+            self._warn(
+                "gaps",
+                f"{timing.missing} frames are missing in {timing.gaps} {places} (first: after "
+                f"frame {timing.first_gap}): the times of the frames jump there",
+            )
+        return timing.rate or DEFAULT_FPS
 
     def _settle_end(self, table: PacketTable, short: float) -> None:
         reasons = []
@@ -189,11 +221,26 @@ class ContainerVideo(Video):
             return
         begin = self._index.first_frame_of(self._index.key_for(count - 1))
         if count - begin <= _TAIL:
-            with closing(Decoder(self._path, self._index)) as decoder:
-                for _ in self._filled(decoder, count - 1, count, never):
+            with closing(Decoder(self._path, self._index, self._stream)) as decoder:
+                for _ in self._filled(decoder, count - 1, count, never, self._converter):
                     pass
         if self._frame_count == count and self._nominal > count:
             self._end_at(count)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self._path,)
+
+    @property
+    def stream(self) -> int | None:
+        """Index of the video stream in its file; None when there is no other."""
+        return self._stream if self._others else None
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a pixel as it is shown, divided by its height, after rotation."""
+        return self._pixel_aspect
 
     @property
     def timestamps(self) -> np.ndarray:
@@ -205,14 +252,14 @@ class ContainerVideo(Video):
         return float(self._times[self._checked(index)])
 
     def _read(self, index: int) -> np.ndarray:
-        picture = self._recent.get(index)
-        if picture is None:
-            picture = self._decode_to(index)
-        return self._converter(picture)
+        frame = self._recent.get(index)
+        if frame is None:
+            frame = self._decode_to(index)
+        return frame.copy()
 
-    def _decode_to(self, index: int) -> Any:
+    def _decode_to(self, index: int) -> np.ndarray:
         if self._decoder is None:
-            self._decoder = Decoder(self._path, self._usable_index)
+            self._decoder = Decoder(self._path, self._usable_index, self._stream)
         ahead = self._walk is not None and self._next <= index
         if ahead and self._usable_index is not None:
             # Decode on, unless there is a key frame on the way.
@@ -222,41 +269,40 @@ class ContainerVideo(Video):
             if self._walk is not None:
                 self._walk.close()
             self._recent.clear()
-            self._walk = self._filled(self._decoder, index, len(self._index), never, lead=_RECENT)
+            self._walk = self._filled(
+                self._decoder, index, len(self._index), never, self._converter, lead=_RECENT
+            )
         walk, self._walk = self._walk, None  # It cannot be continued if it fails.
         assert walk is not None
-        for i, picture in walk:
+        for i, frame in walk:
             self._next = i + 1
-            self._recent[i] = picture
+            self._recent[i] = frame
             if len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
             if i == index:
                 self._walk = walk
-                return picture
+                return frame
         raise IndexError(
             f"{self._source} has {self._frame_count} frames that decode, no frame {index}"
         )
 
     def _forward(self, start: int, stop: int, cancelled: Cancelled) -> Frames:
-        convert = self._new_converter()
         if start >= stop:
             return
-        with closing(Decoder(self._path, self._usable_index)) as decoder:
-            for i, picture in self._filled(decoder, start, stop, cancelled):
-                yield i, convert(picture)
+        with closing(Decoder(self._path, self._usable_index, self._stream)) as decoder:
+            yield from self._filled(decoder, start, stop, cancelled, self._new_converter())
 
     def _backward(self, start: int, stop: int, cancelled: Cancelled) -> Frames:
         convert = self._new_converter()
-        most = max(_BACKWARD_FEWEST, BACKWARD_BYTES // self._decoded_bytes)
+        most = max(_BACKWARD_FEWEST, BACKWARD_BYTES // (self._width * self._height * 3))
         if start >= stop:
             return
-        with closing(Decoder(self._path, self._usable_index)) as decoder:
+        with closing(Decoder(self._path, self._usable_index, self._stream)) as decoder:
             while stop > start and not cancelled():
                 begin = self._piece_before(start, stop, most)
-                piece = list(self._filled(decoder, begin, stop, cancelled))
+                piece = list(self._filled(decoder, begin, stop, cancelled, convert))
                 while piece and not cancelled():
-                    i, picture = piece.pop()
-                    yield i, convert(picture)
+                    yield piece.pop()
                 stop = begin
 
     def _piece_before(self, start: int, stop: int, most: int) -> int:
@@ -273,32 +319,40 @@ class ContainerVideo(Video):
         return max(start, begin, stop - most)
 
     def _filled(
-        self, decoder: Decoder, start: int, stop: int, cancelled: Cancelled, lead: int = 0
-    ) -> Generator[Decoded, None, None]:
-        """Yield decoded frames `start` to `stop` - 1 without gaps, and keep notes of damage.
+        self,
+        decoder: Decoder,
+        start: int,
+        stop: int,
+        cancelled: Cancelled,
+        convert: Callable[[Any], np.ndarray],
+        lead: int = 0,
+    ) -> Frames:
+        """Yield frames `start` to `stop` - 1 without gaps, and keep notes of damage.
 
         With `lead`, up to that many frames before `start` that are decoded anyway come first.
+        All frames are converted at once: a decoder conceals damage with the content of memory
+        that it uses again, which must not depend on how many pictures are kept here.
         """
         expected = start
-        before: deque[Decoded] = deque(maxlen=lead)
+        before: deque[tuple[int, np.ndarray]] = deque(maxlen=lead)
         picture = None
         last = -1
         with closing(decoder.from_frame(start, cancelled)) as pictures:
             for i, decoded in pictures:
                 if i < start:
                     if lead:
-                        before.append((i, decoded))
+                        before.append((i, convert(decoded)))
                 elif i >= expected:
                     while before:
                         yield before.popleft()
                     while expected < min(i, stop):
                         self._note_lost(expected)
-                        yield expected, decoded if picture is None else picture
+                        yield expected, convert(decoded if picture is None else picture)
                         expected += 1
                     if expected >= stop:
                         return
                     self._note_condition(i, decoded)
-                    yield i, decoded
+                    yield i, convert(decoded)
                     expected = i + 1
                     if expected >= stop:
                         return

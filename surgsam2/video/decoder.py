@@ -20,14 +20,19 @@ Decoded = tuple[int, Any]
 # other files and addresses, and text formats accept any content.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,asf,flv,ogg,mxf,ivf,"
-    "h264,hevc,gif,apng,dv,rm,nut,wav,mp3,flac,aac"
+    "h264,hevc,mjpeg,yuv4mpegpipe,gif,apng,dv,rm,nut,wav,mp3,flac,aac"
 )
 _OPTIONS = {
     "format_whitelist": _FORMATS,
     "protocol_whitelist": "file",
     "fflags": "+genpts",
 }
-_ATTACHED_PICTURE = 1 << 10  # FFmpeg's flag of cover art
+_DEFAULT, _ATTACHED_PICTURE = 1 << 0, 1 << 10  # FFmpeg's flags of a stream
+
+
+_CONCEALED_FROM = 32
+"""Number of frames that a decoder sees before a damaged one, so that it conceals the damage with
+the same pixels as when it decodes from the beginning: more than it keeps in memory."""
 
 
 class Decoder:
@@ -36,24 +41,28 @@ class Decoder:
     Args:
         path: the video file.
         index: the frames of the file; None decodes from the beginning only.
+        stream: index of the video stream in the file.
 
     Raises:
         VideoError: the file is not a video that can be read.
     """
 
-    def __init__(self, path: Path, index: FrameIndex | None) -> None:
+    def __init__(self, path: Path, index: FrameIndex | None, stream: int) -> None:
         self._path = path
         self._index = index
+        self._stream_index = stream
         self._open()
 
     def _open(self) -> None:
         self._container = open_container(self._path)
         try:
-            self._stream = video_stream(self._container, self._path)
+            self._stream = video_stream(self._container, self._path, self._stream_index)
         except VideoError:
             self._container.close()
             raise
-        self._stream.thread_type = "AUTO"
+        # With threads that decode several frames at once, the pixels with which a decoder
+        # conceals damage depend on where decoding began.
+        self._stream.thread_type = "SLICE"
         self._fresh = True
 
     @property
@@ -87,13 +96,18 @@ class Decoder:
                 i = index.frame_of(stamp_of(picture))
                 if i is None or i < reliable or i <= last:
                     continue
-                if retry and i > start:
+                # What a decoder makes of a damaged picture depends on those before it.
+                if retry and (i > start or picture.is_corrupt):
                     break
                 retry, last = False, i
                 yield i, picture
             if not retry or cancelled():
                 return
-            key, step = max(-1, key - step), step * 2
+            earlier = index.key_for(max(0, reliable - _CONCEALED_FROM))
+            key, step = max(-1, min(key - step, earlier)), step * 2
+            # A decoder that is only flushed would conceal damage by the pictures of this try.
+            self._container.close()
+            self._open()
 
     def pictures(self, cancelled: Cancelled) -> Iterator[Any]:
         """Return all pictures from the beginning of the file, as the decoder gives them."""
@@ -186,15 +200,42 @@ def open_container(path: Path) -> Any:
         ) from error
 
 
-def video_stream(container: Any, path: Path) -> Any:
-    """Return the first video track that is not cover art; `VideoError` when there is none."""
-    streams = [s for s in container.streams.video if not s.disposition.value & _ATTACHED_PICTURE]
+def video_stream(container: Any, path: Path, index: int | None = None) -> Any:
+    """Return a video stream of a file.
+
+    Args:
+        container: the open `av` container.
+        path: the file, for messages.
+        index: index of the stream in the file; None takes the stream that the file marks as
+            its default, of several the largest, of several the longest.
+
+    Raises:
+        VideoError: there is no such stream, or its codec is not supported.
+    """
+    streams = video_streams(container)
     if not streams:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         raise VideoError(f"{path}: no video track (it holds {kinds}); give a file with a picture")
-    stream = streams[0]
+    chosen = [s for s in streams if index in (None, s.index)]
+    if not chosen:
+        numbers = ", ".join(str(s.index) for s in streams)
+        raise VideoError(f"{path}: stream {index} is no video track; choose one of {numbers}")
+    stream = max(chosen, key=_preference)
     if stream.codec_context is None:
         raise VideoError(
             f"{path}: the codec of its video track is not supported; convert it to H.264 mp4"
         )
     return stream
+
+
+def video_streams(container: Any) -> list[Any]:
+    """Return the video streams of an `av` container, without cover art."""
+    return [s for s in container.streams.video if not s.disposition.value & _ATTACHED_PICTURE]
+
+
+def _preference(stream: Any) -> tuple[bool, int, float, int]:
+    """Return a key by which the stream to be used is the largest."""
+    context = stream.codec_context
+    size = context.width * context.height if context is not None else 0
+    seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
+    return bool(stream.disposition.value & _DEFAULT), size, seconds, -stream.index

@@ -12,6 +12,7 @@ from surgsam2.errors import MissingDependencyError, VideoError
 from surgsam2.storage.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
 from surgsam2.video.base import Video, check_count, check_size
+from surgsam2.video.dicom_length import frames_in_dicom
 from surgsam2.video.header_check import check_data_files
 
 ITK_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nrrd", ".nhdr"})
@@ -75,7 +76,17 @@ class ItkVideo(Video):
         check_size(source, width, height)
         check_count(source, count)
         fps = _dicom_fps(reader) or fps
-        super().__init__(source, width=width, height=height, fps=fps, frame_count=count)
+        complete = None if path.suffix.lower() in _IMAGE_IO else frames_in_dicom(path)
+        if complete is not None and complete < 1:
+            raise VideoError(f"{path}: no frame of it is complete; export it again")
+        readable = count if complete is None else min(complete, count)
+        super().__init__(source, width=width, height=height, fps=fps, frame_count=readable)
+        if readable < count:
+            self._warn(
+                "length",
+                f"the header declares {count} frames and the file holds the pixels of {readable}: "
+                "the others are left out",
+            )
         self._eight_bit = "8-bit unsigned" in _pixel_name(reader)
         self._inverted = _tag(reader, _PHOTOMETRIC) == "MONOCHROME1"
         self._lazy = _reads_regions(path)
@@ -89,6 +100,11 @@ class ItkVideo(Video):
                     "whole; convert it to a video file or an uncompressed .mha, or raise "
                     f"{SEQUENCE_BYTES.variable}"
                 )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self._path,)
 
     def _read(self, index: int) -> np.ndarray:
         with self._lock:

@@ -6,10 +6,12 @@ import random
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 import surgsam2
 from surgsam2.errors import VideoError
+from tests.conftest import moving_picture
 from tests.video.helpers import (
     blank,
     number_in,
@@ -163,3 +165,31 @@ def test_sound_files_have_no_warnings(a_short_video: Path) -> None:
     with surgsam2.open_video(a_short_video) as video:
         assert reads(video) == list(range(40))
         assert video.warnings == []
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.8])
+def test_concealed_frames_do_not_depend_on_where_decoding_begins(
+    tmp_path: Path, share: float
+) -> None:
+    """A run that is resumed after a damaged key frame sees the frames of an uninterrupted one."""
+    pictures = moving_picture(40, 160, 120)
+    path = write_video(
+        tmp_path / "clip.mp4",
+        40,
+        size=(160, 120),
+        options=x264(10),
+        frame=lambda i: av.VideoFrame.from_ndarray(pictures[i], format="rgb24"),
+    )
+    data = bytearray(path.read_bytes())
+    position, size = packets_of(path)[20]
+    data[position + int(size * share) : position + size] = bytes(size - int(size * share))
+    path.write_bytes(data)
+    with surgsam2.open_video(path) as video:
+        whole = dict(video.frames())
+        assert "1 of 40 frames (first: 20) are damaged" in video.warnings[0]
+    for start in (20, 23, 29):
+        with surgsam2.open_video(path) as video:
+            part = dict(video.frames(start, 32))
+            single = video[start]
+        assert np.array_equal(single, whole[start])
+        assert all(np.array_equal(frame, whole[index]) for index, frame in part.items())

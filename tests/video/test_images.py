@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import surgsam2
-from surgsam2.errors import VideoError
-from surgsam2.video.images import natural_key
+from surgsam2.errors import InputError, VideoError
+from surgsam2.video.image_folder import natural_key
 from tests.video.helpers import number_in, numbers, picture
 
 
@@ -143,3 +143,79 @@ def test_absurd_sizes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "wide.png").write_bytes(data)
     with pytest.raises(VideoError, match=r"wide\.png"):
         surgsam2.open_video(tmp_path / "wide.png")
+
+
+CHOLECSEG = [
+    f"frame_{i}_endo{kind}.png"
+    for i in (80, 81, 100)
+    for kind in ("", "_mask", "_color_mask", "_watershed_mask")
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "frames", "note"),
+    [
+        (CHOLECSEG, 3, "9 label images of CholecSeg8k beside the frames are left out"),
+        (["image00.png", "mask00.png", "image01.png", "mask01.png"], 2, "2 label images of DSAD"),
+    ],
+)
+def test_labels_of_known_datasets_are_no_frames(
+    tmp_path: Path, names: list[str], frames: int, note: str
+) -> None:
+    with surgsam2.open_video(save(tmp_path, names)) as video:
+        assert len(video) == frames
+        assert [path.name for path in video.files] == [n for n in names if n.count("_") < 3
+                                                       and not n.startswith("mask")]  # fmt: skip
+        assert video.warnings[0].startswith(note)
+
+
+@pytest.mark.parametrize(
+    ("names", "families"),
+    [
+        (["00000.jpg", "00000.png", "00001.jpg", "00001.png"], r"2 like \*\.jpg .* 2 like \*\.png"),
+        (["left1.png", "left2.png", "depth1.png"], r"1 like depth\*\.png .* 2 like left\*\.png"),
+        (
+            ["1.png", "2.png", "cover.png"],
+            r"2 like \*\.png \(1\.png\), 1 like \*\.png \(cover\.png\)",
+        ),
+    ],
+)
+def test_several_kinds_of_names_are_a_question(
+    tmp_path: Path, names: list[str], families: str
+) -> None:
+    with pytest.raises(VideoError, match=rf"several kinds of names.*{families}.*--pattern"):
+        surgsam2.open_video(save(tmp_path, names))
+
+
+def test_a_pattern_chooses_frames(tmp_path: Path) -> None:
+    save(tmp_path, ["00000.jpg", "00000.png", "00001.jpg", "00001.png", "2.bmp"])
+    with surgsam2.open_video(tmp_path, pattern="*.jpg") as video:
+        assert [path.name for path in video.files] == ["00000.jpg", "00001.jpg"]
+    with pytest.raises(VideoError, match=r"no image has a name like 'a\*'; there are 2 like"):
+        surgsam2.open_video(tmp_path, pattern="a*")
+    with pytest.raises(VideoError, match=r"00000\.jpg and 00000\.png would both be frames"):
+        surgsam2.open_video(tmp_path, pattern="*")
+    with pytest.raises(InputError, match=r"2\.bmp is none; leave it out"):
+        surgsam2.open_video(tmp_path / "2.bmp", pattern="*")
+
+
+def test_numbers_with_decimals_and_signs_count_by_value() -> None:
+    for names in (
+        ["t_0.05s.png", "t_0.1s.png", "t_0.15s.png", "t_1s.png", "t_10s.png"],
+        ["x_-2.png", "x_-1.5.png", "x_0.png", "x_+1.png"],
+        ["-3.png", "1.png"],
+        ["img-1.png", "img-2.png", "img-10.png"],
+        ["2024-01-02.png", "2024-01-10.png"],
+        ["1.2.9.png", "1.2.10.png"],
+    ):
+        assert sorted(reversed(names), key=natural_key) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.tif", "TIFF"), ("a.webp", "WEBP"), ("a.png", "PNG")]
+)
+def test_files_of_several_pictures_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    pictures = [Image.fromarray(picture(i)) for i in range(3)]
+    pictures[0].save(tmp_path / name, kind, save_all=True, append_images=pictures[1:])
+    with pytest.raises(VideoError, match=r"holds 3 pictures, of which only the first"):
+        surgsam2.open_video(tmp_path / name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 
@@ -150,4 +151,22 @@ def test_video_inside_dicom_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "endoscopy.dcm"
     path.write_bytes(bytes(128) + b"DICM" + size + meta)
     with pytest.raises(VideoError, match=r"it holds MPEG or H\.264/HEVC video.* export"):
+        surgsam2.open_video(path)
+
+
+def test_frames_that_a_dicom_file_only_declares_are_left_out(tmp_path: Path) -> None:
+    """A reader would give black frames for them."""
+    path = save(tmp_path / "a.dcm", COLOR)
+    data = pydicom.dcmread(path)
+    data.PixelData = data.PixelData[: 7 * 64 * 48 * 3]
+    data.save_as(path)
+    with surgsam2.open_video(path) as video:
+        assert numbers(video) == list(range(7))
+        assert video.warnings == [
+            "the header declares 10 frames and the file holds the pixels of 7: the others are "
+            "left out"
+        ]
+    data.PixelData = b""
+    data.save_as(path)
+    with pytest.raises(VideoError, match="no frame of it is complete"):
         surgsam2.open_video(path)

@@ -12,6 +12,7 @@ from surgsam2.errors import InputError
 from surgsam2.mrml.attribute_text import attribute_text
 from surgsam2.mrml.video_nodes import STREAM_ATTRIBUTE
 from surgsam2.storage.hashing import quick_fingerprint
+from surgsam2.video.image_folder import find_images
 
 _DEPTH = 4  # folders between a file and the scene's, when both were moved together
 
@@ -107,11 +108,8 @@ def fingerprint_of(video: Path) -> str:
     Raises:
         InputError: the file or folder cannot be read.
     """
-    # this needs packages that Slicer does not have before they are installed
-    from surgsam2.video.images import find_images
-
     try:
-        return quick_fingerprint(find_images(video) if video.is_dir() else [video])
+        return quick_fingerprint(find_images(video).paths if video.is_dir() else [video])
     except OSError as error:
         raise InputError(f"cannot read {video}: {error}") from error
 
