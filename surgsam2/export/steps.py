@@ -49,6 +49,7 @@ class ImageEncoder(Step):
     """Encodes (1, S, S, 3) uint8 RGB to (1, C, h, w) features and two finer maps."""
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Encode one image to its features and its finest and finer maps."""
         normal = (image.float() / 255.0 - torch.tensor(MEAN)) / torch.tensor(STD)
         encoded = self.network.encode_image(normal.permute(0, 3, 1, 2))
         high_res_0, high_res_1 = encoded.high_res
@@ -66,6 +67,15 @@ class PointDecoder(Step):
         points: torch.Tensor,
         labels: torch.Tensor,
     ) -> DecodedTensors:
+        """Decode the prompts of one object.
+
+        Args:
+            features: (1, C, h, w) features of the image.
+            high_res_0: (1, C/8, 4h, 4w) finest map.
+            high_res_1: (1, C/4, 2h, 2w) finer map.
+            points: (1, P, 2) x and y in pixels of the network's input.
+            labels: (1, P) int32 labels of the points.
+        """
         image = self.image_features(features, high_res_0, high_res_1)
         return _as_tensors(self.network.decode_points(image, points, labels))
 
@@ -80,6 +90,14 @@ class MaskPromptDecoder(Step):
         high_res_1: torch.Tensor,
         mask: torch.Tensor,
     ) -> DecodedTensors:
+        """Encode a given mask of one object.
+
+        Args:
+            features: (1, C, h, w) features of the image.
+            high_res_0: (1, C/8, 4h, 4w) finest map.
+            high_res_1: (1, C/4, 2h, 2w) finer map.
+            mask: (1, 1, S, S) mask, 0 outside and 1 inside.
+        """
         image = self.image_features(features, high_res_0, high_res_1)
         return _as_tensors(self.network.decode_mask(image, mask))
 
@@ -95,6 +113,18 @@ class MemoryAttention(Step):
         pointers: torch.Tensor,
         pointer_times: torch.Tensor,
     ) -> torch.Tensor:
+        """Condition the features of an image on the memories of B objects.
+
+        Args:
+            features: (1, C, h, w) features of the image.
+            memory_maps: (B, M, D, h, w) spatial memories.
+            map_ages: (B, M) age of each in frames; 0 for a prompted frame.
+            pointers: (B, N, C) object pointers.
+            pointer_times: (B, N) age of each, divided by `pointer_time_unit`.
+
+        Returns:
+            (B, C, h, w) features for each object.
+        """
         memory = MemoryBatch(memory_maps, map_ages, pointers, pointer_times)
         # The caller prunes, so that the number of memories is one axis of the graph.
         return self.network.attend(
@@ -108,6 +138,13 @@ class MaskDecoder(Step):
     def forward(
         self, conditioned: torch.Tensor, high_res_0: torch.Tensor, high_res_1: torch.Tensor
     ) -> DecodedTensors:
+        """Decode the masks of B tracked objects.
+
+        Args:
+            conditioned: (B, C, h, w) features for each object.
+            high_res_0: (1, C/8, 4h, 4w) finest map of the image.
+            high_res_1: (1, C/4, 2h, 2w) finer map of the image.
+        """
         # Only the finer maps of the image are read.
         image = self.image_features(conditioned[:1], high_res_0, high_res_1)
         return _as_tensors(self.network.decode_tracked(image, conditioned))
@@ -123,6 +160,17 @@ class MemoryEncoder(Step):
         presence: torch.Tensor,
         prompted: torch.Tensor,
     ) -> torch.Tensor:
+        """Encode the masks of B objects.
+
+        Args:
+            features: (1, C, h, w) features of the image.
+            low_res: (B, 1, S/4, S/4) mask logits.
+            presence: (B, 1) presence logits.
+            prompted: (B,) bool, whether the mask comes from a prompt.
+
+        Returns:
+            (B, D, h, w) spatial memories.
+        """
         side = self.network.image_size
         logits = F.interpolate(low_res, size=(side, side), mode="bilinear", align_corners=False)
         if self.network.binarize_mask_from_pts_for_mem_enc:

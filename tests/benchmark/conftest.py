@@ -1,4 +1,4 @@
-"""A small benchmark, run once for all tests of the room and in their own process."""
+"""A small benchmark that runs once for all tests of this folder, in their own process."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from surgsam2.benchmark.measurement import measure
 from surgsam2.benchmark.runner import Plan, run_plan
 
 SIZE = (256, 192)
-"""Large enough that a pixel at its edge is not 3 % of a mask."""
+"""Size of the clip. In a smaller one, a pixel at the edge would be 3 % of a mask."""
 
 
 @pytest.fixture(scope="session")
 def a_record(
     tmp_path_factory: pytest.TempPathFactory, demo_checkpoint: Path, small_config: Path
 ) -> dict[str, Any]:
-    """One and two objects of the small model, against all baselines."""
+    """Record of the small model with one and two objects, compared with all baselines."""
     plan = Plan(
         configs=(str(small_config),),
         checkpoint=str(demo_checkpoint),

@@ -1,4 +1,4 @@
-"""Clocks, counts, prompts and comparisons."""
+"""Parts of the benchmark: clocks, counts of operations, prompts and comparisons of masks."""
 
 from __future__ import annotations
 

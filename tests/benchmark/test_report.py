@@ -1,4 +1,4 @@
-"""The record as files, and the command around it."""
+"""Files of a benchmark, and refusals of the command `surgsam2 benchmark`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole benchmark, small."""
+"""The whole benchmark with small settings."""
 
 from __future__ import annotations
 

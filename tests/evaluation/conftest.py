@@ -21,7 +21,7 @@ FRAMES = 6
 
 @pytest.fixture(autouse=True)
 def one_torch_thread():
-    """Small tensors gain nothing from threads, and lose much when the machine is busy."""
+    """Use one thread: small tensors gain nothing from more, and lose much on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -29,7 +29,7 @@ def one_torch_thread():
 
 
 def moving_labels(index: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    """Two rectangles: 1 moves from the start, 2 appears on frame 2 and is hidden on frame 4."""
+    """Draw two moving rectangles: 1 from the start, 2 from frame 2 on but not on frame 4."""
     labels = np.zeros(shape, np.uint8)
     labels[20:50, 10 + 3 * index : 45 + 3 * index] = 1
     if index >= 2 and index != 4:
@@ -38,7 +38,7 @@ def moving_labels(index: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
 
 
 def picture(index: int, labels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: textured ground, objects brighter and moving with their labels."""
+    """Draw (H, W, 3) uint8: a texture, and brighter objects that move with their labels."""
     y, x = np.mgrid[: labels.shape[0], : labels.shape[1]]
     frame = np.stack([90 + 30 * np.sin(x / 5), 50 + 20 * np.sin(y / 7), 60 + 0 * x], axis=-1)
     frame[labels == 1] += (80, 90 + index, 20)
@@ -69,7 +69,7 @@ def a_vos_dataset(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def an_endovis17_release(tmp_path: Path) -> Path:
-    """Sequences 1 and 3 (fold 0) as EndoVis 2017 is released: a mask folder per instrument."""
+    """Sequences 1 and 3 (fold 0) in the layout of EndoVis 2017: one mask folder per instrument."""
     root = tmp_path / "endovis17"
     for number in (1, 3):
         folder = root / f"instrument_dataset_{number}"
@@ -114,13 +114,13 @@ def scans_of(truth: Path) -> list[Scan]:
 
 @pytest.fixture
 def a_spec(demo_checkpoint: Path, small_config: Path) -> ModelSpec:
-    """A small model with telling weights."""
+    """A small model whose weights give different masks for different prompts."""
     return ModelSpec(str(demo_checkpoint), str(small_config), device="cpu")
 
 
 @pytest.fixture
 def a_perfect_tracker(monkeypatch):
-    """`segment_video` that knows the truth, from the first prompt on."""
+    """Replace `segment_video` by a tracker that yields the true masks from the first prompt on."""
 
     def segment(model, video, prompts, **options):
         for index in range(prompts.frames[0], video.frame_count):

@@ -1,4 +1,4 @@
-"""Calibration and presence statistics against hand-worked and brute-force values."""
+"""Statistics of the model's estimates equal values worked out by hand or by brute force."""
 
 from __future__ import annotations
 

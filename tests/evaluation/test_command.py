@@ -1,4 +1,4 @@
-"""`surgsam2 evaluate` as a person types it."""
+"""The command `surgsam2 evaluate`."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_unwritable_output_is_found_before_a_model_is_loaded(
 
 @pytest.fixture
 def an_interrupted_tracker(a_perfect_tracker, monkeypatch):
-    """`segment_video` that is stopped by Ctrl-C on its fourth frame."""
+    """Replace `segment_video` by a tracker that Ctrl-C stops on its fourth frame."""
     track = segment.segment_video
 
     def stopped(*arguments, **options):

@@ -1,4 +1,4 @@
-"""The memory figure of a run."""
+"""Peak memory of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def where_the_peak_is_known():
 
 
 def test_a_peak_between_two_frames_counts_in_its_run_only(where_the_peak_is_known):
-    gc.collect()  # what other tests left must not be freed while this one measures
+    gc.collect()  # Garbage of other tests must not be freed during the measurement.
     first = cost.ProcessPeak()
     gone = np.ones(256 * 2**20, np.uint8)
     del gone

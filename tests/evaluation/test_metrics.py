@@ -1,4 +1,4 @@
-"""J, F, Dice and the class IoUs, against a second implementation.
+"""J, F, Dice and the class IoUs equal those of a second implementation.
 
 The second implementation is written from the definitions, pixel by pixel and with
 explicit distances, and shares nothing with the code under test.
@@ -27,7 +27,7 @@ EXACT = 1e-9
 
 
 def naive_boundary(mask):
-    """Pixels that differ from their right, lower or lower-right neighbour, as a list."""
+    """List the pixels that differ from their right, lower or lower-right neighbour."""
     rows, columns = mask.shape
     points = []
     for y in range(rows):
@@ -51,7 +51,7 @@ def naive_f(pred, truth, fraction=0.008):
     if not a and not b:
         return 1.0
     if not a or not b:
-        return 0.0  # precision 1 and recall 0, or the other way round
+        return 0.0  # Precision is 1 and recall 0, or the other way round.
     apart = np.array(a)[:, None, :] - np.array(b)[None, :, :]
     near = (apart**2).sum(-1) <= radius**2
     precision, recall = near.any(1).sum() / len(a), near.any(0).sum() / len(b)
@@ -86,7 +86,7 @@ PAIRS = SHAPES.flatmap(lambda s: st.tuples(hnp.arrays(np.bool_, s), hnp.arrays(n
 
 
 def blob(rng, shape):
-    """An ellipse or a rectangle, anywhere, also partly outside."""
+    """Draw an ellipse or a rectangle anywhere, possibly partly outside the image."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     cy, cx = rng.uniform(-0.1, 1.1, 2) * shape
     ry, rx = rng.uniform(0.02, 0.6, 2) * shape + 0.5
@@ -96,7 +96,7 @@ def blob(rng, shape):
 
 
 def structured_pair(rng, shape):
-    """A truth and what a tracker might answer: shifted, torn, swapped, lost, or noise."""
+    """Draw a true mask and a prediction that is shifted, torn, swapped, lost or noisy."""
     truth = blob(rng, shape)
     kind = rng.integers(6)
     if kind == 0:
@@ -130,7 +130,7 @@ def test_structured_pairs_equal_the_definition(seed):
 
 @pytest.mark.parametrize("shape", [(300, 400), (301, 400), (75, 100), (93, 124), (180, 320)])
 def test_images_whose_tolerance_is_several_pixels(shape):
-    # 300 x 400 has a diagonal of exactly 500, so a radius of exactly 4
+    # An image of 300 x 400 has a diagonal of exactly 500 and a radius of exactly 4.
     rng = np.random.default_rng(shape[0])
     for _ in range(2):
         pred, truth = structured_pair(rng, shape)
@@ -172,7 +172,7 @@ def test_every_pair_of_empty_full_one_pixel_and_border_masks():
 def test_values_worked_out_by_hand():
     empty, full = np.zeros((10, 10), bool), np.ones((10, 10), bool)
     assert metrics.score_mask(empty, empty) == metrics.MaskScores(1.0, 1.0, 1.0)
-    # a mask that fills the image has no boundary, so F agrees with an empty one
+    # A mask that fills the image has no boundary, so F equals that of an empty mask.
     assert metrics.score_mask(full, empty) == metrics.MaskScores(0.0, 1.0, 0.0)
     square = empty.copy()
     square[2:6, 2:6] = True
@@ -209,7 +209,7 @@ def test_masks_of_other_shapes_are_refused(shape):
 
 
 def naive_class_scores(frames, classes):
-    """Challenge IoU, ISI IoU, mean class IoU from their sentences, frame by frame."""
+    """Compute challenge IoU, ISI IoU and mean class IoU from their definitions, frame by frame."""
     challenge, isi, per_class = [], [], {}
     for pred, truth in frames:
         present, either = [], []

@@ -1,4 +1,4 @@
-"""Scoring folders of PNGs: perfect ones, and every way in which they can be wrong."""
+"""Scoring of label PNGs that are perfect, and of those that are wrong in any possible way."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_objects_count_before_they_appear_and_while_hidden(a_truth, perfect):
     assert series(run, "a", 2, "visible") == [0, 0, 1, 1, 0, 1]
     assert series(run, "a", 2, "J") == [1] * FRAMES
     labels = moving_labels(4)
-    labels[60:70, 60:70] = 2  # seen where it is not
+    labels[60:70, 60:70] = 2  # The prediction has the object where the truth does not.
     save_indexed(labels, perfect / "a" / "00004.png")
     run = score_predictions(perfect, scans_of(a_truth))
     assert series(run, "a", 2, "J") == [1, 1, 1, 1, 0, 1]
@@ -268,7 +268,7 @@ def test_as_many_frames_at_once_as_there_are_cores(perfect, a_truth, monkeypatch
 
     def read_with_others(path):
         if next(calls) < 3:
-            together.wait(timeout=60)  # passes only while three frames are under way
+            together.wait(timeout=60)  # The barrier opens only when three frames are read at once.
         return read(path)
 
     monkeypatch.setattr(parallel, "cores", lambda: 3)

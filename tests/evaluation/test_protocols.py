@@ -1,4 +1,4 @@
-"""Prompts, baselines, splits and published numbers."""
+"""Prompts from the truth, trivial baselines, splits and published numbers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_points_depend_on_seed_and_key_only():
     assert first != sample_points(mask, 5, seed=1, key="a/1")
     assert first != sample_points(mask, 5, seed=0, key="a/2")
     assert first[:1] == sample_points(mask, 1, seed=0, key="a/1")
-    # fixed for ever: published numbers of one machine can be repeated on another
+    # The draw never changes, so that published numbers can be repeated on any machine.
     assert sample_points(mask, 1, seed=0, key="a/1") == [FIRST_POINT]
 
 
@@ -54,7 +54,7 @@ def test_thin_and_tiny_objects_give_what_they_have():
 
 def test_few_points_are_the_beginning_of_more_in_thin_objects_too():
     mask = np.zeros((40, 40), bool)
-    mask[10:13, 10:15] = True  # three pixels off the outline
+    mask[10:13, 10:15] = True  # Three pixels do not touch the outline.
     for seed in range(20):
         five = sample_points(mask, 5, seed=seed, key="a/1")
         assert five[:1] == sample_points(mask, 1, seed=seed, key="a/1")
@@ -135,7 +135,7 @@ def test_an_object_counts_from_its_prompt_on_as_in_the_release():
     assert list(SURGSAM2.counted(frames, 10)) == [3, 4]
     assert list(SURGSAM2.counted(frames, 20)) == list(SURGSAM2.counted(frames, 25)) == []
     late = ObjectScores("s", 1, prompt_frame=10, frames=frames)
-    late.j = late.f = late.dice = [1, 1, 1, 0.5, 0.25, 0]  # perfect before and on its prompt
+    late.j = late.f = late.dice = [1, 1, 1, 0.5, 0.25, 0]  # Perfect before and on its prompt.
     assert summarize_object(late, SURGSAM2)["J"] == 0.375
     assert summarize_object(late, DAVIS)["J"] == 0.6875
 

@@ -1,4 +1,4 @@
-"""The three files: complete, self-contained, and safe against odd names."""
+"""The three files of a report are complete, self-contained and safe for any names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Checker(HTMLParser):
-    """Balanced tags, and every address the page would load."""
+    """Parser that checks that tags are balanced and collects every address the page would load."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def check_page(page: str) -> Checker:
 
 @pytest.fixture
 def results(a_vos_dataset: Path, tmp_path: Path) -> dict:
-    """Two folders of predictions beside the baselines; one of them is wrong in several ways."""
+    """Results of the baselines and of two folders of predictions, of which one is wrong."""
     for name, shift in (("good", 1), ("bad <b>&", 9)):
         for index in range(6):
             labels = np.roll(moving_labels(index), shift, axis=1)

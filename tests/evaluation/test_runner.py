@@ -1,4 +1,4 @@
-"""Models on datasets, end to end, in every layout and prompt setting."""
+"""Evaluation of models in every dataset layout and prompt setting."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_end_to_end(results: dict, folder: Path, sequences: int) -> None:
                 assert item["frames"] == list(range(FRAMES))
                 assert item["prompt_frame"] == (0 if item["id"] == 1 else 2)
                 assert len(item["J"]) == len(item["presence"]) == FRAMES
-        # the prompted object is hidden before its prompt and nothing is predicted there
+        # Before its prompt, the object is not visible and nothing is predicted.
         late = run["sequences"][0]["objects"][1]
         assert late["J"][:2] == [1, 1]
     assert models[0]["sequences"][0]["objects"][0]["J"][0] > 0.8, "the given mask comes back"
@@ -65,7 +65,7 @@ def test_vos_layout(a_vos_dataset, a_spec):
     assert run["class_iou"]["over"] == "objects"
     assert run["problems"] == []
     assert [w["jpeg"][:2] for w in run["worst"]] == [b"\xff\xd8"] * 2
-    # a click is ambiguous, five are not: only there the network offers several masks
+    # Only for a single click, which is ambiguous, the network offers several masks.
     by_prompts = {r["prompts"]: r for r in results["runs"]}
     assert by_prompts["1pt"]["oracle"]["prompts"] == 2
     assert by_prompts["1pt"]["oracle"]["gap"] >= 0
@@ -267,7 +267,7 @@ def test_evaluation_imports_without_torch():
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_mask_that_the_network_cannot_see(alone: bool, tmp_path: Path, a_spec: ModelSpec) -> None:
-    """It cannot be prompted with: counted as missed, named, and the others are tracked."""
+    """Such a mask cannot be a prompt. It counts as missed and is named; the others are tracked."""
     root = tmp_path / "dataset"
     for index in range(3):
         labels = moving_labels(index, (512, 512)) * (not alone)

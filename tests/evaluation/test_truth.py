@@ -1,4 +1,4 @@
-"""The truth as it is found on disk: what is used, and what is named and left out."""
+"""Reading of the truth from disk: what is used, and what is named and left out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Found = list[tuple[str, str, list[str]]]
 
 
 def look(folder: Path, **options) -> tuple[list[Scan], Found]:
-    """The scans of a folder, and (kind, message, frames) of each problem."""
+    """Scan a folder; return the scans and (kind, message, frames) of each problem."""
     problems = Problems()
     truth = open_truth(folder, get_protocol("vos"), problems, **options)
     scans = [scan(sequence, problems) for sequence in truth.sequences]
@@ -37,18 +37,18 @@ def look(folder: Path, **options) -> tuple[list[Scan], Found]:
 
 
 def save_wide(values: np.ndarray, path: Path) -> None:
-    """Write 16-bit RGB."""
+    """Write a 16-bit RGB PNG."""
     assert cv2.imwrite(str(path), values.astype(np.uint16)[..., ::-1])
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A piece of a PNG."""
+    """Encode a chunk of a PNG."""
     check = zlib.crc32(kind + data)
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
 
 
 def save_huge(path: Path) -> None:
-    """A PNG whose header promises 30000x30000 pixels."""
+    """Write a PNG whose header claims 30000x30000 pixels."""
     header = struct.pack(">IIBBBBB", 30000, 30000, 8, 0, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0" * 99)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
@@ -221,7 +221,7 @@ def test_objects_that_start_too_late_to_count_are_named(tmp_path):
 def test_unknown_ids_are_of_no_class(an_endovis17_release, tmp_path):
     for index in range(FRAMES):
         labels = moving_labels(index)
-        labels[-5:, -9:] = 6  # the number of a class, and no instrument of the truth
+        labels[-5:, -9:] = 6  # This is the number of a class, but of no instrument in the truth.
         save_indexed(labels, tmp_path / f"p/instrument_dataset_1/frame{index:03d}.png")
     run = evaluate_predictions(
         [tmp_path / "p"], an_endovis17_release, protocol="endovis17",

@@ -1,7 +1,7 @@
-"""Tracking with exported graphs: onnxruntime, numpy and Pillow, nothing else.
+"""Example of tracking with exported graphs, onnxruntime, numpy and Pillow.
 
-An example to start from, see docs/export.md. For streams that go forward, any number of
-objects, any number of prompted frames each.
+It tracks forward, with any number of objects and of prompted frames per object. See
+docs/export.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass
 class Memory:
-    """What one object remembers; (frame, array) pairs."""
+    """Memories of one object, as (frame, array) pairs."""
 
     prompted_maps: list[tuple[int, np.ndarray]] = field(default_factory=list)
     prompted_pointers: list[tuple[int, np.ndarray]] = field(default_factory=list)
@@ -30,11 +30,12 @@ class Memory:
 
 
 class OnnxTracker:
-    """Segments frame after frame.
+    """Tracker that segments frame after frame.
 
     Args:
-        folder: what `surgsam2 export` wrote.
-        width, height: of the frames, in pixels.
+        folder: Folder that `surgsam2 export` wrote.
+        width: Width of the frames in pixels.
+        height: Height of the frames in pixels.
     """
 
     def __init__(self, folder: Path, width: int, height: int) -> None:
@@ -52,26 +53,26 @@ class OnnxTracker:
         self.memories: dict[int, Memory] = {}
 
     def step(self, frame: np.ndarray, prompts: dict[int, Arrays]) -> dict[int, np.ndarray]:
-        """Masks of the next frame.
+        """Segment the next frame.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
-            prompts: by object, `points` (P, 2) in pixels of the frame and `labels` (P,), as
-                the description of points_decoder has them; or `mask` (H, W) bool.
+            prompts: Object id -> `points` (P, 2) in pixels of the frame and `labels` (P,) as
+                in the description of points_decoder, or `mask` (H, W) bool.
 
         Returns:
-            (H, W) bool by object.
+            Object id -> (H, W) bool mask.
         """
         square = np.asarray(Image.fromarray(frame).resize((self.side, self.side)))
         image = self._run("image_encoder", {"image": square[None]})
-        answers = {i: self._prompted(image, prompt) for i, prompt in prompts.items()}
-        answers |= {
+        decoded = {i: self._prompted(image, prompt) for i, prompt in prompts.items()}
+        decoded |= {
             i: self._tracked(image, m) for i, m in self.memories.items() if i not in prompts
         }
-        if answers:
-            self._remember(image, answers, list(prompts))
+        if decoded:
+            self._remember(image, decoded, list(prompts))
         self.frame += 1
-        return {i: self._enlarged(answer["low_res"][0, 0]) > 0 for i, answer in answers.items()}
+        return {i: self._enlarged(item["low_res"][0, 0]) > 0 for i, item in decoded.items()}
 
     def _prompted(self, image: Arrays, prompt: Arrays) -> Arrays:
         if "mask" in prompt:
@@ -109,7 +110,7 @@ class OnnxTracker:
         return self.frame - frame < self.settings[limit]
 
     def _pruned(self, aged: list[tuple[int, np.ndarray]]) -> list[tuple[int, np.ndarray]]:
-        """Efficient Frame Pruning, form `capped`: leave out what resembles the last memory."""
+        """Prune memories that resemble the last one (Efficient Frame Pruning, form `capped`)."""
         keep = self.settings["num_maskmem"] - self.settings["pruning"]["prune"]
         if len(aged) <= keep:
             return aged
@@ -119,16 +120,16 @@ class OnnxTracker:
         inner = sorted(range(1, len(aged) - 1), key=lambda i: (similarity[i], -i))
         return [aged[i] for i in sorted([0, len(aged) - 1, *inner[: keep - 2]])]
 
-    def _remember(self, image: Arrays, answers: dict[int, Arrays], prompted: list[int]) -> None:
+    def _remember(self, image: Arrays, decoded: dict[int, Arrays], prompted: list[int]) -> None:
         given = {
-            name: np.concatenate([answer[name] for answer in answers.values()])
+            name: np.concatenate([item[name] for item in decoded.values()])
             for name in ("low_res", "presence")
         }
-        given["prompted"] = np.array([i in prompted for i in answers])
+        given["prompted"] = np.array([i in prompted for i in decoded])
         maps = self._run("memory_encoder", {**image, **given})["memory_map"]
-        for (i, answer), memory_map in zip(answers.items(), maps, strict=True):
+        for (i, answer), memory_map in zip(decoded.items(), maps, strict=True):
             memory = self.memories.setdefault(i, Memory())
-            now = (self.frame, answer["pointer"][0])
+            now = (self.frame, item["pointer"][0])
             if i in prompted:
                 memory.prompted_maps.append((self.frame, memory_map))
                 memory.prompted_pointers.append(now)
@@ -144,7 +145,7 @@ class OnnxTracker:
         return np.asarray(Image.fromarray(logits).resize(self.size, Image.Resampling.BILINEAR))
 
     def _run(self, name: str, given: dict[str, Any]) -> Arrays:
-        """All outputs of a graph by name; of what is given it takes the inputs it has."""
+        """Run a graph with those of the given tensors that it takes; return its outputs by name."""
         graph = self.graphs[name]
         inputs = {tensor.name: given[tensor.name] for tensor in graph.get_inputs()}
         names = [tensor.name for tensor in graph.get_outputs()]

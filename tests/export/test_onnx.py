@@ -1,4 +1,4 @@
-"""The exported graphs compute what the engine computes, and can be used without it."""
+"""The exported graphs compute what the engine computes, without PyTorch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WIDTH, HEIGHT = 160, 120
 def an_export(
     demo_checkpoint: Path, small_config: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """What the command writes; made once, it takes a while."""
+    """Folder that the command writes. It is made once because that takes long."""
     folder = tmp_path_factory.mktemp("export") / "onnx"
     arguments = ["--model", str(demo_checkpoint), "--config", str(small_config)]
     assert cli.main(["export", *arguments, "--output", str(folder)]) == 0
@@ -48,7 +48,7 @@ def a_description(an_export: Path) -> dict[str, Any]:
 def test_a_clip_tracked_without_torch_has_the_engines_masks(
     an_export: Path, a_model: SurgSAM2Model, a_clip: np.ndarray
 ) -> None:
-    """Longer than both memories, so that pruning and forgetting take place."""
+    """The clip is longer than both memories, so that pruning and forgetting take place."""
     click, box, clicks = [[20, 60, 1]], [60, 40, 110, 90], [[90, 60, 1], [5, 5, 0]]
     mask = disc(WIDTH, HEIGHT, 70, 70, 25)
     prompts = PromptSet().add(object_id=1, frame=0, points=click)
@@ -71,7 +71,7 @@ def test_a_clip_tracked_without_torch_has_the_engines_masks(
         covered += [found[i].mean() for i in found]
     assert len(overlaps) == 18 + 17 + 16
     assert min(overlaps) >= 0.99
-    assert np.std(covered) > 0.01  # masks that say something
+    assert np.std(covered) > 0.01  # The masks differ from frame to frame.
 
 
 def test_the_description_tells_what_the_graphs_are(
@@ -176,7 +176,7 @@ def test_without_the_packages_the_command_says_which(
 
 
 def points(rows: list[list[int]]) -> dict[str, np.ndarray]:
-    """x, y, label rows as the example tracker takes them."""
+    """Convert rows of x, y and label to the prompts of the example tracker."""
     table = np.array(rows)
     return {"points": table[:, :2], "labels": table[:, 2]}
 
@@ -191,7 +191,7 @@ def described(tensor: dict[str, Any]) -> tuple[str, str, list[int | str]]:
 
 
 def declared(value: onnx.ValueInfoProto) -> tuple[str, str, list[int | str]]:
-    """Name, number format and shape of a graph's input or output."""
+    """Return name, number format and shape of a graph's input or output."""
     kind = value.type.tensor_type
     shape = [side.dim_param or side.dim_value for side in kind.shape.dim]
     return value.name, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape
