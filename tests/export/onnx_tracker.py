@@ -127,7 +127,7 @@ class OnnxTracker:
         }
         given["prompted"] = np.array([i in prompted for i in decoded])
         maps = self._run("memory_encoder", {**image, **given})["memory_map"]
-        for (i, answer), memory_map in zip(decoded.items(), maps, strict=True):
+        for (i, item), memory_map in zip(decoded.items(), maps, strict=True):
             memory = self.memories.setdefault(i, Memory())
             now = (self.frame, item["pointer"][0])
             if i in prompted:
