@@ -45,6 +45,7 @@ def write_bundle(
     An earlier bundle in `folder` is replaced; the new one is complete or absent.
 
     Args:
+        folder: folder of the bundle.
         state: flat state dict; written as it is.
         config: name of the network's configuration, or a YAML file, which is copied.
         image_size: side of the network's square input in pixels; None for the

@@ -101,7 +101,7 @@ class Sam2Backend(Backend):
     ) -> torch.Tensor:
         """Encode the masks of B objects into spatial memories: (B, Cm, h, w)."""
         mask = self.network.mask_for_memory(logits, prompted=prompted)
-        image = features.map_for(len(logits))
+        image = features.map_for(logits.shape[0])
         output = self.network.memory_encoder(image, mask, skip_mask_sigmoid=True)
         maps: torch.Tensor = output["vision_features"]
         return maps
