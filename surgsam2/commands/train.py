@@ -14,9 +14,9 @@ EPILOG = """\
 examples:
   surgsam2 train finetune --model sam2.1-hiera-small-512 --data endovis18=DATA --output OUT
   surgsam2 train finetune --model demo --data vos=DATA --validate vos=HELD_OUT \\
-      --set image_size=256 --set epochs=5 --output OUT
+      --set image_size=384 --set epochs=30 --output OUT
   torchrun --standalone --nproc_per_node=4 -m surgsam2 train my.yaml --output OUT
-The same command continues a run that was interrupted.
+The same command resumes a run that was interrupted.
 """
 
 
@@ -47,27 +47,39 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--set", action="append", metavar="NAME=VALUE", default=[],
         help="any setting of the recipe, for example optimizer.lr=1e-5; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--threads", type=int, help="number of CPU threads")
     add_options(parser, ModelOptions, "device", only=("device",))
+    parser.add_argument(
+        "--threads", type=int, help="number of CPU threads; without it the fastest is measured"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="remove an earlier run in the output folder first"
+    )
+    parser.add_argument(
+        "--continue-with", action="append", metavar="NAME=VALUE", default=[],
+        help="resume an interrupted run with another value of a setting, for example "
+        "optimizer.lr=1e-5; may be repeated",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print the path of the model."""
-    import torch
-
     from surgsam2.training.trainer import train
 
     if logging.getLogger().getEffectiveLevel() > logging.INFO:
-        logging.getLogger("surgsam2").setLevel(
-            logging.INFO
-        )  # training takes hours, so that it must say something
-    if args.threads is not None:
-        if args.threads < 1:
-            raise InputError(f"--threads must be at least 1, got {args.threads}")
-        torch.set_num_threads(args.threads)
-    device = read_options(ModelOptions, args).device
-    print(train(args.recipe, args.output, overrides=overrides(args), device=device))
+        logging.getLogger("surgsam2").setLevel(logging.INFO)  # Training takes hours.
+    if args.threads is not None and args.threads < 1:
+        raise InputError(f"--threads must be at least 1, got {args.threads}")
+    model = train(
+        args.recipe,
+        args.output,
+        overrides=overrides(args),
+        continue_with=_settings(args.continue_with, "--continue-with"),
+        overwrite=args.overwrite,
+        device=read_options(ModelOptions, args).device,
+        threads=args.threads or "auto",
+    )
+    print(model)
     return 0
 
 
@@ -77,12 +89,7 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: an argument does not have the form that its help describes.
     """
-    settings: dict[str, Any] = {}
-    for text in args.set:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InputError(f"--set takes NAME=VALUE, got {text!r}")
-        _put(settings, name.split("."), _value(value), text)
+    settings = _settings(args.set, "--set")
     if args.model:
         settings["model"] = args.model
     if args.config:
@@ -91,6 +98,16 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
         settings["data"] = [_source(text) for text in args.data]
     if args.validate:
         _put(settings, ["validation", "sources"], [_source(t) for t in args.validate], "--validate")
+    return settings
+
+
+def _settings(texts: list[str], option: str) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"{option} takes NAME=VALUE, got {text!r}")
+        _put(settings, name.split("."), _value(value), text)
     return settings
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _LISTED = 10
+"""Largest number of file names per reason in an error; the log names all of them."""
+VOID = 255
+"""Value of label pixels that DAVIS leaves undecided."""
+
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 
@@ -40,16 +44,29 @@ class Skipped:
         return {reason: len(files) for reason, files in self._files.items()}
 
     def __str__(self) -> str:
+        return self._text(_LISTED)
+
+    def _text(self, most: int | None = None) -> str:
         return "; ".join(
-            f"{reason}: {len(files)} ({', '.join(files[:_LISTED])}"
-            + (", ...)" if len(files) > _LISTED else ")")
+            f"{reason}: {len(files)} ({', '.join(files[:most])}"
+            + (", ...)" if most is not None and len(files) > most else ")")
             for reason, files in self._files.items()
         )
 
     def report(self, where: Path | str) -> None:
-        """Log one warning per reason, with every file name."""
-        for reason, files in self._files.items():
-            logger.warning("%s: skipped %d (%s): %s", where, len(files), reason, ", ".join(files))
+        """Log one warning with every reason and every file name."""
+        if self._files:
+            # The text is complete before it is logged: equal templates count as repeats there.
+            logger.warning(f"{where}: files were left out: {self._text()}")
+
+
+def has_void(ids: Iterable[int]) -> bool:
+    """Whether the value 255 among the ids of a sequence is void, as in DAVIS, and no object.
+
+    It is void beside other ids if all of them are below it; alone it is an object.
+    """
+    found = set(ids) - {0}
+    return VOID in found and len(found) > 1 and max(found) == VOID
 
 
 class Sequence(ABC):
@@ -93,6 +110,8 @@ class FileSequence(Sequence):
     label_paths: tuple[Path | None, ...]
     object_ids: tuple[int, ...] = ()
     object_names: dict[int, str] = field(default_factory=dict)
+    void: bool = field(default=False, kw_only=True)
+    """Whether the value 255 is read as background."""
 
     def __post_init__(self) -> None:
         self.annotated = tuple(i for i, p in enumerate(self.label_paths) if p is not None)
@@ -107,7 +126,10 @@ class FileSequence(Sequence):
     def read_labels(self, index: int) -> np.ndarray | None:
         """Read the labels of frame `index`: (H, W) uint16, or None."""
         path = self.label_paths[index]
-        return None if path is None else self.decode(path)
+        if path is None:
+            return None
+        labels = self.decode(path)
+        return np.where(labels == VOID, np.uint16(0), labels) if self.void else labels
 
     def decode(self, path: Path) -> np.ndarray:
         """Read a label file: (H, W) uint16. Datasets with another encoding override this."""
@@ -281,8 +303,9 @@ def scan_pairs(
         name,
         tuple(frame for frame, _ in good),
         tuple(label for _, label in good),
-        tuple(sorted(ids)),
+        tuple(sorted(ids - {VOID} if has_void(ids) else ids)),
     )
+    result.void = has_void(ids)
     return result
 
 

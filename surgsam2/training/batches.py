@@ -35,6 +35,9 @@ from surgsam2.training.rollout import ClipBatch
 
 logger = logging.getLogger(__name__)
 
+ClipSample = tuple[np.ndarray, np.ndarray, tuple[int, ...]]
+"""(T, S, S, 3) uint8 frames, (T, S, S) labels, and object ids."""
+
 _TRIES = 10
 """Number of draws before a clip with too few objects is used, or unusable data stops the run."""
 
@@ -98,12 +101,14 @@ class ClipBatches(TorchDataset[ClipBatch]):
     def __getitem__(self, step: int) -> ClipBatch:
         source = self._turns[step % len(self._turns)]
         config, sequences = self._sources[source]
-        samples = []
+        samples, names = [], []
         for slot in range(config.batch):
             place = self._place(step, source) * config.batch * self._world
             place += self._rank * config.batch + slot
-            samples.append(self._draw(config, sequences, (self._seed, source, place)))
-        return collate(samples)
+            sample, name = self._draw(config, sequences, (self._seed, source, place))
+            samples.append(sample)
+            names.append(name)
+        return collate(samples, names)
 
     def _place(self, step: int, source: int) -> int:
         """Return how many batches this source has given before `step`."""
@@ -112,7 +117,8 @@ class ClipBatches(TorchDataset[ClipBatch]):
 
     def _draw(
         self, config: SourceConfig, sequences: Several[Sequence], key: tuple[int, int, int]
-    ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    ) -> tuple[ClipSample, str]:
+        """Return a clip, and what it was drawn from."""
         spare = None
         for attempt in range(_TRIES):
             sequence = sequences[self._index(len(sequences), key, attempt)]
@@ -124,10 +130,12 @@ class ClipBatches(TorchDataset[ClipBatch]):
             drawn = self._augment.draw((*key, attempt, 1))
             frames, labels = drawn.apply(sample.frames, sample.labels)
             objects = _large_enough(labels[0], sample.object_ids, config.min_area)
+            frame_numbers = ", ".join(str(i) for i in dict.fromkeys(sample.frame_indices))
+            found = (frames, labels, objects), f"{sample.name} (frames {frame_numbers})"
             if len(objects) >= config.min_objects:
-                return frames, labels, objects
-            if objects and (spare is None or len(objects) > len(spare[2])):
-                spare = frames, labels, objects
+                return found
+            if objects and (spare is None or len(objects) > len(spare[0][2])):
+                spare = found
         if spare is None:
             raise DatasetError(
                 f"no usable clip in {_TRIES} draws; unreadable so far: "
@@ -162,17 +170,21 @@ def batches_from(dataset: ClipBatches, first: int, last: int, workers: int) -> I
     return iter(loader)
 
 
-def collate(samples: Several[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]) -> ClipBatch:
+def collate(samples: Several[ClipSample], names: Several[str] = ()) -> ClipBatch:
     """Make a batch of clips of one size and length.
 
     Args:
-        samples: (T, S, S, 3) uint8 frames, (T, S, S) labels and object ids of each clip.
+        samples: the clips.
+        names: what each clip was drawn from.
     """
     frames = torch.from_numpy(np.stack([s[0] for s in samples], axis=1))
     masks = [labels[:, None] == _column(ids) for _, labels, ids in samples]
     owners = [torch.full((len(ids),), row) for row, (_, _, ids) in enumerate(samples)]
     return ClipBatch(
-        normalise(frames), torch.from_numpy(np.concatenate(masks, axis=1)), torch.cat(owners)
+        normalise(frames),
+        torch.from_numpy(np.concatenate(masks, axis=1)),
+        torch.cat(owners),
+        tuple(names),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -49,10 +49,20 @@ def save_atomically(content: dict[str, Any], path: Path) -> None:
     unfinished = temporary_beside(path)
     with writing(path):
         try:
-            torch.save(content, unfinished)
+            with unfinished.open("xb") as file:
+                _save(content, file)
             replace(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def _save(content: dict[str, Any], file: BinaryIO) -> None:
+    """Save to an open file; a file name would become part of the content."""
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:  # PyTorch hides the reason when the disk is full.
+        file.flush()  # This raises the reason where it still holds.
+        raise OSError(str(error).partition("\n")[0]) from error
 
 
 def read_progress(path: Path) -> dict[str, Any]:

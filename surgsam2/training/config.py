@@ -114,7 +114,9 @@ class LossConfig:
 class FreezeConfig:
     """Which parts of the network keep their weights."""
 
-    image_encoder: bool = True
+    image_encoder: bool | None = None
+    """None freezes the image encoder of SAM 2's networks, which was trained on many videos, and
+    trains that of others, such as the built-in model's, which saw generated pictures only."""
     prompt_encoder: bool = True
     mask_decoder: bool = False
     memory: bool = False

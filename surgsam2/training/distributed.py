@@ -27,24 +27,38 @@ class Place:
         return self.rank == 0
 
 
-@contextmanager
-def processes(device: str) -> Iterator[Place]:
-    """Give this process's place; the process group exists as long as the context.
+def find_place(device: str | torch.device) -> Place:
+    """Return this process's place among those that `torchrun` started, or the only one.
 
     Under `torchrun` with CUDA each process uses the GPU of its local rank.
     """
+    target = resolve_device(str(device))
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        yield Place(0, 1, resolve_device(device))
-        return
-    target = resolve_device(device)
+        return Place(0, 1, target)
     if target.type == "cuda":
         target = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(target)
-    started = not dist.is_initialized()
+    return Place(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), target)
+
+
+@contextmanager
+def process_group(place: Place) -> Iterator[None]:
+    """Connect the processes of a run inside the context, where there are several.
+
+    A group that exists already is used and left as it is.
+    """
+    started = "RANK" in os.environ and not dist.is_initialized()
     if started:
-        dist.init_process_group("nccl" if target.type == "cuda" else "gloo")
+        if place.device.type == "cuda":
+            torch.cuda.set_device(place.device)
+        dist.init_process_group("nccl" if place.device.type == "cuda" else "gloo")
     try:
-        yield Place(dist.get_rank(), dist.get_world_size(), target)
+        yield
     finally:
         if started:
             dist.destroy_process_group()
+
+
+def wait_for_all(place: Place) -> None:
+    """Wait until every process of the run has come here."""
+    if place.world > 1:
+        dist.barrier()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from torch import nn
 
 from surgsam2.errors import InputError
@@ -12,6 +15,13 @@ _PARTS = {
     "prompt_encoder": "sam_prompt_encoder.",
     "mask_decoder": "sam_mask_decoder.",
 }
+
+
+def resolve_freezing(config: FreezeConfig, network: str) -> FreezeConfig:
+    """Return the configuration with the image encoder decided by the network's name."""
+    if config.image_encoder is not None:
+        return config
+    return replace(config, image_encoder=Path(network).name.startswith(("sam2", "surgsam2")))
 
 
 def part_of(name: str) -> str:

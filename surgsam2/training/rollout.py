@@ -35,6 +35,8 @@ class ClipBatch:
     """(T, O, S, S) bool truth."""
     clip_of: torch.Tensor
     """(O,) int64: the index of the clip that an object belongs to."""
+    names: tuple[str, ...] = ()
+    """What each clip was drawn from, for messages."""
 
     @property
     def frames(self) -> int:
@@ -47,6 +49,7 @@ class ClipBatch:
             self.images.to(device, non_blocking=True),
             self.masks.to(device, non_blocking=True),
             self.clip_of.to(device, non_blocking=True),
+            self.names,
         )
 
 

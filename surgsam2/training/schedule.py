@@ -20,7 +20,16 @@ def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
 
 
 def make_schedule(
-    optimizer: torch.optim.Optimizer, steps: int, config: OptimizerConfig
+    optimizer: torch.optim.Optimizer, steps: int, config: OptimizerConfig, done: int = 0
 ) -> LambdaLR:
-    """Make the schedule, which is stepped after every step of the optimizer."""
-    return LambdaLR(optimizer, lambda step: rate_at(step, steps, config))
+    """Make the schedule, which is stepped after every step of the optimizer.
+
+    Args:
+        optimizer: its learning rates are those at the start of the run.
+        steps: number of steps of the whole run.
+        config: names warm-up and final rate.
+        done: number of steps that were done before.
+    """
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    return LambdaLR(optimizer, lambda step: rate_at(step, steps, config), last_epoch=done - 1)

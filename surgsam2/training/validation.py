@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import torch
+from ignite.metrics import Average
+from monai.engines import SupervisedEvaluator
 
 from surgsam2.data import Sequence
 from surgsam2.errors import InputError
@@ -14,8 +19,119 @@ from surgsam2.evaluation.prompting import POINTS, sample_points
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.tracking.tracker import Tracker
+from surgsam2.training.batches import open_source
+from surgsam2.training.config import SourceConfig, ValidationConfig
 
 PROMPTS = ("mask", "box", *POINTS)
+
+
+KEY_METRIC = "J&F"
+
+
+class ClipEvaluator(SupervisedEvaluator):
+    """MONAI's evaluator for validation clips; its key metric is `J&F`, the mean of J and F.
+
+    Further metrics are J for each kind of prompt and the overlap of objects. The clips are
+    opened when the evaluator runs for the first time, or by `open`.
+
+    Args:
+        config: which clips are tracked, and how they are prompted.
+        model: the model to evaluate; its weights may change between two runs.
+        val_handlers: handlers of MONAI or Ignite.
+
+    Raises:
+        InputError: a kind of prompt does not exist.
+    """
+
+    def __init__(
+        self, config: ValidationConfig, model: SurgSAM2Model, *, val_handlers: Any = None
+    ) -> None:
+        wrong = [prompt for prompt in config.prompts if prompt not in PROMPTS]
+        if wrong:
+            raise InputError(f"validation.prompts must be of {', '.join(PROMPTS)}, got {wrong[0]}")
+        self.config = config
+        self.model = model
+        self.clips: list[tuple[Sequence, str]] | None = None
+        """Sequence and kind of prompt of each item; None until they are opened."""
+        self.sources: list[tuple[SourceConfig, list[Sequence]]] = []
+        """The sources with their sequences, once they are open."""
+        super().__init__(
+            device=model.device,
+            val_data_loader=_Clips(self),
+            network=model.network,
+            epoch_length=1,
+            iteration_update=self._score,
+            key_val_metric={KEY_METRIC: self._mean_of("j", "f")},
+            additional_metrics={
+                **{f"J {p}": self._mean_of("j", prompt=p) for p in config.prompts},
+                "overlap of objects": self._mean_of("overlap"),
+            },
+            val_handlers=val_handlers,
+            decollate=False,
+        )
+
+    def open(self) -> int:
+        """Open the clips if they are not open yet; return their number.
+
+        Raises:
+            DatasetError, InputError: as `open_source`.
+        """
+        if self.clips is None:
+            self.sources = [
+                (source, open_source(source)[: self.config.clips]) for source in self.config.sources
+            ]
+            self.clips = [
+                (sequence, prompt)
+                for _, sequences in self.sources
+                for sequence in sequences
+                for prompt in self.config.prompts
+            ]
+            self.state.epoch_length = len(self.clips)
+        return len(self.clips)
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
+        """Track all clips and compute the metrics."""
+        self.open()
+        super().run(global_epoch)
+
+    def _score(self, engine: Any, item: list[tuple[Sequence, str]]) -> dict[str, Any]:
+        self.network.eval()
+        ((sequence, prompt),) = item
+        scores = score_sequence(self.model, sequence, prompt, self.config.frames)
+        if scores is None:
+            return {"j": [], "f": [], "overlap": [], "prompt": prompt}
+        n = scores.objects
+        values = {"j": scores.j, "f": scores.f, "overlap": scores.overlap}
+        return {**{name: [value] * n for name, value in values.items()}, "prompt": prompt}
+
+    def _mean_of(self, *keys: str, prompt: str | None = None) -> Average:
+        def take(output: dict[str, Any]) -> torch.Tensor:
+            wanted = prompt in (None, output["prompt"])
+            values = [v for key in keys for v in output[key]] if wanted else []
+            return torch.tensor(values, dtype=torch.float64)
+
+        return _MeanOfAll(output_transform=take)
+
+
+class _Clips:
+    """The items of an evaluator, which opens them late."""
+
+    def __init__(self, evaluator: ClipEvaluator) -> None:
+        self._evaluator = evaluator
+
+    def __iter__(self) -> Iterator[list[tuple[Sequence, str]]]:
+        return iter([clip] for clip in self._evaluator.clips or [])
+
+
+class _MeanOfAll(Average):
+    """The mean of all values of all updates; an update may have none. 0 for none at all."""
+
+    def update(self, output: torch.Tensor) -> None:
+        for value in output.tolist():
+            super().update(value)
+
+    def compute(self) -> float:
+        return float(super().compute()) if self.num_examples else 0.0
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def check_left_out(
         dataset = VOSDataset(root)
     assert dataset.skipped.counts == {reason: 1}
     assert any(reason in r.message and file in r.message for r in caplog.records)
-    assert "skipped 1" in caplog.text
+    assert "left out" in caplog.text
     assert len(dataset[0].annotated) == frames
 
 
@@ -176,3 +176,43 @@ def test_images_are_videos_of_one_frame(tmp_path: Path, caplog: pytest.LogCaptur
     assert "bare.jpg" in caplog.text
     with pytest.raises(DatasetError, match="is not a folder"):
         ImageDataset(tmp_path / "nowhere", tmp_path / "masks")
+
+
+def test_every_file_that_is_left_out_is_logged_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A log that shows each kind of message once still has every name and reason."""
+    save_frame(tmp_path / "JPEGImages" / "a" / "00000.jpg")
+    save_labels(tmp_path / "Annotations" / "a" / "00000.png", box_labels(1))
+    broken = []
+    for k in range(1, 15):
+        save_frame(tmp_path / "JPEGImages" / "a" / f"{k:05}.jpg")
+        broken.append(tmp_path / "Annotations" / "a" / f"{k:05}.png")
+        broken[-1].write_bytes(b"broken")
+    save_labels(tmp_path / "Annotations" / "a" / "99999.png", box_labels(1))
+    with caplog.at_level(logging.WARNING):
+        VOSDataset(tmp_path)
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert all(str(file) in text for file in broken)
+    assert "unreadable annotation: 14 (" in text
+    assert "annotation without its frame: 1 (" in text
+
+
+@pytest.mark.parametrize(("values", "ids"), [((0, 2, 255), (2,)), ((0, 255), (255,))])
+def test_255_beside_objects_is_void(
+    values: tuple[int, ...], ids: tuple[int, ...], tmp_path: Path
+) -> None:
+    """As in an evaluation: alone the value is an object."""
+    labels = np.zeros((24, 32), np.uint8)
+    for k, value in enumerate(values):
+        labels[:, 4 * k : 4 * k + 4] = value
+    save_frame(tmp_path / "JPEGImages" / "a" / "00000.jpg")
+    path = tmp_path / "Annotations" / "a" / "00000.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(labels).save(path)
+    (sequence,) = VOSDataset(tmp_path)
+    assert sequence.object_ids == ids
+    read = sequence.read_labels(0)
+    assert read is not None
+    assert {int(v) for v in np.unique(read)} == {0, *ids}

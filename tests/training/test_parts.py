@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from surgsam2.errors import CheckpointError, InputError
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.training.checkpoints import read_progress, save_atomically, save_weights
 from surgsam2.training.config import FreezeConfig, OptimizerConfig
-from surgsam2.training.freezing import apply_freezing, part_of
+from surgsam2.training.freezing import apply_freezing, part_of, resolve_freezing
 from surgsam2.training.optimizer import make_optimizer, rate_scale
 from surgsam2.training.schedule import make_schedule, rate_at
 
@@ -24,7 +25,8 @@ def a_network() -> SurgSAM2Network:
 
 
 def test_published_freezing(a_network: SurgSAM2Network) -> None:
-    trained = apply_freezing(a_network, FreezeConfig())
+    freezing = resolve_freezing(FreezeConfig(), "sam2.1-hiera-small-512")
+    trained = apply_freezing(a_network, freezing)
     modules = {name.split(".")[0] for name in trained}
     assert modules == {
         "sam_mask_decoder", "memory_attention", "memory_encoder", "mask_downsample",
@@ -38,6 +40,16 @@ def test_published_freezing(a_network: SurgSAM2Network) -> None:
 def test_the_image_encoder_may_be_trained_too(a_network: SurgSAM2Network) -> None:
     trained = apply_freezing(a_network, FreezeConfig(image_encoder=False))
     assert {part_of(name) for name in trained} == {"image_encoder", "mask_decoder", "memory"}
+
+
+def test_the_default_depends_on_the_network(tmp_path: Path) -> None:
+    """The encoder of the built-in model saw generated pictures only."""
+    default = FreezeConfig()
+    for name in ("sam2-hiera-tiny-1024", "surgsam2-hiera-small-512", "configs/sam2.1_hiera_s.yaml"):
+        assert resolve_freezing(default, name).image_encoder is True
+    for name in ("demo", str(tmp_path / "network.yaml")):
+        assert resolve_freezing(default, name).image_encoder is False
+    assert resolve_freezing(FreezeConfig(image_encoder=True), "demo").image_encoder is True
 
 
 def test_nothing_left_to_train(a_network: SurgSAM2Network) -> None:
@@ -109,8 +121,8 @@ def test_an_interrupted_save_leaves_the_old_file(
     path = tmp_path / "progress.pt"
     save_atomically({"step": 1}, path)
 
-    def break_off(content: object, file: Path) -> None:
-        Path(file).write_bytes(b"half")
+    def break_off(content: object, file: BinaryIO) -> None:
+        file.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", break_off)

@@ -18,7 +18,9 @@ from surgsam2.commands import train as command
 from surgsam2.errors import CheckpointError, InputError, SurgSAM2Error
 from surgsam2.model.checkpoint import read_checkpoint
 from surgsam2.training.checkpoints import read_progress
-from surgsam2.training.trainer import BEST, LAST, MEAN, PROGRESS, DivergedError, TrainingRun, train
+from surgsam2.training.run_folder import BEST, HISTORY, LAST, MEAN, PROGRESS
+from surgsam2.training.stage import DivergedError, StageTrainer
+from surgsam2.training.trainer import train
 
 from .conftest import CACHE, SIZE, a_config, a_source, cpu
 
@@ -38,7 +40,8 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
 def test_only_the_published_modules_change(
     some_settings: dict[str, Any], demo_weights: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    TrainingRun(a_config(some_settings), tmp_path, cpu()).run()
+    some_settings["freeze"] = {"image_encoder": True}
+    StageTrainer(a_config(some_settings), tmp_path, cpu()).run()
     after = read_checkpoint(tmp_path / LAST)
     frozen = [name for name in demo_weights if name.startswith(FROZEN)]
     assert len(frozen) > 100
@@ -62,11 +65,11 @@ def test_a_killed_run_reaches_the_same_weights(
     """Killed in step 5 of 6, after the progress of step 4 was saved."""
     some_settings["validation"] = {"sources": some_settings["data"], "clips": 1, "frames": 3}
     config = a_config(some_settings)
-    whole = TrainingRun(config, tmp_path / "whole", cpu())
+    whole = StageTrainer(config, tmp_path / "whole", cpu())
     whole.run()
 
-    run = TrainingRun(config, tmp_path / "killed", cpu())
-    update = run._update
+    run = StageTrainer(config, tmp_path / "killed", cpu())
+    update = run._iteration
 
     def killed_in_step_5(engine: Any, batch: Any) -> Any:
         output = update(engine, batch)
@@ -74,13 +77,13 @@ def test_a_killed_run_reaches_the_same_weights(
             raise Killed
         return output
 
-    run.trainer._process_function = killed_in_step_5
+    run._process_function = killed_in_step_5
     with pytest.raises(Killed):
         run.run()
     assert read_progress(tmp_path / "killed" / PROGRESS)["step"] == 4
     assert not (tmp_path / "killed" / LAST).exists()
     torch.manual_seed(99)  # another process has another state
-    resumed = TrainingRun(config, tmp_path / "killed", cpu())
+    resumed = StageTrainer(config, tmp_path / "killed", cpu())
     resumed.run()
     assert same(
         read_checkpoint(tmp_path / "killed" / LAST), read_checkpoint(tmp_path / "whole" / LAST)
@@ -106,16 +109,16 @@ def test_steps_reduce_the_loss_of_a_fixed_clip(
     }
     some_settings["data"][0] |= {"still": True, "synthetic": {**CACHE, "clips": 1}}
     some_settings["data"][0] |= {"max_objects": 16, "synthetic": {**CACHE, "clips": 1, "frames": 1}}
-    run = TrainingRun(a_config(some_settings), tmp_path, cpu())
+    run = StageTrainer(a_config(some_settings), tmp_path, cpu())
     losses = []
-    update = run._update
+    update = run._iteration
 
     def note(engine: Any, batch: Any) -> Any:
         output = update(engine, batch)
         losses.append(output["loss"])
         return output
 
-    run.trainer._process_function = note
+    run._process_function = note
     run.run()
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
@@ -138,7 +141,7 @@ def test_stages_continue_from_each_other_and_the_model_loads(
     model = surgsam2.load_model(path, config="demo", device="cpu")
     assert model.checkpoint == path
     one = tmp_path / "out" / "one"
-    assert {p.name for p in one.iterdir()} == {BEST, LAST, "settings.yaml", "tensorboard"}
+    assert {p.name for p in one.iterdir()} == {BEST, LAST, HISTORY, "settings.yaml", "tensorboard"}
     assert list((one / "tensorboard").iterdir())
     assert "J&F" in caplog.text
     assert f"demo from {one / LAST}" in caplog.text
@@ -192,13 +195,13 @@ def test_gradients_that_are_not_finite_are_left_out(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("surgsam2.training.trainer._MOST_BAD_STEPS", 2)
-    run = TrainingRun(a_config(some_settings), tmp_path, cpu())
+    monkeypatch.setattr("surgsam2.training.stage._MOST_BAD_STEPS", 2)
+    run = StageTrainer(a_config(some_settings), tmp_path, cpu())
     before = {k: v.clone() for k, v in run.network.state_dict().items()}
     run.network.sam_mask_decoder.iou_token.weight.register_hook(lambda g: g * float("nan"))
     with pytest.raises(DivergedError, match="no finite gradient in 2 steps"):
         run.run()
-    assert "step 0: gradient is not finite, left out" in caplog.text
+    assert "step 0: the gradient is not finite" in caplog.text
     assert same(before, run.network.state_dict())
 
 
@@ -206,7 +209,7 @@ def test_progress_of_another_network_is_refused(
     some_settings: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / PROGRESS).write_bytes(b"damaged")
-    run = TrainingRun(a_config(some_settings), tmp_path, cpu())
+    run = StageTrainer(a_config(some_settings), tmp_path, cpu())
     with pytest.raises(CheckpointError, match="cannot be resumed"):
         run.run()
 
@@ -218,12 +221,13 @@ def test_two_processes(some_settings: dict[str, Any], tmp_path: Path) -> None:
     script.write_text(
         "import pathlib, torch\n"
         "from surgsam2.training import load_recipe\n"
-        "from surgsam2.training.distributed import processes\n"
-        "from surgsam2.training.trainer import TrainingRun\n"
-        "with processes('cpu') as place:\n"
+        "from surgsam2.training.distributed import find_place, process_group\n"
+        "from surgsam2.training.stage import StageTrainer\n"
+        "place = find_place('cpu')\n"
+        "with process_group(place):\n"
         f"    (config,) = load_recipe({recipe!r})\n"
-        f"    run = TrainingRun(config, pathlib.Path({str(tmp_path)!r}), place)\n"
-        "    torch.save(run._batches[0].images, f'{run.folder}/images{place.rank}')\n"
+        f"    run = StageTrainer(config, pathlib.Path({str(tmp_path)!r}), place)\n"
+        "    torch.save(run.batches[0].images, f'{run.folder}/images{place.rank}')\n"
         "    run.run()\n"
         "    torch.save(run.network.state_dict(), f'{run.folder}/weights{place.rank}')\n"
     )
@@ -245,7 +249,7 @@ def test_from_scratch(some_settings: dict[str, Any], tmp_path: Path) -> None:
         "epochs": 1,
         "steps": 1,
     }
-    run = TrainingRun(a_config(some_settings), tmp_path, cpu())
+    run = StageTrainer(a_config(some_settings), tmp_path, cpu())
     assert all(p.requires_grad for p in run.network.parameters())
     bias = run.network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
     assert bias.item() == pytest.approx(4.0, abs=0.5)

@@ -20,15 +20,12 @@ from surgsam2.data.label_reader import (
     label_ids,
     read_labels,
 )
-from surgsam2.data.sequence import image_files, image_size, read_image
+from surgsam2.data.sequence import VOID, has_void, image_files, image_size, read_image
 from surgsam2.errors import DatasetError, VideoError
 from surgsam2.evaluation.metrics.scores import ObjectScores, SequenceScores
 from surgsam2.evaluation.parallel import parallel_map
 from surgsam2.evaluation.truth.problems import Problems
 from surgsam2.video.base import DEFAULT_FPS, Video
-
-VOID = 255
-"""Value of the pixels that DAVIS leaves undecided."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +156,7 @@ def scan(sequence: TruthSequence, problems: Problems) -> Scan:
         annotated.append(index)
         for object_id in ids:
             first_frames.setdefault(object_id, index)
-    if VOID in first_frames and len(first_frames) > 1 and max(first_frames) == VOID:
+    if has_void(first_frames):
         del first_frames[VOID]
         sequence = replace(sequence, read=partial(_without_void, sequence.read))
         problems.add("void", sequence.name, "the truth has the value 255 beside object ids")

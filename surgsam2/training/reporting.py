@@ -1,0 +1,91 @@
+"""What a training run tells: progress with the time left, TensorBoard events, warnings."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+from monai.handlers import TensorBoardStatsHandler
+
+from surgsam2.data import Sequence as VideoSequence
+from surgsam2.training.config import SourceConfig
+
+logger = logging.getLogger(__name__)
+
+Opened = Iterable[tuple[SourceConfig, Sequence[VideoSequence]]]
+"""Sources with their sequences."""
+
+
+class ProgressLog:
+    """A handler that logs the numbers of a step and the time left.
+
+    Args:
+        name: what the lines begin with.
+        every: number of steps between two lines.
+        steps: returns the number of steps of the whole run.
+    """
+
+    def __init__(self, name: str, every: int, steps: Callable[[], int]) -> None:
+        self._name, self._every, self._steps = name, every, steps
+        self._began, self._first = 0.0, 0
+
+    def attach(self, engine: Engine) -> None:
+        """Add the handler to a trainer."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self._every), self._log)
+
+    def _start(self, engine: Engine) -> None:
+        self._began, self._first = time.monotonic(), engine.state.iteration
+
+    def _log(self, engine: Engine) -> None:
+        output, step, steps = engine.state.output, engine.state.iteration, self._steps()
+        assert isinstance(output, dict)
+        seconds = (time.monotonic() - self._began) / (step - self._first) * (steps - step)
+        numbers = " ".join(f"{k} {v:.4g}" for k, v in output.items())
+        logger.info("%s %d/%d, %s left, %s", self._name, step, steps, duration(seconds), numbers)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, such as `40 s`, `12 min` or `3 h 5 min`."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def attach_tensorboard(
+    engine: Engine, folder: Path, epoch: Callable[[], int], *, every: int | None = None
+) -> None:
+    """Write TensorBoard events: the output of every `every`-th step, or metrics where it is None.
+
+    Without TensorBoard a warning says so.
+    """
+    try:
+        handler = TensorBoardStatsHandler(
+            log_dir=str(folder / "tensorboard"),
+            iteration_log=every if every is not None else False,
+            epoch_log=every is None,
+            output_transform=lambda output: output if every is not None else None,
+            global_epoch_transform=lambda _: epoch(),
+        )
+    except Exception as error:  # MONAI has a type of its own for a missing package.
+        logger.warning("no TensorBoard events: %s", error)
+        return
+    handler.attach(engine)
+
+
+def warn_of_shared_sequences(name: str, trained: Opened, validated: Opened) -> None:
+    """Warn of sequences that are used for training and for validation."""
+
+    def places(sources: Opened) -> set[tuple[Path, str]]:
+        return {(Path(source.path).resolve(), s.name) for source, ss in sources for s in ss}
+
+    shared = sorted(sequence for _, sequence in places(trained) & places(validated))
+    if shared:
+        logger.warning(
+            f"{name}: the validation uses sequences that are trained on, so its scores say little "
+            f"about other videos: {', '.join(shared)}"
+        )
