@@ -30,6 +30,9 @@ _MAY_CHANGE = (
 _WITHOUT_EFFECT = ("save_every", "log_every", "workers")
 """Settings that change nothing about the weights."""
 
+_DECIDED = ("network", "image_size", "freeze.image_encoder")
+"""Settings for which None means that the model decides; the folder holds what it decided."""
+
 Changes = dict[str, tuple[Any, Any]]
 """Old and new value by the name of a setting, such as `optimizer.lr` or `data[0].path`."""
 
@@ -91,7 +94,9 @@ def differences(stored: TrainConfig, given: TrainConfig) -> Changes:
     return {
         name: (old.get(name), new.get(name))
         for name in names
-        if old.get(name) != new.get(name) and not _within(name, _WITHOUT_EFFECT)
+        if old.get(name) != new.get(name)
+        and not _within(name, _WITHOUT_EFFECT)
+        and not (name in _DECIDED and None in (old.get(name), new.get(name)))
     }
 
 

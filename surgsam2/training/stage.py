@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,6 +89,12 @@ class StageTrainer(SupervisedTrainer):
         self.config, self.folder, self.place = config, folder, place
         network, self._resolved, self.network_name = start_network(config, weights)
         freezing = resolve_freezing(config.freeze, self.network_name)
+        self._settings = replace(
+            config,
+            network=self.network_name,
+            image_size=int(self._resolved["image_size"]),
+            freeze=freezing,
+        )
         trained = apply_freezing(network, freezing)
         self.trained_parts = sorted({part_of(name) for name in trained})
         """Parts of the network that are trained: fields of `FreezeConfig`."""
@@ -173,7 +180,7 @@ class StageTrainer(SupervisedTrainer):
         saved_threads = self._resume(progress) if resumed else None
         self._start_schedule()
         if self.place.first:
-            write_settings(self.folder, self.config)
+            write_settings(self.folder, self._settings)
         self._choose_threads(saved_threads)
         self._note_in_history(
             "resumed" if resumed else "started", step=self.state.iteration,

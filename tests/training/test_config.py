@@ -8,13 +8,15 @@ import pytest
 
 from surgsam2.errors import InputError
 from surgsam2.training.config import TrainConfig, load_recipe, recipe_names
+from surgsam2.training.freezing import resolve_freezing
 
 
 def test_defaults_are_the_published_recipe() -> None:
     (config,) = load_recipe("finetune")
     assert config.model == "sam2.1-hiera-small-512"
     assert config.image_size == 512
-    assert (config.freeze.image_encoder, config.freeze.prompt_encoder) == (True, True)
+    freezing = resolve_freezing(config.freeze, config.model)
+    assert (freezing.image_encoder, freezing.prompt_encoder) == (True, True)
     assert (config.freeze.mask_decoder, config.freeze.memory) == (False, False)
     assert (config.loss.focal, config.loss.dice, config.loss.iou, config.loss.presence) == (
         20, 1, 1, 1,
