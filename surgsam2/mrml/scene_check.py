@@ -19,7 +19,7 @@ from xml.parsers import expat
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
 from surgsam2.storage.archive import pack, unpacked
 from surgsam2.storage.limits import ARCHIVE_BYTES
-from surgsam2.video.header_check import check_data_files
+from surgsam2.video.header_check import check_header
 
 DESCRIPTION = ".mrml"
 BUNDLE = ".mrb"
@@ -97,7 +97,7 @@ def _check_file(file: Path) -> set[str]:
     if suffix in _LISTS:
         return _check_list(file)
     if suffix in _HEADERS:
-        check_data_files(file)
+        check_header(file)
         return set()
     with file.open("rb") as stream:
         if stream.read(len(_NRRD)) == _NRRD:  # read as such whatever its name

@@ -13,7 +13,7 @@ from surgsam2.storage.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
 from surgsam2.video.base import Video, check_count, check_size
 from surgsam2.video.dicom_length import frames_in_dicom
-from surgsam2.video.header_check import check_data_files
+from surgsam2.video.header_check import check_header
 
 ITK_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nrrd", ".nhdr"})
 
@@ -46,7 +46,7 @@ class ItkVideo(Video):
 
     def __init__(self, source: str, path: Path, *, fps: float) -> None:
         self._path = path
-        check_data_files(path)
+        check_header(path)
         self._reader = _reader(path)
         try:
             self._reader.ReadImageInformation()

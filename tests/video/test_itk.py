@@ -134,14 +134,11 @@ def test_what_is_not_a_sequence_is_refused(tmp_path: Path, monkeypatch: pytest.M
         surgsam2.open_video(save(tmp_path / "big.dcm", COLOR))
 
 
-def test_a_cut_file_is_refused_when_read(tmp_path: Path) -> None:
+def test_a_cut_file_is_refused_when_opened(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nrrd", COLOR)
     path.write_bytes(path.read_bytes()[:-20000])
-    with surgsam2.open_video(path) as video:
-        with pytest.raises(VideoError, match="cannot be read as NRRD"):
-            video[0]
-        with pytest.raises(VideoError, match="cannot be read as NRRD"):
-            list(video)
+    with pytest.raises(VideoError, match=r"bytes of pixels and \d+ are there"):
+        surgsam2.open_video(path)
 
 
 def test_video_inside_dicom_is_refused_by_name(tmp_path: Path) -> None:
