@@ -21,10 +21,12 @@ from surgsam2.commands import (
     export,
     logs,
     models,
+    review,
     segment,
     train,
 )
 from surgsam2.errors import SurgSAM2Error, missing_dependency
+from surgsam2.storage.text import one_line
 from surgsam2.version import __version__
 
 _LOG_DEFAULTS = {"log_level": "warning", "log_format": "text"}
@@ -65,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         demo,
         segment,
         annotate,
+        review,
         evaluate,
         benchmark,
         train,
@@ -111,7 +114,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _refuse(error: SurgSAM2Error) -> int:
     """Print an error on one line and return the exit code."""
-    print(f"surgsam2: error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"surgsam2: error: {one_line(error)}", file=sys.stderr)
     return 2
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
+from surgsam2.storage.text import printable
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
@@ -25,9 +27,7 @@ def logging_to_stderr(level: str, form: str = "text") -> Iterator[None]:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        _JsonLines()
-        if form == "json"
-        else logging.Formatter("surgsam2: %(levelname)s: %(message)s")
+        _JsonLines() if form == "json" else _TextLines("surgsam2: %(levelname)s: %(message)s")
     )
     repeats = _RepeatFilter()
     handler.addFilter(repeats)
@@ -71,6 +71,13 @@ class _RepeatFilter(logging.Filter):
                 return False
             self._seen.add(kind)
         return True
+
+
+class _TextLines(logging.Formatter):
+    """Writes messages without characters that a terminal might obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class _JsonLines(logging.Formatter):

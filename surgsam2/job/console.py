@@ -6,6 +6,7 @@ The `surgsam2` command and the MONAI bundle both use this, so that they say the 
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import sys
 import time
@@ -18,8 +19,10 @@ from typing import Any
 from tqdm import tqdm
 
 from surgsam2.job import JobOptions, segment_to_folder
+from surgsam2.job.review import review_output
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
+from surgsam2.storage.text import one_line
 from surgsam2.video import Video
 
 logger = logging.getLogger(__name__)
@@ -148,7 +151,7 @@ def print_summary(report: dict[str, Any], output: str) -> None:
         output: the output folder, as the user wrote it.
     """
     if "already_complete" in report:
-        print(f"complete already, nothing to resume: {output}")
+        print(f"complete already, nothing to resume: {one_line(output)}")
         return
     timings, model = report["timings"], report["model"]
     print(
@@ -156,5 +159,10 @@ def print_summary(report: dict[str, Any], output: str) -> None:
         f"{timings['frames_per_second']:.1f} frames/s, model {model['config']} on {model['device']}"
     )
     for note in report["skipped"]:
-        print(f"note: {note}")
-    print(f"results: {output}")
+        print(f"note: {one_line(note)}")
+    objects = review_output(output).objects if (Path(output) / "frames.csv").is_file() else ()
+    for summary in objects:
+        print(one_line(summary))
+    print(f"results: {one_line(output)}")
+    if any(summary.doubtful for summary in objects):
+        print(f"to look at the doubtful frames: surgsam2 review {one_line(shlex.quote(output))}")

@@ -19,6 +19,7 @@ from surgsam2.errors import InputError, OutputError, SurgSAM2Error
 from surgsam2.job.names import hide_names
 from surgsam2.storage.atomic_file import write_text_atomically, writing
 from surgsam2.storage.output_folder import PROGRAM
+from surgsam2.storage.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ def run_jobs(
                 job.output: "the output folder",
             }
             text = str(error) if keep_names else hide_names(str(error), words)
-            row["error"] = " ".join(text.split())
+            row["error"] = one_line(text)
             if isinstance(error, SurgSAM2Error):
                 logger.error("%s: %s", row["output"], error)
             else:

@@ -21,22 +21,28 @@ def hide_names(text: str, words: Mapping[Path, str]) -> str:
         text: the message.
         words: the words for each path, such as ``the video``. The path ``.`` is left out.
     """
+    said = " ".join(text.split())
     names: dict[str, str] = {}
-    folders: set[str] = set()
+    folders: set[Path] = set()
     for path, word in words.items():
-        forms = [path, path.absolute()]
-        with contextlib.suppress(OSError, ValueError, RuntimeError):  # a NUL, a loop of links
-            forms.append(path.resolve())
-        for form in forms:
-            names[str(form)] = word
-            names[form.name] = word
-            folders.add(str(form.parent))
+        folders.add(path.parent)
+        if " ".join(path.name.split()) in said:  # a video may have a hundred thousand frames
+            names |= {name: word for form in _forms(path) for name in (str(form), form.name)}
+    parents = {str(form) for folder in folders for form in _forms(folder)}
     for name in sorted(names.keys() - {"", "."}, key=len, reverse=True):
         inside = r"(?:[/\\][^:;'\"()]*[^:;'\"(),.\s])?" if Path(name).is_dir() else ""
         text = re.sub(rf"(?<!\w){_pattern(name)}{inside}(?!\w)", names[name], text)
-    for folder in sorted(folders - {".", os.sep}, key=len, reverse=True):
+    for folder in sorted(parents - {".", os.sep}, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){_pattern(folder)}[/\\]", "", text)
     return text
+
+
+def _forms(path: Path) -> list[Path]:
+    """Return a path as it is written, as an absolute path, and without links."""
+    forms = [path, path.absolute()]
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # a NUL, a loop of links
+        forms.append(path.resolve())
+    return forms
 
 
 def _pattern(name: str) -> str:

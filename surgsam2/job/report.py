@@ -13,8 +13,8 @@ import numpy as np
 
 from surgsam2.job.fingerprint import Identity
 from surgsam2.job.inputs import RunInputs
+from surgsam2.job.names import hide_names
 from surgsam2.outputs import collect_versions
-from surgsam2.video import Video
 
 
 @dataclass
@@ -50,6 +50,7 @@ class Timings:
 
 def make_report(
     inputs: RunInputs,
+    output: Path,
     *,
     status: str,
     timings: dict[str, Any],
@@ -61,6 +62,7 @@ def make_report(
 
     Args:
         inputs: the inputs of the run.
+        output: the output folder.
         status: how the run ended: `complete`, `interrupted` or `failed: ` and the reason.
         timings: the times, from `Timings.summary`.
         resumed: how often the run was continued.
@@ -70,7 +72,7 @@ def make_report(
     model, video, prompts = inputs.model, inputs.video, inputs.prompts
     options, plan = inputs.options, inputs.plan
     return {
-        "status": status if options.keep_names else _without_names(status, video),
+        "status": status if options.keep_names else hide_names(status, _words(inputs, output)),
         "versions": collect_versions(),
         "model": {
             "config": model.name,
@@ -102,10 +104,12 @@ def make_report(
     }
 
 
-def _without_names(text: str, video: Video) -> str:
-    for name in sorted({video.source, Path(video.source).name} - {""}, key=len, reverse=True):
-        text = text.replace(name, "the video")
-    return text
+def _words(inputs: RunInputs, output: Path) -> dict[Path, str]:
+    """Return what to write instead of the names of the files of a run."""
+    words = {path: "a mask of the prompts" for path in inputs.prompts.mask_files}
+    words |= {path: "a frame of the video" for path in inputs.files["video"]}
+    words |= {path: "the model file" for path in inputs.files["checkpoint"]}
+    return words | {Path(inputs.video.source): "the video", output: "the output folder"}
 
 
 def _skipped(inputs: RunInputs, done: int) -> Iterator[str]:

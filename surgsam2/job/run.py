@@ -268,6 +268,7 @@ class SegmentationRun:
         hashes = self._fingerprints.results(wait=status == "complete")
         return make_report(
             self._inputs,
+            self._output,
             status=status,
             timings=timings,
             resumed=self._resumed,

@@ -20,6 +20,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.storage.text import one_line
 
 MONAI_OPTIONS = frozenset(
     (
@@ -107,7 +108,7 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     while cause is not None and not isinstance(cause, SurgSAM2Error | KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, SurgSAM2Error):
-        print(f"surgsam2: error: {' '.join(str(cause).split())}", file=sys.stderr)
+        print(f"surgsam2: error: {one_line(cause)}", file=sys.stderr)
         raise SystemExit(2)
     if isinstance(cause, KeyboardInterrupt):
         print("surgsam2: stopped", file=sys.stderr)

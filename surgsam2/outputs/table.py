@@ -12,6 +12,7 @@ import numpy as np
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.text import spreadsheet_cell
 
 COLUMNS = (
     "frame",
@@ -36,7 +37,8 @@ class TableWriter(OutputWriter):
     ``area`` is in pixels. Coordinates are those of prompts: pixels, the centre of the top-left
     pixel is (0, 0); so x0 and x1 are the first and last column of the mask, y0 and y1 the first
     and last row. Centroid and box are empty for an empty mask. ``milliseconds`` is the time of
-    the whole frame, repeated for each of its objects. A frame without objects has no row.
+    the whole frame, repeated for each of its objects. A frame without objects has no row. A name
+    that a spreadsheet would take for a formula has an apostrophe before it.
     """
 
     def __init__(self, folder: Path, context: OutputContext) -> None:
@@ -53,7 +55,7 @@ class TableWriter(OutputWriter):
                 (
                     result.frame_index,
                     object_id,
-                    self.context.object(object_id).name,
+                    spreadsheet_cell(self.context.object(object_id).name),
                     *_measure(result.masks[i]),
                     f"{result.iou_scores[i]:.6g}",
                     f"{result.presence[i]:.6g}",

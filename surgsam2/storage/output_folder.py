@@ -35,6 +35,7 @@ _PRODUCTS = (
     "frames.csv",
     "scene.mrb",
     "report.json",
+    "review.html",
 )
 _PART = re.escape(TEMPORARY_SUFFIX)
 _names = "|".join(map(re.escape, (*_PRODUCTS, MARKER, INCOMPLETE)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -167,10 +168,14 @@ def test_segment(run: Command, a_job: dict[str, str], tmp_path: Path) -> None:
     assert err == ""
     lines = out.splitlines()
     assert lines[0].startswith(f"complete: {FRAMES} frames, ")
-    assert lines[1:] == [
-        "note: object 7: no masks before frame 2, its first prompt",
-        f"results: {tmp_path / 'out'}",
-    ]
+    assert lines[1] == "note: object 7: no masks before frame 2, its first prompt"
+    assert re.match(r"object 1 \(liver\): mask on \d+ frames, empty on \d+, doubtful on", lines[2])
+    assert lines[3].startswith("object 7 (hook): ")
+    assert lines[4] == f"results: {tmp_path / 'out'}"
+    assert lines[5:] in (
+        [],
+        [f"to look at the doubtful frames: surgsam2 review {tmp_path / 'out'}"],
+    )
     check_outputs(tmp_path / "out", a_job)
 
 
@@ -311,6 +316,13 @@ def test_an_error_is_one_line_whatever_its_text(
 
     monkeypatch.setattr("surgsam2.job.console.segment_to_folder", fail)
     assert refused(*arguments(a_job)) == "surgsam2: error: first second third\n"
+
+
+def test_an_error_does_not_command_the_terminal(
+    refused: Callable[..., str], a_job: dict[str, str], tmp_path: Path
+) -> None:
+    message = refused(*arguments({**a_job, "video": str(tmp_path / "a\x1b[2Jb.mp4")}))
+    assert r"a\x1b[2Jb.mp4: no such file" in message
 
 
 def test_refused_as_a_process_of_its_own(a_job: dict[str, str], tmp_path: Path) -> None:

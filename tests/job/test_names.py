@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
 
+from surgsam2.errors import OutputError
+from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job.names import hide_names
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.outputs import LabelPngWriter
+from surgsam2.prompts import PromptSet
+from surgsam2.video import open_video
+from tests.video.helpers import write_video
 
 
 @pytest.mark.parametrize(
@@ -48,3 +57,34 @@ def test_a_path_that_no_file_can_have(tmp_path: Path) -> None:
 def test_other_text_is_left_alone() -> None:
     text = "a clip of 3 frames / 2"
     assert hide_names(text, {Path(): "the video", Path("lip"): "the video"}) == text
+
+
+def test_the_frames_of_a_long_video_cost_little(tmp_path: Path) -> None:
+    words = {tmp_path / "Doe" / f"{i}.png": "a frame" for i in range(50_000)}
+    began = time.process_time()
+    assert hide_names(f"{tmp_path}/Doe/777.png: damaged", words) == "a frame: damaged"
+    assert time.process_time() - began < 5
+
+
+def test_a_report_after_a_failure_names_no_file(
+    a_model: SurgSAM2Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "Doe"
+    place.mkdir()
+    write_video(place / "Doe John.mp4", 3)
+    prompts = PromptSet().add(object_id=1, frame=0, points=[[30, 20, 1]])
+    out = place / "out"
+
+    def fail(self: LabelPngWriter, frame: object, result: object) -> None:
+        raise OutputError(f"cannot write {out}/masks/00000.png of {place}/Doe John.mp4")
+
+    monkeypatch.setattr(LabelPngWriter, "_write", fail)
+    for keep in (False, True):
+        with (
+            open_video(place / "Doe John.mp4") as video,
+            pytest.raises(OutputError),
+        ):
+            segment_to_folder(a_model, video, prompts, out, JobOptions(keep_names=keep))
+        status = json.loads((out / "report.json").read_text())["status"]
+        assert ("Doe" in status) == keep, status
+    assert status.startswith("failed: cannot write ")

@@ -1,0 +1,27 @@
+"""Makes text from files safe to show: names and messages may hold anything."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Replace characters that a terminal might obey by escapes such as ``\x1b``.
+
+    Line ends and tabs stay. Bytes of file names that are not text are escaped too.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def one_line(text: object) -> str:
+    """Return a text on one line, in which each run of white space is one space."""
+    return printable(" ".join(str(text).split()))
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Return a text that spreadsheets do not take for a formula.
+
+    A text that begins with ``=``, ``+``, ``-``, ``@`` or a control character gets an apostrophe
+    before it.
+    """
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
