@@ -120,7 +120,7 @@ def _check_meta(path: Path, head: bytes) -> None:
     is_local = name.upper() == "LOCAL"
     held = _data_bytes(path, None if is_local else name, at if is_local else max(start, 0))
     is_packed = fields.get("compresseddata", "false").lower() in ("true", "1")
-    _check_amount(path, math.prod(sizes) * _META_BYTES[kind] * channels, held, is_packed)
+    check_amount(path, math.prod(sizes) * _META_BYTES[kind] * channels, held, is_packed)
 
 
 def _check_meta_flags(path: Path, fields: dict[str, str]) -> None:
@@ -171,7 +171,7 @@ def _check_nrrd(path: Path, head: bytes) -> None:
             _damaged(path, f"{key} does not have {axes} values")
     name = fields.get("data file", fields.get("datafile"))
     held = _data_bytes(path, name, at if name is None else 0)
-    _check_amount(path, math.prod(sizes) * _NRRD_BYTES[kind], held, encoding != "raw")
+    check_amount(path, math.prod(sizes) * _NRRD_BYTES[kind], held, encoding != "raw")
 
 
 def _line(path: Path, head: bytes, at: int) -> tuple[str, int]:
@@ -217,8 +217,18 @@ def _data_bytes(path: Path, name: str | None, start: int) -> int:
         return 0
 
 
-def _check_amount(path: Path, declared: int, held: int, is_packed: bool) -> None:
-    """Refuse a header that declares more pixels than there are, or than memory should hold."""
+def check_amount(path: Path, declared: int, held: int, is_packed: bool) -> None:
+    """Refuse a header that declares more pixels than there are, or than memory should hold.
+
+    Args:
+        path: the file, for messages.
+        declared: how many bytes of pixels the header declares.
+        held: how many bytes of pixels the file holds.
+        is_packed: whether these are compressed.
+
+    Raises:
+        VideoError: the header declares too much.
+    """
     if declared > SEQUENCE_BYTES.value:
         raise VideoError(
             f"{path}: its header declares {declared / 2**30:.0f} GiB of pixels; the file is "

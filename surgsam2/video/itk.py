@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from surgsam2.storage.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
 from surgsam2.video.base import Video, check_count, check_size
 from surgsam2.video.dicom_length import frames_in_dicom
-from surgsam2.video.header_check import check_header
+from surgsam2.video.header_check import check_amount, check_header
 
 ITK_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nrrd", ".nhdr"})
 
@@ -93,13 +94,14 @@ class ItkVideo(Video):
         self._window = None if self._eight_bit else _dicom_window(reader)
         self._array: np.ndarray | None = None
         if not self._lazy:
-            size = int(np.prod(self._sizes, dtype=np.int64)) * self._channels
+            size = math.prod(self._sizes) * self._channels * _sample_bytes(reader)
             if size > SEQUENCE_BYTES.value:
                 raise VideoError(
-                    f"{path}: {size / 2**30:.0f} GiB of samples, and this format can only be read "
+                    f"{path}: {size / 2**30:.0f} GiB of pixels, and this format can only be read "
                     "whole; convert it to a video file or an uncompressed .mha, or raise "
                     f"{SEQUENCE_BYTES.variable}"
                 )
+            check_amount(path, size, path.stat().st_size, is_packed=True)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -226,6 +228,12 @@ def _pixel_name(reader: Any) -> str:
     import SimpleITK
 
     return SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+
+
+def _sample_bytes(reader: Any) -> int:
+    """Return the size of one stored sample, such as 2 for "16-bit signed integer"."""
+    bits = re.search(r"(\d+)-bit", _pixel_name(reader))
+    return int(bits[1]) // 8 if bits else 8
 
 
 def _times(sizes: list[int]) -> str:

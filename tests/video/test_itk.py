@@ -141,6 +141,18 @@ def test_a_cut_file_is_refused_when_opened(tmp_path: Path) -> None:
         surgsam2.open_video(path)
 
 
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    """The header declares 4000 x 4000 pixels a frame."""
+    path = save(tmp_path / "a.dcm", COLOR)
+    data = path.read_bytes()
+    for tag in (b"\x28\x00\x10\x00", b"\x28\x00\x11\x00"):  # rows, columns
+        at = data.index(tag) + 8
+        data = data[:at] + (4000).to_bytes(2, "little") + data[at + 2 :]
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match=r"unpack|frames? (are|is) there|cut"):
+        surgsam2.open_video(path)
+
+
 def test_video_inside_dicom_is_refused_by_name(tmp_path: Path) -> None:
     syntax = b"1.2.840.10008.1.2.4.102\0"
     meta = b"\x02\x00\x10\x00UI" + len(syntax).to_bytes(2, "little") + syntax
