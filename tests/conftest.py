@@ -22,6 +22,8 @@ from surgsam2.model.network import SurgSAM2Network
 # Processes that tests start compute with as many, and so round alike
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# `dtype="auto"` is float32 on every CPU, so that results do not depend on the processor
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
 
 # the same examples in every run, however slow the machine is at the moment
 settings.register_profile("tests", deadline=None, derandomize=True)

@@ -131,7 +131,7 @@ def _torchvision() -> Finding:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    from surgsam2.model.devices import available_devices
+    from surgsam2.model.devices import available_devices, resolve_dtype
 
     for name in available_devices():
         try:
@@ -144,6 +144,8 @@ def _devices() -> Iterator[Finding]:
             continue
         title = torch.cuda.get_device_name(name) if name.startswith("cuda") else "works"
         yield Finding("ok" if value == 8 else "broken", f"device {name}", title)
+        precision = str(resolve_dtype("auto", torch.device(name))).removeprefix("torch.")
+        yield Finding("ok", f"precision {name}", f"{precision} where dtype is auto")
     if not torch.cuda.is_available():
         built = torch.version.cuda
         why = (

@@ -135,8 +135,8 @@ def load_model(
         config: name of a configuration, or a YAML file; None takes the one that belongs to
             the model, for a checkpoint file at 512 pixels.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:0`, `mps`.
-        dtype: `auto` (bfloat16 autocast on CUDA, float32 elsewhere), `float32`,
-            `bfloat16`, `float16`.
+        dtype: `auto` (bfloat16 on CUDA and on CPUs with AMX or AVX512-BF16, float32
+            elsewhere), `float32`, `bfloat16`, `float16`.
         pruning: Efficient Frame Pruning, or the name of its form; None is `off`.
         compile: compile the network's parts with `torch.compile`; the first frames then take
             minutes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from surgsam2.errors import DeviceError, InputError
+from surgsam2.model.cpu.processor import has_fast_bfloat16
 
 DTYPES = {
     "float32": torch.float32,
@@ -45,13 +46,21 @@ def available_devices() -> list[str]:
 
 
 def resolve_dtype(name: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """Return the precision of a name; `auto` is bfloat16 on CUDA and float32 elsewhere.
+    """Return the precision of a name.
+
+    `auto` is bfloat16 on CUDA and on CPUs that multiply bfloat16 natively (AMX or AVX512-BF16),
+    and float32 elsewhere.
+
+    Args:
+        name: `auto`, or a precision by name or as a dtype.
+        device: where the model runs.
 
     Raises:
         InputError: unknown name.
     """
     if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        fast = device.type == "cuda" or (device.type == "cpu" and has_fast_bfloat16())
+        return torch.bfloat16 if fast else torch.float32
     if isinstance(name, torch.dtype) and name in DTYPES.values():
         return name
     if name not in DTYPES:

@@ -21,7 +21,7 @@ from sam2.utils.misc import load_video_frames_from_jpg_images
 import surgsam2
 from surgsam2 import EFP, PromptSet, Tracker
 from surgsam2.errors import CheckpointError, DeviceError, InputError
-from surgsam2.model import build
+from surgsam2.model import build, devices
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.configs import config_names, load_config
 from surgsam2.model.devices import available_devices, resolve_device, resolve_dtype
@@ -252,16 +252,20 @@ def test_with_a_gpu() -> None:
         surgsam2.load_model("demo", device=beyond)
 
 
-def test_device_objects_and_number_formats() -> None:
+def test_device_objects_and_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert resolve_device(cpu) == cpu
+    monkeypatch.setattr(devices, "has_fast_bfloat16", lambda: True)
+    assert resolve_dtype("auto", cpu) == torch.bfloat16
+    assert resolve_dtype("auto", torch.device("mps")) == torch.float32
+    monkeypatch.setattr(devices, "has_fast_bfloat16", lambda: False)
     assert resolve_dtype("auto", cpu) == torch.float32
     assert resolve_dtype("auto", cuda) == torch.bfloat16
     assert resolve_dtype("float16", cpu) == resolve_dtype(torch.float16, cpu) == torch.float16
 
 
 @pytest.mark.parametrize("dtype", ["float64", "half", "", None, 16, torch.float64, torch.int8])
-def test_number_formats_that_are_refused(dtype: object) -> None:
+def test_precisions_that_are_refused(dtype: object) -> None:
     with pytest.raises(InputError, match="dtype must be auto, float32, bfloat16, float16, got"):
         surgsam2.load_model("demo", device="cpu", dtype=dtype)  # type: ignore[arg-type]
 

@@ -19,6 +19,8 @@ from surgsam2.model.cpu import matmul
 
 _QUERIES, _KEYS = 1024, 1536
 """Size of a block: the number of queries and of keys whose scores are in memory at once."""
+_CHUNK = 64
+"""Number of bfloat16 weights that are summed before the sum is rounded to bfloat16."""
 _SAFE = 1e-25, 1e25
 """Range of the sums of exponentials. Outside it small ones are lost, or products overflow."""
 _local = threading.local()
@@ -56,7 +58,7 @@ def _attend_rows(query: Tensor, key: Tensor, value: Tensor, target: Tensor) -> N
     blocks = zip(key.split(_KEYS), value.split(_KEYS), strict=True)
     for block, (keys, values) in enumerate(blocks):
         weights = _exponentials(_scores(query, keys), shift)
-        sums = weights.sum(-1, keepdim=True, dtype=torch.float32)
+        sums = _row_sums(weights)
         if not _is_safe(total + sums):
             scores = _scores(query, keys)
             before, shift = shift, scores.amax(-1, keepdim=True).float()
@@ -67,10 +69,24 @@ def _attend_rows(query: Tensor, key: Tensor, value: Tensor, target: Tensor) -> N
                 total.mul_(factor)
                 target.mul_(factor)
             weights = _exponentials(scores, shift)
-            sums = weights.sum(-1, keepdim=True, dtype=torch.float32)
+            sums = _row_sums(weights)
         total.add_(sums)
         matmul.add_linear(target, weights, values.t())
     target.div_(total)
+
+
+def _row_sums(weights: Tensor) -> Tensor:
+    """Sum the rows of (P, N) weights in float32: (P, 1).
+
+    PyTorch would copy bfloat16 weights to sum them in float32, which takes as long as the
+    exponentials. Each chunk is summed in float32 and rounded once; these errors are independent.
+    """
+    if weights.dtype == torch.float32:
+        return weights.sum(-1, keepdim=True)
+    whole = weights.shape[1] // _CHUNK * _CHUNK
+    chunks = weights[:, :whole].unflatten(1, (-1, _CHUNK)).sum(-1).float()
+    rest = weights[:, whole:].sum(-1, keepdim=True).float()
+    return chunks.sum(-1, keepdim=True) + rest
 
 
 def _exponentials(scores: Tensor, shift: Tensor | None) -> Tensor:

@@ -52,9 +52,9 @@ def encode(trunk: Hiera, images: Tensor) -> list[Stage]:
     windows = Windows(height, width, trunk.window_spec[0])
     position = cached(
         trunk,
-        f"position {height}x{width}",
+        f"position {height}x{width} {images.dtype}",
         (trunk.pos_embed, trunk.pos_embed_window),
-        lambda: trunk._get_pos_embed((height, width))[0].flatten(0, 1)[window_order(windows)],
+        lambda: _position(trunk, windows).to(images.dtype),
     )
     tokens = _reorder(embedded.flatten(0, 1), window_order(windows)).add_(position)
     stages = []
@@ -97,6 +97,12 @@ def apply_block(
     first, second = block.mlp.layers
     hidden = apply_layer(first, block.norm2(tokens), "gelu")
     return add_linear(tokens, hidden, *layer_weights(second, hidden.dtype))
+
+
+def _position(trunk: Hiera, windows: Windows) -> Tensor:
+    """Compute the position encoding of the tokens, (N, C) in the order of `windows`."""
+    encoding: Tensor = trunk._get_pos_embed((windows.height, windows.width))[0]
+    return encoding.flatten(0, 1)[window_order(windows)]
 
 
 def _reorder(tokens: Tensor, positions: Tensor) -> Tensor:

@@ -1,10 +1,16 @@
-"""Facts on the processor that PyTorch does not tell."""
+"""Facts on the processor that decide how products are computed."""
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
+
+import torch
+
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_ISAS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def cpuinfo() -> dict[str, str]:
@@ -26,3 +32,20 @@ def is_intel() -> bool:
     if platform.system() == "Darwin":
         return platform.machine() == "x86_64"
     return "GenuineIntel" in (cpuinfo().get("vendor_id") or platform.processor())
+
+
+@cache
+def has_fast_bfloat16() -> bool:
+    """Return whether bfloat16 products are faster than float32 ones, by the processor's flags.
+
+    AMX and AVX512-BF16 multiply bfloat16 natively; without them PyTorch converts to float32. The
+    environment variable `ONEDNN_MAX_CPU_ISA`, by which oneDNN is kept from using newer
+    instructions, counts too.
+    """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ISAS_WITHOUT_BFLOAT16:
+        return False
+    # older versions of PyTorch do not tell
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    flags = {name for name, present in capabilities.items() if present is True}
+    flags.update(cpuinfo().get("flags", "").split())
+    return bool(flags & _BFLOAT16_FLAGS)

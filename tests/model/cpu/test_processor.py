@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from surgsam2.model.cpu.processor import is_intel
+from surgsam2.model.cpu.processor import has_fast_bfloat16, is_intel
 
 
 @pytest.fixture(autouse=True)
 def _without_cache() -> Iterator[None]:
     is_intel.cache_clear()
+    has_fast_bfloat16.cache_clear()
     yield
     is_intel.cache_clear()
+    has_fast_bfloat16.cache_clear()
 
 
 @pytest.mark.parametrize(("vendor", "intel"), [("GenuineIntel", True), ("AuthenticAMD", False)])
@@ -41,3 +44,39 @@ def test_macs(machine: str, intel: bool, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "machine", lambda: machine)
     assert is_intel() is intel
+
+
+@pytest.mark.parametrize(
+    ("flags", "isa", "fast"),
+    [
+        ("avx2 avx512f", None, False),
+        ("avx2 avx512f avx512_bf16", None, True),
+        ("avx512f amx_bf16", "default", True),
+        ("avx512f avx512_bf16", "AVX512_CORE", False),
+    ],
+)
+def test_fast_bfloat16_is_told_by_flags_and_onednns_limit(
+    flags: str, isa: str | None, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"flags : {flags}")
+    if isa is None:
+        monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    else:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
+    assert has_fast_bfloat16() is fast
+
+
+def test_pytorch_tells_of_fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows and macOS have no /proc/cpuinfo."""
+
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    monkeypatch.setattr(Path, "read_text", missing)
+    for present in (True, False):
+        has_fast_bfloat16.cache_clear()
+        capabilities = {"avx512_bf16": present, "num_logical_cores": 1}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda c=capabilities: c, raising=False)
+        assert has_fast_bfloat16() is present
