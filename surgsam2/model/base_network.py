@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -36,13 +37,30 @@ class BaseNetwork(SAM2Base):
                 predicted IoU.
             prompts: `point_inputs` and `mask_inputs`, as SAM 2 takes them.
         """
-        heads = self._forward_sam_heads(
-            backbone_features=conditioned,
-            high_res_features=features.high_res_for(conditioned.shape[0]),
-            multimask_output=multimask,
-            **prompts,
-        )
+        heads = self.run_heads(features, conditioned, multimask=multimask, **prompts)
         return _decoded(heads, multimask=multimask)
+
+    def run_heads(
+        self,
+        features: ImageFeatures,
+        conditioned: torch.Tensor,
+        *,
+        multimask: bool,
+        **prompts: Any,
+    ) -> tuple[torch.Tensor, ...]:
+        """Run SAM 2's heads as `predict_masks` does, and return their seven outputs.
+
+        Float32 features are decoded in float32, also where autocast is enabled: the first memory
+        of an object, which stays for good, then has no rounding errors.
+        """
+        device, exact = conditioned.device.type, conditioned.dtype == torch.float32
+        with torch.autocast(device, enabled=False) if exact else nullcontext():
+            return self._forward_sam_heads(
+                backbone_features=conditioned,
+                high_res_features=features.high_res_for(conditioned.shape[0]),
+                multimask_output=multimask,
+                **prompts,
+            )
 
     def without_memory(self, features: ImageFeatures) -> torch.Tensor:
         """Return the conditioned map of a frame without memories, (B, C, h, w)."""

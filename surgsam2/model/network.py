@@ -102,12 +102,8 @@ class SurgSAM2Network(BaseNetwork):
         point_inputs = {"point_coords": points, "point_labels": labels}
         if not self._use_multimask(True, point_inputs):
             return None
-        heads = self._forward_sam_heads(
-            backbone_features=self.without_memory(features),
-            point_inputs=point_inputs,
-            high_res_features=features.high_res_for(1),
-            multimask_output=True,
-        )
+        conditioned = self.without_memory(features)
+        heads = self.run_heads(features, conditioned, multimask=True, point_inputs=point_inputs)
         return heads[0][0].float(), heads[2][0].float()
 
     def decode_mask(self, features: ImageFeatures, mask: torch.Tensor) -> Decoded:

@@ -1,8 +1,9 @@
 """The CPU backend: inference for one frame at a time, objects side by side.
 
-It computes in float32, or in bfloat16 where autocast asks for that. Weights are converted once
-and activations are bfloat16 between products then. Sums of products and of softmax, statistics of
-LayerNorm, position tables, the mask decoder and mask logits are float32.
+It computes in float32, or in bfloat16 where autocast asks for that. The operands of the large
+products are bfloat16 then, with weights that are converted once. What blocks and layers add to
+(the residual stream), sums of products and of softmax, LayerNorm, position tables, the features,
+the mask decoder and mask logits are float32.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def inference_precision(x: torch.Tensor) -> torch.dtype | None:
     """
     if (
         x.device.type != "cpu"
-        or x.dtype not in (torch.float32, torch.bfloat16)
+        or x.dtype != torch.float32
         or torch.is_grad_enabled()
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()
@@ -53,7 +54,7 @@ def inference_precision(x: torch.Tensor) -> torch.dtype | None:
     ):
         return None
     if not torch.is_autocast_enabled("cpu"):
-        return torch.float32 if x.dtype == torch.float32 else None
+        return torch.float32
     return torch.bfloat16 if torch.get_autocast_dtype("cpu") == torch.bfloat16 else None
 
 
@@ -85,7 +86,7 @@ class CpuBackend(Backend):
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:
         """Compute the features of a (1, 3, S, S) float32 normalised image."""
         encoder = self.network.image_encoder
-        maps = image.encode(encoder, self.network.sam_mask_decoder, images.to(self.dtype))
+        maps = image.encode(encoder, self.network.sam_mask_decoder, images, self.dtype)
         position = encoder.neck.position_encoding(maps.coarse)
         height, width = maps.coarse.shape[2:]
         tokens, position = (x.flatten(2).permute(2, 0, 1) for x in (maps.coarse, position))
@@ -96,9 +97,10 @@ class CpuBackend(Backend):
         """Condition the frame's features on the memories of B objects: (B, C, h, w)."""
         conditioned = memory_attention.attend(
             self.network.memory_attention,
-            features.tokens[:, 0].to(self.dtype),
+            features.tokens[:, 0],
             features.position[:, 0],
             memories,
+            self.dtype,
         )
         return conditioned.mT.unflatten(2, features.size)
 
@@ -107,12 +109,12 @@ class CpuBackend(Backend):
         self, features: ImageFeatures, conditioned: torch.Tensor, *, multimask: bool
     ) -> Decoded:
         """Predict the masks of B objects; only the chosen mask of each is computed."""
-        network, conditioned = self.network, conditioned.float()
+        network = self.network
         encoder = network.sam_prompt_encoder
         no_points = conditioned.new_zeros(1, 1, 2), -torch.ones(1, 1, dtype=torch.int32)
         prompt, _ = encoder(points=no_points, boxes=None, masks=None)
         position = PositionEncoding(encoder.pe_layer, features.size)
-        frame = mask_decoder.FrameInputs.of(position, [x.float() for x in features.high_res])
+        frame = mask_decoder.FrameInputs.of(position, features.high_res)
 
         def decode(tokens: torch.Tensor) -> Decoded:
             tokens = tokens + encoder.no_mask_embed.weight
@@ -135,11 +137,10 @@ class CpuBackend(Backend):
     ) -> torch.Tensor:
         """Encode the masks of B objects into spatial memories: (B, Cm, h, w)."""
         network, encoder = self.network, self.network.memory_encoder
-        tokens = features.tokens[:, 0].to(self.dtype)
-        projected = memory_encoder.project_image(encoder, tokens, features.size)
+        projected = memory_encoder.project_image(encoder, features.tokens[:, 0], features.size)
 
         def encode(logits: torch.Tensor) -> torch.Tensor:
             mask = network.mask_for_memory(logits, prompted=prompted)
-            return memory_encoder.encode(encoder, projected, mask)
+            return memory_encoder.encode(encoder, projected, mask, self.dtype)
 
         return torch.cat(map_objects(encode, list(logits.split(1))))

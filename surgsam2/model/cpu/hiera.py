@@ -29,7 +29,7 @@ class Stage(NamedTuple):
     """The output of a stage of the trunk."""
 
     tokens: Tensor
-    """(N, C) features."""
+    """(N, C) float32 features."""
     windows: Windows
     """Order of the tokens."""
 
@@ -40,21 +40,23 @@ class Stage(NamedTuple):
         return x.view(self.windows.height, self.windows.width, -1)
 
 
-def encode(trunk: Hiera, images: Tensor) -> list[Stage]:
+def encode(trunk: Hiera, images: Tensor, dtype: torch.dtype) -> list[Stage]:
     """Compute the trunk's output at the end of each stage.
 
     Args:
         trunk: sam2's module.
-        images: (1, 3, S, S) float32 or bfloat16, fastest with channels last in memory.
+        images: (1, 3, S, S) float32, fastest with channels last in memory.
+        dtype: float32 or bfloat16, the precision of products. Tokens stay float32 from block to
+            block.
     """
-    embedded = apply_conv(trunk.patch_embed.proj, images)[0].permute(1, 2, 0)
+    embedded = apply_conv(trunk.patch_embed.proj, images.to(dtype))[0].permute(1, 2, 0).float()
     height, width = embedded.shape[:2]
     windows = Windows(height, width, trunk.window_spec[0])
     position = cached(
         trunk,
-        f"position {height}x{width} {images.dtype}",
+        f"position {height}x{width}",
         (trunk.pos_embed, trunk.pos_embed_window),
-        lambda: _position(trunk, windows).to(images.dtype),
+        lambda: _position(trunk, windows),
     )
     tokens = _reorder(embedded.flatten(0, 1), window_order(windows)).add_(position)
     stages = []
@@ -63,7 +65,7 @@ def encode(trunk: Hiera, images: Tensor) -> list[Stage]:
         if block.window_size not in (0, windows.size):
             wanted = Windows(windows.height, windows.width, block.window_size)
             tokens, windows = _reorder(tokens, change_order(windows, wanted)), wanted
-        weights = AttentionWeights.of(block.attn, tokens.dtype)
+        weights = AttentionWeights.of(block.attn, dtype)
         parts = [apply_block(block, weights, *strip) for strip in _strips(tokens, windows, block)]
         if block.dim != block.dim_out:
             tokens = torch.cat(parts)
@@ -77,25 +79,27 @@ def encode(trunk: Hiera, images: Tensor) -> list[Stage]:
 def apply_block(
     block: MultiScaleBlock, weights: AttentionWeights, tokens: Tensor, windows: Windows
 ) -> Tensor:
-    """Apply a block to (N, C) tokens, in place where it keeps the number of channels.
+    """Apply a block to (N, C) float32 tokens, in place where it keeps the number of channels.
 
     Args:
         block: sam2's module.
-        weights: of the block's attention.
+        weights: of the block's attention; their dtype is the precision of products.
         tokens: in the order of `windows`.
         windows: division of the tokens.
 
     Returns:
         (N, C'), or (N / 4, C') where the block pools.
     """
-    normed = block.norm1(tokens)
+    dtype = weights.projection.dtype
+    normed = block.norm1(tokens).to(dtype)
     if block.dim != block.dim_out:
         tokens = apply_layer(block.proj, normed)
         if block.q_stride:
             tokens = max_pool(tokens, windows)
+        tokens = tokens.float()
     add_attention(tokens, weights, normed, windows, everywhere=block.window_size == 0)
     first, second = block.mlp.layers
-    hidden = apply_layer(first, block.norm2(tokens), "gelu")
+    hidden = apply_layer(first, block.norm2(tokens).to(dtype), "gelu")
     return add_linear(tokens, hidden, *layer_weights(second, hidden.dtype))
 
 

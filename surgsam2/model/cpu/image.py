@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.sam.mask_decoder import MaskDecoder
@@ -43,7 +44,7 @@ def supports(encoder: ImageEncoder, size: int) -> bool:
 
 
 class Maps(NamedTuple):
-    """The features of one image, channels last in memory."""
+    """The features of one image in float32, channels last in memory."""
 
     coarse: Tensor
     """(1, C, h, w)."""
@@ -51,19 +52,19 @@ class Maps(NamedTuple):
     """(1, C0, 4h, 4w) and (1, C1, 2h, 2w); none for a mask decoder that does not use them."""
 
 
-def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
+def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor, dtype: torch.dtype) -> Maps:
     """Compute the features of an image, and the decoder's 1x1 convolutions of them.
 
     Args:
         encoder: sam2's module.
         decoder: sam2's module.
-        images: (1, 3, S, S) float32 or bfloat16, which is the precision of the result.
+        images: (1, 3, S, S) float32.
+        dtype: float32 or bfloat16, the precision of the trunk's products.
     """
-    dtype = images.dtype
-    stages = hiera.encode(encoder.trunk, images)
+    stages = hiera.encode(encoder.trunk, images, dtype)
     laterals = [conv.conv for conv in reversed(encoder.neck.convs)]
     coarse, coarsest = (
-        stages[level].projected(*layer_weights(laterals[level], dtype))
+        stages[level].projected(*layer_weights(laterals[level], torch.float32))
         for level in (_COARSE, _COARSE + 1)
     )
     squares = coarse.unflatten(1, (-1, 2)).unflatten(0, (-1, 2))
@@ -71,6 +72,6 @@ def encode(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> Maps:
     finer = []
     if decoder.use_high_res_features:
         for level, conv in enumerate((decoder.conv_s0, decoder.conv_s1)):
-            composed = compose_layers(conv, laterals[level], conv, dtype)
+            composed = compose_layers(conv, laterals[level], conv, torch.float32)
             finer.append(stages[level].projected(*composed).permute(2, 0, 1)[None])
     return Maps(coarse.permute(2, 0, 1)[None], finer)

@@ -44,35 +44,42 @@ def supports(module: MemoryAttention) -> bool:
 
 
 def attend(
-    module: MemoryAttention, tokens: Tensor, position: Tensor, memories: EncodedMemories
+    module: MemoryAttention,
+    tokens: Tensor,
+    position: Tensor,
+    memories: EncodedMemories,
+    dtype: torch.dtype,
 ) -> Tensor:
     """Condition a frame's features on the memories of B objects.
 
     Args:
         module: sam2's module.
-        tokens: (P, C) features of the frame, float32 or bfloat16.
+        tokens: (P, C) float32 features of the frame.
         position: (P, C) position encoding of the features.
         memories: memories of the objects.
+        dtype: float32 or bfloat16, the precision of products. Tokens stay float32 from layer to
+            layer.
 
     Returns:
-        (B, P, C) of the dtype of `tokens`.
+        (B, P, C) float32.
     """
     if module.pos_enc_at_input:
-        tokens = (tokens + 0.1 * position).to(tokens.dtype)
-    memory_position = memories.position.t().to(tokens.dtype).contiguous()
+        tokens = tokens + 0.1 * position
+    memory_position = memories.position.t().to(dtype).contiguous()
     pointer_tokens = memories.pointers.shape[1]
     first, *others = module.layers
-    tokens = _self_attention(first, tokens)
-    query = _query(first, tokens)
+    tokens = _self_attention(first, tokens, dtype)
+    query = _query(first, tokens, dtype)
 
     def condition(index: int) -> Tensor:
         memory, key = _memory_tokens(memories, index, memory_position)
-        x = _cross_attention(first, query, key, memory, pointer_tokens).add_(tokens)
-        x = _feed_forward(first, x)
+        x = tokens + _cross_attention(first, query, key, memory, pointer_tokens)
+        x = _feed_forward(first, x, dtype)
         for layer in others:
-            x = _self_attention(layer, x)
-            x = _cross_attention(layer, _query(layer, x), key, memory, pointer_tokens).add_(x)
-            x = _feed_forward(layer, x)
+            x = _self_attention(layer, x, dtype)
+            query_of_object = _query(layer, x, dtype)
+            x += _cross_attention(layer, query_of_object, key, memory, pointer_tokens)
+            x = _feed_forward(layer, x, dtype)
         return module.norm(x)
 
     return torch.stack(map_objects(condition, list(range(len(memories.maps)))))
@@ -104,15 +111,15 @@ def _memory_tokens(
     return tokens, keys
 
 
-def _self_attention(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
-    attn, normed = layer.self_attn, layer.norm1(x)
+def _self_attention(layer: MemoryAttentionLayer, x: Tensor, dtype: torch.dtype) -> Tensor:
+    attn, normed = layer.self_attn, layer.norm1(x).to(dtype)
     query, key = (_rotate(attn, apply_layer(p, normed)) for p in (attn.q_proj, attn.k_proj))
-    return attention(query, key, linear(normed, *_value_output(attn, x.dtype))).add_(x)
+    return x + attention(query, key, linear(normed, *_value_output(attn, dtype)))
 
 
-def _query(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
+def _query(layer: MemoryAttentionLayer, x: Tensor, dtype: torch.dtype) -> Tensor:
     attn = layer.cross_attn_image
-    return _rotate(attn, apply_layer(attn.q_proj, layer.norm2(x)))
+    return _rotate(attn, apply_layer(attn.q_proj, layer.norm2(x).to(dtype)))
 
 
 def _cross_attention(
@@ -133,9 +140,9 @@ def _value_output(attn: RoPEAttention, dtype: torch.dtype) -> tuple[Tensor, Tens
     return compose_layers(attn, attn.v_proj, attn.out_proj, dtype)
 
 
-def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> Tensor:
+def _feed_forward(layer: MemoryAttentionLayer, x: Tensor, dtype: torch.dtype) -> Tensor:
     """Add the output of the two feed-forward layers to (P, C) in place."""
-    hidden = apply_layer(layer.linear1, layer.norm3(x), "relu")
+    hidden = apply_layer(layer.linear1, layer.norm3(x).to(dtype), "relu")
     return add_linear(x, hidden, *layer_weights(layer.linear2, hidden.dtype))
 
 

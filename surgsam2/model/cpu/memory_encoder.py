@@ -21,20 +21,21 @@ def project_image(encoder: MemoryEncoder, tokens: Tensor, size: tuple[int, int])
     return apply_conv1x1(encoder.pix_feat_proj, tokens).unflatten(0, size)
 
 
-def encode(encoder: MemoryEncoder, image: Tensor, mask: Tensor) -> Tensor:
+def encode(encoder: MemoryEncoder, image: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Encode the mask of one object.
 
     Args:
         encoder: sam2's module.
-        image: (h, w, C) output of `project_image`, float32 or bfloat16.
+        image: (h, w, C) float32 output of `project_image`.
         mask: (1, 1, S, S) float32 mask, scaled as the encoder takes it.
+        dtype: float32 or bfloat16, the precision of products but the last one.
 
     Returns:
-        (1, Cm, h, w) spatial memory, of the dtype of `image`.
+        (1, Cm, h, w) float32 spatial memory.
     """
-    x = image + _downsample(encoder.mask_downsampler.encoder, mask.to(image.dtype))
+    x = image + _downsample(encoder.mask_downsampler.encoder, mask.to(dtype))
     for block in encoder.fuser.layers:
-        x = x + _block(block, x)
+        x = x + _block(block, x.to(dtype))
     if isinstance(encoder.out_proj, nn.Conv2d):
         x = apply_conv1x1(encoder.out_proj, x)
     return x.permute(0, 3, 1, 2).contiguous()
