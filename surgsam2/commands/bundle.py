@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add `bundle`."""
     parser = subparsers.add_parser("bundle", help="pack a model as a MONAI bundle")
     parser.add_argument(
-        "--output", default=f"surgsam2_bundle_v{__version__}.zip",
+        "--output", default=f"surgsam2_segmentation_v{__version__}.zip",
         help="zip file or new folder (%(default)s)",
     )  # fmt: skip
     add_options(parser, ModelOptions, "model", only=("model", "config"))

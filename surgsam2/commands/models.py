@@ -47,6 +47,7 @@ def _download(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     from surgsam2.model.build import load_model
+    from surgsam2.model.checkpoint import read_checkpoint, weights_sha256
     from surgsam2.model.zoo import find_known
     from surgsam2.storage.hashing import sha256_of
 
@@ -56,6 +57,7 @@ def _verify(args: argparse.Namespace) -> int:
     if model.checkpoint is not None:
         digest = sha256_of(model.checkpoint)
         print(f"sha256 {digest}  {model.checkpoint}")
+        print(f"sha256 {weights_sha256(read_checkpoint(model.checkpoint))}  of the tensors alone")
         known = find_known(args.name)
         if known is not None and known.sha256 is not None:
             print(

@@ -7,6 +7,7 @@ is refused.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import pickle
 import warnings
@@ -70,6 +71,19 @@ def read_checkpoint(path: str | Path) -> StateDict:
             f"{type(state[wrong[0]]).__name__}. Save the state dict, or put it under 'model'"
         )
     return state
+
+
+def weights_sha256(state: StateDict) -> str:
+    """Return the SHA-256 of tensors, 64 hexadecimal digits, whatever file they are in.
+
+    It depends on the names, types, shapes and values of all tensors, and not on their order.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def infer_config(state: StateDict, path: str | Path) -> str:

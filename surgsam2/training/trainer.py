@@ -14,6 +14,7 @@ from surgsam2.model.checkpoint import infer_config, read_checkpoint
 from surgsam2.training.checkpoints import flat_state, mean_state, save_atomically
 from surgsam2.training.config import TrainConfig, load_recipe, merge
 from surgsam2.training.distributed import Place, find_place, process_group, wait_for_all
+from surgsam2.training.facts import training_facts
 from surgsam2.training.run_folder import (
     BEST,
     BUNDLE,
@@ -132,5 +133,6 @@ def write_model(root: Path, weights: Path, place: Place) -> Path:
         save_atomically(state, root / MODEL)
         settings = yaml.safe_load((chosen.with_name(SETTINGS)).read_text(encoding="utf-8"))
         network = settings["network"] or infer_config(state, chosen)
-        write_bundle(root / BUNDLE, state, network, settings["image_size"])
+        facts = training_facts(chosen.parent)
+        write_bundle(root / BUNDLE, state, network, settings["image_size"], facts)
     return root / MODEL

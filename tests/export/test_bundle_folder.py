@@ -16,6 +16,7 @@ from surgsam2.errors import InputError, OutputError
 from surgsam2.export import bundle_folder as bundle_files
 from surgsam2.export.bundle_folder import NAME, copy_bundle, write_bundle, zip_bundle
 from surgsam2.model.bundle import OWN
+from surgsam2.model.checkpoint import weights_sha256
 
 Weights = dict[str, torch.Tensor]
 
@@ -35,6 +36,49 @@ def test_a_bundle_has_all_files_of_ours(demo_weights: Weights, tmp_path: Path) -
     model = surgsam2.load_model(tmp_path / "new", device="cpu")
     assert (model.name, model.image_size) == ("demo at 96", 96)
     assert names_in(tmp_path) == {"new"}
+
+
+def test_equal_weights_make_equal_files(demo_weights: Weights, tmp_path: Path) -> None:
+    turned = dict(reversed(demo_weights.items()))
+    for name, weights in (("one", demo_weights), ("another", turned)):
+        write_bundle(tmp_path / name, weights, "demo", 96)
+    write_bundle(tmp_path / "again", demo_weights, "demo", 96)
+    files = {n: (tmp_path / n / "models" / "model.pt").read_bytes() for n in names_in(tmp_path)}
+    assert files["one"] == files["again"]
+    said = {
+        json.loads((tmp_path / name / "configs" / "metadata.json").read_text())["weights_sha256"]
+        for name in files
+    }
+    assert said == {weights_sha256(demo_weights)}
+    changed = demo_weights | {"maskmem_tpos_enc": demo_weights["maskmem_tpos_enc"] + 1}
+    assert weights_sha256(changed) not in said
+
+
+def test_a_bundle_states_nothing_that_is_not_known(demo_weights: Weights, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "new", demo_weights, "demo", 96)
+    metadata = json.loads((tmp_path / "new" / "configs" / "metadata.json").read_text())
+    own = json.loads((OWN / "configs" / "metadata.json").read_text())
+    for name in ("authors", "copyright", "data_source", "data_type", "label_classes"):
+        assert metadata[name] != own[name]
+        assert metadata[name].startswith("to be stated")
+    assert metadata["eval_metrics"] == metadata["training"] == {}
+    facts = {"seed": 3, "data": [{"kind": "synthetic"}], "validation": {"metrics": {"J&F": 0.5}}}
+    write_bundle(tmp_path / "new", demo_weights, "demo", 96, facts)
+    metadata = json.loads((tmp_path / "new" / "configs" / "metadata.json").read_text())
+    assert metadata["training"] == facts
+    assert metadata["eval_metrics"] == {"J&F": 0.5}
+    assert metadata["data_type"] == "synthetic"
+    assert "- seed: `3`" in (tmp_path / "new" / "docs" / "README.md").read_text()
+
+
+def test_a_link_in_a_bundle_is_not_packed(demo_weights: Weights, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("key")
+    write_bundle(tmp_path / "new", demo_weights, "demo")
+    (tmp_path / "new" / "docs" / "notes.txt").symlink_to(tmp_path / "secret")
+    for pack, target in ((zip_bundle, "b.zip"), (copy_bundle, "copy")):
+        with pytest.raises(OutputError, match=r"notes.txt: is a link"):
+            pack(tmp_path / "new", tmp_path / target)
+    assert names_in(tmp_path) == {"secret", "new"}
 
 
 def test_a_network_of_ones_own_goes_along(
@@ -119,6 +163,15 @@ def test_a_checkpoint_becomes_a_bundle(
     assert capsys.readouterr().out == f"{target}\n"
     network = surgsam2.load_model(target, device="cpu").network
     assert all(torch.equal(t, demo_weights[n]) for n, t in network.state_dict().items())
+
+
+def test_the_zip_file_has_the_name_of_the_folder_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["bundle"]) == 0
+    assert capsys.readouterr().out == f"{NAME}_v{surgsam2.__version__}.zip\n"
+    assert names_in(tmp_path) == {f"{NAME}_v{surgsam2.__version__}.zip"}
 
 
 def test_a_bundle_is_packed_as_it_is(demo_weights: Weights, tmp_path: Path) -> None:

@@ -88,6 +88,15 @@ def test_metadata_agrees_with_the_library() -> None:
     assert networks[0] == networks[1]
 
 
+def test_the_figures_are_those_of_the_card() -> None:
+    card = (OWN / "docs" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]*) \|[^|]*\|[^|]*\| ([\d.]+) \|", card, re.M)
+    figures = {f"J&F, {prompt}": float(value) for prompt, value in rows}
+    metrics = content("metadata.json")["eval_metrics"]
+    assert metrics == {name: figures[name] for name in metrics}
+    assert len(metrics) == 3
+
+
 def test_large_files_are_the_official_checkpoints() -> None:
     listed = ConfigParser.load_config_file(str(OWN / "large_files.yml"))["large_files"]
     official = [e for name, e in known_checkpoints().items() if name.startswith("sam2.1-")]

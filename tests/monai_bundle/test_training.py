@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import yaml
 
 import surgsam2
 from surgsam2.model.bundle import OWN
+from surgsam2.model.checkpoint import weights_sha256
 from surgsam2.monai_bundle import training as workflow
 from surgsam2.monai_bundle.training import RecipeTrainer
 from surgsam2.training import trainer as training
@@ -93,6 +95,14 @@ def test_a_run_leaves_a_bundle(a_run: Path, demo_weights: dict[str, torch.Tensor
     card = (a_run / "bundle" / "docs" / "README.md").read_text()
     assert "`demo` at 64x64 pixels" in card
     assert card != (OWN / "docs" / "README.md").read_text()
+    metadata = json.loads((a_run / "bundle" / "configs" / "metadata.json").read_text())
+    facts = metadata["training"]
+    assert (facts["recipe"], facts["seed"], facts["steps"]) == ("finetune", 123, 2)
+    assert facts["data"] == [{"kind": "vos"}]
+    assert set(metadata["eval_metrics"]) == set(facts["validation"]["metrics"])
+    assert 0 <= metadata["eval_metrics"]["J&F on the validation clips"] <= 1
+    assert metadata["data_type"].startswith("to be stated")
+    assert metadata["weights_sha256"] == weights_sha256(trained)
 
 
 def test_the_same_weights_as_the_command(
