@@ -20,6 +20,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.model.bundle import CONFIGURATION
 from surgsam2.storage.text import one_line
 
 MONAI_OPTIONS = frozenset(
@@ -45,7 +46,7 @@ def check_command(arguments: Sequence[str] | None = None) -> None:
         InputError: an option is unknown. The message names it and similar options.
     """
     if arguments is None:
-        if Path(sys.argv[0]).parts[-3:-1] != ("monai", "bundle"):
+        if not _is_monai_command():
             return
         sys.excepthook = _report
         arguments = sys.argv[1:]
@@ -55,6 +56,21 @@ def check_command(arguments: Sequence[str] | None = None) -> None:
     content = ConfigParser.load_config_files(given.get("config_file", []))
     for name in sorted(set(given) - MONAI_OPTIONS):
         _check_name(name, content)
+
+
+def find_bundle_root() -> str:
+    """Return the folder of the bundle whose configuration MONAI's command was given.
+
+    It is the current folder where the configuration is used from Python, or where the first
+    configuration file is in no bundle.
+    """
+    if _is_monai_command():
+        files = dict(_options(sys.argv[1:])).get("config_file", "")
+        first = files[0] if isinstance(files, list | tuple) and files else files
+        folder = Path(str(first)).parent.parent
+        if (folder / CONFIGURATION).is_file():
+            return str(folder)
+    return "."
 
 
 def join_processes() -> None:
@@ -69,6 +85,11 @@ def join_processes() -> None:
         )
     if os.environ["RANK"] != "0":
         logging.disable(logging.INFO)
+
+
+def _is_monai_command() -> bool:
+    """Return whether this process is ``python -m monai.bundle``."""
+    return Path(sys.argv[0]).parts[-3:-1] == ("monai", "bundle")
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:

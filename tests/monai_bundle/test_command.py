@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from surgsam2.errors import InputError
-from surgsam2.monai_bundle.command import _report, check_command, join_processes
+from surgsam2.monai_bundle.command import (
+    _report,
+    check_command,
+    find_bundle_root,
+    join_processes,
+)
 from tests.monai_bundle.conftest import CONFIGS
 
 INFERENCE = str(CONFIGS / "inference.json")
@@ -72,6 +77,19 @@ def test_a_file_of_options(tmp_path: Path) -> None:
     path.write_text(json.dumps({"config_file": INFERENCE, "vidoe": "v.mp4"}))
     with pytest.raises(InputError, match="unknown option --vidoe; did you mean video"):
         check_command(["run", "--args_file", str(path)])
+
+
+@pytest.mark.parametrize("form", ["{}", "['{}']", "('{}', 'other.json')"])
+def test_the_root_is_the_bundle_of_the_configuration(
+    form: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    command = ["/lib/monai/bundle/__main__.py", "run", "--config_file", form.format(INFERENCE)]
+    monkeypatch.setattr(sys, "argv", command)
+    assert find_bundle_root() == str(CONFIGS.parent)
+    monkeypatch.setattr(sys, "argv", [*command[:3], str(tmp_path / "configs" / "mine.json")])
+    assert find_bundle_root() == "."
+    monkeypatch.setattr(sys, "argv", ["script.py", *command[1:]])
+    assert find_bundle_root() == "."
 
 
 def test_python_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,20 @@ def test_the_same_masks_as_in_python(by_bundle: Path, a_bundle: Path, a_place: P
     assert seen == 4, "an empty mask says nothing"
 
 
+def test_the_bundle_is_found_from_another_folder(
+    monai: MonaiCommand, a_bundle: Path, a_place: Path, by_bundle: Path
+) -> None:
+    words = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
+    done = monai(
+        "run", "--config_file", a_bundle / "configs" / "inference.json", "--video", "clip.mp4",
+        "--prompts", "prompts.json", "--output_dir", "elsewhere", "--device", "cpu",
+        "--allow_overlap", *words,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    masks = Path("masks", "00003.png")
+    assert (a_place / "elsewhere" / masks).read_bytes() == (by_bundle / masks).read_bytes()
+
+
 def test_a_wrong_option_is_one_line_and_nothing_is_written(
     monai: MonaiCommand, a_bundle: Path, a_place: Path
 ) -> None:
