@@ -1,0 +1,1 @@
+"""Engines on other machines: addresses, a connection that survives interruptions, the server."""
