@@ -19,6 +19,7 @@ from __future__ import annotations
 from surgsam2.engine.client.client import EngineClient
 from surgsam2.engine.client.launch import default_python
 from surgsam2.engine.protocol.events import (
+    ConnectionChanged,
     Died,
     Event,
     Failed,
@@ -35,6 +36,7 @@ from surgsam2.engine.protocol.events import (
 )
 
 __all__ = [
+    "ConnectionChanged",
     "Died",
     "EngineClient",
     "Event",

@@ -1,6 +1,11 @@
 """Start the engine process: ``python -m surgsam2.engine``. Applications run this, not people."""
 
-from surgsam2.engine.server.main import main
+import sys
+
+from surgsam2.engine.server import main, standard_streams
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--standard-streams"]:
+        standard_streams.main(sys.argv[2:])
+    else:
+        main.main()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from surgsam2 import PromptSet, open_video
-from surgsam2.engine.client.connection import Connection
+from surgsam2.engine.client.connection import Connection, SocketChannel
 from surgsam2.engine.client.launch import clean_environment, default_python
 from surgsam2.engine.protocol.events import Failed, Previewed
 from surgsam2.engine.protocol.framing import ProtocolError
@@ -168,7 +168,9 @@ def test_shared_memory_grows(tmp_path: Path) -> None:
 
 def test_a_full_disk_costs_no_slot(tmp_path: Path) -> None:
     here, there = socket.socketpair()
-    connection = Connection(here, SharedMemoryPayloads(tmp_path / "gone", "application"))
+    connection = Connection(
+        SocketChannel(here), SharedMemoryPayloads(tmp_path / "gone", "application")
+    )
     connection.accept(TO_ENGINE)
     frame = LiveFrame(1, 0.0, np.zeros((2, 2, 3), np.uint8))
     for _ in range(PAYLOADS + 1):
@@ -182,7 +184,7 @@ def test_payloads_without_a_slot_wait_in_order(tmp_path: Path) -> None:
     """The receiver gets all of them, and none before its slot is free."""
     ends = socket.socketpair()
     application, engine = (
-        Connection(end, SharedMemoryPayloads(tmp_path, name))
+        Connection(SocketChannel(end), SharedMemoryPayloads(tmp_path, name))
         for end, name in zip(ends, ("application", "engine"), strict=True)
     )
     application.accept(TO_ENGINE)

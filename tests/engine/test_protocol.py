@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surgsam2 import PromptSet
-from surgsam2.engine.client.connection import Connection
+from surgsam2.engine.client.connection import Connection, SocketChannel
 from surgsam2.engine.protocol.events import (
     Failed,
     Finished,
@@ -365,7 +365,7 @@ def test_every_field_of_every_message_can_travel() -> None:
 def test_messages_that_arrive_together() -> None:
     """The first may be taken alone; the others need no further bytes to be found."""
     here, there = socket.socketpair()
-    connection = Connection(here, InlinePayloads())
+    connection = Connection(SocketChannel(here), InlinePayloads())
     ready = {"python": "", "torch": "", "surgsam2": "", "pid": 1}
     failed = {"message": "", "kind": "input"}
     there.sendall(

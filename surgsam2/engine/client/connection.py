@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import hmac
 import secrets
+import selectors
 import socket
+import ssl
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -23,33 +26,113 @@ class VersionError(ProtocolError):
     """The surgsam2 on the other side uses another version of the protocol."""
 
 
+class Channel(ABC):
+    """Carries bytes to the other side and back; no method waits."""
+
+    closed = False
+    """Whether the other side has gone."""
+
+    @property
+    @abstractmethod
+    def sockets(self) -> list[tuple[socket.socket, int]]:
+        """The sockets on which something can happen, each with events of `selectors`."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send bytes now or later."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Send what can be sent now."""
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """Return bytes that have arrived, or none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything."""
+
+
+class SocketChannel(Channel):
+    """A connected socket, with or without TLS.
+
+    Args:
+        connected: the socket; it is made non-blocking.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self._unsent = bytearray()
+
+    @property
+    def sockets(self) -> list[tuple[socket.socket, int]]:
+        """See `Channel.sockets`."""
+        if self.closed:
+            return []
+        unsent = selectors.EVENT_WRITE if self._unsent else 0
+        return [(self._socket, selectors.EVENT_READ | unsent)]
+
+    def write(self, data: bytes) -> None:
+        """Send bytes now or later."""
+        self._unsent += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the socket takes now."""
+        try:
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent[:_CHUNK])]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError:  # the other side has gone; what it sent before is still to be read
+            self._unsent.clear()
+
+    def read(self) -> bytes:
+        """Return what has arrived."""
+        try:
+            data = self._socket.recv(_CHUNK)
+            # bytes that TLS has decrypted already do not wake a selector
+            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+                data += self._socket.recv(self._socket.pending())
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        except OSError:
+            self.closed = True
+            return b""
+        self.closed |= not data
+        return data
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.closed = True
+        self._socket.close()
+
+
 class Connection:
-    """A connected socket that sends what it can, keeps the rest, and never blocks.
+    """Exchanges messages through a channel; no method waits.
 
     It accepts nothing but `Hello` until `accept` is called.
 
     Args:
-        connected: the socket; it is made non-blocking.
+        channel: carries the bytes.
         payloads: how large arrays travel.
     """
 
-    def __init__(self, connected: socket.socket, payloads: Payloads) -> None:
-        connected.setblocking(False)
-        self.socket = connected
-        self.closed = False
-        """Whether the other side has gone."""
-        self._unsent = bytearray()
+    def __init__(self, channel: Channel, payloads: Payloads) -> None:
+        self.channel = channel
         self._waiting: deque[Message] = deque()  # large messages without a slot
         self._stream = MessageStream(payloads, self._on_read)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the other side has gone."""
+        return self.channel.closed
 
     def accept(self, incoming: Iterable[type[Message]]) -> None:
         """Accept messages of these classes from now on: the other side is known."""
         self._stream.accept(incoming)
-
-    @property
-    def has_unsent(self) -> bool:
-        """Whether bytes wait for the socket to take them."""
-        return bool(self._unsent)
 
     def send(self, message: Message) -> None:
         """Send a message now or later.
@@ -64,40 +147,22 @@ class Connection:
         if data is None:
             self._waiting.append(copy.deepcopy(message))  # the caller may reuse its arrays
         else:
-            self._unsent += data
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what the socket takes now."""
-        try:
-            while self._unsent:
-                del self._unsent[: self.socket.send(self._unsent[:_CHUNK])]
-        except BlockingIOError:
-            pass
-        except OSError:  # the other side has gone; what it sent before is still to be read
-            self._unsent.clear()
+            self.channel.write(data)
 
     def receive(self) -> Iterator[Message]:
-        """Yield the messages that have arrived.
+        """Send what can be sent, and yield the messages that have arrived.
 
         Raises:
             ProtocolError: the other side sends something else.
         """
-        try:
-            data = self.socket.recv(_CHUNK)
-            self.closed |= not data
-            self._stream.feed(data)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.closed = True
+        self.channel.flush()
+        self._stream.feed(self.channel.read())
         yield from self._stream.messages()
         self._send_waiting()
 
     def close(self) -> None:
-        """Close the socket."""
-        self.closed = True
-        self.socket.close()
+        """Release the channel."""
+        self.channel.close()
 
     def _send_waiting(self) -> None:
         waiting, self._waiting = self._waiting, deque()
@@ -135,7 +200,8 @@ class Listener:
     @property
     def sockets(self) -> list[socket.socket]:
         """The sockets on which something can arrive."""
-        return [self._socket, *(connection.socket for connection in self._unknown)]
+        unknown = (pair[0] for each in self._unknown for pair in each.channel.sockets)
+        return [self._socket, *unknown]
 
     def accept(self) -> Connection | None:
         """Return the connection to the engine process once it is there.
@@ -149,7 +215,7 @@ class Listener:
                 if len(self._unknown) == _MAX_UNKNOWN:  # the oldest has sent nothing so far
                     self._unknown.pop(0).close()
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._unknown.append(Connection(connected, self._payloads))
+                self._unknown.append(Connection(SocketChannel(connected), self._payloads))
         except OSError:  # nobody else is waiting
             pass
         for connection in list(self._unknown):
@@ -166,13 +232,13 @@ class Listener:
         try:
             hello = next(connection.receive(), None)
         except ProtocolError:
-            connection.closed = True
+            connection.close()
             return False
         if not isinstance(hello, Hello):
             return False
         token = hello.token.encode(errors="replace")
         if not hmac.compare_digest(token, self.token.encode()):
-            connection.closed = True
+            connection.close()
             return False
         check_version(hello)
         return True

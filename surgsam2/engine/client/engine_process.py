@@ -86,8 +86,8 @@ class EngineProcess(Transport):
                 for waiting in self._listener.sockets:
                     selector.register(waiting, selectors.EVENT_READ)
             elif not self._connection.closed:
-                unsent = selectors.EVENT_WRITE if self._connection.has_unsent else 0
-                selector.register(self._connection.socket, selectors.EVENT_READ | unsent)
+                for waiting, events in self._connection.channel.sockets:
+                    selector.register(waiting, events)
             else:
                 time.sleep(min(timeout, 0.01))
                 return
@@ -99,7 +99,6 @@ class EngineProcess(Transport):
             if self._connection is None:
                 self._accept()
             if self._connection is not None and not self._received and not self._connection.closed:
-                self._connection.flush()
                 self._received.extend(self._connection.receive())
         except VersionError as error:
             raise EngineError("version", str(error)) from error

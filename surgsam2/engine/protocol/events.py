@@ -47,6 +47,16 @@ class Ready(Message):
 
 
 @dataclass(frozen=True)
+class ConnectionChanged(Message):
+    """The connection to an engine on another machine was made, lost, or waits for its turn."""
+
+    state: Literal["connecting", "queued", "connected", "lost"]
+    """``lost`` means that it is being restored; requests stay open meanwhile."""
+    message: str
+    """One line in plain words for the user."""
+
+
+@dataclass(frozen=True)
 class ModelLoaded(Message):
     """The model of a `load_model` request is ready."""
 
@@ -208,6 +218,7 @@ class Died(Message):
 
 Event: TypeAlias = (
     Ready
+    | ConnectionChanged
     | ModelLoaded
     | VideoOpened
     | FrameRead
@@ -235,4 +246,4 @@ SENT_EVENTS: tuple[type[Message], ...] = (
     Finished,
     Failed,
 )
-"""The events that the engine process sends; `Died` is found out by the application."""
+"""The events that the engine process sends. The application finds out the others itself."""

@@ -154,6 +154,17 @@ class _Image(FieldType):
         return np.frombuffer(data, np.uint8).reshape(height, width, 3)
 
 
+class _Bytes(FieldType):
+    def pack(self, value: Any, blobs: list[Buffer]) -> Any:
+        blobs.append(value)
+        return len(value)
+
+    def unpack(self, plain: Any, blobs: Blobs, name: str) -> Any:
+        if type(plain) is not int or plain < 0:
+            raise ProtocolError(f"the length of {name} must be a number, got {plain!r:.80}")
+        return bytes(blobs.take(plain))
+
+
 class _Mask(FieldType):
     def pack(self, value: Any, blobs: list[Buffer]) -> Any:
         blobs.append(pack_masks(value[None]))
@@ -238,6 +249,7 @@ class _Result(FieldType):
 _KNOWN: dict[Any, FieldType] = {
     Image: _Image(),
     Mask: _Mask(),
+    bytes: _Bytes(),
     FrameResult: _Result(),
     PromptSet: _Prompts(),
     **{kind: _Scalar(kind) for kind in (int, float, str, bool)},

@@ -76,9 +76,9 @@ class PacketDecoder:
         self._lengths: list[int] = []
         self._max_header, self._max_raw = MAX_GREETING, 0
 
-    def accept_large(self) -> None:
-        """Accept packets up to `MAX_HEADER` and `MAX_RAW` bytes from now on."""
-        self._max_header, self._max_raw = MAX_HEADER, MAX_RAW
+    def accept_large(self, max_raw: int = MAX_RAW) -> None:
+        """Accept headers up to `MAX_HEADER` and `max_raw` raw bytes from now on."""
+        self._max_header, self._max_raw = MAX_HEADER, max_raw
 
     def feed(self, data: bytes) -> None:
         """Append bytes that have arrived."""

@@ -42,6 +42,18 @@ class OpenFrames(Request):
 
 
 @dataclass(frozen=True)
+class OpenUpload(Request):
+    """Send a video file and open it; `VideoOpened` follows. The name of the file is not sent."""
+
+    sha256: str
+    """SHA-256 of the file, 64 hexadecimal digits."""
+    size: int
+    """Size of the file in bytes."""
+    suffix: str
+    """Ending of the file's name, such as ``.mp4``."""
+
+
+@dataclass(frozen=True)
 class ReadFrames(Request):
     """Decode frames of the open video; `FrameRead` for each, then `Finished`."""
 
@@ -155,6 +167,33 @@ class LiveFrame(Message):
 
 
 @dataclass(frozen=True)
+class ChunkWanted(Message):
+    """The engine process needs a part of a file that the application sends."""
+
+    upload: int
+    """Number of the `OpenUpload` request."""
+    offset: int
+    """Position of the part in the file, in bytes."""
+    length: int
+    """Length of the part in bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk(Message):
+    """The part of a file that `ChunkWanted` asked for, or the reason why there is none."""
+
+    large: ClassVar[bool] = True
+    upload: int
+    """Number of the `OpenUpload` request."""
+    offset: int
+    """Position of the part in the file, in bytes."""
+    data: bytes
+    """The bytes; none when the file cannot be read."""
+    problem: str | None
+    """Why the file cannot be read."""
+
+
+@dataclass(frozen=True)
 class LiveCredit(Message):
     """The engine process can take so many more live frames."""
 
@@ -167,6 +206,7 @@ REQUESTS: tuple[type[Request], ...] = (
     LoadModel,
     OpenVideo,
     OpenFrames,
+    OpenUpload,
     ReadFrames,
     Preview,
     Refine,
@@ -176,7 +216,7 @@ REQUESTS: tuple[type[Request], ...] = (
     LiveRemove,
 )
 """All requests."""
-TO_ENGINE: tuple[type[Message], ...] = (*REQUESTS, Cancel, FrameGiven, LiveFrame)
+TO_ENGINE: tuple[type[Message], ...] = (*REQUESTS, Cancel, FrameGiven, LiveFrame, Chunk)
 """The messages that the application sends."""
-FROM_ENGINE: tuple[type[Message], ...] = (*SENT_EVENTS, FrameWanted, LiveCredit)
+FROM_ENGINE: tuple[type[Message], ...] = (*SENT_EVENTS, FrameWanted, LiveCredit, ChunkWanted)
 """The messages that the engine process sends after its `Hello`."""

@@ -40,20 +40,21 @@ class Address:
             InputError: the text is no such address.
         """
         form = "write ssh://user@host or surgsam2://host:port"
+        refused = f"{text!r:.200} is no address of an engine"
         try:
             parts = urlsplit(text)
             host, port, user = parts.hostname or "", parts.port, parts.username
         except ValueError as error:
-            raise InputError(f"{text!r:.200} is no address of an engine ({error}); {form}") from error
+            raise InputError(f"{refused} ({error}); {form}") from error
         extra = parts.path.strip("/") or parts.query or parts.fragment or parts.password is not None
         # names that begin with a hyphen would be options of ssh
         if extra or not _HOST.fullmatch(host) or (user is not None and not _USER.fullmatch(user)):
-            raise InputError(f"{text!r:.200} is no address of an engine; {form}")
+            raise InputError(f"{refused}; {form}")
         if parts.scheme == "ssh":
             return cls("ssh", host, port, user)
         if parts.scheme == "surgsam2" and user is None:
             return cls("surgsam2", host, port or DEFAULT_PORT)
-        raise InputError(f"{text!r:.200} is no address of an engine; {form}")
+        raise InputError(f"{refused}; {form}")
 
     @property
     def is_loopback(self) -> bool:

@@ -42,9 +42,7 @@ class ReliableStream:
             ProtocolError: too much waits for an acknowledgement.
         """
         if self._kept_bytes + len(piece) > MAX_UNACKNOWLEDGED:
-            raise ProtocolError(
-                f"{self._kept_bytes} bytes wait for a connection; no more are kept"
-            )
+            raise ProtocolError(f"{self._kept_bytes} bytes wait for a connection; no more are kept")
         self._sent += 1
         self._kept.append((self._sent, piece))
         self._kept_bytes += len(piece)

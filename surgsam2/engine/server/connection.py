@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -45,6 +46,31 @@ class SocketStream:
     def write(self, data: bytes) -> None:
         """Write all bytes; see `ByteStream.write`."""
         self._socket.sendall(data)
+
+
+class PipeStream:
+    """Two pipes as a `ByteStream`, such as the standard streams of this process.
+
+    Args:
+        source: file descriptor to read from.
+        target: file descriptor to write to.
+    """
+
+    def __init__(self, source: int, target: int) -> None:
+        self._source, self._target = source, target
+
+    def read(self) -> bytes:
+        """Return what has arrived; see `ByteStream.read`."""
+        try:
+            return os.read(self._source, _CHUNK)
+        except OSError:
+            return b""
+
+    def write(self, data: bytes) -> None:
+        """Write all bytes; see `ByteStream.write`."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._target, rest) :]
 
 
 class Connection:

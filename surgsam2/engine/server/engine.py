@@ -23,6 +23,7 @@ from surgsam2.engine.protocol.events import (
 )
 from surgsam2.engine.protocol.messages import Message, Request, wire_name
 from surgsam2.engine.protocol.requests import (
+    Chunk,
     FrameGiven,
     FrameWanted,
     LiveCredit,
@@ -31,6 +32,7 @@ from surgsam2.engine.protocol.requests import (
     LiveRemove,
     LoadModel,
     OpenFrames,
+    OpenUpload,
     OpenVideo,
     Preview,
     ReadFrames,
@@ -41,6 +43,7 @@ from surgsam2.engine.protocol.requests import (
 from surgsam2.engine.server.application_video import ApplicationVideo
 from surgsam2.engine.server.failures import describe, is_out_of_memory
 from surgsam2.engine.server.live_session import LIVE_FRAMES, LiveSession, NewestFrame
+from surgsam2.engine.server.remote_files import RemoteFiles
 from surgsam2.engine.server.request_queue import Cancelled, QueuedRequest, RequestQueue
 from surgsam2.engine.server.track import TrackExecution
 from surgsam2.errors import InputError
@@ -62,11 +65,16 @@ class Engine:
     Args:
         send: sends a message to the application.
         requests: where requests come from.
+        remote: what an application on another machine may use; None for one on this machine,
+            which may name any file.
     """
 
-    def __init__(self, send: Send, requests: RequestQueue) -> None:
+    def __init__(
+        self, send: Send, requests: RequestQueue, remote: RemoteFiles | None = None
+    ) -> None:
         self._send = send
         self._requests = requests
+        self._remote = remote
         self._video: Video | None = None
         self._video_number = 0  # number of the request that opened it
         self._live: LiveSession | None = None
@@ -77,6 +85,7 @@ class Engine:
             LoadModel: self._load_model,
             OpenVideo: self._open_video,
             OpenFrames: self._open_frames,
+            OpenUpload: self._open_upload,
             ReadFrames: self._read_frames,
             Preview: self._preview,
             Refine: self._refine,
@@ -88,14 +97,17 @@ class Engine:
 
     # called by the reading thread
 
-    def take_frame(self, frame: FrameGiven | LiveFrame) -> None:
-        """Take a frame from the application; one that nobody waits for is dropped.
+    def take(self, frame: FrameGiven | LiveFrame | Chunk) -> None:
+        """Take data from the application; those that nobody waits for are dropped.
 
         Raises:
             InputError: a live frame has another size than the session.
         """
         video, session = self._video, self._live
-        if isinstance(frame, LiveFrame):
+        if isinstance(frame, Chunk):
+            if self._remote is not None:
+                self._remote.give(frame)
+        elif isinstance(frame, LiveFrame):
             if session is not None and frame.live == self._live_number:
                 session.frames.put(frame.image, frame.stamp)
         elif isinstance(video, ApplicationVideo) and frame.video == self._video_number:
@@ -131,7 +143,7 @@ class Engine:
         except Exception as error:
             device = str(self._model.device) if self._model is not None else "this machine"
             kind, text = describe(error, device)
-            self._send(Failed(queued.number, text, kind))
+            self._send(Failed(queued.number, self._without_paths(text), kind))
             lacks_memory = is_out_of_memory(error)
             del error  # its traceback holds the tensors
             if lacks_memory:
@@ -167,7 +179,8 @@ class Engine:
     # model and video
 
     def _load_model(self, queued: QueuedRequest, request: LoadModel) -> None:
-        model = request.options.load()
+        options = request.options
+        model = (options if self._remote is None else self._remote.model(options)).load()
         queued.check()
         self.use(model=model)
         loaded = ModelLoaded(
@@ -181,7 +194,22 @@ class Engine:
         self._send(loaded)
 
     def _open_video(self, queued: QueuedRequest, request: OpenVideo) -> None:
+        if self._remote is not None:
+            raise InputError("an application on another machine must send the video")
         self._use_video(queued, open_video(request.path))
+
+    def _open_upload(self, queued: QueuedRequest, request: OpenUpload) -> None:
+        if self._remote is None:
+            raise InputError("an application on this machine must name the video")
+        path = self._remote.receive(request, self._send, queued.check)
+        self._use_video(queued, open_video(path))
+
+    def _without_paths(self, text: str) -> str:
+        """Return a text that names no place of this machine to an application on another."""
+        return text if self._remote is None else self._remote.without_paths(text)
+
+    def _warnings(self, video: Video) -> tuple[str, ...]:
+        return tuple(map(self._without_paths, video.warnings))
 
     def _open_frames(self, queued: QueuedRequest, request: OpenFrames) -> None:
         fps, count = request.fps, request.frame_count
@@ -201,12 +229,12 @@ class Engine:
         self._video_number = queued.number
         opened = VideoOpened(
             queued.number,
-            source=video.source,
+            source=self._without_paths(video.source),
             width=video.width,
             height=video.height,
             fps=video.fps,
             frame_count=video.frame_count,
-            warnings=tuple(video.warnings),
+            warnings=self._warnings(video),
         )
         self._send(opened)
 
@@ -220,7 +248,7 @@ class Engine:
                 stamp = float(times[index])
                 self._send_for(queued, FrameRead(queued.number, index, stamp, frame))
         queued.check()  # the application's own frames end early after a cancel
-        self._finish(queued, warnings=tuple(video.warnings))
+        self._finish(queued, warnings=self._warnings(video))
 
     def _opened_video(self) -> Video:
         if self._video is None:
@@ -282,9 +310,9 @@ class Engine:
                 lambda message: self._send_for(queued, message), lambda: self._between(queued)
             )
         except Cancelled:
-            self._send(track.finished(cancelled=True))
+            self._send(track.finished(cancelled=True, warnings=self._warnings(video)))
         else:
-            self._send(track.finished(cancelled=False))
+            self._send(track.finished(cancelled=False, warnings=self._warnings(video)))
 
     def _run_live(self, queued: QueuedRequest, request: StartLive) -> None:
         model = self._loaded_model()

@@ -17,7 +17,7 @@ from surgsam2.engine.protocol.events import Failed, Ready
 from surgsam2.engine.protocol.framing import EXPLAINED, PROTOCOL_VERSION
 from surgsam2.engine.protocol.messages import Hello, Message, MessageError, Request
 from surgsam2.engine.protocol.payloads import SharedMemoryPayloads
-from surgsam2.engine.protocol.requests import TO_ENGINE, Cancel, FrameGiven, LiveFrame
+from surgsam2.engine.protocol.requests import TO_ENGINE, Cancel, Chunk, FrameGiven, LiveFrame
 from surgsam2.engine.server.connection import Connection, SocketStream
 from surgsam2.engine.server.failures import describe
 from surgsam2.engine.server.request_queue import RequestQueue
@@ -26,8 +26,10 @@ from surgsam2.version import __version__
 
 if TYPE_CHECKING:
     from surgsam2.engine.server.engine import Engine, Send
+    from surgsam2.engine.server.remote_files import RemoteFiles
 
-_BROKEN_CONNECTION = 4
+BROKEN_CONNECTION = 4
+"""Exit code of an engine process that cannot understand the application."""
 
 
 class Server:
@@ -35,10 +37,12 @@ class Server:
 
     Args:
         send: sends a message to the application.
+        remote: what an application on another machine may use; None for one on this machine.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, remote: RemoteFiles | None = None) -> None:
         self._send = send
+        self._remote = remote
         self.requests = RequestQueue()
         self._engine: Engine | None = None
 
@@ -55,7 +59,7 @@ class Server:
 
         from surgsam2.engine.server.engine import Engine
 
-        self._engine = Engine(self._send, self.requests)
+        self._engine = Engine(self._send, self.requests, self._remote)
         self._send(Ready(platform.python_version(), torch.__version__, __version__, os.getpid()))
         return self._engine
 
@@ -65,9 +69,9 @@ class Server:
             self.requests.put(message)
         elif isinstance(message, Cancel):
             self.requests.cancel_all()
-        elif self._engine is not None and isinstance(message, FrameGiven | LiveFrame):
+        elif self._engine is not None and isinstance(message, FrameGiven | LiveFrame | Chunk):
             try:
-                self._engine.take_frame(message)
+                self._engine.take(message)
             except SurgSAM2Error as error:
                 kind, text = describe(error)
                 self._send(Failed(None, text, kind))
@@ -96,20 +100,23 @@ def main() -> None:
         if reason:
             connection.send(Failed(None, reason, "protocol"))
         shutil.rmtree(folder, ignore_errors=True)
-        os._exit(_BROKEN_CONNECTION if reason else 0)
+        os._exit(BROKEN_CONNECTION if reason else 0)
 
-    serve(connection, on_end)
+    carry_out_requests(connection, on_end)
 
 
-def serve(connection: Connection, on_end: Callable[[str], None]) -> None:
+def carry_out_requests(
+    connection: Connection, on_end: Callable[[str], None], remote: RemoteFiles | None = None
+) -> None:
     """Carry out the requests that come through a connection; never returns.
 
     Args:
         connection: the connection to the application.
         on_end: called when the connection has ended, with the reason if there is one; it must
             end the process.
+        remote: what an application on another machine may use; None for one on this machine.
     """
-    server = Server(connection.send)
+    server = Server(connection.send, remote)
     connection.read_in_thread(server.on_message, server.on_refused, on_end)
     try:
         engine = server.load_engine()

@@ -12,6 +12,7 @@ from surgsam2.engine.protocol.requests import (
     LiveRemove,
     LoadModel,
     OpenFrames,
+    OpenUpload,
     OpenVideo,
     Preview,
     ReadFrames,
@@ -24,10 +25,10 @@ QUICK = (Preview, Refine, LivePrompts, LiveRemove)
 """Requests that need not wait for a running track or live session to end."""
 _ABOUT_MODEL = (Preview, Refine, Track, StartLive)
 _ABOUT_VIDEO = (ReadFrames, *_ABOUT_MODEL)
+_OPENS_VIDEO = (OpenVideo, OpenFrames, OpenUpload)
 _REPLACES: dict[type[Request], tuple[type[Request], ...]] = {
     LoadModel: (LoadModel, *_ABOUT_MODEL),
-    OpenVideo: (OpenVideo, OpenFrames, *_ABOUT_VIDEO),
-    OpenFrames: (OpenVideo, OpenFrames, *_ABOUT_VIDEO),
+    **dict.fromkeys(_OPENS_VIDEO, (*_OPENS_VIDEO, *_ABOUT_VIDEO)),
     ReadFrames: (ReadFrames,),
     Track: (Track, StartLive),
     StartLive: (Track, StartLive),

@@ -38,7 +38,7 @@ class TrackExecution:
         self._done = 0
         self._began = time.perf_counter()
 
-    def finished(self, *, cancelled: bool) -> Finished:
+    def finished(self, *, cancelled: bool, warnings: tuple[str, ...]) -> Finished:
         """Return the event that ends the request."""
         return Finished(
             self._request.request,
@@ -46,7 +46,7 @@ class TrackExecution:
             "cancelled" if cancelled else "complete",
             self._done,
             self._plan.steps,
-            tuple(self._video.warnings),
+            warnings,
         )
 
     def run(self, send: Callable[[Message], None], between: Callable[[], None]) -> None:
