@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from surgsam2 import PromptSet, open_video
-from surgsam2.engine.client.connection import Connection, SocketChannel
 from surgsam2.engine.client.launch import clean_environment, default_python
 from surgsam2.engine.protocol.events import Failed, Previewed
 from surgsam2.engine.protocol.framing import ProtocolError
@@ -31,6 +30,7 @@ from surgsam2.engine.server.application_video import ApplicationVideo
 from surgsam2.engine.server.engine import Engine
 from surgsam2.engine.server.live_session import LiveSession, NewestFrame
 from surgsam2.engine.server.request_queue import Cancelled, RequestQueue
+from surgsam2.engine.transport.connection import Connection, SocketChannel
 from surgsam2.errors import InputError, OutputError, VideoError
 from surgsam2.model.build import SurgSAM2Model
 

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surgsam2 import PromptSet
-from surgsam2.engine.client.connection import Connection, SocketChannel
 from surgsam2.engine.protocol.events import (
     Failed,
     Finished,
@@ -55,6 +54,7 @@ from surgsam2.engine.protocol.requests import (
     Track,
 )
 from surgsam2.engine.server.main import Server
+from surgsam2.engine.transport.connection import Connection, SocketChannel
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.options import ModelOptions
 from surgsam2.results.frame_result import FrameResult

@@ -12,7 +12,6 @@ import numpy as np
 from surgsam2.engine.client.engine_process import EngineProcess
 from surgsam2.engine.client.launch import default_python
 from surgsam2.engine.client.session import Session
-from surgsam2.engine.client.transport import EngineError, Transport
 from surgsam2.engine.protocol.events import Died, Event, Failed, FailureKind
 from surgsam2.engine.protocol.framing import EXPLAINED, ProtocolError
 from surgsam2.engine.protocol.messages import Request
@@ -29,6 +28,10 @@ from surgsam2.engine.protocol.requests import (
     StartLive,
     Track,
 )
+from surgsam2.engine.remote.address import Address
+from surgsam2.engine.remote.channel import ServerChannel
+from surgsam2.engine.remote.remote_engine import RemoteEngine, SshEngine
+from surgsam2.engine.transport.base import EngineError, Transport
 from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts.checks import split_points
@@ -56,13 +59,30 @@ class EngineClient:
         environment: the process's environment variables; None takes this process's own. What
             makes another Python use this one's libraries (PYTHONHOME, PYTHONPATH, ...) is
             left out. In 3D Slicer pass `slicer.util.startupEnvironment()`.
+        address: address of an engine on another machine, ``ssh://user@host`` or
+            ``surgsam2://host:port``; None is this machine. Videos are then sent there once.
+            With ssh, `python` is the command there that has surgsam2.
+        token: the secret that the server knows.
+        authorities: file with certificates that are trusted besides the system's.
+
+    Raises:
+        InputError: the address is none.
     """
 
     def __init__(
-        self, python: str | Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        python: str | Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        *,
+        address: str | None = None,
+        token: str = "",
+        authorities: str | Path | None = None,
     ) -> None:
-        self._python = _absolute(python) if python else default_python()
+        self._python = python
         self._environment = environment
+        self._address = None if address is None else Address.parse(address)
+        self._token = token
+        self._authorities = None if authorities is None else Path(authorities)
         self._events: list[Event] = []
         self._polling = False
         self._last = 0  # number of the latest request
@@ -92,9 +112,18 @@ class EngineClient:
             return
         self._exit_code = None
         try:
-            self._session = Session(EngineProcess(self._python, self._environment))
+            self._session = Session(self._connect())
         except EngineError as error:
             self._fail(None, error.kind, str(error))
+
+    def _connect(self) -> Transport:
+        if self._address is None:
+            python = _absolute(self._python) if self._python else default_python()
+            return EngineProcess(python, self._environment)
+        if self._address.scheme == "ssh":
+            return SshEngine(self._address, str(self._python or "python3"))
+        channel = ServerChannel(self._address, self._token, self._authorities)
+        return RemoteEngine(channel, str(self._address))
 
     def close(self) -> None:
         """End the process at once, whatever it is doing. No events follow."""
@@ -123,15 +152,25 @@ class EngineClient:
         """
         number = self._next_number()
         try:
-            chosen = _model_options(name_or_path, options)
+            chosen = _model_options(name_or_path, options, self._address is None)
         except (InputError, TypeError) as error:
             return self._refuse(number, "input", str(error))
         return self._request(LoadModel(number, chosen), supersedes=True)
 
     def open_video(self, path: str | Path) -> int:
-        """Open a video file, image folder or DICOM file; `VideoOpened` follows."""
-        request = OpenVideo(self._next_number(), str(Path(path).absolute()))
-        return self._request(request, supersedes=True)
+        """Open a video file, image folder or DICOM file; `VideoOpened` follows.
+
+        An engine on another machine gets the file itself, without its name, unless it has it.
+        """
+        number, file = self._next_number(), Path(path).absolute()
+        if self._session is None or not self._session.transport.is_remote:
+            return self._request(OpenVideo(number, str(file)), supersedes=True)
+        self._session.unwanted, self._last = self._last, number
+        try:
+            self._session.upload(number, file)
+        except InputError as error:
+            return self._refuse(number, "input", str(error))
+        return number
 
     def open_frames(
         self,
@@ -346,7 +385,11 @@ def _absolute(python: str | Path) -> str:
     return str(python) if Path(python).name == str(python) else str(Path(python).absolute())
 
 
-def _model_options(name_or_path: str | Path | ModelOptions, more: dict[str, Any]) -> ModelOptions:
+def _model_options(
+    name_or_path: str | Path | ModelOptions, more: dict[str, Any], here: bool
+) -> ModelOptions:
+    """Return the options of a model; files are located if the engine runs on this machine."""
+    locate: Callable[[str | Path], str] = _located if here else str
     if isinstance(name_or_path, ModelOptions):
         more = {**name_or_path.as_mapping(), **more}
         name_or_path = name_or_path.model
@@ -357,8 +400,8 @@ def _model_options(name_or_path: str | Path | ModelOptions, more: dict[str, Any]
         more = {name: value for name, value in more.items() if name != "pruning"}
         more |= {"pruning" if name == "form" else name: v for name, v in pruning.items()}
     if isinstance(more.get("config"), str | Path):
-        more = {**more, "config": _located(more["config"])}
-    return ModelOptions.from_mapping({**more, "model": _located(name_or_path)}, "model options")
+        more = {**more, "config": locate(more["config"])}
+    return ModelOptions.from_mapping({**more, "model": locate(name_or_path)}, "model options")
 
 
 def _located(name_or_path: str | Path) -> str:

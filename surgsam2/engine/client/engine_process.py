@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from surgsam2.engine.client.connection import Connection, Listener, VersionError
 from surgsam2.engine.client.launch import Process, base_environment
-from surgsam2.engine.client.transport import EngineError, Transport
+from surgsam2.engine.client.listener import Listener
 from surgsam2.engine.protocol.framing import EXPLAINED, ProtocolError, encode_packet
 from surgsam2.engine.protocol.messages import Message, pack_message
 from surgsam2.engine.protocol.payloads import SharedMemoryPayloads
+from surgsam2.engine.transport.base import EngineError, Transport
+from surgsam2.engine.transport.connection import Connection, VersionError
 
 _START_SECONDS = 120.0
 """How long a process may take until it connects; loading torch comes after that."""

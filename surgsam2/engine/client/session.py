@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from surgsam2.engine.client.frame_sources import FrameServer, LiveFeed
-from surgsam2.engine.client.transport import Transport
+from surgsam2.engine.client.upload import FileUpload
 from surgsam2.engine.protocol.events import (
     Event,
     Failed,
@@ -21,7 +22,9 @@ from surgsam2.engine.protocol.events import (
     VideoOpened,
 )
 from surgsam2.engine.protocol.messages import Message
-from surgsam2.engine.protocol.requests import FrameWanted, LiveCredit
+from surgsam2.engine.protocol.requests import ChunkWanted, FrameWanted, LiveCredit
+from surgsam2.engine.transport.base import Transport
+from surgsam2.errors import InputError
 
 _BUDGET_SECONDS = 0.01
 """How long `take` works on what has arrived before it leaves the rest for the next call."""
@@ -42,6 +45,7 @@ class Session:
         """Whether the engine has reported why it cannot go on."""
         self._frames: dict[int, FrameServer] = {}  # by request; some videos are not open yet
         self._live: LiveFeed | None = None
+        self._upload: FileUpload | None = None
         self._ended = False
 
     def send(self, message: Message) -> None:
@@ -54,6 +58,16 @@ class Session:
     ) -> None:
         """Hand out frames of the video that request `number` opens; see `FrameServer`."""
         self._frames[number] = FrameServer(number, width, height, read)
+
+    def upload(self, number: int, path: Path) -> None:
+        """Send a video file for request `number`; see `FileUpload`.
+
+        Raises:
+            InputError: the file cannot be read, or is no single file.
+        """
+        if self._upload is not None:
+            self._upload.close()
+        self._upload = FileUpload(number, path)
 
     def feed_live(self, number: int, width: int, height: int) -> None:
         """Send live frames for request `number` from now on; see `LiveFeed`."""
@@ -75,7 +89,10 @@ class Session:
             EngineError: the engine cannot be understood or reached.
             ProtocolError: a message cannot be sent.
         """
-        self.transport.wait(timeout)
+        hashing = self._upload is not None and not self._upload.hashed
+        self.transport.wait(0.0 if hashing else timeout)
+        if self._upload is not None and not self._upload.hashed:
+            self._hash(self._upload, events)
         end = time.perf_counter() + _BUDGET_SECONDS
         while not self._ended and (message := self.transport.next_message()) is not None:
             self._take(message, events)
@@ -86,12 +103,24 @@ class Session:
         """End the engine at once."""
         self._ended = True
         self._frames, self._live = {}, None
+        if self._upload is not None:
+            self._upload.close()
         self.transport.close()
+
+    def _hash(self, upload: FileUpload, events: list[Event]) -> None:
+        try:
+            upload.step(_BUDGET_SECONDS, self.send)
+        except InputError as error:
+            self._upload = None
+            events.append(Failed(upload.number, str(error), "input"))
 
     def _take(self, message: Message, events: list[Event]) -> None:
         if isinstance(message, FrameWanted):
             if server := self._frames.get(message.video):
                 server.give(message, self.send)
+        elif isinstance(message, ChunkWanted):
+            if self._upload is not None and message.upload == self._upload.number:
+                self._upload.give(message, self.send)
         elif isinstance(message, LiveCredit):
             if self._live is not None and message.live == self._live.number:
                 self._live.add_credit(message.frames, self.send)
@@ -103,6 +132,7 @@ class Session:
             return
         if isinstance(event, VideoOpened):
             self._frames = {k: v for k, v in self._frames.items() if k >= event.request}
+            event = self._named(event)
         elif isinstance(event, Failed | Finished) and event.request is not None:
             self._frames.pop(event.request, None)
         elif isinstance(event, Failed):
@@ -110,3 +140,12 @@ class Session:
         if isinstance(event, LiveTracked) and self._live is not None:
             event = replace(event, dropped=event.dropped + self._live.dropped)
         events.append(event)
+
+    def _named(self, event: VideoOpened) -> VideoOpened:
+        """Return the event with the name of a file that was sent, which the engine never knew."""
+        upload = self._upload
+        if upload is None or upload.number != event.request:
+            return event
+        upload.close()
+        self._upload = None
+        return replace(event, source=str(upload.path))

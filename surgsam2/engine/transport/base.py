@@ -24,6 +24,9 @@ class EngineError(Exception):
 class Transport(ABC):
     """A connection to one engine from its start to its end; only `wait` waits."""
 
+    is_remote = False
+    """Whether the engine is on another machine, which does not have the application's files."""
+
     @abstractmethod
     def send(self, message: Message) -> None:
         """Send a message now or later.

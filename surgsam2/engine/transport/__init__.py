@@ -1,0 +1,1 @@
+"""Connections between an application and an engine: what carries messages, and how."""
