@@ -19,6 +19,7 @@ _LAZY = {
     "FrameResult": "surgsam2.results.frame_result",
     "PromptSet": "surgsam2.prompts",
     "Tracker": "surgsam2.tracking.tracker",
+    "connect": "surgsam2.engine.remote_model",
     "load_model": "surgsam2.model.build",
     "load_prompts": "surgsam2.prompts",
     "open_video": "surgsam2.video",
@@ -29,6 +30,7 @@ _SUBPACKAGES = ("data", "evaluation", "outputs", "video")
 __all__ = ["SurgSAM2Error", "__version__", *_LAZY]  # noqa: PLE0604 - its keys are strings
 
 if TYPE_CHECKING:
+    from surgsam2.engine.remote_model import connect as connect
     from surgsam2.model.build import load_model as load_model
     from surgsam2.model.pruning import EFP as EFP
     from surgsam2.prompts import PromptSet as PromptSet

@@ -23,6 +23,7 @@ from surgsam2.commands import (
     models,
     review,
     segment,
+    serve,
     train,
 )
 from surgsam2.errors import SurgSAM2Error, missing_dependency
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         bundle,
         export,
         models,
+        serve,
         doctor,
     ):
         command.add_parser(subparsers)

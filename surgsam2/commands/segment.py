@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from typing import Any
 
 from surgsam2.commands.arguments import add_options, read_options
 
@@ -21,11 +23,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--fps", type=float, help="frame rate of images that carry none (25)")
     add_options(parser, JobOptions, "run")
     add_options(parser, ModelOptions, "model")
+    group = parser.add_argument_group("engine on another machine")
+    group.add_argument(
+        "--engine", metavar="ADDRESS",
+        help="ssh://user@host or surgsam2://host:port; the video is sent there (this machine)",
+    )  # fmt: skip
+    group.add_argument(
+        "--engine-ca", metavar="FILE",
+        help="certificates that are trusted besides the system's, for surgsam2://",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Segment the video; return 130 when Ctrl-C stopped it."""
+    from surgsam2.engine.remote_model import connect
     from surgsam2.job.console import segment_with_progress
     from surgsam2.job.options import JobOptions
     from surgsam2.model.options import ModelOptions
@@ -35,8 +47,15 @@ def run(args: argparse.Namespace) -> int:
     options = read_options(JobOptions, args)
     prompts = load_prompts(args.prompts)
     with open_video(args.video, fps=args.fps) as video:
-        model = read_options(ModelOptions, args).load()
-        with naming_prompt_file(args.prompts):
+        chosen = read_options(ModelOptions, args)
+        with contextlib.ExitStack() as stack:
+            if args.engine is None:
+                model: Any = chosen.load()
+            else:
+                model = stack.enter_context(
+                    connect(args.engine, chosen, authorities=args.engine_ca)
+                )
+            stack.enter_context(naming_prompt_file(args.prompts))
             report = segment_with_progress(model, video, prompts, args.output, options)
     if report["status"] == "complete":
         return 0

@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from surgsam2.engine.remote_model import RemoteModel
 from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job.review import review_output
 from surgsam2.model.build import SurgSAM2Model
@@ -118,7 +119,7 @@ class ProgressDisplay:
 
 
 def segment_with_progress(
-    model: SurgSAM2Model,
+    model: SurgSAM2Model | RemoteModel,
     video: Video,
     prompts: PromptSet,
     output: Path | str,

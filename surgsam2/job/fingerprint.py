@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 
+from surgsam2.engine.remote_model import RemoteModel
 from surgsam2.errors import InputError
 from surgsam2.job.options import JobOptions
 from surgsam2.model.build import SurgSAM2Model
@@ -24,14 +26,38 @@ Identity = dict[str, Any]
 """Values by a description in plain words; equal for runs that give the same results."""
 
 
-def input_files(video: Video, model: SurgSAM2Model) -> dict[str, list[Path]]:
+def input_files(video: Video, model: SurgSAM2Model | RemoteModel) -> dict[str, list[Path]]:
     """Return the files whose hashes identify the inputs; none for a video that is no file."""
-    checkpoint = [model.checkpoint] if model.checkpoint else []
+    here = model.checkpoint if isinstance(model, SurgSAM2Model) else None
+    checkpoint = [here] if here else []
     return {"checkpoint": checkpoint, "video": list(video.files)}
 
 
+def model_facts(model: SurgSAM2Model | RemoteModel) -> dict[str, Any]:
+    """Return what a report says about a model, but for the hash of its weights."""
+    if isinstance(model, RemoteModel):
+        options = model.options
+        return {
+            "config": model.name,
+            "checkpoint": None,
+            "trained": model.trained,
+            "device": model.device,
+            "dtype": model.dtype,
+            "pruning": {"form": options.pruning, "prune": options.prune},
+            "engine": model.address,
+        }
+    return {
+        "config": model.name,
+        "checkpoint": model.checkpoint and model.checkpoint.name,
+        "trained": model.checkpoint is not None,
+        "device": str(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "pruning": asdict(model.pruning),
+    }
+
+
 def identity_of(
-    model: SurgSAM2Model,
+    model: SurgSAM2Model | RemoteModel,
     video: Video,
     prompts: PromptSet,
     plan: TrackingPlan,
@@ -48,7 +74,10 @@ def identity_of(
         options: the options of the run.
         hashes: the SHA-256 of the `input_files`, by the same names.
     """
-    config = OmegaConf.to_yaml(model.config, resolve=True)
+    config = model.name
+    if isinstance(model, SurgSAM2Model):
+        config = OmegaConf.to_yaml(model.config, resolve=True)
+    facts = model_facts(model)
     return {
         "video content": hashes["video"],
         "video stream": video.stream,
@@ -57,9 +86,9 @@ def identity_of(
         "prompts": _hash_of_prompts(prompts),
         "model weights": hashes["checkpoint"],
         "model config": hashlib.sha256(config.encode()).hexdigest(),
-        "device": model.device.type,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "pruning": f"{model.pruning.form} {model.pruning.prune}",
+        "device": facts["device"].partition(":")[0],
+        "dtype": facts["dtype"],
+        "pruning": f"{facts['pruning']['form']} {facts['pruning']['prune']}",
         "direction": plan.direction,
         "frame range": f"{plan.start} to {plan.stop}",
         "formats": ",".join(sorted(options.formats)),

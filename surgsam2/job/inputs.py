@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from surgsam2.engine.remote_model import RemoteModel
 from surgsam2.errors import InputError, OutputError
 from surgsam2.job.fingerprint import input_files
 from surgsam2.job.options import JobOptions
@@ -21,7 +22,7 @@ from surgsam2.video import Video
 class RunInputs:
     """What a run segments, and how. Made by `check_inputs`."""
 
-    model: SurgSAM2Model
+    model: SurgSAM2Model | RemoteModel
     video: Video
     prompts: PromptSet
     options: JobOptions
@@ -33,12 +34,12 @@ class RunInputs:
 
     @property
     def can_resume(self) -> bool:
-        """Whether the video is a file or folder, so that another process can recognise it."""
-        return bool(self.files["video"])
+        """Whether another process can recognise the video and has the state of the tracking."""
+        return bool(self.files["video"]) and isinstance(self.model, SurgSAM2Model)
 
 
 def check_inputs(
-    model: SurgSAM2Model,
+    model: SurgSAM2Model | RemoteModel,
     video: Video,
     prompts: PromptSet,
     folder: Path | str,
@@ -51,7 +52,8 @@ def check_inputs(
         OutputError: an input lies in the output folder.
     """
     plan = plan_tracking(video, prompts, options.tracking)
-    refuse_vanishing_masks(model, prompts)
+    if isinstance(model, SurgSAM2Model):
+        refuse_vanishing_masks(model, prompts)
     _keep_inputs(folder, video, prompts)
     name = ""
     if options.keep_names:
@@ -61,6 +63,8 @@ def check_inputs(
     )
     files = input_files(video, model)
     inputs = RunInputs(model, video, prompts, options, plan, files, context)
+    if options.resume and not isinstance(model, SurgSAM2Model):
+        raise InputError("a run with an engine on another machine cannot be resumed; start anew")
     if options.resume and not inputs.can_resume:
         raise InputError(
             f"cannot resume {folder}: the video is not a file or folder, so nothing tells "

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from surgsam2.job.fingerprint import Identity
+from surgsam2.job.fingerprint import Identity, model_facts
 from surgsam2.job.inputs import RunInputs
 from surgsam2.job.names import hide_names
 from surgsam2.outputs import collect_versions
@@ -69,19 +69,14 @@ def make_report(
         hashes: the SHA-256 of the input files.
         identity: the identity of the run, if it is complete.
     """
-    model, video, prompts = inputs.model, inputs.video, inputs.prompts
+    video, prompts = inputs.video, inputs.prompts
     options, plan = inputs.options, inputs.plan
     return {
         "status": status if options.keep_names else hide_names(status, _words(inputs, output)),
         "versions": collect_versions(),
         "model": {
-            "config": model.name,
-            "checkpoint": model.checkpoint and model.checkpoint.name,
+            **model_facts(inputs.model),
             "checkpoint_sha256": hashes["checkpoint"],
-            "trained": model.checkpoint is not None,
-            "device": str(model.device),
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "pruning": asdict(model.pruning),
         },
         "video": {
             "name": inputs.context.video_name or None,

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from surgsam2.engine.remote_model import RemoteModel
 from surgsam2.errors import DeviceError, OutputError
 from surgsam2.job.checkpoint import Checkpoint, CheckpointStore
 from surgsam2.job.fingerprint import Identity, check_same, identity_of
@@ -31,7 +32,7 @@ from surgsam2.outputs import (
 from surgsam2.prompts import PromptSet
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.hashing import Fingerprints
-from surgsam2.tracking.video_tracking import VideoTracking
+from surgsam2.tracking.remote import Tracking, track
 from surgsam2.video import Video
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ Progress = Callable[[int, int, float], None]
 
 
 def segment_to_folder(
-    model: SurgSAM2Model,
+    model: SurgSAM2Model | RemoteModel,
     video: Video,
     prompts: PromptSet,
     folder: Path | str,
@@ -62,7 +63,7 @@ def segment_to_folder(
     file or folder (an array) has no identity to check, so its runs cannot be resumed.
 
     Args:
-        model: the model, from `load_model`.
+        model: the model, from `load_model`, or from `connect`.
         video: the video, from `open_video`.
         prompts: what to segment.
         folder: the output folder.
@@ -192,7 +193,7 @@ class SegmentationRun:
             results, first_pass = self._open_stores()
             resources.enter_context(closing(results))
             resources.enter_context(closing(first_pass))
-            tracking = VideoTracking(
+            tracking = track(
                 inputs.model,
                 inputs.video,
                 inputs.prompts,
@@ -233,7 +234,7 @@ class SegmentationRun:
 
     def _save(
         self,
-        tracking: VideoTracking,
+        tracking: Tracking,
         writer: ResultWriter,
         results: DiskStore,
         first_pass: DiskStore,

@@ -16,12 +16,12 @@ from surgsam2.storage.disk_store import DiskStore
 from surgsam2.tracking.encoded_frame import refuse_vanishing_masks
 from surgsam2.tracking.options import Direction, TrackingOptions
 from surgsam2.tracking.plan import plan_tracking
-from surgsam2.tracking.video_tracking import VideoTracking
+from surgsam2.tracking.remote import RemoteSegmenter, track
 from surgsam2.video import open_video
 
 
 def segment_video(
-    model: SurgSAM2Model,
+    model: SurgSAM2Model | RemoteSegmenter,
     video: Any,
     prompts: PromptSet,
     start: int | None = None,
@@ -39,7 +39,7 @@ def segment_video(
     Memory does not grow with the video.
 
     Args:
-        model: the model, from `load_model`.
+        model: the model, from `load_model`, or from `connect`.
         video: a video from `open_video`, or anything that it accepts.
         prompts: what to segment.
         start: index of the first frame; None is the first frame that has masks.
@@ -59,8 +59,10 @@ def segment_video(
         PromptError, InputError: at once, before anything is computed.
         VideoError: when a frame that cannot be decoded is reached.
     """
-    if not isinstance(model, SurgSAM2Model):
-        raise InputError(f"model must be what load_model gives, got {type(model).__name__}")
+    if not isinstance(model, SurgSAM2Model | RemoteSegmenter):
+        raise InputError(
+            f"model must be what load_model or connect gives, got {type(model).__name__}"
+        )
     chosen = TrackingOptions(
         start=start, stop=stop, direction=direction, allow_overlap=allow_overlap, **options
     )
@@ -69,9 +71,10 @@ def segment_video(
         if opened is not video:
             resources.enter_context(opened)
         plan = plan_tracking(opened, prompts, chosen)
-        refuse_vanishing_masks(model, prompts)
+        if isinstance(model, SurgSAM2Model):
+            refuse_vanishing_masks(model, prompts)
         first_pass = resources.enter_context(closing(DiskStore()))
-        steps = VideoTracking(model, opened, prompts, plan, chosen, first_pass).run()
+        steps = track(model, opened, prompts, plan, chosen, first_pass).run()
         return _results(steps, resources.pop_all())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import shutil
 import socket
@@ -13,12 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import av
 import numpy as np
 import pytest
 
+import surgsam2
 from surgsam2 import PromptSet, segment_video
+from surgsam2.cli import main
 from surgsam2.engine import (
     ConnectionChanged,
     Died,
@@ -43,9 +47,10 @@ from surgsam2.engine.remote.greeting import (
     to_bytes,
 )
 from surgsam2.engine.remote.server import EngineServer, ServerLimits
-from surgsam2.errors import InputError
+from surgsam2.errors import DeviceError, InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.options import ModelOptions
+from surgsam2.prompts import save_prompts
 from surgsam2.tracking.options import TrackingOptions
 from tests.engine.conftest import Driver
 from tests.video.helpers import write_video
@@ -530,3 +535,167 @@ def test_tls(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     loaded(driver)
     driver.client.close()
     gone(server)
+
+
+# Python and the command line
+
+
+def test_a_remote_model_segments_as_one_here(
+    server: EngineServer, a_model: SurgSAM2Model, a_file: Path, a_clip: np.ndarray
+) -> None:
+    address = f"surgsam2://127.0.0.1:{server.port}"
+    options = {"config": "small.yaml", "device": "cpu"}
+    with surgsam2.connect(address, "small.pt", token=TOKEN, **options) as model:
+        assert (model.image_size, model.device, model.trained) == (128, "cpu", True)
+        for video in (a_file, a_clip):
+            for direction in ("forward", "both", "backward"):
+                prompts = PromptSet().add(object_id=1, frame=4, box=[10, 30, 50, 80])
+                here = list(segment_video(a_model, video, prompts, direction=direction))  # type: ignore[arg-type]
+                there = list(segment_video(model, video, prompts, direction=direction))  # type: ignore[arg-type]
+                assert [r.frame_index for r in there] == [r.frame_index for r in here]
+                for got, want in zip(there, here, strict=True):
+                    assert np.array_equal(got.masks, want.masks)
+        results = segment_video(model, a_file, BOX)
+        next(results)
+        results.close()  # type: ignore[attr-defined]
+        assert len(list(segment_video(model, a_file, BOX, stop=3))) == 3
+        with pytest.raises(PromptError, match="outside"):
+            segment_video(
+                model, a_file, PromptSet().add(object_id=1, frame=0, points=[[999, 5, 1]])
+            )
+    gone(server)
+    with pytest.raises(DeviceError, match="the token is wrong"):
+        surgsam2.connect(address, token="x" * 20)
+    with pytest.raises(InputError, match="has no model"):
+        surgsam2.connect(address, "/etc/passwd", token=TOKEN)
+
+
+def test_segment_with_an_engine(
+    server: EngineServer,
+    a_file: Path,
+    demo_checkpoint: Path,
+    small_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The files are those of a run here."""
+    token = tmp_path / "token"
+    token.write_text(f"# mine\n{TOKEN}\n")
+    monkeypatch.setenv("SURGSAM2_TOKEN_FILE", str(token))
+    save_prompts(BOX, tmp_path / "prompts.json")
+    common = ["segment", str(a_file), "--prompts", str(tmp_path / "prompts.json")]
+    here = ["--model", str(demo_checkpoint), "--config", str(small_config), "--device", "cpu"]
+    assert main([*common, *here, "--output", str(tmp_path / "here")]) == 0
+    address = f"surgsam2://127.0.0.1:{server.port}"
+    there = ["--model", "small.pt", "--config", "small.yaml", "--device", "cpu"]
+    there += ["--engine", address]
+    assert main([*common, *there, "--output", str(tmp_path / "there")]) == 0
+    for path in sorted((tmp_path / "here").rglob("*.png")):
+        other = tmp_path / "there" / path.relative_to(tmp_path / "here")
+        assert other.read_bytes() == path.read_bytes()
+    report = json.loads((tmp_path / "there" / "report.json").read_text())
+    assert report["model"]["engine"] == address
+    capsys.readouterr()
+    again = [*common, *there, "--output", str(tmp_path / "there"), "--resume"]
+    assert main(again) == 2
+    assert "cannot be resumed" in capsys.readouterr().err
+    monkeypatch.setenv("SURGSAM2_TOKEN", "y" * 20)
+    assert main([*common, *there, "--output", str(tmp_path / "x")]) == 2
+    assert "the token is wrong" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_ssh_starts_an_engine(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script stands in for ssh: it runs the command here."""
+    script = tmp_path / "ssh"
+    script.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys\n"
+        "command = sys.argv[sys.argv.index('--') + 1 :]\n"
+        "host, command = command[0], command[1]\n"
+        "print('welcome to', host, file=sys.stderr)\n"
+        "if host == 'nobody@gpu': sys.exit('Permission denied (publickey).')\n"
+        f"os.execvp('sh', ['sh', '-c', command + ' --models {models}'])\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    driver = Driver(EngineClient(sys.executable, address="ssh://user@gpu:22"))
+    driver.client.start()
+    driver.until(Ready)
+    loaded(driver)
+    driver.client.close()
+    refused = Driver(EngineClient(sys.executable, address="ssh://nobody@gpu"))
+    refused.client.start()
+    failure = refused.until(Failed)
+    assert "ssh://nobody@gpu: no engine could be started there" in failure.message
+    assert "Permission denied" in failure.message
+
+
+def test_serve(tmp_path: Path, models: Path) -> None:
+    """The command serves, answers health checks, and ends its engines on SIGTERM."""
+    token = tmp_path / "token"
+    ports = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ports.append(listener.getsockname()[1])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "surgsam2", "serve", "--port", str(ports[0]), "--token-file",
+         str(token), "--health-port", str(ports[1]), "--models", str(models)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert "without TLS, for this machine alone" in process.stdout.readline()
+        assert token.stat().st_mode & 0o077 == 0
+        driver = connect(ports[0], token.read_text().strip())
+        driver.client.start()
+        ready = driver.until(Ready)
+        health = json.loads(urlopen(f"http://127.0.0.1:{ports[1]}/health").read())
+        assert (health["status"], health["running"]) == ("ok", 1)
+        metrics = urlopen(f"http://127.0.0.1:{ports[1]}/metrics").read().decode()
+        assert "surgsam2_running 1" in metrics
+        process.terminate()
+        assert process.wait(20) == 0
+        end = time.monotonic() + 20
+        while Path(f"/proc/{ready.pid}").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{ready.pid}").exists()
+        driver.client.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--host", "0.0.0.0"], "needs TLS: give --cert and --key"),
+        (["--host", "gpu.example.org"], "needs TLS"),
+        (["--cert", "a.pem"], "belong together"),
+        (["--cert", "a.pem", "--key", "b.pem"], "cannot be used"),
+        (["--sessions", "0"], "--sessions must be at least 1"),
+        (["--models", "nowhere"], "there is no such folder"),
+        (["--port", "99999999"], "cannot listen there"),
+    ],
+)
+def test_what_serve_refuses(
+    tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--token-file", str(tmp_path / "token"), *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "has no token"), (b"# x\n\n", "has no token"), (b"short\n", "at least 16"),
+     (b"\xff\xfe" * 20, "cannot be read")],
+)  # fmt: skip
+def test_token_files_that_are_refused(
+    tmp_path: Path, content: bytes, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "token").write_bytes(content)
+    assert main(["serve", "--token-file", str(tmp_path / "token")]) == 2
+    assert words in capsys.readouterr().err
