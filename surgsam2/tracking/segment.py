@@ -60,9 +60,7 @@ def segment_video(
         VideoError: when a frame that cannot be decoded is reached.
     """
     if not isinstance(model, SurgSAM2Model | RemoteSegmenter):
-        raise InputError(
-            f"model must be what load_model or connect gives, got {type(model).__name__}"
-        )
+        raise InputError(f"model must be what load_model gives, got {type(model).__name__}")
     chosen = TrackingOptions(
         start=start, stop=stop, direction=direction, allow_overlap=allow_overlap, **options
     )
