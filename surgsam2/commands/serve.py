@@ -16,9 +16,6 @@ from surgsam2.errors import InputError
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add `serve`."""
-    from surgsam2.engine.remote.address import DEFAULT_PORT
-    from surgsam2.engine.server.standard_streams import add_arguments
-
     parser = subparsers.add_parser(
         "serve", help="let applications on other machines use the engine of this one"
     )
@@ -26,9 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--host", default="127.0.0.1", metavar="IP",
         help="address to listen at; all but this machine's own need --cert and --key (%(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, metavar="N", help="TCP port (%(default)s)"
-    )
+    parser.add_argument("--port", type=int, metavar="N", help="TCP port (7462)")
     parser.add_argument(
         "--token-file", type=Path, required=True, metavar="FILE",
         help="file with one secret a line; clients show theirs. A new one is made if there is none",
@@ -51,25 +46,48 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--health-port", type=int, metavar="N",
         help="port on this machine's own address for /health and /metrics (none)",
     )  # fmt: skip
-    add_arguments(parser.add_argument_group("limits of a session"))
+    group = parser.add_argument_group("limits of a session")
+    group.add_argument(
+        "--models", type=Path, metavar="FOLDER",
+        help="folder with checkpoints and configurations that clients may use by file name",
+    )  # fmt: skip
+    group.add_argument(
+        "--cache", type=Path, metavar="FOLDER",
+        help="keep videos in this folder after a session; without it they are deleted",
+    )  # fmt: skip
+    group.add_argument(
+        "--video-gb", type=float, default=64.0, metavar="N",
+        help="gigabytes that the videos of a session, or of the cache, may take (%(default)g)",
+    )  # fmt: skip
+    group.add_argument(
+        "--memory-gb", type=float, metavar="N",
+        help="gigabytes of memory that a session may take (no limit; not on Windows)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; return 0."""
+    from surgsam2.engine.remote.address import DEFAULT_PORT
     from surgsam2.engine.remote.health import serve_health
     from surgsam2.engine.remote.server import EngineServer, ServerLimits
-    from surgsam2.engine.server.standard_streams import as_arguments
+    from surgsam2.engine.server.standard_streams import SessionSettings
 
     _check(args)
     tls = _tls(args.cert, args.key)
     tokens = _tokens(args.token_file)
-    listener = _listen(args.host, args.port)
+    listener = _listen(args.host, DEFAULT_PORT if args.port is None else args.port)
+    settings = SessionSettings(
+        models=args.models and str(args.models.absolute()),
+        cache=args.cache and str(args.cache.absolute()),
+        video_gb=args.video_gb,
+        memory_gb=args.memory_gb,
+    )
     server = EngineServer(
         listener,
         tokens,
         tls=tls,
-        arguments=as_arguments(args),
+        arguments=settings.as_arguments(),
         limits=ServerLimits(args.sessions, args.queue, args.keep_seconds),
     )
     with contextlib.ExitStack() as stack:

@@ -47,6 +47,7 @@ from surgsam2.engine.remote.greeting import (
     to_bytes,
 )
 from surgsam2.engine.remote.server import EngineServer, ServerLimits
+from surgsam2.engine.server.standard_streams import SessionSettings
 from surgsam2.errors import DeviceError, InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.options import ModelOptions
@@ -77,12 +78,14 @@ def serve(models: Path) -> Iterator[Serve]:
     """Return a function that starts a server on this machine."""
     servers: list[EngineServer] = []
 
-    def start(limits: ServerLimits | None = None, **options: object) -> EngineServer:
+    def start(
+        limits: ServerLimits | None = None, cache: Path | None = None, **options: object
+    ) -> EngineServer:
         listener = socket.create_server(("127.0.0.1", 0))
         server = EngineServer(
             listener,
             [TOKEN, OTHER_TOKEN],
-            arguments=["--models", str(models), *options.pop("arguments", ())],  # type: ignore[misc]
+            arguments=SessionSettings(str(models), cache and str(cache)).as_arguments(),
             limits=limits,
             **options,  # type: ignore[arg-type]
         )
@@ -491,7 +494,7 @@ def test_a_video_that_is_not_what_was_announced(remote: Driver, tmp_path: Path) 
 
 def test_nothing_is_kept_unless_asked(serve: Serve, a_file: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    server = serve(arguments=("--cache", str(cache)))
+    server = serve(cache=cache)
     driver = connect(server.port)
     driver.client.start()
     driver.until(VideoOpened, driver.client.open_video(a_file))
@@ -618,7 +621,8 @@ def test_ssh_starts_an_engine(
         "host, command = command[0], command[1]\n"
         "print('welcome to', host, file=sys.stderr)\n"
         "if host == 'nobody@gpu': sys.exit('Permission denied (publickey).')\n"
-        f"os.execvp('sh', ['sh', '-c', command + ' --models {models}'])\n"
+        f"settings = {json.dumps(json.dumps({'models': str(models)}))}\n"
+        "os.execvp('sh', ['sh', '-c', f\"{command} --settings '{settings}'\"])\n"
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")

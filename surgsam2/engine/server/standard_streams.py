@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from surgsam2.engine.protocol.framing import PROTOCOL_VERSION
@@ -20,35 +22,22 @@ from surgsam2.engine.server.remote_files import RemoteFiles
 from surgsam2.version import __version__
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that limit what a session may use."""
-    parser.add_argument(
-        "--models", type=Path, metavar="FOLDER",
-        help="folder with checkpoints and configurations that clients may use by file name",
-    )  # fmt: skip
-    parser.add_argument(
-        "--cache", type=Path, metavar="FOLDER",
-        help="keep videos in this folder after a session; without it they are deleted",
-    )  # fmt: skip
-    parser.add_argument(
-        "--video-gb", type=float, default=64.0, metavar="N",
-        help="gigabytes that the videos of a session, or of the cache, may take (%(default)g)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--memory-gb", type=float, metavar="N",
-        help="gigabytes of memory that a session may take (no limit; not on Windows)",
-    )  # fmt: skip
+@dataclass(frozen=True)
+class SessionSettings:
+    """What one session with an application on another machine may use."""
 
+    models: str | None = None
+    """Folder with checkpoints and configurations that may be named; None is none."""
+    cache: str | None = None
+    """Folder in which videos stay after the session; None keeps none."""
+    video_gb: float = 64.0
+    """Gigabytes that the videos of the session, or of the cache, may take."""
+    memory_gb: float | None = None
+    """Gigabytes of memory that the process may take; None sets no limit."""
 
-def as_arguments(args: argparse.Namespace) -> list[str]:
-    """Return parsed arguments of `add_arguments` as those of a new engine process."""
-    result = ["--video-gb", str(args.video_gb)]
-    for name in ("models", "cache", "memory_gb"):
-        value = getattr(args, name)
-        if value is not None:
-            text = str(value.absolute()) if isinstance(value, Path) else str(value)
-            result += [f"--{name.replace('_', '-')}", text]
-    return result
+    def as_arguments(self) -> list[str]:
+        """Return the arguments of the engine process that say this."""
+        return ["--settings", json.dumps(asdict(self))]
 
 
 def main(arguments: list[str]) -> None:
@@ -58,13 +47,14 @@ def main(arguments: list[str]) -> None:
         arguments: the command line, without the name of the program.
     """
     parser = argparse.ArgumentParser(prog="python -m surgsam2.engine --standard-streams")
-    add_arguments(parser)
-    args = parser.parse_args(arguments)
+    parser.add_argument("--settings", type=json.loads, default={})
+    settings = SessionSettings(**parser.parse_args(arguments).settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stream = _take_standard_streams()
-    if args.memory_gb is not None:
-        _limit_memory(int(args.memory_gb * 2**30))
-    files = RemoteFiles(args.models, args.cache, int(args.video_gb * 2**30))
+    if settings.memory_gb is not None:
+        _limit_memory(int(settings.memory_gb * 2**30))
+    models, cache = (folder and Path(folder) for folder in (settings.models, settings.cache))
+    files = RemoteFiles(models or None, cache or None, int(settings.video_gb * 2**30))
     connection = Connection(stream, InlinePayloads(), TO_ENGINE)
     connection.send(Hello("", PROTOCOL_VERSION, __version__))
 
