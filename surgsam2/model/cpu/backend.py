@@ -1,9 +1,9 @@
 """The CPU backend: inference for one frame at a time, objects side by side.
 
-It computes in float32, or in bfloat16 where autocast asks for that. The operands of the large
-products are bfloat16 then, with weights that are converted once. What blocks and layers add to
-(the residual stream), sums of products and of softmax, LayerNorm, position tables, the features,
-the mask decoder and mask logits are float32.
+It computes in float32, or in bfloat16 where autocast asks for that. The operands of the products
+of the image encoder and of memory attention are bfloat16 then, with weights that are converted
+once. The residual streams, sums of products and of softmax, LayerNorm, position tables, image
+features, the mask decoder, mask logits and the memory encoder are float32.
 """
 
 from __future__ import annotations
@@ -141,6 +141,6 @@ class CpuBackend(Backend):
 
         def encode(logits: torch.Tensor) -> torch.Tensor:
             mask = network.mask_for_memory(logits, prompted=prompted)
-            return memory_encoder.encode(encoder, projected, mask, self.dtype)
+            return memory_encoder.encode(encoder, projected, mask)
 
         return torch.cat(map_objects(encode, list(logits.split(1))))

@@ -57,7 +57,7 @@ def test_every_build_equals_sam2s(out_dim: int, layer_scale: float, blocks: int)
     image = shared(encoder, features)
     kept = image.clone()
     for _ in range(2):  # the second call may use cached weights
-        memory = memory_encoder.encode(encoder, image, mask, torch.float32)
+        memory = memory_encoder.encode(encoder, image, mask)
         torch.testing.assert_close(memory, expected, rtol=0, atol=1e-5)
     assert torch.equal(image, kept)  # all objects share it
 
@@ -67,11 +67,11 @@ def test_changed_weights_are_seen() -> None:
     image = shared(encoder, features)
     for block in encoder.fuser.layers:
         for weight in (block.pwconv2.weight, block.pwconv2.bias, block.gamma):
-            memory_encoder.encode(encoder, image, mask, torch.float32)
+            memory_encoder.encode(encoder, image, mask)
             weight.mul_(2)
     for weight in (encoder.out_proj.weight, encoder.out_proj.bias):
-        memory_encoder.encode(encoder, image, mask, torch.float32)
+        memory_encoder.encode(encoder, image, mask)
         weight.mul_(2)
     expected = encoder(features, mask, skip_mask_sigmoid=True)["vision_features"]
-    memory = memory_encoder.encode(encoder, image, mask, torch.float32)
+    memory = memory_encoder.encode(encoder, image, mask)
     torch.testing.assert_close(memory, expected, rtol=0, atol=1e-4)
