@@ -9,13 +9,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/ready
 
-.PHONY: demo test lint format clean
+.PHONY: demo test gpu-check lint format clean
 
 demo: $(READY)
 	$(BIN)/surgsam2 demo --output demo-output
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# at most six minutes on a machine with an NVIDIA GPU; needs a CUDA build of torch
+gpu-check: $(READY)
+	$(BIN)/python -m surgsam2.benchmark.gpu_check --output gpu-check
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -28,7 +32,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo-output build dist *.egg-info
+	rm -rf $(VENV) demo-output gpu-check build dist *.egg-info
 
 # torch comes first, because sam2 is built with it; sam2 comes last and without its
 # dependencies, because it names torchvision, which nothing here uses

@@ -8,7 +8,7 @@ from unittest import mock
 
 import torch
 from omegaconf import OmegaConf
-from sam2.sam2_video_predictor import SAM2VideoPredictor
+from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.builder import build_network
@@ -18,15 +18,20 @@ from surgsam2.prompts import PromptSet
 from surgsam2.video import Video
 
 
-def make_predictor(model: SurgSAM2Model, *, pruned: bool = True) -> SAM2VideoPredictor:
+def make_predictor(
+    model: SurgSAM2Model, *, pruned: bool = True, optimized: bool = False
+) -> SAM2VideoPredictor:
     """Build `sam2`'s predictor with the model's configuration, weights and device.
 
     Args:
         model: The model.
         pruned: Apply the model's pruning; otherwise it attends to every memory.
+        optimized: Build sam2's compiled predictor (`vos_optimized`), which takes minutes to
+            warm up.
     """
     config = cast(Config, OmegaConf.to_container(model.config))
-    predictor = build_network(config, model.name, SAM2VideoPredictor).eval()
+    kind = SAM2VideoPredictorVOS if optimized else SAM2VideoPredictor
+    predictor = build_network(config, model.name, kind).eval()
     predictor.load_state_dict(model.network.state_dict())
     if pruned and model.pruning.form != "off":
         _prune(predictor, model.pruning)

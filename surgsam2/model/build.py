@@ -87,7 +87,10 @@ class SurgSAM2Model:
         """Normalise (S, S, 3) uint8 RGB to (1, 3, S, S) float32 on the model's device."""
         # the batch is added before the axes move: otherwise PyTorch does not see that channels
         # come last, and the first convolution takes more than twice as long
-        pixels = torch.from_numpy(square)[None].to(self.device).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(square)[None]
+        if self.device.type == "cuda":  # only copies of pinned memory run beside other work
+            pixels = pixels.pin_memory()
+        pixels = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         mean, std = self._normalisation
         return pixels.float().div_(255.0).sub_(mean).div_(std)
 
@@ -180,6 +183,8 @@ def load_model(
     else:
         logger.warning(UNTRAINED)
     network = network.to(target).eval().requires_grad_(False)
+    if target.type == "cuda":  # the layout of the input, and that of cuDNN's fast convolutions
+        network = network.to(memory_format=torch.channels_last)
     if compile:
         network.compile_parts()
     return SurgSAM2Model(
