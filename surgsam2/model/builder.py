@@ -28,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 
 from surgsam2.errors import InputError
 from surgsam2.model.configs import LARGEST_SIDE, SMALLEST_SIDE, Config
+from surgsam2.model.efficientnet import VARIANTS, EfficientNetLite
 
 Network = TypeVar("Network", bound=SAM2Base)
 
@@ -150,7 +151,8 @@ PARTS: dict[str, dict[type[nn.Module], Arguments]] = {
             "global_att_blocks": either(NULL, many(whole(0, 1000), 0, 1000)),
             "weights_path": NULL,  # a file that Hiera itself would open
             "return_interm_layers": FLAG,
-        }
+        },
+        EfficientNetLite: {"variant": one_of(*VARIANTS)},
     },
     "neck": {
         FpnNeck: {

@@ -29,6 +29,8 @@ _TRUNKS = {
     (144, 48): "hiera-large",
 }
 _PATCH = "image_encoder.trunk.patch_embed.proj.weight"
+_STEM = "image_encoder.trunk.stem.weight"
+_OWN = ("demo", "lite")
 _ONLY_IN_SAM21 = "obj_ptr_tpos_proj.weight"
 _ROPE = ".freqs_cis"
 # texts of torch's restricted unpickler when a file asks for more than tensors
@@ -103,7 +105,7 @@ def infer_config(state: StateDict, path: str | Path) -> str:
         raise CheckpointError(
             f"{path}: not a known SAM 2 network ({describe(state)}); name its config"
         )
-    return kind if kind == "demo" else f"{kind}-512"
+    return kind if kind in _OWN else f"{kind}-512"
 
 
 def describe(state: StateDict) -> str:
@@ -135,7 +137,7 @@ def load_state(network: nn.Module, state: StateDict, *, path: str | Path, config
     state = _drop_rope_tables(state, path=path, image_size=size, config_name=config_name)
     kind, wanted = _kind(state), _kind(expected)
     if kind is not None and wanted is not None and kind != wanted:
-        hint = kind if kind == "demo" else f"{kind}-512 or {kind}-1024"
+        hint = kind if kind in _OWN else f"{kind}-512 or {kind}-1024"
         raise CheckpointError(
             f"{path}: is {describe(state)}, but the config {config_name!r} is "
             f"{describe(expected)}; use the config {hint}"
@@ -240,6 +242,8 @@ def _drop_rope_tables(
 
 
 def _kind(state: StateDict) -> str | None:
+    if _STEM in state:
+        return "lite"
     if _PATCH not in state or not state[_PATCH].ndim:
         return None
     channels = len(state[_PATCH])

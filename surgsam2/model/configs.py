@@ -29,6 +29,8 @@ SMALLEST_SIDE, LARGEST_SIDE = 32, 2048
 """Smallest and largest side of a network's square input in pixels, multiples of the smallest."""
 NETWORK = "surgsam2.model.network.SurgSAM2Network"
 _DEFAULT_SIDE = 512  # SAM2Base's default image_size
+_OWN = ("demo", "lite")
+"""Configurations that come with this package."""
 
 # SAM 2's own settings for interactive use (`apply_postprocessing` in its builder):
 # fall back to the best of three masks when the single one is unstable, and remember
@@ -51,7 +53,7 @@ def config_names() -> list[str]:
         for size in SIZES
         for resolution in RESOLUTIONS
     ]
-    return ["demo", "surgsam2-hiera-small-512", *sam2]
+    return [*_OWN, "surgsam2-hiera-small-512", *sam2]
 
 
 def load_config(name: str, image_size: int | None = None) -> Config:
@@ -80,8 +82,8 @@ def _config(name: str) -> Config:
             raise InputError(f"a configuration file has the ending .yaml, got {name!r}")
         near = difflib.get_close_matches(name, config_names(), n=3) or config_names()
         raise InputError(f"unknown config {name!r}; did you mean {', '.join(near)}?")
-    if name == "demo":
-        return _read(Path(__file__).with_name("demo.yaml"))
+    if name in _OWN:
+        return _read(Path(__file__).with_name(f"{name}.yaml"))
     # the published setting is the network of SAM 2.1 small at 512; what makes it
     # SurgSAM2 are its weights and pruning
     base = name.replace("surgsam2-hiera", "sam2.1-hiera")

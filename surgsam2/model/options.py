@@ -29,8 +29,8 @@ class ModelOptions(Options):
     )
     dtype: str = option(
         "auto",
-        "precision of the arithmetic; auto is bfloat16 on CUDA and on CPUs that multiply it natively "
-        "(AMX or AVX512-BF16), and float32 elsewhere",
+        "precision of the arithmetic; auto is bfloat16 on CUDA and on CPUs that multiply it "
+        "natively (AMX or AVX512-BF16), and float32 elsewhere",
         choices=PRECISIONS,
     )
     pruning: str = option("capped", "form of Efficient Frame Pruning", choices=PRUNING_FORMS)

@@ -31,6 +31,7 @@ from surgsam2.errors import DatasetError, InputError
 from surgsam2.model.build import MEAN, STD
 from surgsam2.training.clip_cache import build_cache
 from surgsam2.training.config import AugmentConfig, SourceConfig
+from surgsam2.training.real_clips import build_real_clips
 from surgsam2.training.rollout import ClipBatch
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ def open_source(config: SourceConfig) -> list[Sequence]:
         raise InputError(f"a data source of kind {config.kind} needs a path")
     if config.kind == "synthetic":
         return list(build_cache(config.path, config.synthetic))
+    if config.kind == "real":
+        if config.real is None:
+            raise InputError("a data source of kind real needs the settings real")
+        return list(build_real_clips(config.path, config.real))
     if config.kind == "vos":
         return list(VOSDataset(config.path, config.sequences))
     if config.kind == "images":

@@ -17,8 +17,9 @@ import yaml
 from surgsam2.errors import InputError
 from surgsam2.storage.settings import parse
 from surgsam2.training.clip_cache import CacheConfig
+from surgsam2.training.real_clips import RealClipsConfig
 
-SourceKind = Literal["vos", "endovis17", "endovis18", "images", "synthetic"]
+SourceKind = Literal["vos", "endovis17", "endovis18", "images", "synthetic", "real"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SourceConfig:
 
     kind: SourceKind = "vos"
     path: str = ""
-    """Folder of the dataset; for `synthetic`, where its generated clips are stored."""
+    """Folder of the dataset; for `synthetic` and `real`, where their clips are stored."""
     sequences: list[str] | None = None
     """Names of the sequences to use (`vos` only); None uses all."""
     share: int = 1
@@ -47,6 +48,8 @@ class SourceConfig:
     reverse: float = 0.5
     """Probability that a clip runs backward in time."""
     synthetic: CacheConfig = field(default_factory=CacheConfig)
+    real: RealClipsConfig | None = None
+    """For the kind `real`: the frames that clips are made of."""
 
     def __post_init__(self) -> None:
         for name in ("share", "batch", "frames", "stride"):
@@ -121,6 +124,8 @@ class FreezeConfig:
     mask_decoder: bool = False
     memory: bool = False
     """Memory attention, memory encoder, and object pointers with their projections."""
+    trunk: bool = False
+    """The trunk of the image encoder, where the rest of the encoder is trained."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,8 @@ class TrainConfig:
     """Whether to start from random weights; `network` is then needed."""
     image_size: int | None = 512
     """Side of the network's square input in pixels; None uses the configuration's own."""
+    pretrained_trunk: str = ""
+    """From scratch: checkpoint file of the image classifier that the trunk starts from."""
     presence_bias: float | None = None
     """Value added to the random presence head, so that masks are not blanked at first."""
     data: list[SourceConfig] = field(default_factory=list)

@@ -15,6 +15,7 @@ _PARTS = {
     "prompt_encoder": "sam_prompt_encoder.",
     "mask_decoder": "sam_mask_decoder.",
 }
+_TRUNK = "image_encoder.trunk."
 
 
 def resolve_freezing(config: FreezeConfig, network: str) -> FreezeConfig:
@@ -37,7 +38,8 @@ def apply_freezing(network: nn.Module, config: FreezeConfig) -> list[str]:
     """
     trained = []
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not getattr(config, part_of(name)))
+        frozen = getattr(config, part_of(name)) or (config.trunk and name.startswith(_TRUNK))
+        parameter.requires_grad_(not frozen)
         if parameter.requires_grad:
             trained.append(name)
     if not trained:

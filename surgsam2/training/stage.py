@@ -29,6 +29,8 @@ from surgsam2.training.distributed import Place, wait_for_all
 from surgsam2.training.freezing import apply_freezing, part_of, resolve_freezing
 from surgsam2.training.learner import Learner
 from surgsam2.training.optimizer import make_optimizer
+from surgsam2.training.pretrained import require_pretrained
+from surgsam2.training.propagation import start_from_trunk
 from surgsam2.training.reporting import (
     ProgressLog,
     attach_tensorboard,
@@ -87,7 +89,11 @@ class StageTrainer(SupervisedTrainer):
         evaluator: ClipEvaluator | None = None,
     ) -> None:
         self.config, self.folder, self.place = config, folder, place
+        self._trunk = config.pretrained_trunk if config.from_scratch and weights is None else ""
+        if self._trunk:
+            require_pretrained(self._trunk)
         network, self._resolved, self.network_name = start_network(config, weights)
+        self._network = network
         freezing = resolve_freezing(config.freeze, self.network_name)
         self._settings = replace(
             config,
@@ -141,6 +147,7 @@ class StageTrainer(SupervisedTrainer):
 
         Raises:
             InputError, DatasetError: the data cannot be used.
+            CheckpointError: the image classifier's weights cannot be used.
         """
         if self._batches is not None:
             return
@@ -151,6 +158,8 @@ class StageTrainer(SupervisedTrainer):
             sources, config.augment, size, config.seed, place.rank, place.world
         )
         self.state.epoch_length = config.steps or self._batches.steps_per_epoch
+        if self._trunk and not (self.folder / PROGRESS).is_file():
+            start_from_trunk(self._network, self._trunk, self._batches)
         if place.world > 1:
             self._learner = DistributedDataParallel(
                 self._learner,

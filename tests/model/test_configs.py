@@ -41,9 +41,9 @@ def refusal(name: str | Path) -> str:
 
 def test_the_names() -> None:
     names = config_names()
-    assert len(names) == len(set(names)) == 18
-    assert names[:2] == ["demo", "surgsam2-hiera-small-512"]
-    assert set(names[2:]) == {f"{name}-{size}" for name in OFFICIAL for size in (512, 1024)}
+    assert len(names) == len(set(names)) == 19
+    assert names[:3] == ["demo", "lite", "surgsam2-hiera-small-512"]
+    assert set(names[3:]) == {f"{name}-{size}" for name in OFFICIAL for size in (512, 1024)}
 
 
 @pytest.mark.parametrize("name", config_names())
@@ -53,7 +53,7 @@ def test_every_name_makes_a_network(name: str) -> None:
     assert type(network) is SurgSAM2Network
     assert isinstance(network, SAM2Base)
     assert network.num_maskmem == 7
-    resolution = 384 if name == "demo" else int(name.rpartition("-")[2])
+    resolution = 384 if name in ("demo", "lite") else int(name.rpartition("-")[2])
     assert network.image_size == resolution
     side = resolution // 16
     for layer in network.memory_attention.layers:

@@ -1,0 +1,128 @@
+"""A pretrained convolutional trunk for SAM 2's image encoder: EfficientNet-Lite.
+
+The network of Tan and Le's EfficientNet without squeeze-and-excitation and with ReLU6, as
+published for small devices. Batch normalisation is folded into the convolutions, so a block
+is three convolutions. The classification head and what only it needs are left out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from surgsam2.errors import InputError
+
+_STAGES = (
+    # expansion, kernel size, stride, channels, blocks of Lite0
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+_SCALES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+"""Factors on channels and on blocks."""
+_STEM = 32
+VARIANTS = tuple(_SCALES)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution padded as TensorFlow does: what is odd goes to the right and the bottom."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int, groups: int = 1) -> None:
+        extra = size - stride
+        self.beside = (extra // 2, extra - extra // 2)
+        even = self.beside[0] if self.beside[0] == self.beside[1] else 0
+        super().__init__(inputs, outputs, size, stride, padding=even, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, after = self.beside
+        if before != after:
+            x = F.pad(x, (before, after, before, after))
+        return super().forward(x)
+
+
+class Block(nn.Module):
+    """Expansion, depthwise convolution and projection, added to the input where shapes agree."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, size: int, stride: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = Convolution(inputs, hidden, 1, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = Convolution(hidden, hidden, size, stride, groups=hidden)
+        self.project = Convolution(hidden, outputs, 1, 1)
+        self.adds = stride == 1 and inputs == outputs
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        if isinstance(self.expand, Convolution):
+            y = F.relu6(self.expand(y))
+        y = self.project(F.relu6(self.depthwise(y)))
+        return x + y if self.adds else y
+
+
+class EfficientNetLite(nn.Module):
+    """Feature maps at strides 4, 8 and 16; every position of the last one is normalised.
+
+    The normalisation (no mean and a deviation of 1 over the channels of a position) makes
+    products of features cosine similarities, which is what memory attention compares by.
+
+    Args:
+        variant: `lite0`, `lite1` or `lite2`, in the order of their size.
+
+    Raises:
+        InputError: unknown variant.
+    """
+
+    channel_list: list[int]
+    """Channels of the maps that `forward` gives, in reverse order, as `ImageEncoder` asks."""
+
+    def __init__(self, variant: str = "lite0") -> None:
+        super().__init__()
+        if variant not in _SCALES:
+            names = ", ".join(VARIANTS)
+            raise InputError(f"variant of EfficientNetLite must be one of {names}, got {variant!r}")
+        width, depth = _SCALES[variant]
+        self.stem = Convolution(3, _STEM, 3, 2)
+        blocks, outputs, stride, channels = [], dict[int, tuple[int, int]](), 2, _STEM
+        for number, (expansion, size, step, base, repeats) in enumerate(_STAGES):
+            stride *= step
+            if stride > _COARSEST:
+                break
+            out = _rounded(base * width)
+            # the first stage keeps its single block in all variants
+            count = math.ceil(repeats * depth) if number else repeats
+            for k in range(count):
+                blocks.append(Block(channels, out, expansion, size, step if k == 0 else 1))
+                channels = out
+            outputs[stride] = (len(blocks) - 1, out)
+        self.blocks = nn.ModuleList(blocks)
+        self._outputs = {block: stride for stride, (block, _) in outputs.items() if stride > 2}
+        self.channel_list = [out for stride, (_, out) in outputs.items() if stride > 2][::-1]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) normalised images to maps of sides S/4, S/8 and S/16."""
+        x = F.relu6(self.stem(images.contiguous(memory_format=torch.channels_last)))
+        maps = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in self._outputs:
+                maps.append(x)
+        last = maps[-1].permute(0, 2, 3, 1)
+        maps[-1] = F.layer_norm(last, last.shape[-1:]).permute(0, 3, 1, 2)
+        return maps
+
+
+_COARSEST = 16
+
+
+def _rounded(channels: float) -> int:
+    """The nearest multiple of 8, but not more than a tenth below."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest

@@ -1,0 +1,213 @@
+"""Training clips from real frames, kept on disk as `CachedClip` reads them.
+
+Still images become clips by `surgsam2.data.warped`. Parts of a real video become clips whose
+labels are regions of their first frame, carried on by optical flow where it is consistent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from surgsam2.data import Sequence, VOSDataset
+from surgsam2.data.regions import colour_regions
+from surgsam2.data.warped import Still, warped_clip
+from surgsam2.errors import DatasetError, InputError
+from surgsam2.training.clip_cache import CachedClip
+from surgsam2.video import open_video
+
+_FLOW_SIDE = 384
+_MOST_LOST = 0.12
+"""Share of an object's pixels without consistent flow that ends a clip."""
+_REGION_SETS = 3
+"""Different regions of every unannotated frame."""
+
+
+@dataclass(frozen=True)
+class RealClipsConfig:
+    """Which clips to make of which frames; the same values give the same clips."""
+
+    folder: str = ""
+    """Annotated frames in the VOS layout."""
+    sequences: list[str] | None = None
+    """Of `folder`; None for all."""
+    video: str = ""
+    """A video without annotation."""
+    video_frames: int = 125
+    """Only the first frames of the video are read."""
+    flow: bool = False
+    """Clips are parts of the video with labels carried by optical flow; else warped stills."""
+    clips: int = 300
+    first_seed: int = 2_000_000
+    frames: int = 10
+    side: int = 384
+    unannotated: float = 0.5
+    """Probability that a still is taken with regions of colour instead of its annotation."""
+
+    def __post_init__(self) -> None:
+        if not self.folder and not self.video:
+            raise InputError("a source of kind real needs real.folder, real.video or both")
+        if self.flow and not self.video:
+            raise InputError("a source with real.flow needs real.video")
+
+
+def build_real_clips(folder: str | Path, config: RealClipsConfig) -> list[CachedClip]:
+    """Return the clips of `config`; those that are not yet in `folder` are made first.
+
+    Args:
+        folder: where the clips are kept.
+        config: which clips are made, and of which frames.
+
+    Raises:
+        DatasetError: naming all frames that cannot be read.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    kind = "flow" if config.flow else "warped"
+    names = [
+        f"{config.first_seed + k}-{kind}-{config.frames}x{config.side}" for k in range(config.clips)
+    ]
+    missing = [name for name in names if not (root / name / "labels.npy").is_file()]
+    if missing:
+        make = _flow_maker(config) if config.flow else _warp_maker(config)
+        for name in missing:
+            _write(root / name, *make(int(name.split("-")[0])))
+    return [CachedClip(root / name) for name in names]
+
+
+def _write(path: Path, frames: np.ndarray, labels: np.ndarray) -> None:
+    path.mkdir(exist_ok=True)
+    np.save(path / "frames.npy", frames)
+    unfinished = path / "unfinished.npy"
+    np.save(unfinished, labels)
+    unfinished.replace(path / "labels.npy")
+
+
+def _video(config: RealClipsConfig) -> list[np.ndarray]:
+    """(S, S, 3) uint8 RGB frames."""
+    side = (config.side * 4 // 3,) * 2
+    frames = []
+    with open_video(config.video) as video:
+        for _, frame in video.frames(0, config.video_frames):
+            frames.append(cv2.resize(frame, side, interpolation=cv2.INTER_AREA))
+    return frames
+
+
+def _warp_maker(config: RealClipsConfig) -> Callable[[int], Still]:
+    video = _video(config) if config.video else []
+    places: list[tuple[Sequence | None, int]] = [(None, k) for k in range(len(video))]
+    if config.folder:
+        for sequence in VOSDataset(config.folder, config.sequences):
+            places += [(sequence, index) for index in sequence.annotated]
+    _require_readable(config.folder, places)
+    chosen = np.random.default_rng(config.first_seed).random(len(places)) < config.unannotated
+
+    @cache
+    def regions_of(place: int, variant: int) -> Still:
+        sequence, index = places[place]
+        image = video[index] if sequence is None else sequence.read_frame(index)
+        return image, colour_regions(image, place * _REGION_SETS + variant)
+
+    @cache
+    def annotated(place: int) -> Still:
+        sequence, index = places[place]
+        assert sequence is not None
+        labels = sequence.read_labels(index)
+        assert labels is not None
+        return sequence.read_frame(index), labels.astype(np.uint8)
+
+    def make(seed: int) -> Still:
+        variant = seed % _REGION_SETS
+
+        def read(place: int) -> Still:
+            without = places[place][0] is None or chosen[(place + seed) % len(places)]
+            return regions_of(place, variant) if without else annotated(place)
+
+        return warped_clip(read, len(places), seed, config.frames, config.side)
+
+    return make
+
+
+def _require_readable(folder: str, places: list[tuple[Sequence | None, int]]) -> None:
+    problems = []
+    for sequence, index in places:
+        try:
+            if sequence is not None:
+                sequence.read(index)
+        except DatasetError as error:
+            problems.append(str(error))
+    if problems:
+        raise DatasetError(
+            f"{folder}: {len(problems)} frames cannot be read, mend or remove them: "
+            + "; ".join(problems)
+        )
+
+
+def _flow_maker(config: RealClipsConfig) -> Callable[[int], Still]:
+    frames = [
+        cv2.resize(frame, (_FLOW_SIDE, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
+        for frame in _video(config)
+    ]
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    @cache
+    def flow(a: int, b: int) -> np.ndarray:
+        return np.asarray(dis.calc(greys[a], greys[b], np.zeros((0, 0))), np.float16)
+
+    def make(seed: int) -> Still:
+        rng = np.random.default_rng(seed)
+        for _ in range(30):
+            stride = int(rng.integers(1, 5))
+            length = (config.frames - 1) * stride + 1
+            first = int(rng.integers(0, len(frames) - length))
+            order = list(range(first, first + length))
+            if rng.random() < 0.5:
+                order.reverse()
+            labels = colour_regions(frames[order[0]], int(rng.integers(2**31)), smallest=0.01)
+            ids = rng.permutation(np.unique(labels)[1:])[:3]
+            labels = np.where(np.isin(labels, ids), labels, np.uint8(0))
+            carried, kept = _carried(labels, order, flow)
+            if kept:
+                wanted = np.array(sorted(kept), np.uint8)
+                picked = np.stack(carried[::stride])
+                size = (config.side, config.side)
+                shown = [cv2.resize(frames[k], size) for k in order[::stride]]
+                truth = np.where(np.isin(picked, wanted), picked, np.uint8(0))
+                return np.stack(shown), np.stack(
+                    [cv2.resize(x, size, interpolation=cv2.INTER_NEAREST) for x in truth]
+                )
+        raise DatasetError(f"{config.video}: optical flow follows no region for a whole clip")
+
+    return make
+
+
+def _carried(
+    labels: np.ndarray, order: list[int], flow: Callable[[int, int], np.ndarray]
+) -> tuple[list[np.ndarray], set[int]]:
+    """Labels in every frame of `order`, and the objects that kept consistent flow."""
+    rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]].astype(np.float32)
+    result, kept = [labels], {int(i) for i in np.unique(labels) if i}
+    u, v = columns.copy(), rows.copy()
+    for before, after in pairwise(order):
+        back = flow(after, before).astype(np.float32)
+        there = flow(before, after).astype(np.float32)
+        x, y = columns + back[..., 0], rows + back[..., 1]
+        again = cv2.remap(there, x, y, cv2.INTER_LINEAR)
+        wrong = np.abs(again + back).max(axis=-1) > 1.5
+        # places in the first frame are carried, so that labels are looked up only once
+        u = cv2.remap(u, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=-9)
+        v = cv2.remap(v, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=-9)
+        now = cv2.remap(labels, u, v, cv2.INTER_NEAREST)
+        for label in list(kept):
+            mask = now == label
+            if not mask.any() or wrong[mask].mean() > _MOST_LOST:
+                kept.discard(label)
+        result.append(now)
+    return result, kept
