@@ -68,31 +68,75 @@ def test_load_gives_the_network_with_its_weights(
         assert torch.equal(tensor, demo_weights[name]), name
 
 
+def as_monai_label(bundle: Path, picture: Path, **request: Any) -> np.ndarray:
+    """Return the mask, (H, W) uint8, of a request as MONAI Label's task for bundles makes it."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.json"))
+    parser["bundle_root"] = str(bundle)
+    data = {"image": str(picture), **request}
+    for transform in parser.get_parsed_content("preprocessing").transforms:
+        data = transform(data)
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    inferer: Callable[..., torch.Tensor] = parser.get_parsed_content("inferer")
+    data["pred"] = inferer(data["image"][None].to(torch.device("cpu")), network)[0]
+    for transform in parser.get_parsed_content("postprocessing").transforms:
+        data = transform(data)
+    return np.asarray(data["pred"]).T  # in MONAI, x comes first
+
+
+@pytest.mark.parametrize(
+    ("request_", "prompt"),
+    [
+        ({}, {"points": [[79.5, 59.5, 1]]}),
+        (
+            {"foreground": [[40, 30]], "background": [[120, 90, 0], [10, 100]]},
+            {"points": [[40, 30, 1], [120, 90, 0], [10, 100, 0]]},
+        ),
+        ({"roi": [20, 30, 90, 100, 0, 1]}, {"box": [20, 30, 90, 100]}),
+        (
+            {"roi": [20, 30, 90, 100], "foreground": [[50, 60]], "background": []},
+            {"box": [20, 30, 90, 100], "points": [[50, 60, 1]]},
+        ),
+    ],
+    ids=["nothing", "clicks", "box", "both"],
+)
 def test_a_picture_as_monai_label_takes_it(
-    a_bundle: Path, a_clip: np.ndarray, tmp_path: Path
+    request_: dict[str, Any],
+    prompt: dict[str, Any],
+    a_bundle: Path,
+    a_clip: np.ndarray,
+    tmp_path: Path,
 ) -> None:
     """Preprocessing, inferer and postprocessing make the mask that the tracker makes."""
     frame = a_clip[0]
     Image.fromarray(frame).save(tmp_path / "frame.png")
-    parser = ConfigParser()
-    parser.read_config(str(a_bundle / "configs" / "inference.json"))
-    parser["bundle_root"] = str(a_bundle)
-    data = parser.get_parsed_content("preprocessing")({"image": str(tmp_path / "frame.png")})
-    network = parser.get_parsed_content("network_def")
-    network.load_state_dict(torch.load(a_bundle / "models" / "model.pt", weights_only=True))
-    inferer: Callable[..., torch.Tensor] = parser.get_parsed_content("inferer")
-    data["pred"] = inferer(data["image"][None], network)[0]
-    mask = parser.get_parsed_content("postprocessing")(data)["pred"]
-    assert mask.shape == (frame.shape[1], frame.shape[0])  # in MONAI, x comes first
-
-    model = surgsam2.load_model(a_bundle, device="cpu")
+    mask = as_monai_label(a_bundle, tmp_path / "frame.png", **request_)
+    assert mask.shape == frame.shape[:2]
+    assert mask.dtype == np.uint8
+    model = surgsam2.load_model(a_bundle, device="cpu", dtype="float32")
     height, width = frame.shape[:2]
-    centre = surgsam2.PromptSet().add(
-        object_id=1, frame=0, points=[[width / 2 - 0.5, height / 2 - 0.5, 1]]
-    )
-    truth = surgsam2.Tracker(model, width, height).step(frame, centre).mask(1)
+    prompts = surgsam2.PromptSet().add(object_id=1, frame=0, **prompt)
+    truth = surgsam2.Tracker(model, width, height).step(frame, prompts).mask(1)
     assert 0.02 < truth.mean() < 0.98
-    assert (np.asarray(mask).T.astype(bool) == truth).mean() > 0.98
+    assert (mask.astype(bool) == truth).mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"foreground": "here"}, "foreground must be a list, got 'here'"),
+        ({"foreground": [[1]]}, r"a click of foreground must be 2 or more numbers, got \[1\]"),
+        ({"background": [[5, 5]]}, "all points are negative"),
+        ({"roi": [5, 5, 1, 1]}, "is empty or inverted"),
+    ],
+)
+def test_clicks_that_cannot_be_used(
+    request_: dict[str, Any], message: str, a_bundle: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (32, 24)).save(tmp_path / "frame.png")
+    with pytest.raises(surgsam2.SurgSAM2Error, match=message):
+        as_monai_label(a_bundle, tmp_path / "frame.png", **request_)
 
 
 def test_postscript_is_no_picture_for_monai_label(a_bundle: Path, tmp_path: Path) -> None:
