@@ -23,6 +23,7 @@ REQUIRED = (
     ("cv2", "opencv-python-headless", "pip install opencv-python-headless"),
     ("av", "av", "pip install av"),
     ("SimpleITK", "SimpleITK", "pip install SimpleITK"),
+    ("pydicom", "pydicom", "pip install pydicom"),
     ("pycocotools", "pycocotools", "pip install pycocotools"),
     ("safetensors", "safetensors", "pip install safetensors"),
     ("tqdm", "tqdm", "pip install tqdm"),
