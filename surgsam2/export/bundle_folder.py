@@ -112,8 +112,8 @@ def _describe(
             for tensor in tensors.values():
                 tensor["spatial_shape"] = [size, size]
 
-    for path in (CONFIGURATION, CONFIGURATION.with_name("train.json")):
-        _edit(folder / path, network)
+    for name in (CONFIGURATION.name, "train.json", "evaluate.json"):
+        _edit(folder / CONFIGURATION.with_name(name), network)
     _edit(folder / "configs" / "metadata.json", metadata)
     facts = [f"- {name.replace('_', ' ')}: `{json.dumps(v)}`" for name, v in training.items()]
     section = "\n".join(["", "## Training", "", *facts, ""]) if facts else ""

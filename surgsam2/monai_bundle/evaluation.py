@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from surgsam2.errors import InputError
 from surgsam2.evaluation.truth.datasets import Values
 from surgsam2.storage.settings import parse
@@ -32,7 +34,7 @@ class BundleEvaluation:
         dtype: the precision of the arithmetic.
 
     Raises:
-        InputError: a folder is missing, or a value cannot be used.
+        InputError: a value cannot be used.
     """
 
     def __init__(
@@ -50,13 +52,10 @@ class BundleEvaluation:
         pruning: Any = "capped",
         baselines: Any = "copy,flow",
         seed: int = 0,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         dtype: str = "auto",
     ) -> None:
-        for name, value in (("dataset_dir", dataset_dir), ("output_dir", output_dir)):
-            if not str(value):
-                raise InputError(f"{name} is needed: add --{name} FOLDER")
-        self.dataset_dir, self.output_dir = Path(str(dataset_dir)), Path(str(output_dir))
+        self.dataset_dir, self.output_dir = str(dataset_dir), str(output_dir)
         configs: list[str | None] = [*_as_list(config)]
         self._options: dict[str, Any] = {
             "protocol": protocol,
@@ -73,17 +72,24 @@ class BundleEvaluation:
             for chosen in configs or [None]
             for form in _as_list(pruning) or ["capped"]
         ]
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype = str(device), dtype
 
     def run(self) -> dict[str, Any]:
-        """Evaluate, write the results and the report, and return the results."""
+        """Evaluate, write the results and the report, and return the results.
+
+        Raises:
+            InputError: a folder is missing.
+        """
         from surgsam2.evaluation import runner
         from surgsam2.evaluation.prompting import parse_settings
         from surgsam2.evaluation.report import report_folder, summary_text, write_report
 
-        with report_folder(self.output_dir):
+        for name in ("dataset_dir", "output_dir"):
+            if not getattr(self, name):
+                raise InputError(f"{name} is needed: add --{name} FOLDER")
+        with report_folder(Path(self.output_dir)):
             results = runner.evaluate(
-                self.dataset_dir,
+                Path(self.dataset_dir),
                 prompts=parse_settings(self._prompts),
                 models=[
                     runner.ModelSpec(name, config, pruning, self._device, self._dtype)
@@ -91,7 +97,7 @@ class BundleEvaluation:
                 ],
                 **self._options,
             )
-        paths = write_report(results, self.output_dir)
+        paths = write_report(results, Path(self.output_dir))
         print(summary_text(results))
         print(f"report: {paths['html']}")
         return results

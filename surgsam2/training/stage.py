@@ -20,9 +20,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.checkpoint import load_state
+from surgsam2.model.checkpoint import load_state, read_checkpoint
 from surgsam2.model.pruning import EFP
 from surgsam2.training.batches import ClipBatches, batches_from, open_source
+from surgsam2.training.best_weights import BestWeights
 from surgsam2.training.checkpoints import read_progress, save_atomically, save_weights
 from surgsam2.training.config import TrainConfig
 from surgsam2.training.distributed import Place, wait_for_all
@@ -38,7 +39,6 @@ from surgsam2.training.reporting import (
 )
 from surgsam2.training.rollout import ClipBatch
 from surgsam2.training.run_folder import (
-    BEST,
     LAST,
     PROGRESS,
     Changes,
@@ -48,7 +48,7 @@ from surgsam2.training.run_folder import (
 from surgsam2.training.schedule import make_schedule
 from surgsam2.training.start import start_network
 from surgsam2.training.threads import use_fastest_threads
-from surgsam2.training.validation import KEY_METRIC, ClipEvaluator
+from surgsam2.training.validation import ClipEvaluator
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ class StageTrainer(SupervisedTrainer):
         folder: folder of the stage.
         place: this process among those of the run.
         weights: checkpoint that the stage before ended in; None starts as `config` says.
-        train_handlers: further handlers of MONAI or Ignite.
-        evaluator: evaluator for the validation; None makes one from `config.validation`.
+        train_handlers: further handlers of MONAI or Ignite. A `ValidationHandler` with a
+            `ClipEvaluator` among them replaces the trainer's own validation.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class StageTrainer(SupervisedTrainer):
         *,
         weights: Path | None = None,
         train_handlers: Sequence[Any] | None = None,
-        evaluator: ClipEvaluator | None = None,
     ) -> None:
         self.config, self.folder, self.place = config, folder, place
         self._trunk = config.pretrained_trunk if config.from_scratch and weights is None else ""
@@ -105,15 +104,14 @@ class StageTrainer(SupervisedTrainer):
         self.trained_parts = sorted({part_of(name) for name in trained})
         """Parts of the network that are trained: fields of `FreezeConfig`."""
         self.from_random = config.from_scratch and weights is None
-        self.evaluator = evaluator
+        self.evaluator = _evaluator_in(train_handlers or ())
+        """Evaluator of the validation; None where there are no validation clips."""
+        self._validates = self.evaluator is not None
         self.changes: Changes = {}
         """Settings with which an interrupted run is continued."""
         self.threads: Threads = None
         """Number of CPU threads; see `train`."""
-        self.best = -1.0
-        """Best J&F of the validations so far; -1 before the first."""
-        self.start_score: float | None = None
-        """J&F of the weights that the run started from."""
+        self.best = BestWeights(self, folder, config.name, writes=place.first)
         self._bad_steps = 0
         self._batches: ClipBatches | None = None
         super().__init__(
@@ -176,7 +174,21 @@ class StageTrainer(SupervisedTrainer):
             config.name, sources, self.evaluator.sources if self.evaluator is not None else []
         )
 
+    def start_from(self, weights: Path) -> None:
+        """Load the weights that another stage ended in.
+
+        Raises:
+            CheckpointError: they do not fit the network.
+        """
+        state = read_checkpoint(weights)
+        load_state(self.network, state, path=weights, config_name=self.network_name)
+        self.from_random = False
+
     def run(self) -> None:  # type: ignore[override]
+        """Train the stage, see `run_stage`."""
+        self.run_stage()
+
+    def run_stage(self) -> None:
         """Train to the end, from the saved progress in the folder if there is any.
 
         Raises:
@@ -204,7 +216,8 @@ class StageTrainer(SupervisedTrainer):
         if self.place.first:
             save_weights(self.network, self.folder / LAST)
             progress.unlink(missing_ok=True)
-            self._report_end()
+            self._note_in_history("ended", step=self.state.iteration, **self.best.state_dict())
+            self.best.report()
         wait_for_all(self.place)
 
     def _choose_threads(self, saved: int | None) -> None:
@@ -233,9 +246,9 @@ class StageTrainer(SupervisedTrainer):
         # Rates and decays are those of the settings, which may have been changed.
         for group, own in zip(self.optimizer.param_groups, given, strict=True):
             group.update({k: v for k, v in own.items() if k != "params"}, initial_lr=own["lr"])
-        self.best, self.start_score = progress["best"], progress.get("start_score")
+        self.best.load_state_dict(progress["best"])
         if self.evaluator is not None and progress["best_epoch"] >= 0:
-            self.evaluator.state.best_metric = progress["best"]
+            self.evaluator.state.best_metric = self.best.best
             self.evaluator.state.best_metric_epoch = progress["best_epoch"]
         logger.info("%s: resuming after step %d of %d", path, self.state.iteration, self.steps)
         threads = progress.get("threads")
@@ -260,9 +273,8 @@ class StageTrainer(SupervisedTrainer):
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.state.iteration,
-                "best": self.best,
+                "best": self.best.state_dict(),
                 "best_epoch": int(evaluator.best_metric_epoch) if evaluator is not None else -1,
-                "start_score": self.start_score,
                 "threads": torch.get_num_threads(),
             },
             self.folder / PROGRESS,
@@ -337,20 +349,21 @@ class StageTrainer(SupervisedTrainer):
 
     def _make_evaluator(self) -> None:
         network: Any = self.network
+        model = SurgSAM2Model(
+            self.network_name, network, self._resolved, self.place.device, self.dtype, EFP(), None
+        )
         if self.evaluator is None:
-            model = SurgSAM2Model(
-                self.network_name, network, self._resolved, self.place.device, self.dtype,
-                EFP(), None,
-            )  # fmt: skip
             self.evaluator = ClipEvaluator(self.config.validation, model)
+        self.evaluator.adopt(model)
         if not self.evaluator.open():
             self.evaluator = None
 
     def _attach_handlers(self) -> None:
         config = self.config
         if self.evaluator is not None:
-            ValidationHandler(config.validation.every, self.evaluator).attach(self)
-            self.evaluator.add_event_handler(Events.COMPLETED, self._compare_with_best)
+            if not self._validates:
+                ValidationHandler(config.validation.every, self.evaluator).attach(self)
+            self.best.attach(self.evaluator)
         if not self.place.first:
             return
         if self.evaluator is not None:
@@ -362,44 +375,16 @@ class StageTrainer(SupervisedTrainer):
         ProgressLog(config.name, config.log_every, lambda: self.steps).attach(self)
         attach_tensorboard(self, self.folder, lambda: self.state.epoch, every=config.log_every)
 
-    def _compare_with_best(self, engine: Engine) -> None:
-        """Keep the weights if they are the best so far, and warn if they are worse than the first.
-
-        Every process validates alike; the first one writes.
-        """
-        epoch, score = self.state.epoch, float(engine.state.metrics[KEY_METRIC])
-        if self.place.first:
-            numbers = " ".join(f"{k} {float(v):.3f}" for k, v in engine.state.metrics.items())
-            when = f"epoch {epoch}" if self.state.iteration else "before training"
-            logger.info("%s %s: %s", self.config.name, when, numbers)
-        if self.state.iteration == 0:
-            self.start_score = score
-        elif self.start_score is not None and score < self.start_score:
-            logger.warning(
-                "%s epoch %d: J&F %.3f is below the %.3f of the weights that the run started from",
-                self.config.name, epoch, score, self.start_score,
-            )  # fmt: skip
-        if score > self.best:
-            self.best = score
-            if self.place.first:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                save_weights(self.network, self.folder / BEST)
-
-    def _report_end(self) -> None:
-        self._note_in_history(
-            "ended", step=self.state.iteration, best=self.best, start_score=self.start_score
-        )
-        if self.start_score is not None and self.best <= self.start_score:
-            logger.warning(
-                "%s: training did not improve J&F on the validation clips (%.3f at the start); %s "
-                "has the weights of the start. Try another optimizer.lr, train more parts (freeze) "
-                "or use more data",
-                self.config.name, self.start_score, self.folder / BEST,
-            )  # fmt: skip
-
     def _note_in_history(self, event: str, **facts: Any) -> None:
         if self.place.first:
             add_to_history(self.folder, event, **facts)
+
+
+def _evaluator_in(handlers: Sequence[Any]) -> ClipEvaluator | None:
+    for handler in handlers:
+        if isinstance(handler, ValidationHandler) and isinstance(handler.validator, ClipEvaluator):
+            return handler.validator
+    return None
 
 
 class _Stream:

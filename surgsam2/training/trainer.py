@@ -64,23 +64,60 @@ def train(
         DivergedError: the loss is undefined.
         OutputError: a file cannot be written.
     """
-    stages = load_stages(recipe, merge(overrides or {}, continue_with or {}))
-    root, place = Path(output), find_place(device)
+    return run_recipe(
+        load_stages(recipe, merge(overrides or {}, continue_with or {})),
+        Path(output),
+        find_place(device),
+        overwrite=overwrite,
+        continue_with=continue_with,
+        threads=threads,
+    )
+
+
+def run_recipe(
+    stages: Sequence[TrainConfig],
+    root: Path,
+    place: Place,
+    *,
+    overwrite: bool = False,
+    continue_with: Mapping[str, Any] | None = None,
+    threads: Threads = None,
+    last: StageTrainer | None = None,
+) -> Path:
+    """Run the stages that are not finished yet, as `train`.
+
+    Args:
+        stages: the stages, with `continue_with` applied.
+        root: folder of the run.
+        place: this process among those of the run.
+        overwrite: see `train`.
+        continue_with: see `train`.
+        threads: see `train`.
+        last: trainer of the last stage; None makes one. It may have run before.
+
+    Returns:
+        The path of the model.
+    """
     changes: dict[str, Changes] = {}
-    if not overwrite:
+    again = last is not None and last.state.iteration > 0
+    if overwrite and not again:
+        if place.first:
+            remove_run(root)
+    else:
         changes = check_settings(root, stages, continue_with)
-    elif place.first:
-        remove_run(root)
     with process_group(place):
         if overwrite:
             wait_for_all(place)
         weights = None
         for stage in stages:
-            if not (root / stage.name / LAST).is_file():
-                trainer = StageTrainer(stage, root / stage.name, place, weights=weights)
+            own = last if stage is stages[-1] else None
+            if not (root / stage.name / LAST).is_file() or (own is not None and again):
+                trainer = own or StageTrainer(stage, root / stage.name, place, weights=weights)
+                if own is not None and weights is not None and not again:
+                    own.start_from(weights)
                 trainer.changes = changes.get(stage.name, {})
                 trainer.threads = threads
-                trainer.run()
+                trainer.run_stage()
             weights = finish_stage(root, stage, stages, place)
         assert weights is not None
         return write_model(root, weights, place)

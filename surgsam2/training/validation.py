@@ -70,6 +70,11 @@ class ClipEvaluator(SupervisedEvaluator):
             decollate=False,
         )
 
+    def adopt(self, model: SurgSAM2Model) -> None:
+        """Evaluate another model from now on."""
+        self.model, self.network = model, model.network
+        self.state.device = model.device
+
     def open(self) -> int:
         """Open the clips if they are not open yet; return their number.
 

@@ -38,7 +38,7 @@ def test_evaluation_runs_under_monai(
 @pytest.mark.parametrize("name", ["dataset_dir", "output_dir"])
 def test_folders_are_needed(name: str) -> None:
     with pytest.raises(InputError, match=f"--{name}"):
-        BundleEvaluation(**{"dataset_dir": "d", "output_dir": "o", name: ""})
+        BundleEvaluation(**{"dataset_dir": "d", "output_dir": "o", name: ""}).run()
 
 
 @pytest.mark.parametrize(

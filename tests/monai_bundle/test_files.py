@@ -22,7 +22,7 @@ from surgsam2.model.zoo import known_checkpoints
 from surgsam2.monai_bundle.evaluation import BundleEvaluation
 from surgsam2.monai_bundle.network import frame_network
 from surgsam2.monai_bundle.segmentation import VideoJobs
-from surgsam2.monai_bundle.training import RecipeTrainer
+from surgsam2.monai_bundle.training import RecipeTrainer, recipe_settings
 from surgsam2.storage.options import Options
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.version import __version__
@@ -155,7 +155,8 @@ def test_inference_passes_on_all_that_its_objects_take(name: str, expected: set[
 
 def test_training_passes_on_all_that_its_objects_take() -> None:
     trainer = content("train.json")["train"]["trainer"]
-    assert set(trainer) - {"_target_"} == set(signature(RecipeTrainer).parameters)
+    taken = {*signature(RecipeTrainer).parameters, *signature(recipe_settings).parameters}
+    assert set(trainer) - {"_target_"} == taken - {"options"}
 
 
 def test_evaluation_has_the_defaults_of_the_library() -> None:
@@ -163,6 +164,6 @@ def test_evaluation_has_the_defaults_of_the_library() -> None:
     names = set(config["evaluator"]) - {"_target_"}
     assert names == set(signature(BundleEvaluation).parameters)
     assert all(config["evaluator"][name] == f"@{name}" for name in names)
-    defaults = {name: config[name] for name in names} | {"model": "demo"}
+    defaults = {name: config[name] for name in names} | {"model": "demo", "device": "auto"}
     evaluation = BundleEvaluation(**{**defaults, "dataset_dir": "d", "output_dir": "o"})
     assert vars(evaluation) == vars(BundleEvaluation("d", "o"))

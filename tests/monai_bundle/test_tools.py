@@ -29,7 +29,10 @@ def workflow(bundle: Path, config: str, kind: str, **override: Any) -> ConfigWor
     )
 
 
-@pytest.mark.parametrize(("config", "kind"), [("inference.json", "infer"), ("train.json", "train")])
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [("inference.json", "infer"), ("train.json", "train"), ("evaluate.json", "infer")],
+)
 @pytest.mark.parametrize("ours", [True, False], ids=["built-in", "fine-tuned"])
 def test_properties_are_complete(config: str, kind: str, ours: bool, a_bundle: Path) -> None:
     made = workflow(OWN if ours else a_bundle, config, kind)

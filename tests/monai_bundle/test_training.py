@@ -13,12 +13,18 @@ import monai.bundle
 import pytest
 import torch
 import yaml
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigWorkflow, create_workflow
+from monai.bundle.utils import DEFAULT_HANDLERS_ID
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.fl.client import MonaiAlgo
+from monai.fl.utils.constants import ExtraItems
+from monai.fl.utils.exchange_object import ExchangeObject
 
 import surgsam2
 from surgsam2.model.bundle import OWN
 from surgsam2.model.checkpoint import weights_sha256
-from surgsam2.monai_bundle import training as workflow
-from surgsam2.monai_bundle.training import RecipeTrainer
+from surgsam2.monai_bundle.training import ClipDataset, recipe_settings
 from surgsam2.training import trainer as training
 from surgsam2.training.trainer import train
 from tests.evaluation.conftest import write_vos_sequence
@@ -183,48 +189,138 @@ def test_wrong_values_are_refused_by_name(
     assert not (tmp_path / "out").exists()
 
 
-def settings_of(monkeypatch: pytest.MonkeyPatch, **given: Any) -> dict[str, Any]:
-    """Return the settings that a trainer with these arguments passes to the training."""
-    calls: list[Any] = []
-    monkeypatch.setattr(workflow, "train", lambda *place, **rest: calls.append((place, rest)))
-    RecipeTrainer("finetune", Path("run"), device=torch.device("cpu"), **given).run()
-    (((recipe, output), rest),) = calls
-    assert (recipe, output, rest["device"]) == ("finetune", "run", "cpu")
-    return rest["overrides"]
-
-
-def test_a_trainer_as_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = settings_of(
-        monkeypatch,
+def test_options_become_settings() -> None:
+    found = recipe_settings(
         dataset=[{"kind": "vos", "path": "clips"}],
-        validation=[{"kind": "vos", "path": "held-out"}],
+        validation=ClipDataset([{"kind": "vos", "path": "held-out"}]),
         max_epochs=3,
-        learning_rate=1e-4,
+        optimizer={"lr": 1e-4, "clip": None},
         model="demo",
+        amp=True,
         settings={"seed": 1, "validation": {"clips": 2}, "optimizer": {"warmup": 5}},
     )
     assert found == {
         "epochs": 3,
         "model": "demo",
         "seed": 1,
+        "dtype": "bfloat16",
         "optimizer": {"lr": 1e-4, "warmup": 5},
         "data": [{"kind": "vos", "path": "clips"}],
         "validation": {"clips": 2, "sources": [{"kind": "vos", "path": "held-out"}]},
     }
 
 
-def test_a_bundle_is_trained_at_its_own_size(
-    a_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert settings_of(monkeypatch, model=str(a_bundle))["image_size"] == 128
-    assert settings_of(monkeypatch, model=str(a_bundle), image_size=64)["image_size"] == 64
-    assert "image_size" not in settings_of(monkeypatch, model="sam2.1-hiera-small")
+def test_a_bundle_is_trained_at_its_own_size(a_bundle: Path) -> None:
+    assert recipe_settings(model=str(a_bundle))["image_size"] == 128
+    assert recipe_settings(model=str(a_bundle), image_size=64)["image_size"] == 64
+    assert "image_size" not in recipe_settings(model="sam2.1-hiera-small")
 
 
-def test_data_of_ones_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_of_ones_own_settings() -> None:
     own = [{"kind": "vos", "path": "mine"}]
     unused = [{"kind": "vos", "path": ""}]
-    assert settings_of(monkeypatch, dataset=unused, settings={"data": own})["data"] == own
+    assert recipe_settings(dataset=unused, settings={"data": own})["data"] == own
+
+
+def test_a_recipe_of_several_stages(a_bundle: Path, some_clips: Path, tmp_path: Path) -> None:
+    """The trainer is that of the last stage, which begins where the first one ended."""
+    given = options(a_bundle, some_clips, tmp_path / "out")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"stages": [{"name": "one"}, {"name": "two", "epochs": 1}]}))
+    monai.bundle.run(
+        config_file=str(a_bundle / "configs" / "train.json"),
+        logging_file=False,
+        recipe=str(recipe),
+        **given | {"steps": 1},
+    )
+    one, two = (torch.load(tmp_path / "out" / n / "last.pt") for n in ("one", "two"))
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+    separate = tmp_path / "separate"
+    settings = yaml.safe_load((tmp_path / "out" / "two" / "settings.yaml").read_text())
+    train(str(recipe), separate, overrides={k: v for k, v in settings.items() if k != "name"})
+    again = torch.load(separate / "two" / "last.pt")
+    assert all(torch.equal(again[name], two[name]) for name in two)
+
+
+def a_workflow(bundle: Path, clips: Path, output: Path, **more: Any) -> ConfigWorkflow:
+    return create_workflow(
+        config_file=str(bundle / "configs" / "train.json"),
+        workflow_type="train",
+        logging_file=False,
+        validation_dir=str(clips),
+        **options(bundle, clips, output) | more,
+    )
+
+
+def test_monais_engines(a_bundle: Path, some_clips: Path, tmp_path: Path) -> None:
+    """Overrides and tracking as in other bundles of the model zoo."""
+    marks = tmp_path / "marks"
+    tracking = {
+        "handlers_id": DEFAULT_HANDLERS_ID,
+        "configs": {
+            "save_execute_config": False,
+            "trainer": {"_target_": "tests.monai_bundle.test_training.Mark", "folder": str(marks)},
+            "validator": {
+                "_target_": "tests.monai_bundle.test_training.Mark",
+                "folder": str(marks),
+            },
+        },
+    }
+    settings = tmp_path / "tracking.json"
+    settings.write_text(json.dumps(tracking))
+    made = a_workflow(
+        a_bundle, some_clips, tmp_path / "out",
+        **{"optimizer#lr": 2e-4, "train#handlers#1#_disabled_": True, "tracking": str(settings)},
+    )  # fmt: skip
+    made.initialize()
+    assert isinstance(made.trainer, SupervisedTrainer)
+    assert isinstance(made.evaluator, SupervisedEvaluator)
+    assert made.train_dataset_data[0]["path"] == str(some_clips)
+    assert made.check_properties() == []
+    made.run()
+    assert made.trainer.evaluator is made.evaluator
+    assert made.evaluator.network is made.trainer.network
+    assert sorted(p.name for p in marks.iterdir()) == ["RecipeEvaluator", "RecipeTrainer"]
+    saved = yaml.safe_load((tmp_path / "out" / "finetune" / "settings.yaml").read_text())
+    assert saved["optimizer"]["lr"] == 2e-4
+    assert (tmp_path / "out" / "finetune" / "best.pt").is_file()
+
+
+class Mark:
+    """A handler that leaves a file with the name of the engine when it starts."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._mark)
+
+    def _mark(self, engine: Engine) -> None:
+        self._folder.mkdir(exist_ok=True)
+        (self._folder / type(engine).__name__).touch()
+
+
+def test_two_sites_learn_together(a_bundle: Path, some_clips: Path, tmp_path: Path) -> None:
+    """One round of federated learning: each site trains, their mean is evaluated."""
+    sites = []
+    for number, name in enumerate(("one", "two")):
+        given = options(a_bundle, some_clips, tmp_path / name) | {"seed": number, "steps": 1}
+        del given["bundle_root"], given["epochs"]
+        kwargs = given | {"validation_dir": str(some_clips), "tracking": None}
+        site = MonaiAlgo(
+            bundle_root=str(a_bundle), train_kwargs=dict(kwargs), eval_kwargs=dict(kwargs)
+        )
+        site.initialize({ExtraItems.CLIENT_NAME: name})
+        sites.append(site)
+    assert sites[0].trainer is not None
+    shared = {k: v.clone() for k, v in sites[0].trainer.network.state_dict().items()}
+    for site in sites:
+        site.train(ExchangeObject(weights={k: v.numpy() for k, v in shared.items()}))
+    changes = [site.get_weights().weights for site in sites]
+    assert any(not torch.equal(changes[0][k], changes[1][k]) for k in changes[0])
+    mean = {k: (v + (changes[0][k] + changes[1][k]) / 2).numpy() for k, v in shared.items()}
+    metrics = sites[0].evaluate(ExchangeObject(weights=mean)).metrics
+    assert 0 <= metrics["J&F"] <= 1
 
 
 def test_the_bundle_of_a_run_is_replaced_by_the_next(a_run: Path) -> None:
