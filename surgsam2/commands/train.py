@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from typing import Any
 
 from surgsam2.commands.arguments import add_options, read_options
@@ -120,7 +121,7 @@ def _put(settings: dict[str, Any], path: list[str], value: Any, text: str) -> No
 
 
 def _source(text: str) -> dict[str, Any]:
-    place, *options = text.split(",")
+    place, *options = re.split(r",(?![^\[]*\])", text)  # Lists have commas of their own.
     kind, equals, path = place.partition("=")
     if not equals or not path:
         raise InputError(f"data is given as KIND=PATH, for example vos=clips, got {text!r}")

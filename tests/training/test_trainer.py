@@ -277,6 +277,13 @@ def test_the_command(
     assert (saved["optimizer"]["lr"], saved["prompts"]["box"]) == (1e-6, 0.0)
 
 
+def test_lists_are_settings_of_sources() -> None:
+    args = parsed(["train", "finetune", "--data", "vos=D,sequences=[a,b],batch=2", "--output", "o"])
+    assert command.overrides(args)["data"] == [
+        {"kind": "vos", "path": "D", "sequences": ["a", "b"], "batch": 2}
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -288,6 +295,8 @@ def test_the_command(
         (["finetune", "--model", "demo"], "data is empty"),
         (["nothing"], "neither a .yaml file nor one of"),
         (["finetune", "--threads", "0"], "--threads must be at least 1"),
+        (["finetune", "--continue-with", "lr"], "--continue-with takes NAME=VALUE, got 'lr'"),
+        (["finetune", "--continue-with", "seed=1"], "seed cannot change within a run"),
         (["finetune", "--model", "demo", "--data", "vos=none"], "none has no folder JPEGImages"),
     ],
 )
