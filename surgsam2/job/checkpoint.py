@@ -41,6 +41,8 @@ class Checkpoint:
     """Valid length of the record of results, in bytes."""
     first_pass_bytes: int
     """Valid length of the first pass of direction `both`, in bytes."""
+    updating: bool
+    """Whether the run replaces a range of frames of an earlier run's results."""
 
 
 class CheckpointStore:
@@ -56,6 +58,11 @@ class CheckpointStore:
 
     def __init__(self, output: Path) -> None:
         self.folder = output / RESUME
+
+    @property
+    def record(self) -> Path:
+        """The file with the results so far; see `ResultRecord`."""
+        return self.folder / "results.spool"
 
     def exists(self) -> bool:
         """Return whether a state was saved."""
@@ -96,22 +103,25 @@ class CheckpointStore:
             )
         return state
 
-    def open(self, state: Checkpoint | None) -> tuple[DiskStore, DiskStore]:
+    def open(self, state: Checkpoint | None, earlier_bytes: int = 0) -> tuple[DiskStore, DiskStore]:
         """Open the record of results and the first pass, as they were at a state.
 
         Args:
-            state: the state; None begins empty files.
+            state: the state; None begins with an empty first pass.
+            earlier_bytes: length of earlier results that the record begins with, if there is no
+                state.
 
         Raises:
             OutputError: a file cannot be written, or is damaged.
         """
         with writing(self.folder):
             self.folder.mkdir(exist_ok=True)
-        results, first_pass = self.folder / "results.spool", self.folder / "first_pass.spool"
+        first_pass = self.folder / "first_pass.spool"
         if state is None:
-            return DiskStore(results), DiskStore(first_pass)
+            length = earlier_bytes or None
+            return DiskStore(self.record, length=length), DiskStore(first_pass)
         return (
-            DiskStore(results, length=state.results_bytes),
+            DiskStore(self.record, length=state.results_bytes),
             DiskStore(first_pass, length=state.first_pass_bytes),
         )
 

@@ -83,6 +83,7 @@ def identity_of(
         "video stream": video.stream,
         "video size": f"{video.width}x{video.height}",
         "video frame rate": float(video.fps),
+        "objects": ", ".join(f"{item.id} {item.name}" for item in prompts),
         "prompts": _hash_of_prompts(prompts),
         "model weights": hashes["checkpoint"],
         "model config": hashlib.sha256(config.encode()).hexdigest(),
@@ -111,13 +112,18 @@ def check_same(saved: Identity, now: Identity, folder: Path) -> None:
     Raises:
         InputError: some of their inputs or options differ; the message says which.
     """
-    different = [name for name in now if saved.get(name) != now[name]]
+    different = differences(saved, now)
     if different:
-        said = "; ".join(_difference(name, saved.get(name), now[name]) for name in different)
         raise InputError(
-            f"cannot resume {folder}: it holds another run ({said}); give what that run was given, "
-            "or start anew without resume"
+            f"cannot resume {folder}: it holds another run ({different}); give what that run was "
+            "given, or start anew without resume"
         )
+
+
+def differences(saved: Identity, now: Identity) -> str:
+    """Return in which parts of `now` two runs differ, in words; empty if in none."""
+    different = [name for name in now if saved.get(name) != now[name]]
+    return "; ".join(_difference(name, saved.get(name), now[name]) for name in different)
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

@@ -112,6 +112,8 @@ def _skipped(inputs: RunInputs, done: int) -> Iterator[str]:
     video, prompts, plan = inputs.video, inputs.prompts, inputs.plan
     options = inputs.options.tracking
     yield from video.warnings
+    if options.stop is not None and options.stop > video.frame_count:
+        yield f"stop {options.stop} is beyond the end: the video has {video.frame_count} frames"
     if options.start is None and plan.start > 0:
         yield f"{_frames(0, plan.start)}: before the first prompt; direction both tracks them"
     if options.stop is None and plan.stop < video.frame_count:

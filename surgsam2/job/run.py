@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,21 @@ import torch
 from surgsam2.engine.remote_model import RemoteModel
 from surgsam2.errors import DeviceError, OutputError
 from surgsam2.job.checkpoint import Checkpoint, CheckpointStore
+from surgsam2.job.earlier import (
+    EarlierResults,
+    copy_record,
+    find_earlier,
+    finished_report,
+    keep_record,
+    refuse_another_run,
+    refuse_edited_masks,
+)
 from surgsam2.job.fingerprint import Identity, check_same, identity_of
 from surgsam2.job.inputs import RunInputs, check_inputs
 from surgsam2.job.options import JobOptions
 from surgsam2.job.report import Timings, make_report
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import (
-    INCOMPLETE,
     ResultRecord,
     ResultWriter,
     begin_output,
@@ -92,6 +100,8 @@ def segment_to_folder(
             finished = run.resume()
             if finished is not None:
                 return finished
+        if not inputs.options.overwrite:
+            run.keep_earlier_results()
         return run.carry_out(progress, should_stop)
 
 
@@ -114,6 +124,8 @@ class SegmentationRun:
         self._timings = Timings()
         self._steps = 0
         self._resumed = 0
+        self._updating = False
+        self._earlier: EarlierResults | None = None
 
     def resume(self) -> dict[str, Any] | None:
         """Continue the run that the folder holds, if there is one.
@@ -126,7 +138,7 @@ class SegmentationRun:
             OutputError: the saved state cannot be used.
         """
         identity = self._identify(self._fingerprints.results(wait=True))
-        finished = _finished_report(self._output)
+        finished = finished_report(self._output)
         if finished is not None:
             check_same(finished["identity"], identity, self._output)
             finish_output(self._output)  # A process killed at the very end may leave files.
@@ -137,7 +149,36 @@ class SegmentationRun:
             logger.info("resuming after %d frames", saved.steps)
             self._saved, self._identity = saved, saved.identity
             self._steps, self._resumed = saved.steps, saved.resumed + 1
+            self._updating = saved.updating
         return None
+
+    def keep_earlier_results(self) -> None:
+        """Keep the frames of earlier results in the folder that this run does not segment.
+
+        Raises:
+            OutputError: the folder holds results of another run, or masks that were changed by
+                hand and that this run would replace.
+        """
+        inputs = self._inputs
+        if self._saved is not None or not inputs.can_resume:
+            return
+        earlier = find_earlier(self._output)
+        if earlier is None:
+            return
+        identity = self._identify(self._fingerprints.results(wait=True))
+        refuse_another_run(earlier, identity, self._output)
+        frames = range(inputs.plan.start, inputs.plan.stop)
+        refuse_edited_masks(earlier, inputs, self._output, frames)
+        with closing(earlier.open()) as store:
+            kept = [index for index in store.indices() if index not in frames]
+        if not kept and set(earlier.formats) <= set(inputs.options.formats):
+            return
+        logger.info("%s: %d frames of earlier results are kept", self._output, len(kept))
+        self._updating = True
+        self._earlier = earlier
+        formats = (*earlier.formats, *inputs.options.formats)
+        options = replace(inputs.options, formats=tuple(dict.fromkeys(formats)))
+        self._inputs = replace(inputs, options=options)
 
     def carry_out(self, progress: Progress, should_stop: Callable[[], bool]) -> dict[str, Any]:
         """Track and write to the end; whatever happens, the folder gets a report.
@@ -153,9 +194,10 @@ class SegmentationRun:
             DeviceError: out of memory.
             Exception: any error of tracking or writing, after the report is written.
         """
-        if self._saved is None and self._checkpoints.exists():
+        keep = self._saved is not None or self._updating
+        if not keep and self._checkpoints.exists():
             logger.warning("%s: an interrupted run is discarded; resume would go on", self._output)
-        begin_output(self._output, keep=self._saved is not None)
+        begin_output(self._output, keep=keep)
         self._timings = Timings(self._saved.seconds if self._saved else 0.0)
         status = "complete"
         failure: Exception | None = None
@@ -177,6 +219,8 @@ class SegmentationRun:
         if failure is not None:
             raise failure
         if status == "complete":
+            if report["identity"]:
+                keep_record(self._output, report["identity"])
             finish_output(self._output)
         logger.info("%s: %d frames", status, report["timings"]["frames"])
         return report
@@ -211,10 +255,15 @@ class SegmentationRun:
                 inputs.video,
                 record,
                 descending=plan.direction == "backward",
+                at_end=self._formats_at_end(),
             )
             with writer, closing(tracking.run()) as steps:
-                self._timings.tracker.extend(record.get(i).milliseconds for i in record.indices())
-                writer.replay(lambda: _stop_if(should_stop()))
+                if self._saved is not None:
+                    finished = [i for i in plan.finished(self._steps) if i in record]
+                    self._timings.tracker.extend(record.get(i).milliseconds for i in finished)
+                    writer.replay(lambda: _stop_if(should_stop()))
+                elif self._updating:
+                    self._save(tracking, writer, results, first_pass)
                 for frame, result in steps:
                     if result is not None:
                         writer.put(frame, result)
@@ -226,11 +275,22 @@ class SegmentationRun:
                         self._save(tracking, writer, results, first_pass)
                     _stop_if(stop)
 
+    def _formats_at_end(self) -> set[str]:
+        """Return the formats that are written from earlier and new results together."""
+        if not self._updating:
+            return set()
+        in_place = "png" in (self._earlier.formats if self._earlier else ("png",))
+        return set(self._inputs.options.formats) - ({"png"} if in_place else set())
+
     def _open_stores(self) -> tuple[DiskStore, DiskStore]:
         """Open the record of results and the first pass of direction `both`."""
-        if self._inputs.can_resume:
+        if not self._inputs.can_resume:
+            return DiskStore(), DiskStore()
+        if self._earlier is None:
             return self._checkpoints.open(self._saved)
-        return DiskStore(), DiskStore()
+        record = self._checkpoints.record
+        copy_record(self._earlier, self._inputs, self._output, record)
+        return self._checkpoints.open(None, record.stat().st_size)
 
     def _save(
         self,
@@ -259,6 +319,7 @@ class SegmentationRun:
                 resumed=self._resumed,
                 results_bytes=results.length,
                 first_pass_bytes=first_pass.length,
+                updating=self._updating,
             )
         )
         logger.info("state saved after %d frames", self._steps)
@@ -296,15 +357,3 @@ class SegmentationRun:
 def _stop_if(stop: bool) -> None:
     if stop:
         raise KeyboardInterrupt
-
-
-def _finished_report(output: Path) -> dict[str, Any] | None:
-    """Return the report of a complete run; None when the folder does not hold one."""
-    try:
-        if (output / INCOMPLETE).exists():
-            return None
-        report = json.loads((output / "report.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    complete = isinstance(report, dict) and report.get("status") == "complete"
-    return report if complete and isinstance(report.get("identity"), dict) else None

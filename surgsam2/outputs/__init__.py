@@ -16,7 +16,7 @@ from __future__ import annotations
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.drawing import draw_overlay
-from surgsam2.outputs.label_png import LabelPngWriter
+from surgsam2.outputs.label_png import LabelPngWriter, label_map
 from surgsam2.outputs.output_set import FORMATS, OutputSet
 from surgsam2.outputs.overlay import OverlayWriter
 from surgsam2.outputs.report import collect_versions, write_report
@@ -54,6 +54,7 @@ __all__ = [
     "finish_output",
     "hold_output",
     "is_ours",
+    "label_map",
     "prepare_output",
     "write_report",
 ]

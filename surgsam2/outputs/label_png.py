@@ -28,13 +28,26 @@ class LabelPngWriter(OutputWriter):
         self._palette = label_palette({item.id: item.rgb for item in context.objects})
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
-        labels = np.zeros(
-            (self.context.height, self.context.width),
-            np.uint16 if self._palette is None else np.uint8,
-        )
-        for i in self.context.drawing_order(result):
-            np.copyto(labels, result.object_ids[i], where=result.masks[i], casting="unsafe")
+        labels = label_map(result, self.context)
         write_labels(self._masks / label_name(result.frame_index), labels, self._palette)
 
     def close(self) -> None:
         """Do nothing: every image is complete once it is written."""
+
+
+def label_map(result: FrameResult, context: OutputContext) -> np.ndarray:
+    """Return the object id of every pixel of a frame.
+
+    Args:
+        result: the result of the frame.
+        context: the objects of the run.
+
+    Returns:
+        (H, W) uint8 if all ids are at most 255, else uint16; 0 is background. Where masks
+        overlap, the object that comes later in the set is on top.
+    """
+    wide = any(item.id > 255 for item in context.objects)
+    labels = np.zeros((context.height, context.width), np.uint16 if wide else np.uint8)
+    for i in context.drawing_order(result):
+        np.copyto(labels, result.object_ids[i], where=result.masks[i], casting="unsafe")
+    return labels

@@ -39,11 +39,16 @@ class ResultRecord:
         """Return the result of a frame, without logits; `KeyError` when there is none."""
         stored = self._store.get(index)
         ids = tuple(map(int, stored["ids"]))
-        packed = np.frombuffer(zlib.decompress(stored["masks"].tobytes()), np.uint8)
-        packed = packed.reshape(len(ids), self._height, (self._width + 7) // 8)
+        shape = (len(ids), self._height, (self._width + 7) // 8)
+        # The size is bounded, because a damaged file could claim any.
+        data = zlib.decompressobj().decompress(stored["masks"].tobytes(), int(np.prod(shape)) or 1)
+        packed = np.frombuffer(data, np.uint8).reshape(shape)
         masks = np.unpackbits(packed, axis=-1, count=self._width).astype(bool)
         iou_scores, presence = stored["scores"]
         return FrameResult(index, ids, masks, iou_scores, presence, float(stored["milliseconds"]))
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._store
 
     def indices(self) -> list[int]:
         """Return the frame indices that have a result, ascending."""

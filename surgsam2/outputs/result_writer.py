@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +20,10 @@ from surgsam2.video import Video
 class ResultWriter:
     """Writes results in every chosen format and records them, in a thread of its own.
 
-    From the record and the video, the formats that need ascending frames are written at the end
-    of a descending run, and all formats are written again (`replay`) when a run is continued in
-    another process. So each format comes out as if there had been no interruption, without
+    From the record and the video, some formats are written at the end: those that need
+    ascending frames in a descending run, and those that hold all frames in a run that replaces a
+    range of earlier results. All formats are written again (`replay`) when a run is continued
+    in another process. So each format comes out as if there had been no interruption, without
     code of its own for that.
 
     Use it in a ``with`` block: leaving it waits until everything is written and closes the files.
@@ -32,8 +33,9 @@ class ResultWriter:
         formats: names of `FORMATS`.
         context: the video and the objects of the run.
         video: the video of the run.
-        record: takes the results.
+        record: takes the results; it may hold earlier ones.
         descending: whether results come with descending frame indices.
+        at_end: names of formats that are written from the whole record at the end.
     """
 
     def __init__(
@@ -45,11 +47,16 @@ class ResultWriter:
         record: ResultRecord,
         *,
         descending: bool,
+        at_end: Collection[str] = (),
     ) -> None:
         formats = list(formats)
-        late = [name for name in formats if descending and FORMATS[name].needs_order]
-        self._at_once = OutputSet(folder, [name for name in formats if name not in late], context)
-        self._at_end = OutputSet(folder, late, context)
+        self._late = [
+            name for name in formats if name in at_end or (descending and FORMATS[name].needs_order)
+        ]
+        at_once = [name for name in formats if name not in self._late]
+        self._at_once = OutputSet(folder, at_once, context)
+        self._folder = folder
+        self._context = context
         self._video = video
         self._record = record
         self._descending = descending
@@ -93,8 +100,9 @@ class ResultWriter:
         frames = self._video.frames(indices[0], indices[-1] + 1, reverse=reverse)
         with closing(frames):
             for index, frame in frames:
-                outputs.write(frame, self._record.get(index))
-                on_frame()
+                if index in self._record:
+                    outputs.write(frame, self._record.get(index))
+                    on_frame()
 
     def __enter__(self) -> ResultWriter:
         return self
@@ -106,9 +114,10 @@ class ResultWriter:
         trace: TracebackType | None,
     ) -> None:
         # Errors pass through the inner blocks, so that the writers know how the run ended.
-        with self._at_once, self._at_end:
+        with self._at_once:
             self._background.__exit__(kind, error, trace)
             if error is None or isinstance(error, KeyboardInterrupt):
-                self._write_recorded(self._at_end, reverse=False)
+                with OutputSet(self._folder, self._late, self._context) as at_end:
+                    self._write_recorded(at_end, reverse=False)
             if error is not None:
                 raise error

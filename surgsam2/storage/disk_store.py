@@ -83,18 +83,23 @@ class DiskStore:
             KeyError: the frame has none.
             OutputError: the file cannot be read, or is damaged.
         """
+        with np.load(io.BytesIO(self._read(index)[1]), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _read(self, index: int) -> tuple[bytes, bytes]:
+        """Return the head and the data of a frame, after checks."""
         if index not in self or self._file is None:
             raise KeyError(index)
         with writing(self._where):  # reading first writes what is buffered
             self._file.seek(self._places[index])
-            head = _read_head(self._file.read(_RECORD_BYTES))
+            start = self._file.read(_RECORD_BYTES)
+            head = _read_head(start)
             data = self._file.read(head[1]) if head else b""
         if head is None or head[0] != index or zlib.crc32(data) != head[2]:
             raise OutputError(
                 f"{self._where}: the data of frame {index} is damaged; start anew without resume"
             )
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return dict(arrays)
+        return start, data
 
     def indices(self) -> list[int]:
         """Return the indices of all frames that have arrays, in ascending order."""
@@ -102,6 +107,19 @@ class DiskStore:
 
     def __contains__(self, index: int) -> bool:
         return 0 <= index < len(self._places) and self._places[index] >= 0
+
+    def copy_to(self, path: Path) -> None:
+        """Write a new file with the present arrays of all frames, in ascending order.
+
+        Args:
+            path: the new file.
+
+        Raises:
+            OutputError: the disk refuses, or the file is damaged.
+        """
+        with writing(path), path.open("wb") as target:
+            for index in self.indices():
+                target.writelines(self._read(index))
 
     def sync(self) -> None:
         """Wait until everything that was stored is on the disk itself."""
@@ -130,8 +148,10 @@ class DiskStore:
             if not length and not path.exists():
                 return
             self._file = path.open("r+b")
-            whole = path.stat().st_size >= length
-            self._file.truncate(length)
+            size = path.stat().st_size
+            whole = size >= length
+            if size > length:  # otherwise the file keeps its time of modification
+                self._file.truncate(length)
             while whole and self.length < length:
                 self._file.seek(self.length)
                 head = _read_head(self._file.read(_RECORD_BYTES))

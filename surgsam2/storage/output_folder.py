@@ -28,6 +28,10 @@ INCOMPLETE = "INCOMPLETE"
 """File that says that the folder is not complete."""
 RESUME = ".resume"
 """Folder inside the output folder with the state from which an unfinished run continues."""
+RECORD = ".results"
+"""File with the results of a complete run, from which every format can be written again."""
+RECORD_IDENTITY = ".results.json"
+"""File that says which run the file `RECORD` belongs to."""
 
 _PRODUCTS = (
     "overlay.mp4",
@@ -38,7 +42,7 @@ _PRODUCTS = (
     "review.html",
 )
 _PART = re.escape(TEMPORARY_SUFFIX)
-_names = "|".join(map(re.escape, (*_PRODUCTS, MARKER, INCOMPLETE)))
+_names = "|".join(map(re.escape, (*_PRODUCTS, MARKER, INCOMPLETE, RECORD, RECORD_IDENTITY)))
 # The files of this program, and the unfinished files that a killed process leaves.
 _OURS = re.compile(rf"(?:{_names})(?:{_PART})?|\.(?:{_names})\.[0-9a-f]{{8}}{_PART}")
 _OURS_IN_MASKS = re.compile(rf"\d{{5,}}\.png|\.\d{{5,}}\.png\.[0-9a-f]{{8}}{_PART}")
@@ -104,7 +108,7 @@ def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path
 def _refuse_links(folder: Path) -> None:
     """Refuse a folder in which a link would let a run read or change files elsewhere."""
     resume = folder / RESUME
-    paths = [folder / MARKER, folder / LABELS, resume]
+    paths = [folder / MARKER, folder / RECORD, folder / LABELS, resume]
     if resume.is_dir() and not resume.is_symlink():
         paths += sorted(resume.iterdir())
     for path in paths:

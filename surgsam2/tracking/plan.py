@@ -27,6 +27,13 @@ class TrackingPlan:
         """Number of frames that get a result."""
         return self.stop - self.start
 
+    def finished(self, steps: int) -> range:
+        """Return the frames that have a result after a number of steps."""
+        done = max(0, steps - (self.steps - self.frames))
+        if self.direction == "backward":
+            return range(max(self.start, self.stop - done), self.stop)
+        return range(self.start, min(self.stop, self.start + done))
+
     @property
     def steps(self) -> int:
         """Number of frames that the tracker runs on, in both passes together."""
@@ -43,7 +50,8 @@ def plan_tracking(video: Video, prompts: PromptSet, options: TrackingOptions) ->
 
     Raises:
         PromptError: the prompts do not fit the video, or none of them reaches the range.
-        InputError: the range is empty or lies outside the video.
+        InputError: the range is empty or begins outside of the video. A `stop` beyond the end
+            is the end.
     """
     if not isinstance(prompts, PromptSet):
         raise InputError(
@@ -53,7 +61,9 @@ def plan_tracking(video: Video, prompts: PromptSet, options: TrackingOptions) ->
     prompts.validate(video.width, video.height, video.frame_count)
     first, last, count = prompts.frames[0], prompts.frames[-1], video.frame_count
     begin = start if start is not None else first if direction == "forward" else 0
-    end = stop if stop is not None else last + 1 if direction == "backward" else count
+    end = last + 1 if direction == "backward" else count
+    if stop is not None:
+        end = min(stop, count)
     if not 0 <= begin < end <= count:
         raise InputError(
             f"frame range start {begin}, stop {end} is empty or outside the video: "

@@ -72,8 +72,8 @@ class VideoTracking:
         The state is right between two frames: while `run` waits for its next frame to be asked
         for. See `Tracker.state_dict` for what it consists of.
         """
-        assert self._tracker is not None
-        state = {"first_pass": self._in_first_pass, "tracker": self._tracker.state_dict()}
+        tracker = None if self._tracker is None else self._tracker.state_dict()
+        state = {"first_pass": self._in_first_pass, "tracker": tracker}
         copied: dict[str, Any] = copy_to_cpu(state)
         return copied
 
@@ -84,8 +84,9 @@ class VideoTracking:
             KeyError, TypeError, ValueError: the data is not such a state.
         """
         self._in_first_pass = state["first_pass"]
-        self._tracker = self._new_tracker(0)
-        self._tracker.load_state_dict(state["tracker"])
+        if state["tracker"] is not None:
+            self._tracker = self._new_tracker(0)
+            self._tracker.load_state_dict(state["tracker"])
 
     def run(self) -> Generator[tuple[np.ndarray, FrameResult | None]]:
         """Track from where the tracking is to its end.

@@ -103,7 +103,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and name != "report.json":
+        if path.is_file() and not name.startswith(("report.json", ".results")):
             found[name] = path.read_bytes()
             if name == "frames.csv":
                 rows = found[name].splitlines()

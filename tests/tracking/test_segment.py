@@ -81,6 +81,7 @@ def test_a_range(a_model: SurgSAM2Model, a_clip: np.ndarray, two_objects: Prompt
     assert indices(run(0, 5)) == [0, 1, 2, 3, 4]
     assert [r.object_ids for r in run(0, 5)] == [(), (), (1,), (1,), (1,)]
     assert indices(run(5, 7, direction="backward")) == [6, 5]
+    assert indices(run(16, 300)) == [16, 17], "a stop beyond the end is the end"
     assert indices(run(5, 10, direction="both")) == [5, 6, 7, 8, 9]
     # a prompt before the range counts all the same
     assert [r.object_ids for r in run(10, 12)] == [(1, 2), (1, 2)]
@@ -111,7 +112,7 @@ def test_prompts_ahead_change_the_frames_before_them(
     [
         ({"direction": "sideways"}, InputError, "forward, backward, both, got 'sideways'"),
         ({"start": 5, "stop": 5}, InputError, "start 5, stop 5 is empty"),
-        ({"stop": 19}, InputError, "frames 0 to 17"),
+        ({"start": 18}, InputError, "frames 0 to 17"),
         ({"start": -1}, InputError, "start -1"),
         ({"start": 1.5}, InputError, "start must be a whole number, got 1.5"),
         ({"stop": 2}, InputError, "not after the first prompt"),

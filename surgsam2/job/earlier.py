@@ -1,0 +1,215 @@
+"""The results of an earlier run in an output folder, and which of them a new run keeps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgsam2.errors import ImageFileError, OutputError
+from surgsam2.job.checkpoint import CheckpointStore
+from surgsam2.job.fingerprint import Identity, differences
+from surgsam2.job.inputs import RunInputs
+from surgsam2.outputs import INCOMPLETE, OutputContext, ResultRecord, label_map
+from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, write_text_atomically, writing
+from surgsam2.storage.atomic_file import replace as replace_file
+from surgsam2.storage.disk_store import DiskStore
+from surgsam2.storage.image_file import read_pixels
+from surgsam2.storage.label_image import LABELS, label_name
+from surgsam2.storage.output_folder import RECORD, RECORD_IDENTITY
+
+_MAY_DIFFER = frozenset(
+    {
+        "prompts",
+        "direction",
+        "frame range",
+        "formats",
+        "device",
+        "dtype",
+        "surgsam2 version",
+        "torch version",
+    }
+)
+"""Parts of a run's identity that a run may change when it replaces a range of frames."""
+
+
+@dataclass(frozen=True)
+class EarlierResults:
+    """What an earlier run, complete or interrupted, left in an output folder."""
+
+    identity: Identity
+    """Which run it was."""
+    record: Path
+    """The file with its results; see `ResultRecord`."""
+    length: int
+    """Valid length of the file in bytes."""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats of the run."""
+        return tuple(self.identity["formats"].split(","))
+
+    def open(self) -> DiskStore:
+        """Open the record; raise `OutputError` if it is damaged."""
+        return DiskStore(self.record, length=self.length)
+
+
+def find_earlier(output: Path) -> EarlierResults | None:
+    """Return the results of an earlier run; None if the folder holds none that can be kept.
+
+    Raises:
+        OutputError: the saved state of an interrupted run cannot be used.
+    """
+    store = CheckpointStore(output)
+    state = store.load() if (output / INCOMPLETE).exists() else None
+    if state is not None:
+        return EarlierResults(state.identity, store.record, state.results_bytes)
+    record = output / RECORD
+    try:
+        identity = json.loads((output / RECORD_IDENTITY).read_bytes())
+        size = record.stat().st_size
+    except (OSError, ValueError, RecursionError):
+        return None
+    known = isinstance(identity, dict) and isinstance(identity.get("formats"), str)
+    return EarlierResults(identity, record, size) if known else None
+
+
+def finished_report(output: Path) -> dict[str, Any] | None:
+    """Return the report of a complete run; None when the folder does not hold one."""
+    try:
+        if (output / INCOMPLETE).exists():
+            return None
+        report = json.loads((output / "report.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    complete = isinstance(report, dict) and report.get("status") == "complete"
+    return report if complete and isinstance(report.get("identity"), dict) else None
+
+
+def refuse_another_run(earlier: EarlierResults, identity: Identity, output: Path) -> None:
+    """Check that a new run may replace frames of an earlier one.
+
+    Raises:
+        OutputError: the earlier run had another video, other objects or other options.
+    """
+    relevant = {name: value for name, value in identity.items() if name not in _MAY_DIFFER}
+    different = differences(earlier.identity, relevant)
+    if different:
+        raise OutputError(
+            f"cannot write {output}: it holds results of another run ({different}), which would "
+            "be lost; choose another folder, or replace them with overwrite (--overwrite)"
+        )
+
+
+def refuse_edited_masks(
+    earlier: EarlierResults, inputs: RunInputs, output: Path, frames: range
+) -> None:
+    """Check that no label image that a run would replace was changed by hand.
+
+    Raises:
+        OutputError: a label image differs from what the earlier run wrote.
+    """
+    if "png" not in earlier.formats:
+        return
+    with closing(earlier.open()) as store:
+        record = ResultRecord(store, inputs.video.width, inputs.video.height)
+        edited = list(_edited(output, record, inputs.context, frames))
+    if edited:
+        more = f" and {len(edited) - 1} others" if len(edited) > 1 else ""
+        raise OutputError(
+            f"cannot write {output}: {LABELS}/{label_name(edited[0])}{more} were changed since "
+            "they were written, and would be lost; leave these frames out with --start and "
+            "--stop, choose another folder, or replace them with overwrite (--overwrite)"
+        )
+
+
+def copy_record(earlier: EarlierResults, inputs: RunInputs, output: Path, path: Path) -> None:
+    """Copy the results of an earlier run, with the masks that were changed by hand since.
+
+    Args:
+        earlier: the earlier run.
+        inputs: the inputs of the new run.
+        output: the output folder.
+        path: the new file; its folder is made if it is missing.
+
+    Raises:
+        OutputError: a file is damaged or cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+        written = earlier.record.stat().st_mtime_ns
+    copy = path.with_name(path.name + TEMPORARY_SUFFIX)
+    with closing(earlier.open()) as store:
+        store.copy_to(copy)
+    replace_file(copy, path)
+    if "png" not in earlier.formats:
+        return
+    with closing(DiskStore(path, length=path.stat().st_size)) as store:
+        record = ResultRecord(store, inputs.video.width, inputs.video.height)
+        touched = [
+            index
+            for index in record.indices()
+            if _modified(output / LABELS / label_name(index)) > written
+        ]
+        for index in list(_edited(output, record, inputs.context, touched)):
+            record.put(_with_labels(record.get(index), output / LABELS / label_name(index)))
+        store.sync()
+
+
+def keep_record(output: Path, identity: Identity) -> None:
+    """Keep the record of a run that is complete in its output folder.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    source = CheckpointStore(output).record
+    if not source.is_file():
+        return
+    part = output / f"{RECORD}{TEMPORARY_SUFFIX}"
+    with writing(part):
+        shutil.copyfile(source, part)
+    replace_file(part, output / RECORD)
+    write_text_atomically(output / RECORD_IDENTITY, json.dumps(identity))
+
+
+def _edited(
+    output: Path, record: ResultRecord, context: OutputContext, frames: Iterable[int]
+) -> Iterable[int]:
+    """Yield the frames whose label image is not the one that the record gives."""
+    for index in frames:
+        path = output / LABELS / label_name(index)
+        if index not in record or not path.is_file():
+            continue
+        try:
+            labels = read_pixels(path).values
+        except ImageFileError:
+            yield index
+            continue
+        if not np.array_equal(labels, label_map(record.get(index), context)):
+            yield index
+
+
+def _with_labels(result: FrameResult, path: Path) -> FrameResult:
+    """Return a result with the masks of a label image; as it is if the image cannot be read."""
+    try:
+        labels = read_pixels(path).values
+    except ImageFileError:
+        return result
+    if labels.shape != result.masks.shape[1:]:
+        return result
+    masks = np.stack([labels == object_id for object_id in result.object_ids])
+    return replace(result, masks=masks) if len(masks) else result
+
+
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
