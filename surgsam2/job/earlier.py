@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterable
 from contextlib import closing
@@ -24,6 +25,8 @@ from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.label_image import LABELS, label_name
 from surgsam2.storage.output_folder import RECORD, RECORD_IDENTITY
+
+logger = logging.getLogger(__name__)
 
 _MAY_DIFFER = frozenset(
     {
@@ -62,13 +65,13 @@ class EarlierResults:
 
 
 def find_earlier(output: Path) -> EarlierResults | None:
-    """Return the results of an earlier run; None if the folder holds none that can be kept.
-
-    Raises:
-        OutputError: the saved state of an interrupted run cannot be used.
-    """
+    """Return the results of an earlier run; None if the folder holds none that can be read."""
     store = CheckpointStore(output)
-    state = store.load() if (output / INCOMPLETE).exists() else None
+    try:
+        state = store.load() if (output / INCOMPLETE).exists() else None
+    except OutputError as error:
+        logger.warning("%s", error)
+        state = None
     if state is not None:
         return EarlierResults(state.identity, store.record, state.results_bytes)
     record = output / RECORD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from surgsam2.job.options import JobOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import FORMATS, OutputContext
 from surgsam2.prompts import PromptSet
-from surgsam2.tracking.encoded_frame import refuse_vanishing_masks
+from surgsam2.tracking.encoded_frame import check_masks
 from surgsam2.tracking.plan import TrackingPlan, plan_tracking
 from surgsam2.video import Video
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class RunInputs:
     """Files of the video and of the weights, which the run's fingerprint is made of."""
     context: OutputContext
     """The facts about the run that writers of results need."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about prompts of which the network sees little."""
 
     @property
     def can_resume(self) -> bool:
@@ -52,8 +57,9 @@ def check_inputs(
         OutputError: an input lies in the output folder.
     """
     plan = plan_tracking(video, prompts, options.tracking)
-    if isinstance(model, SurgSAM2Model):
-        refuse_vanishing_masks(model, prompts)
+    warnings = check_masks(model, prompts) if isinstance(model, SurgSAM2Model) else []
+    for warning in warnings:
+        logger.warning("%s", warning)
     _keep_inputs(folder, video, prompts)
     name = ""
     if options.keep_names:
@@ -62,7 +68,7 @@ def check_inputs(
         video.width, video.height, video.fps, prompts.objects, name, frame_count=plan.frames
     )
     files = input_files(video, model)
-    inputs = RunInputs(model, video, prompts, options, plan, files, context)
+    inputs = RunInputs(model, video, prompts, options, plan, files, context, tuple(warnings))
     if options.resume and not isinstance(model, SurgSAM2Model):
         raise InputError("a run with an engine on another machine cannot be resumed; start anew")
     if options.resume and not inputs.can_resume:

@@ -112,6 +112,7 @@ def _skipped(inputs: RunInputs, done: int) -> Iterator[str]:
     video, prompts, plan = inputs.video, inputs.prompts, inputs.plan
     options = inputs.options.tracking
     yield from video.warnings
+    yield from inputs.warnings
     if options.stop is not None and options.stop > video.frame_count:
         yield f"stop {options.stop} is beyond the end: the video has {video.frame_count} frames"
     if options.start is None and plan.start > 0:

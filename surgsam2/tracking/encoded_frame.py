@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.frame_data import Decoded, ImageFeatures
 from surgsam2.prompts import Prompt, PromptSet
+from surgsam2.tracking.memory import MaskOutput
+
+_SHARE_TO_KEEP = 0.5
+"""Share of a mask's area; if the network keeps less, a warning says so."""
 
 
 class EncodedFrame:
@@ -91,16 +98,50 @@ class EncodedFrame:
         )
 
 
-def refuse_vanishing_masks(model: SurgSAM2Model, prompts: PromptSet) -> None:
-    """Check that every mask prompt is visible at the network's resolution.
+def prompted_output(decoded: Decoded, prompt: Prompt) -> MaskOutput:
+    """Return the output for a prompted frame, on which a mask that was given is the result.
+
+    Args:
+        decoded: the mask decoder's output for the prompt, a batch of one object.
+        prompt: the prompt.
+    """
+    output = MaskOutput.of(decoded, 0)
+    return output if prompt.mask is None else replace(output, given=torch.tensor(prompt.mask))
+
+
+def check_masks(model: SurgSAM2Model, prompts: PromptSet) -> list[str]:
+    """Check how much of every mask prompt the network sees.
+
+    Returns:
+        A sentence for every mask of which the network keeps less than half of the area.
 
     Raises:
         PromptError: a mask vanishes, as `EncodedFrame.decode` would raise it later.
     """
+    warnings = []
     for item in prompts:
         for prompt in item.prompts:
             if prompt.mask is not None:
-                _network_mask(model, prompt.mask, f"object {item.id}, frame {prompt.frame}")
+                place = f"object {item.id}, frame {prompt.frame}"
+                share = _share_kept(_network_mask(model, prompt.mask, place), prompt.mask)
+                if share < _SHARE_TO_KEEP:
+                    warnings.append(
+                        f"{place}: the network keeps {share:.0%} of the mask, which is thin or "
+                        "small for it, and tracks only that; a larger config keeps more"
+                    )
+    return warnings
+
+
+def _share_kept(square: torch.Tensor, mask: np.ndarray) -> float:
+    """Return the share of a mask's area that is left at the resolution of the memories.
+
+    Args:
+        square: the mask in the network's square input, (1, 1, S, S) float32 of 0 and 1.
+        mask: the mask at the video's resolution, (H, W) bool.
+    """
+    side = square.shape[-1] // 4
+    logits = F.interpolate(square * 2 - 1, size=(side, side), mode="bilinear", antialias=True)
+    return float((logits > 0).float().mean()) / float(mask.mean())
 
 
 def _network_mask(model: SurgSAM2Model, mask: np.ndarray, place: str) -> torch.Tensor:

@@ -37,6 +37,9 @@ class MaskOutput:
     """Mask logits, (1, 1, S/4, S/4) float32, where S is the network's image size."""
     scores: torch.Tensor
     """Predicted IoU and presence, (2,) float32, both from 0 to 1."""
+    given: torch.Tensor | None = None
+    """The mask that the user gave for this frame, (H, W) bool on the CPU at the video's
+    resolution; None where the mask is the network's own."""
 
     @classmethod
     def of(cls, decoded: Decoded, row: int) -> MaskOutput:
@@ -153,7 +156,14 @@ class MemoryBank:
         """Return the memories as plain data, without copying a tensor."""
         return {
             "conditioning": [
-                [index, memory.map, memory.pointer, memory.output.low_res, memory.output.scores]
+                [
+                    index,
+                    memory.output.given,
+                    memory.map,
+                    memory.pointer,
+                    memory.output.low_res,
+                    memory.output.scores,
+                ]
                 for index, memory in self.conditioning.items()
             ],
             "maps": list(self._maps),
@@ -171,9 +181,9 @@ class MemoryBank:
             KeyError, TypeError, ValueError: the data is not the state of a bank.
         """
         self.conditioning = {}
-        for index, *tensors in state["conditioning"]:
+        for index, given, *tensors in state["conditioning"]:
             map_, pointer, low_res, scores = (t.to(device) for t in tensors)
-            output = MaskOutput(low_res, scores)
+            output = MaskOutput(low_res, scores, given)
             self.condition(index, ConditioningMemory(map_, pointer, output))
         for kept, name in ((self._maps, "maps"), (self._pointers, "pointers")):
             kept.clear()

@@ -14,6 +14,8 @@ from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.options import TrackingOptions
 
+GIVEN_LOGIT = 1000.0
+"""The logit inside a mask that the user gave, higher than any of the network's own."""
 HOLE_LOGIT = 0.1
 """The value of a filled hole: just inside the object, as in SAM 2."""
 
@@ -54,8 +56,16 @@ def make_result(
         return to_video_resolution(low_res, width, height)
 
     # One object at a time: its logits stay in the processor's cache while they are compared.
-    one_by_one = (to_video_resolution(low, width, height)[0] for low in low_res.split(1))
+    one_by_one = (
+        to_video_resolution(low, width, height)[0]
+        if output.given is None
+        else torch.where(output.given.to(low.device), GIVEN_LOGIT, -GIVEN_LOGIT)
+        for output, low in zip(outputs.values(), low_res.split(1), strict=True)
+    )
     masks = to_masks(one_by_one, allow_overlap=options.allow_overlap).cpu().numpy()
+    for row, output in enumerate(outputs.values()):
+        if output.given is not None and not masks[row].any():
+            scores[row] = 0  # other objects cover the mask that was given
     return FrameResult(
         frame_index,
         tuple(outputs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -13,11 +14,13 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.disk_store import DiskStore
-from surgsam2.tracking.encoded_frame import refuse_vanishing_masks
+from surgsam2.tracking.encoded_frame import check_masks
 from surgsam2.tracking.options import Direction, TrackingOptions
 from surgsam2.tracking.plan import plan_tracking
 from surgsam2.tracking.remote import RemoteSegmenter, track
 from surgsam2.video import open_video
+
+logger = logging.getLogger(__name__)
 
 
 def segment_video(
@@ -69,8 +72,8 @@ def segment_video(
         if opened is not video:
             resources.enter_context(opened)
         plan = plan_tracking(opened, prompts, chosen)
-        if isinstance(model, SurgSAM2Model):
-            refuse_vanishing_masks(model, prompts)
+        for warning in check_masks(model, prompts) if isinstance(model, SurgSAM2Model) else []:
+            logger.warning("%s", warning)
         first_pass = resources.enter_context(closing(DiskStore()))
         steps = track(model, opened, prompts, plan, chosen, first_pass).run()
         return _results(steps, resources.pop_all())

@@ -13,7 +13,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.prompts.checks import Points, split_points
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.tracking.encoded_frame import EncodedFrame
+from surgsam2.tracking.encoded_frame import EncodedFrame, prompted_output
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.postprocess import make_result
@@ -56,7 +56,7 @@ class StillFrame:
         with self.model.autocast():
             for object_id, prompt in given.items():
                 place = f"object {object_id}, frame {self.frame_index}"
-                outputs[object_id] = MaskOutput.of(self._encoded.decode(prompt, place), 0)
+                outputs[object_id] = prompted_output(self._encoded.decode(prompt, place), prompt)
         return self._result(outputs, began)
 
     @torch.no_grad()

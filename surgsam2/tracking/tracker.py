@@ -13,7 +13,7 @@ from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.tracking.encoded_frame import EncodedFrame
+from surgsam2.tracking.encoded_frame import EncodedFrame, prompted_output
 from surgsam2.tracking.memory import (
     ConditioningMemory,
     MaskOutput,
@@ -285,7 +285,8 @@ class Tracker:
         """Return the mask and the memory that a prompt gives on its own frame."""
         decoded = frame.decode(prompt, f"object {object_id}, frame {index}")
         maps = self.model.network.encode_memory(frame.features(), decoded, prompted=True)
-        return ConditioningMemory(maps[0], decoded.pointers[0], MaskOutput.of(decoded, 0))
+        output = prompted_output(decoded, prompt)
+        return ConditioningMemory(maps[0], decoded.pointers[0], output)
 
     def _condition(self, index: int, memories: dict[int, ConditioningMemory]) -> None:
         """Keep the memories of prompts on frame `index`; objects that are new begin."""

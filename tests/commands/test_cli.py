@@ -196,19 +196,24 @@ def test_segment_backward_in_a_range_with_one_format(
     code, _, _ = run(*arguments(a_job), *more)
     assert code == 0
     folder = tmp_path / "out"
-    assert {p.name for p in folder.iterdir()} == {".surgsam2", "frames.csv", "report.json"}
+    assert {p.name for p in folder.iterdir()} == {
+        ".results", ".results.json", ".surgsam2", "frames.csv", "report.json"
+    }  # fmt: skip
     report = report_of(folder)
     assert report["frame_range"] == [0, 2]
     assert report["model"]["pruning"]["form"] == "off"
     assert report["options"]["formats"] == ["csv"]
 
 
-def test_a_second_run_replaces_the_first(
+def test_a_second_run_keeps_what_it_does_not_make(
     run: Command, a_job: dict[str, str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
     assert run(*arguments(a_job))[0] == 0
     assert run(*arguments(a_job), "--stop", "3", "--formats", "png")[0] == 0
+    assert len(mask_names(folder)) > 3
+    assert (folder / "overlay.mp4").exists()
+    assert run(*arguments(a_job), "--stop", "3", "--formats", "png", "--overwrite")[0] == 0
     assert mask_names(folder) == ["00000.png", "00001.png", "00002.png"]
     assert not (folder / "overlay.mp4").exists()
 
@@ -264,7 +269,7 @@ def _empty(path: Path) -> str:
         ("--formats", lambda p: "", "formats must be some of png"),
         ("--start", lambda p: "5000", "start 5000"),
         ("--start", lambda p: "-1", "start -1"),
-        ("--stop", lambda p: "99", "stop 99"),
+        ("--start", lambda p: "99", "start 99"),
         ("--stop", lambda p: "0", "stop 0"),
         ("--prune", lambda p: "6", "prune must be at most 5"),
         ("--prune", lambda p: "-1", "prune must be a whole number of 0 or more"),

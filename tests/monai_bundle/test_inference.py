@@ -60,7 +60,7 @@ def test_the_same_files_as_the_command(by_bundle: Path, by_command: Path) -> Non
     names = files_of(by_bundle)
     assert names == files_of(by_command)
     assert {"overlay.mp4", "annotations.coco.json", "masks/00003.png"} <= names
-    for name in names - {"report.json", "frames.csv"}:  # these contain times
+    for name in names - {"report.json", "frames.csv", ".results"}:  # these contain times
         assert (by_bundle / name).read_bytes() == (by_command / name).read_bytes(), name
     assert without_times(by_bundle) == without_times(by_command)
 
@@ -141,7 +141,7 @@ def run_here(bundle: Path, place: Path, **override: Any) -> None:
         ({"direction": "up"}, "direction must be one of forward, backward, both, got 'up'"),
         ({"start": "soon"}, "start must be int, got 'soon'"),
         ({"stop": 1.5}, "stop must be int, got 1.5"),
-        ({"stop": 99}, "frame range start 0, stop 99"),
+        ({"start": 99}, "frame range start 99"),
         ({"formats": "png,gif"}, "formats must be some of"),
         ({"formats": 3}, "formats must be tuple, got 3"),
         ({"fps": "quick"}, "fps must be float, got 'quick'"),

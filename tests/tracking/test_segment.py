@@ -70,6 +70,8 @@ def test_both_resolves_overlaps_across_the_two_passes(
     both = segment_video(a_model, a_clip, two_objects, direction="both", allow_overlap=False)
     for result in both:
         assert result.masks.sum(axis=0).max() <= 1
+        if result.frame_index == 2:  # there object 1 has the mask that was given
+            continue
         winner = result.logits.argmax(axis=0)
         assert np.array_equal(result.masks[1], (result.logits[1] > 0) & (winner == 1))
 

@@ -86,3 +86,28 @@ def test_refusals(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
         still.preview(PromptSet())
     with pytest.raises(InputError, match="uint8"):
         StillFrame(a_model, a_clip[0].astype(np.float32))
+
+
+def test_a_mask_that_was_given_is_the_result_at_full_resolution(
+    a_model: SurgSAM2Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line is lost at the resolution of the memories, where the network sees a quarter."""
+    line = np.zeros((480, 640), bool)
+    line[200:204, 100:500] = True
+    frames = np.random.default_rng(0).integers(0, 255, (2, 480, 640, 3), np.uint8)
+    prompts = PromptSet().add(object_id=1, frame=0, mask=line)
+    results = list(segment_video(a_model, frames, prompts))
+    assert np.array_equal(results[0].masks[0], line)
+    assert results[0].iou_scores[0] == 1
+    assert "object 1, frame 0: the network keeps 0% of the mask" in caplog.text
+    assert np.array_equal(StillFrame(a_model, frames[0]).preview(prompts).masks[0], line)
+
+
+def test_a_mask_that_others_cover_scores_nothing(
+    a_model: SurgSAM2Model, a_clip: np.ndarray
+) -> None:
+    prompts = PromptSet().add(object_id=1, frame=0, mask=MASK).add(object_id=2, frame=0, mask=MASK)
+    result = next(segment_video(a_model, a_clip, prompts, allow_overlap=False))
+    assert np.array_equal(result.masks[0], MASK)
+    assert not result.masks[1].any()
+    assert result.iou_scores.tolist() == [1, 0]
