@@ -69,11 +69,12 @@ def find_earlier(output: Path) -> EarlierResults | None:
     store = CheckpointStore(output)
     try:
         state = store.load() if (output / INCOMPLETE).exists() else None
+        if state is not None:
+            interrupted = EarlierResults(state.identity, store.record, state.results_bytes)
+            interrupted.open().close()
+            return interrupted
     except OutputError as error:
         logger.warning("%s", error)
-        state = None
-    if state is not None:
-        return EarlierResults(state.identity, store.record, state.results_bytes)
     record = output / RECORD
     try:
         identity = json.loads((output / RECORD_IDENTITY).read_bytes())

@@ -160,11 +160,14 @@ class SegmentationRun:
                 hand and that this run would replace.
         """
         inputs = self._inputs
-        if self._saved is not None or not inputs.can_resume:
-            return
-        earlier = find_earlier(self._output)
+        earlier = None if self._saved is not None else find_earlier(self._output)
         if earlier is None:
             return
+        if not inputs.can_resume:
+            raise OutputError(
+                f"cannot write {self._output}: it holds results of another run, which would be "
+                "lost; choose another folder, or replace them with overwrite (--overwrite)"
+            )
         identity = self._identify(self._fingerprints.results(wait=True))
         refuse_another_run(earlier, identity, self._output)
         frames = range(inputs.plan.start, inputs.plan.stop)
