@@ -16,7 +16,7 @@ from surgsam2.engine.client.launch import clean_environment, default_python
 from surgsam2.engine.protocol.events import Failed, Previewed
 from surgsam2.engine.protocol.framing import ProtocolError
 from surgsam2.engine.protocol.messages import Message, Request, wire_name
-from surgsam2.engine.protocol.payloads import PAYLOADS, SharedMemoryPayloads, Window
+from surgsam2.engine.protocol.payloads import PAYLOADS, InlinePayloads, SharedMemoryPayloads, Window
 from surgsam2.engine.protocol.requests import (
     REQUESTS,
     TO_ENGINE,
@@ -164,6 +164,23 @@ def test_shared_memory_grows(tmp_path: Path) -> None:
     for wrong in ({}, {"slot": 99}, {"lengths": [9000]}, {"lengths": [-1]}, {"size": "x"}):
         with pytest.raises(ProtocolError):
             there.read({**place, "slot": 0, **wrong} if wrong else {}, ())
+
+
+def test_inline_payloads_shrink_what_can_shrink() -> None:
+    payloads = InlinePayloads()
+    noise = np.random.default_rng(1).integers(0, 256, 40_000).astype(np.uint8).tobytes()
+    pieces = [b"short", bytes(40_000), noise]
+    place, raw = payloads.write(0, pieces)
+    assert [len(piece) < 1000 for piece in raw] == [True, True, False]
+    assert payloads.read(place, raw) == pieces
+    short = [raw[0], raw[1][:20], raw[2]]
+    for sizes, blobs in (
+        (None, raw), ([None], raw), ([None, 39_999, None], raw), ([None, 40_001, None], raw),
+        ([None, 2**40, None], raw), ([None, "x", None], raw), ([None, -1, None], raw),
+        (place["sizes"], short), ([5, 40_000, None], raw),
+    ):  # fmt: skip
+        with pytest.raises(ProtocolError):
+            payloads.read({"sizes": sizes}, blobs)
 
 
 def test_a_full_disk_costs_no_slot(tmp_path: Path) -> None:

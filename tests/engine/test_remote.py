@@ -29,15 +29,17 @@ from surgsam2.engine import (
     EngineClient,
     Failed,
     Finished,
+    LiveTracked,
     ModelLoaded,
     Previewed,
     Ready,
     Tracked,
     VideoOpened,
 )
+from surgsam2.engine.client.frame_sources import jpeg_of
 from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, PacketDecoder, encode_packet
 from surgsam2.engine.protocol.messages import Message
-from surgsam2.engine.protocol.requests import LoadModel, OpenUpload, OpenVideo
+from surgsam2.engine.protocol.requests import LivePicture, LoadModel, OpenUpload, OpenVideo
 from surgsam2.engine.remote.greeting import (
     Accepted,
     Attach,
@@ -53,6 +55,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import save_prompts
 from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.single_frame import StillFrame
 from tests.engine.conftest import Driver
 from tests.video.helpers import write_video
 
@@ -220,6 +223,24 @@ def test_frames_of_the_application(
     number = remote.client.track(BOX, TrackingOptions(allow_overlap=True))
     remote.until(Finished, number)
     assert_same(remote.of(number, Tracked), list(segment_video(a_model, a_clip, BOX)))
+
+
+def test_live_frames_are_compressed(
+    remote: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray
+) -> None:
+    """The masks are nearly those of the frames themselves."""
+    number = remote.client.start_live(160, 120)
+    prompts = PromptSet().add(object_id=5, frame=0, box=[10, 40, 45, 80])
+    remote.client.live_prompts(prompts)
+    remote.client.live_frame(a_clip[0], 1.0)
+    event = remote.until(LiveTracked, number)
+    expected = StillFrame(a_model, a_clip[0]).preview(prompts).masks
+    assert np.mean(event.result.masks == expected) > 0.98
+    failure = sent_raw(remote, LivePicture(number, 2.0, b"GIF89a" + b"x" * 100))
+    assert "a live frame cannot be read" in failure.message
+    wrong = jpeg_of(a_clip[0][:50])
+    assert wrong is not None
+    assert "must be (120, 160, 3)" in sent_raw(remote, LivePicture(number, 2.0, wrong)).message
 
 
 def test_a_connection_that_is_cut_loses_and_doubles_nothing(

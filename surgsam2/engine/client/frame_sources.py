@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
 
 import numpy as np
 
 from surgsam2.engine.protocol.messages import Message
-from surgsam2.engine.protocol.requests import FrameGiven, FrameWanted, LiveFrame
+from surgsam2.engine.protocol.requests import FrameGiven, FrameWanted, LiveFrame, LivePicture
 from surgsam2.errors import InputError, OutputError
 
+JPEG_QUALITY = 90
+"""Quality of live frames that go to another machine, 1 to 95; colours keep full resolution."""
 Send = Callable[[Message], None]
 
 
@@ -64,13 +67,15 @@ class LiveFeed:
         number: number of the request that began the live session.
         width: width of the frames in pixels.
         height: height of the frames in pixels.
+        compressed: send frames as JPEG, for a slow connection. Masks may then differ slightly.
 
     Raises:
         InputError: the size is not positive.
     """
 
-    def __init__(self, number: int, width: int, height: int) -> None:
+    def __init__(self, number: int, width: int, height: int, *, compressed: bool = False) -> None:
         self.number = number
+        self._compressed = compressed
         self._shape = _shape(width, height)
         self._credit = 0  # frames that may be sent; the engine adds to it
         self._waiting: tuple[np.ndarray, float] | None = None
@@ -111,4 +116,19 @@ class LiveFeed:
             return
         (image, stamp), self._waiting = self._waiting, None
         self._credit -= 1
-        send(LiveFrame(self.number, stamp, image))
+        picture = jpeg_of(image) if self._compressed else None
+        if picture is None:
+            send(LiveFrame(self.number, stamp, image))
+        else:
+            send(LivePicture(self.number, stamp, picture))
+
+
+def jpeg_of(image: np.ndarray) -> bytes | None:
+    """Return an (H, W, 3) uint8 RGB image as a JPEG file; None where Pillow is not installed."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return None
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return file.getvalue()

@@ -71,7 +71,8 @@ class Session:
 
     def feed_live(self, number: int, width: int, height: int) -> None:
         """Send live frames for request `number` from now on; see `LiveFeed`."""
-        self._live = LiveFeed(number, width, height)
+        compressed = self.transport.is_remote
+        self._live = LiveFeed(number, width, height, compressed=compressed)
 
     def live_frame(self, image: np.ndarray, stamp: float) -> None:
         """Send the newest live frame; see `LiveFeed.give`."""

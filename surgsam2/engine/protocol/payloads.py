@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from surgsam2.engine.protocol.framing import Buffer, ProtocolError
+from surgsam2.engine.protocol.framing import MAX_RAW, Buffer, ProtocolError
 from surgsam2.engine.protocol.shared_memory import SharedBlock
 
 PAYLOADS = 8
 """Number of payloads that may be on their way in each direction; then the sender waits."""
+_LEAST_COMPRESSED = 512
+"""Pieces of fewer bytes are not compressed."""
+_SAMPLE = 2**15
+"""Bytes at the beginning of a piece by which its compression is judged."""
+_WORTH = 0.8
+"""Pieces are compressed when their beginning shrinks below this share."""
 _LOOK_SECONDS = 0.05
 """Seconds between two looks at whether a payload is still wanted."""
 
@@ -77,15 +84,52 @@ class Payloads(ABC):
 
 
 class InlinePayloads(Payloads):
-    """Payloads are the raw bytes of their packets; this works between machines."""
+    """Payloads are the raw bytes of their packets; this works between machines.
+
+    Pieces that shrink by that, such as masks, are compressed without loss.
+    """
 
     def write(self, slot: int, blobs: Sequence[Buffer]) -> tuple[dict[str, Any], Sequence[Buffer]]:
-        """Return the pieces themselves; see `Payloads.write`."""
-        return {}, blobs
+        """Return the pieces, compressed where that helps; see `Payloads.write`."""
+        shrunk = [zlib.compress(blob, 1) if _shrinks(blob) else None for blob in blobs]
+        sizes = [None if new is None else len(old) for old, new in zip(blobs, shrunk, strict=True)]
+        raw = [old if new is None else new for old, new in zip(blobs, shrunk, strict=True)]
+        return {"sizes": sizes}, raw
 
     def read(self, place: dict[str, Any], blobs: Sequence[Buffer]) -> Sequence[Buffer]:
-        """Return the pieces themselves; see `Payloads.read`."""
-        return blobs
+        """Return the pieces as they were; see `Payloads.read`."""
+        sizes = place.get("sizes")
+        if not isinstance(sizes, list) or len(sizes) != len(blobs):
+            raise ProtocolError("the sizes of a payload's pieces are missing")
+        total, pieces = 0, []
+        for size, blob in zip(sizes, blobs, strict=True):
+            if size is None:
+                pieces.append(blob)
+                continue
+            total += size if type(size) is int and size > 0 else MAX_RAW + 1
+            if total > MAX_RAW:
+                raise ProtocolError("the pieces of a payload are too large")
+            pieces.append(_expanded(blob, size))
+        return pieces
+
+
+def _shrinks(blob: Buffer) -> bool:
+    """Return whether compression is worth its time, from the beginning of a piece."""
+    if len(blob) < _LEAST_COMPRESSED:
+        return False
+    sample = bytes(blob[:_SAMPLE])
+    return len(zlib.compress(sample, 1)) < _WORTH * len(sample)
+
+
+def _expanded(blob: Buffer, size: int) -> bytearray:
+    expander = zlib.decompressobj()
+    try:
+        data = expander.decompress(blob, size + 1)
+    except zlib.error as error:
+        raise ProtocolError(f"a piece of a payload cannot be decompressed: {error}") from error
+    if len(data) != size or not expander.eof:
+        raise ProtocolError(f"a piece of a payload does not have {size} bytes")
+    return bytearray(data)
 
 
 class SharedMemoryPayloads(Payloads):

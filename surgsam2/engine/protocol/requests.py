@@ -166,6 +166,19 @@ class LiveFrame(Message):
     """(H, W, 3) uint8 RGB."""
 
 
+@dataclass(frozen=True, eq=False)
+class LivePicture(Message):
+    """A frame of the live source as a JPEG file, for an engine on another machine."""
+
+    large: ClassVar[bool] = True
+    live: int
+    """Number of the request that began the live session."""
+    stamp: float
+    """Any finite number, which comes back with the result."""
+    data: bytes
+    """The bytes of the JPEG file."""
+
+
 @dataclass(frozen=True)
 class ChunkWanted(Message):
     """The engine process needs a part of a file that the application sends."""
@@ -216,7 +229,14 @@ REQUESTS: tuple[type[Request], ...] = (
     LiveRemove,
 )
 """All requests."""
-TO_ENGINE: tuple[type[Message], ...] = (*REQUESTS, Cancel, FrameGiven, LiveFrame, Chunk)
+TO_ENGINE: tuple[type[Message], ...] = (
+    *REQUESTS,
+    Cancel,
+    FrameGiven,
+    LiveFrame,
+    LivePicture,
+    Chunk,
+)
 """The messages that the application sends."""
 FROM_ENGINE: tuple[type[Message], ...] = (*SENT_EVENTS, FrameWanted, LiveCredit, ChunkWanted)
 """The messages that the engine process sends after its `Hello`."""

@@ -28,6 +28,7 @@ from surgsam2.engine.protocol.requests import (
     FrameWanted,
     LiveCredit,
     LiveFrame,
+    LivePicture,
     LivePrompts,
     LiveRemove,
     LoadModel,
@@ -97,12 +98,16 @@ class Engine:
 
     # called by the reading thread
 
-    def take(self, frame: FrameGiven | LiveFrame | Chunk) -> None:
+    def take(self, frame: FrameGiven | LiveFrame | LivePicture | Chunk) -> None:
         """Take data from the application; those that nobody waits for are dropped.
 
         Raises:
-            InputError: a live frame has another size than the session.
+            InputError: a live frame has another size than the session, or is damaged.
         """
+        if isinstance(frame, LivePicture):
+            if self._remote is None:
+                raise InputError("an application on this machine must send frames as they are")
+            frame = LiveFrame(frame.live, frame.stamp, self._remote.decode(frame.data))
         video, session = self._video, self._live
         if isinstance(frame, Chunk):
             if self._remote is not None:

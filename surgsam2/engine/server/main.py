@@ -17,7 +17,14 @@ from surgsam2.engine.protocol.events import Failed, Ready
 from surgsam2.engine.protocol.framing import EXPLAINED, PROTOCOL_VERSION
 from surgsam2.engine.protocol.messages import Hello, Message, MessageError, Request
 from surgsam2.engine.protocol.payloads import SharedMemoryPayloads
-from surgsam2.engine.protocol.requests import TO_ENGINE, Cancel, Chunk, FrameGiven, LiveFrame
+from surgsam2.engine.protocol.requests import (
+    TO_ENGINE,
+    Cancel,
+    Chunk,
+    FrameGiven,
+    LiveFrame,
+    LivePicture,
+)
 from surgsam2.engine.server.connection import Connection, SocketStream
 from surgsam2.engine.server.failures import describe
 from surgsam2.engine.server.request_queue import RequestQueue
@@ -69,7 +76,9 @@ class Server:
             self.requests.put(message)
         elif isinstance(message, Cancel):
             self.requests.cancel_all()
-        elif self._engine is not None and isinstance(message, FrameGiven | LiveFrame | Chunk):
+        elif self._engine is not None and isinstance(
+            message, FrameGiven | LiveFrame | LivePicture | Chunk
+        ):
             try:
                 self._engine.take(message)
             except SurgSAM2Error as error:

@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from surgsam2.engine.protocol.requests import Chunk, ChunkWanted, OpenUpload
-from surgsam2.errors import InputError, OutputError, VideoError
+from surgsam2.errors import ImageFileError, InputError, OutputError, VideoError
 from surgsam2.model.configs import config_names
 from surgsam2.model.options import ModelOptions
 from surgsam2.model.zoo import cache_folder, find_known
 from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.image_file import read_rgb
 
 CHUNK_BYTES = 2**20
 """Size of the parts in which a file is sent."""
@@ -49,6 +52,7 @@ class RemoteFiles:
         self._models = models
         self._limit = limit
         self._chunks: queue.Queue[Chunk] = queue.Queue()
+        self._pictures = tempfile.TemporaryDirectory(prefix="surgsam2-pictures-")
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if cache is None:
             with writing(Path(tempfile.gettempdir())):
@@ -61,6 +65,7 @@ class RemoteFiles:
 
     def close(self) -> None:
         """Delete the videos, unless there is a cache."""
+        self._pictures.cleanup()
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -122,6 +127,21 @@ class RemoteFiles:
         finally:
             part.unlink(missing_ok=True)
         return path
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Return the (H, W, 3) uint8 RGB image of a JPEG file.
+
+        Raises:
+            InputError: it is damaged, or larger than frames may be.
+        """
+        path = Path(self._pictures.name) / "frame.jpg"
+        try:
+            path.write_bytes(data)
+            return read_rgb(path, formats=("JPEG",))
+        except ImageFileError as error:
+            raise InputError(f"a live frame cannot be read: {error.reason}") from error
+        except OSError as error:
+            raise OutputError(f"a live frame has no room ({error.strerror})") from error
 
     def give(self, chunk: Chunk) -> None:
         """Take a part of a file; called by the reading thread."""
