@@ -86,12 +86,13 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, and print the main table."""
     from surgsam2.evaluation.report import report_folder, summary_text, write_report
     from surgsam2.job.console import ProgressDisplay
+    from surgsam2.storage.text import printable
 
     folder = Path(args.output)
     with report_folder(folder), ProgressDisplay(keep=False) as display:
         results = _evaluate(args, display.update_labelled)
     paths = write_report(results, folder)
-    print(summary_text(results))
+    print(printable(summary_text(results)))
     print(f"report: {paths['html']}")
     return 0
 

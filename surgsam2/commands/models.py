@@ -27,14 +27,27 @@ def _list(args: argparse.Namespace) -> int:
     from surgsam2.model.build import BUILT_IN
     from surgsam2.model.zoo import known_checkpoints
 
-    state = "built in" if BUILT_IN.is_file() else "weights missing"
-    rows = [("demo", state, "the small model that comes with surgsam2")]
+    built_in = BUILT_IN.is_file()
+    size = f"{BUILT_IN.stat().st_size / 1e6:.0f} MB" if built_in else "-"
+    rows = [
+        ("NAME", "STATE", "SIZE", "USE", "SOURCE"),
+        (
+            *("demo", "built in" if built_in else "weights missing", size),
+            *("to try the software; not for real video", "this package"),
+        ),
+    ]
     for entry in known_checkpoints().values():
         rows.append(
-            (entry.name, "here" if entry.path.is_file() else "-", entry.url or entry.source)
+            (
+                *(entry.name, "here" if entry.path.is_file() else "-"),
+                f"{entry.parameters * 4 / 1e6:.0f} MB",
+                *(entry.advice, entry.url or entry.source),
+            )
         )
-    for name, state, source in rows:
-        print(f"{name:26} {state:20} {source}")
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, row[4]]))
     return 0
 
 

@@ -26,6 +26,15 @@ _SHA256 = {
     "sam2-hiera-large": "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
 }
 
+_SIZES = {
+    "tiny": (38_962_498, "the smallest for real video; start with it on a CPU or for live video"),
+    "small": (46_060_354, "recommended for real video; -512 behind the name is faster"),
+    "base-plus": (80_850_178, "larger and slower; wants a GPU"),
+    "large": (224_446_642, "the largest and slowest; wants a GPU"),
+}
+"""Number of parameters, and advice, by the size of the image encoder."""
+_SAM2_PARAMETERS = 16_512  # parameters that SAM 2 lacks and SAM 2.1 has
+
 
 @dataclass(frozen=True)
 class KnownCheckpoint:
@@ -39,6 +48,10 @@ class KnownCheckpoint:
     """Name of the file in the cache folder."""
     source: str
     """Publisher, licence and address, for messages."""
+    parameters: int
+    """Number of parameters; the file has four bytes for each."""
+    advice: str
+    """What the model is good for."""
     url: str | None = None
     """https address of the file; None where it has to be fetched by hand."""
     sha256: str | None = None
@@ -63,6 +76,8 @@ def known_checkpoints() -> dict[str, KnownCheckpoint]:
             config=f"{family}-hiera-{size}-512",
             filename=f"{family}_hiera_{size.replace('-', '_')}.pt",
             source="Meta, Apache-2.0, https://github.com/facebookresearch/sam2",
+            parameters=_SIZES[size][0] - (_SAM2_PARAMETERS if family == "sam2" else 0),
+            advice=_SIZES[size][1] if family == "sam2.1" else "the earlier release of SAM 2.1",
             url=f"{_PUBLIC}/{date}/{family}_hiera_{size.replace('-', '_')}.pt",
             sha256=_SHA256[f"{family}-hiera-{size}"],
         )
@@ -74,6 +89,8 @@ def known_checkpoints() -> dict[str, KnownCheckpoint]:
             name="surgsam2-hiera-small-512",
             config="surgsam2-hiera-small-512",
             filename="sam2.1_hiera_s_endo18.pth",
+            parameters=_SIZES["small"][0],
+            advice="fine-tuned on surgical video (EndoVis 2018) by the SurgSAM2 authors",
             source=f"the SurgSAM2 authors; follow the link to the weights in {_AUTHORS}",
         )
     )

@@ -438,8 +438,12 @@ def test_models_list(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "sam2_hiera_tiny.pt").touch()
     code, out, err = run("models", "list")
     assert (code, err) == (0, "")
-    rows = {line.split()[0]: line for line in out.splitlines()}
+    head, *lines = out.splitlines()
+    assert head.split() == ["NAME", "STATE", "SIZE", "USE", "SOURCE"]
+    rows = {line.split()[0]: line for line in lines}
     assert len(rows) == 10
+    assert "  184 MB  recommended for real video" in rows["sam2.1-hiera-small"]
+    assert " to try the software" in rows["demo"]
     assert "built in" in rows["demo"]
     assert " here " in rows["sam2-hiera-tiny"]
     assert " here " not in rows["sam2-hiera-small"]

@@ -106,6 +106,15 @@ def test_csv_has_a_line_per_level(results):
     assert {r["object"] for r in good[2:]} == {"1", "2"}
 
 
+def test_names_in_the_csv_are_no_formulas(results):
+    results["runs"][0]["name"] = "=HYPERLINK(1)"
+    results["runs"][0]["sequences"][0]["name"] = "@clip"
+    rows = list(csv.DictReader(io.StringIO(render_csv(results))))
+    assert rows[0]["run"] == "'=HYPERLINK(1)"
+    assert "'@clip" in {row["sequence"] for row in rows}
+    assert not [row for row in rows if row["run"].startswith("=")]
+
+
 def test_published_rows_show_their_source(results):
     results["published"] = [
         {

@@ -16,7 +16,9 @@ import torch
 
 from surgsam2.errors import DownloadError, InputError
 from surgsam2.model import transfer, zoo
-from surgsam2.model.configs import config_names
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import config_names, load_config
+from surgsam2.model.network import SurgSAM2Network
 from surgsam2.storage.folder_lock import exclusive
 
 NAME = "sam2.1-hiera-tiny"
@@ -167,6 +169,17 @@ def test_the_list() -> None:
 def test_names(name: str, found: str | None) -> None:
     entry = zoo.find_known(name)
     assert (entry and entry.name) == found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*(f"sam2.1-hiera-{size}" for size in ("tiny", "small", "base-plus", "large")),
+     "sam2-hiera-tiny", "surgsam2-hiera-small-512"],
+)  # fmt: skip
+def test_numbers_of_parameters_are_those_of_the_networks(name: str) -> None:
+    entry = zoo.known_checkpoints()[name]
+    network = build_network(load_config(entry.config), name, SurgSAM2Network)
+    assert entry.parameters == sum(p.numel() for p in network.parameters())
 
 
 def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

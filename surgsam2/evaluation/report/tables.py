@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
+from typing import Any
 
 from surgsam2.evaluation.metrics.conventions import CLASS_SCORES, SCORES
 from surgsam2.evaluation.report.record import Record, conventions_of
+from surgsam2.storage.text import spreadsheet_cell
 
 COLUMNS = (
     *("run", "kind", "model", "config", "image_size", "efp", "prompts", "level", "sequence"),
     *("object", "class", "name", "convention", *SCORES),
     *(*CLASS_SCORES, "class_iou", "frames", "fps", "peak_memory_mb"),
 )
+
+
+class _SafeWriter(csv.DictWriter):
+    """Writes names that a spreadsheet would take for formulas with an apostrophe before them."""
+
+    def writerow(self, rowdict: Mapping[str, Any]) -> Any:
+        return super().writerow(
+            {k: spreadsheet_cell(v) if isinstance(v, str) else v for k, v in rowdict.items()}
+        )
 
 
 def render_csv(results: Record) -> str:
@@ -25,7 +37,7 @@ def render_csv(results: Record) -> str:
     that of the line's class.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer = _SafeWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for run in results["runs"]:
         if "overall" not in run:
