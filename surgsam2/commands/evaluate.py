@@ -16,6 +16,7 @@ examples:
   surgsam2 evaluate DATASET --protocol endovis18 --model A --model B --output OUT
   surgsam2 evaluate DATASET --prompts mask --pruning capped,off --output OUT
   surgsam2 evaluate --predictions MASKS --ground-truth ANNOTATIONS --output OUT
+  surgsam2 evaluate --protocol returns --memory efp,window,reliable,diverse --output OUT
 """
 
 
@@ -30,10 +31,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("dataset", nargs="?", help="dataset folder (frames and label PNGs)")
     parser.add_argument("--output", required=True, help="folder for the results and the report")
     parser.add_argument(
-        "--protocol", default="vos", choices=("vos", "endovis17", "endovis18"),
+        "--protocol", default="vos", choices=("vos", "endovis17", "endovis18", "returns"),
         help="how the data is split and counted (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--split", help="split of the protocol (endovis17: fold0 to fold3, ...)")
+    parser.add_argument(
+        "--split",
+        help="split of the protocol (endovis17: fold0 to fold3, returns: quick or full, ...)",
+    )
     parser.add_argument("--sequences", help="names, comma-separated, instead of a split")
     parser.add_argument(
         "--baselines",
@@ -61,6 +65,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--pruning", default="capped",
         help="forms of Efficient Frame Pruning: capped, full-bank, off, comma-separated "
         "(%(default)s)",
+    )  # fmt: skip
+    models.add_argument(
+        "--memory", default="efp",
+        help="memory policies: efp, window, reliable, diverse, comma-separated (%(default)s)",
     )  # fmt: skip
     models.add_argument(
         "--prompts", default="mask,1pt,5pt", help="prompt settings, comma-separated (%(default)s)"
@@ -121,19 +129,20 @@ def _evaluate(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
             size_mismatch="resize" if args.resize else "missing",
             **common,
         )
-    if not args.dataset:
+    if not args.dataset and args.protocol != "returns":
         raise InputError("give a DATASET folder, or --predictions and --ground-truth")
     models, names = args.model or ["demo"], args.name or []
     if len(names) > len(models):
         raise InputError(f"there are {len(names)} --name for {len(models)} models")
     specs = [
-        runner.ModelSpec(model, config, pruning, args.device, args.dtype, name)
+        runner.ModelSpec(model, config, pruning, args.device, args.dtype, name, memory)
         for model, name in zip_longest(models, names)
         for config in args.config or [None]
         for pruning in names_in(args.pruning) or ["capped"]
+        for memory in names_in(args.memory) or ["efp"]
     ]
     return runner.evaluate(
-        args.dataset,
+        args.dataset or None,
         prompts=parse_settings(args.prompts),
         models=specs,
         seed=args.seed,

@@ -14,6 +14,7 @@ from typing import Any
 
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.evaluation.environment import environment
+from surgsam2.evaluation.metrics.returns import score_returns, summarize_returns
 from surgsam2.evaluation.prompting import PROMPT_SETTINGS, PromptSetting, prompts_for
 from surgsam2.evaluation.runs.baselines import BASELINES, run_baseline
 from surgsam2.evaluation.runs.model import OVERLAPS, LoadedFacts, ModelSpec, run_model, titles
@@ -23,13 +24,14 @@ from surgsam2.evaluation.runs.tracking import Progress, score_tracking
 from surgsam2.evaluation.truth.datasets import Truth, Values, open_truth
 from surgsam2.evaluation.truth.problems import Problems
 from surgsam2.evaluation.truth.protocols import COUNTING, Protocol, get_protocol, published_results
+from surgsam2.evaluation.truth.returns import open_returns, parse_name
 from surgsam2.evaluation.truth.sequences import Scan, scan
 
 __all__ = ["ModelSpec", "evaluate", "evaluate_predictions", "prompts_for", "score_tracking"]
 
 
 def evaluate(
-    dataset: Path | str,
+    dataset: Path | str | None,
     *,
     protocol: str = "vos",
     split: str | None = None,
@@ -44,8 +46,9 @@ def evaluate(
     """Track every sequence with every model and prompt setting, and score the masks.
 
     Args:
-        dataset: Folder in the layout of the protocol.
-        protocol: ``vos``, ``endovis17`` or ``endovis18``.
+        dataset: Folder in the layout of the protocol; None for ``returns``, whose sequences
+            are generated.
+        protocol: ``vos``, ``endovis17``, ``endovis18`` or ``returns``.
         split: Split of the protocol; None takes its default.
         sequences: Names of sequences, instead of a split.
         values: Whether the pixel values of label PNGs are objects or the protocol's classes.
@@ -63,11 +66,18 @@ def evaluate(
         InputError: A name or a value is unknown.
         SurgSAM2Error: A model cannot be loaded.
     """
-    dataset = Path(dataset)
     chosen = get_protocol(protocol)
     _check_baselines(baselines)
     problems = Problems()
-    truth = open_truth(dataset, chosen, problems, split=split, only=sequences, values=values)
+    if (dataset is None) != (chosen.name == "returns"):
+        need = "needs no dataset" if dataset is not None else "needs a dataset folder"
+        raise InputError(f"protocol {chosen.name} {need}, got {dataset}")
+    if dataset is None:
+        dataset = Path("generated clips")
+        truth = open_returns(split, sequences)
+    else:
+        dataset = Path(dataset)
+        truth = open_truth(dataset, chosen, problems, split=split, only=sequences, values=values)
     scans = _scan_all(truth, problems, dataset)
     faults = problems.as_list()
     # With several models, each is loaded once first, so that a wrong name is found at once.
@@ -86,6 +96,9 @@ def evaluate(
             )
         del model
     runs += [run_baseline(name, scans, truth, progress=progress) for name in baselines]
+    if chosen.name == "returns":
+        for run in runs:
+            _add_returns(run)
     return _results(
         dataset,
         chosen,
@@ -189,6 +202,24 @@ def evaluate_predictions(
             else "resized by nearest neighbour",
         },
     )
+
+
+def _add_returns(run: dict[str, Any]) -> None:
+    """Add to a run the scores of its objects' returns, by event and length of the absence."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for sequence in run["sequences"]:
+        event, absence, _ = parse_name(sequence["name"])
+        for item in sequence["objects"]:
+            item["returns"] = score_returns(item)
+            groups.setdefault((event, absence), []).extend(item["returns"])
+    everything = [each for group in groups.values() for each in group]
+    run["returns"] = {
+        "overall": summarize_returns(everything),
+        "groups": [
+            {"event": event, "absence": absence, **summarize_returns(group)}
+            for (event, absence), group in groups.items()
+        ],
+    }
 
 
 def _left_out(baseline: str, sequences: Sequence[str]) -> dict[str, Any]:

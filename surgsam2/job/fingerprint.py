@@ -90,6 +90,7 @@ def identity_of(
         "device": facts["device"].partition(":")[0],
         "dtype": facts["dtype"],
         "pruning": f"{facts['pruning']['form']} {facts['pruning']['prune']}",
+        "memory policy": _memory_policy(options),
         "direction": plan.direction,
         "frame range": f"{plan.start} to {plan.stop}",
         "formats": ",".join(sorted(options.formats)),
@@ -99,6 +100,12 @@ def identity_of(
         "surgsam2 version": __version__,
         "torch version": importlib.metadata.version("torch"),
     }
+
+
+def _memory_policy(options: JobOptions) -> str:
+    """Return the memory policy with its settings, as text."""
+    chosen = options.tracking
+    return f"{chosen.memory} {chosen.long_term} {chosen.min_presence:g} {chosen.min_iou:g}"
 
 
 def check_same(saved: Identity, now: Identity, folder: Path) -> None:

@@ -61,6 +61,8 @@ class MemoryBatch:
     """(B, K, C) object pointers."""
     pointer_ages: torch.Tensor
     """(B, K) float32: how many frames back; signed for prompted frames where SAM 2 does so."""
+    long_term: int = 0
+    """Number of maps at the start, with age 0, that pruning neither counts nor removes."""
 
 
 @dataclass(frozen=True)

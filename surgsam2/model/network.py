@@ -136,7 +136,7 @@ class SurgSAM2Network(BaseNetwork):
             (B, C, h, w) one conditioned map per object.
         """
         maps, ages = memory.maps.flatten(3), memory.map_ages
-        kept = pruning.select(maps, self.num_maskmem)
+        kept = pruning.select(maps, self.num_maskmem, memory.long_term)
         if kept.shape[1] < maps.shape[1]:
             ages = ages.gather(1, kept)
         # time encodings belong to a frame's age, so pruning does not shift them; the

@@ -59,17 +59,22 @@ class EFP:
             kept = count - self.prune if count >= num_maskmem else count
         return max(kept, min(count, 2))  # the first and the last always stay
 
-    def select(self, maps: torch.Tensor, num_maskmem: int) -> torch.Tensor:
+    def select(self, maps: torch.Tensor, num_maskmem: int, long_term: int = 0) -> torch.Tensor:
         """Return the indices of the memories that stay.
 
         Args:
             maps: (B, M, C, P) memory features: B objects, M memories in SAM 2's
                 order, C channels, P positions; any float dtype.
             num_maskmem: the network's bank size.
+            long_term: number of memories at the start that stay in addition to the bank's.
 
         Returns:
             (B, K) int64, each row ascending; no device synchronisation.
         """
+        if long_term:
+            kept = self.select(maps[:, long_term:], num_maskmem) + long_term
+            older = torch.arange(long_term, device=maps.device).expand(maps.shape[0], -1)
+            return torch.cat([older, kept], dim=1)
         count = maps.shape[1]
         keep = self.keep_count(count, num_maskmem)
         if keep == count:

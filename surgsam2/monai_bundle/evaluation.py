@@ -28,6 +28,7 @@ class BundleEvaluation:
         model: names, checkpoint files or bundle folders of the models.
         config: configurations for every model.
         pruning: forms of Efficient Frame Pruning.
+        memory: memory policies.
         baselines: what to compare with: copy, flow or none.
         seed: the seed of the points in the true masks.
         device: where the models run.
@@ -50,6 +51,7 @@ class BundleEvaluation:
         model: Any = "demo",
         config: Any = "",
         pruning: Any = "capped",
+        memory: Any = "efp",
         baselines: Any = "copy,flow",
         seed: int = 0,
         device: str | torch.device = "auto",
@@ -67,10 +69,11 @@ class BundleEvaluation:
         }
         self._prompts = ",".join(_as_list(prompts))
         self._models = [
-            (name, chosen, form)
+            (name, chosen, form, policy)
             for name in _as_list(model) or ["demo"]
             for chosen in configs or [None]
             for form in _as_list(pruning) or ["capped"]
+            for policy in _as_list(memory) or ["efp"]
         ]
         self._device, self._dtype = str(device), dtype
 
@@ -92,8 +95,10 @@ class BundleEvaluation:
                 Path(self.dataset_dir),
                 prompts=parse_settings(self._prompts),
                 models=[
-                    runner.ModelSpec(name, config, pruning, self._device, self._dtype)
-                    for name, config, pruning in self._models
+                    runner.ModelSpec(
+                        name, config, pruning, self._device, self._dtype, memory=memory
+                    )
+                    for name, config, pruning, memory in self._models
                 ],
                 **self._options,
             )

@@ -2,12 +2,13 @@
 
 SAM 2 keeps every frame's memory for ever. Only these are ever read again, so only
 these are kept: the prompted (conditioning) frames, the spatial memories of the last
-``num_maskmem - 1`` frames and the object pointers of the last ``max_obj_ptrs - 1``.
+``num_maskmem - 1`` frames and the object pointers of the last ``max_obj_ptrs - 1``. A
+memory policy (`surgsam2.tracking.memory_policy`) may keep other tracked frames.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,16 +18,8 @@ from sam2.modeling.sam2_utils import select_closest_cond_frames
 
 from surgsam2.model.frame_data import Decoded, MemoryBatch
 from surgsam2.model.network import SurgSAM2Network
-
-
-@dataclass(frozen=True)
-class FrameMemory:
-    """One object's memory of one frame."""
-
-    map: torch.Tensor
-    """Spatial memory, (Cm, h, w) bfloat16."""
-    pointer: torch.Tensor
-    """Object pointer, (C,)."""
+from surgsam2.tracking.memory_policy import MemoryPolicy
+from surgsam2.tracking.tracked_memories import FrameMemory, make_store
 
 
 @dataclass(frozen=True)
@@ -50,9 +43,13 @@ class MaskOutput:
 
 
 @dataclass(frozen=True)
-class ConditioningMemory(FrameMemory):
+class ConditioningMemory:
     """The memory of a prompted frame, with the mask that the prompt gave."""
 
+    map: torch.Tensor
+    """Spatial memory, (Cm, h, w) bfloat16."""
+    pointer: torch.Tensor
+    """Object pointer, (C,)."""
     output: MaskOutput
     """The result of the object for this frame."""
 
@@ -69,6 +66,8 @@ class BankView:
     """Object pointers, (C,) each."""
     pointer_ages: list[float]
     """Age of each pointer in frames."""
+    long_term: int
+    """Number of spatial memories at the start that are long-term memories, of age 0."""
 
 
 class MemoryBank:
@@ -77,22 +76,26 @@ class MemoryBank:
     Args:
         network: the network, which sets how many memories are kept.
         reverse: whether frames come in descending order.
+        policy: decides which memories of tracked frames are kept.
     """
 
-    def __init__(self, network: SurgSAM2Network, *, reverse: bool = False) -> None:
+    def __init__(
+        self,
+        network: SurgSAM2Network,
+        *,
+        reverse: bool = False,
+        policy: MemoryPolicy = MemoryPolicy(),  # noqa: B008 - immutable
+    ) -> None:
         self._network = network
         self._step = -1 if reverse else 1
         self.conditioning: dict[int, ConditioningMemory] = {}
         """Memories of the prompted frames by frame index, ascending."""
-        self._maps: deque[tuple[int, torch.Tensor]] = deque(maxlen=network.num_maskmem - 1)
-        self._pointers: deque[tuple[int, torch.Tensor]] = deque(
-            maxlen=network.max_obj_ptrs_in_encoder - 1
-        )
+        self._tracked = make_store(network, policy)
 
     def add(self, frame_index: int, memory: FrameMemory) -> None:
-        """Remember a tracked frame; the oldest tracked frame is forgotten."""
-        self._maps.append((frame_index, memory.map))
-        self._pointers.append((frame_index, memory.pointer))
+        """Remember a tracked frame; the policy says which one is forgotten."""
+        first = min(self.conditioning, key=lambda t: t * self._step)
+        self._tracked.add(frame_index, memory, self.conditioning[first].map)
 
     def condition(self, frame_index: int, memory: ConditioningMemory) -> None:
         """Remember a prompted frame for as long as the object is tracked."""
@@ -124,25 +127,31 @@ class MemoryBank:
         chosen, others = select_closest_cond_frames(
             frame_index, self.conditioning, network.max_cond_frames_in_attn
         )
-        maps = [(0, memory.map) for memory in chosen.values()]
+
+        def age_of(t: int) -> int:
+            return self._age(t, frame_index)
+
+        long_term = self._tracked.long_term()
+        maps = [(0, m) for m in long_term]
+        maps += [(0, memory.map) for memory in chosen.values()]
         # a conditioning frame that was not chosen counts as a tracked one
-        recent = [*self._maps, *((t, memory.map) for t, memory in others.items())]
-        aged = ((self._age(t, frame_index), m) for t, m in recent)
+        recent = self._tracked.maps(age_of)
+        recent += [(age_of(t), memory.map) for t, memory in others.items()]
         maps += sorted(
-            ((age, m) for age, m in aged if 1 <= age < network.num_maskmem),
+            ((age, m) for age, m in recent if 1 <= age < network.num_maskmem),
             key=lambda pair: -pair[0],
         )
 
         pointers = []
         for t, memory in chosen.items():
-            age = self._age(t, frame_index)
+            age = age_of(t)
             if age >= 0 or not network.only_obj_ptrs_in_the_past_for_eval:
                 signed = network.use_signed_tpos_enc_to_obj_ptrs
                 pointers.append((float(age if signed else abs(age)), memory.pointer))
-        recent = [*self._pointers, *((t, memory.pointer) for t, memory in others.items())]
-        aged = ((self._age(t, frame_index), p) for t, p in recent)
+        recent = self._tracked.pointers(age_of)
+        recent += [(age_of(t), memory.pointer) for t, memory in others.items()]
         pointers += sorted(
-            ((float(age), p) for age, p in aged if 1 <= age <= pointer_limit),
+            ((float(age), p) for age, p in recent if 1 <= age <= pointer_limit),
             key=lambda pair: pair[0],
         )
         return BankView(
@@ -150,6 +159,7 @@ class MemoryBank:
             [age for age, _ in maps],
             [p for _, p in pointers],
             [age for age, _ in pointers],
+            len(long_term),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,15 +176,14 @@ class MemoryBank:
                 ]
                 for index, memory in self.conditioning.items()
             ],
-            "maps": list(self._maps),
-            "pointers": list(self._pointers),
+            **self._tracked.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Replace the memories by those of another bank's `state_dict`.
 
         Args:
-            state: the plain data of a bank of the same network and direction.
+            state: the plain data of a bank of the same network, direction and policy.
             device: the device of the tracker's model; tensors are moved there.
 
         Raises:
@@ -185,9 +194,7 @@ class MemoryBank:
             map_, pointer, low_res, scores = (t.to(device) for t in tensors)
             output = MaskOutput(low_res, scores, given)
             self.condition(index, ConditioningMemory(map_, pointer, output))
-        for kept, name in ((self._maps, "maps"), (self._pointers, "pointers")):
-            kept.clear()
-            kept.extend((index, tensor.to(device)) for index, tensor in state[name])
+        self._tracked.load_state_dict(state, device)
 
     def _age(self, memory_frame: int, frame_index: int) -> int:
         """Return how many frames `memory_frame` lies behind `frame_index` in tracking order."""
@@ -199,7 +206,7 @@ def batched_views(
 ) -> list[tuple[list[int], MemoryBatch]]:
     """Return what the tracked objects attend to on a frame, as few batches.
 
-    Objects with the same number of spatial memories and of pointers make one batch. Objects
+    Objects with the same numbers of spatial memories and of pointers make one batch. Objects
     that are prompted on the frame, or that have not begun, are left out.
 
     Args:
@@ -210,11 +217,12 @@ def batched_views(
     Returns:
         The ids of the objects of each batch, in the order of its rows, and the batch.
     """
-    groups: dict[tuple[int, int], dict[int, BankView]] = defaultdict(dict)
+    groups: dict[tuple[int, int, int], dict[int, BankView]] = defaultdict(dict)
     for object_id, bank in banks.items():
         if bank.is_tracked(frame_index):
             view = bank.view(frame_index, pointer_limit)
-            groups[len(view.maps), len(view.pointers)][object_id] = view
+            numbers = (len(view.maps), len(view.pointers), view.long_term)
+            groups[numbers][object_id] = view
     return [(list(views), _stack(list(views.values()))) for views in groups.values()]
 
 
@@ -224,6 +232,7 @@ def remember(
     object_ids: list[int],
     decoded: Decoded,
     maps: torch.Tensor,
+    policy: MemoryPolicy,
 ) -> dict[int, MaskOutput]:
     """Add a tracked frame to the memories of objects.
 
@@ -233,18 +242,22 @@ def remember(
         object_ids: ids of the N objects, in the order of the rows of the batch.
         decoded: the mask decoder's output for the objects.
         maps: (N, Cm, h, w) spatial memories of the frame.
+        policy: says in which frames an object is reliable.
 
     Returns:
         The outputs of the objects, by object id.
     """
     outputs = {object_id: MaskOutput.of(decoded, row) for row, object_id in enumerate(object_ids)}
     for row, object_id in enumerate(object_ids):
-        banks[object_id].add(frame_index, FrameMemory(maps[row], decoded.pointers[row]))
+        scores = outputs[object_id].scores
+        reliable = policy.is_reliable(scores) if policy.needs_reliability else None
+        memory = FrameMemory(maps[row], decoded.pointers[row], reliable)
+        banks[object_id].add(frame_index, memory)
     return outputs
 
 
 def _stack(views: list[BankView]) -> MemoryBatch:
-    """Stack views that have the same number of spatial memories and of pointers."""
+    """Stack views that have the same numbers of spatial memories and of pointers."""
     device = views[0].maps[0].device
     pointers = [torch.stack(v.pointers) for v in views if v.pointers]
     with torch.autocast(device.type, enabled=False):  # float16 autocast refuses to stack bfloat16
@@ -254,4 +267,5 @@ def _stack(views: list[BankView]) -> MemoryBatch:
         map_ages=torch.tensor([v.map_ages for v in views], device=device),
         pointers=torch.stack(pointers) if pointers else torch.empty(len(views), 0, 0),
         pointer_ages=torch.tensor([v.pointer_ages for v in views], device=device),
+        long_term=views[0].long_term,
     )

@@ -9,6 +9,8 @@ from surgsam2.storage.options import Options, option
 
 Direction = Literal["forward", "backward", "both"]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
+MemoryPolicyName = Literal["efp", "window", "reliable", "diverse"]
+MEMORY_POLICIES: tuple[str, ...] = get_args(MemoryPolicyName)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,4 +35,31 @@ class TrackingOptions(Options):
         "network's input in each direction; SAM 2's own value is 8",
         minimum=0,
         metavar="AREA",
+    )
+    memory: MemoryPolicyName = option(
+        "efp",
+        "which memories of an object are kept: the recent ones with Efficient Frame Pruning, all "
+        "recent ones, those of reliable frames, or recent ones and diverse older ones",
+        choices=MEMORY_POLICIES,
+    )
+    long_term: int = option(
+        2,
+        "number of older memories that the policy diverse keeps per object",
+        minimum=0,
+        maximum=16,
+        metavar="N",
+    )
+    min_presence: float = option(
+        0.5,
+        "least presence of a reliable frame, for the policies reliable and diverse",
+        minimum=0,
+        maximum=1,
+        metavar="P",
+    )
+    min_iou: float = option(
+        0.5,
+        "least predicted IoU of a reliable frame, for the policies reliable and diverse",
+        minimum=0,
+        maximum=1,
+        metavar="IOU",
     )

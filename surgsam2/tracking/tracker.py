@@ -21,6 +21,7 @@ from surgsam2.tracking.memory import (
     batched_views,
     remember,
 )
+from surgsam2.tracking.memory_policy import MemoryPolicy
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.postprocess import make_result
 
@@ -48,11 +49,12 @@ class Tracker:
         reverse: whether frames come in descending order.
         frame_count: length of the video in frames, if it is known. SAM 2 scales the age of
             object pointers by it in videos of less than 16 frames.
-        options: how masks are made: `allow_overlap` and `fill_holes` count. Without options,
-            masks of different objects may overlap.
+        options: how masks are made and which memories are kept; direction and range do not
+            count. Without options, masks of different objects may overlap.
 
     Raises:
-        InputError: width or height is not positive.
+        InputError: width or height is not positive, or the network has too few memories for
+            the memory policy.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class Tracker:
         """Index of the next frame."""
         self.reverse = reverse
         self.options = options
+        self._policy = MemoryPolicy.of(options)
+        self._policy.check(model.network.num_maskmem)
         longest = model.network.max_obj_ptrs_in_encoder
         self._pointer_limit = min(frame_count or longest, longest) - 1
         self._banks: dict[int, MemoryBank] = {}
@@ -227,6 +231,7 @@ class Tracker:
             "frame_index": self.frame_index,
             "pointer_limit": self._pointer_limit,
             "removed_at": list(self._removed_at.items()),
+            "policy": self._policy.described(),
             "objects": [
                 {"id": object_id, **bank.state_dict()} for object_id, bank in self._banks.items()
             ],
@@ -240,10 +245,17 @@ class Tracker:
 
         Raises:
             KeyError, TypeError, ValueError: the data is not the state of a tracker.
+            InputError: it is the state of a tracker with another memory policy.
         """
+        policy = self._policy.described()
+        if state["policy"] != policy:
+            raise InputError(
+                f"the saved state is one of memory policy '{state['policy']}', but this tracker "
+                f"has '{policy}'; give the tracker the options of the saved state"
+            )
         banks: dict[int, MemoryBank] = {}
         for item in state["objects"]:
-            bank = MemoryBank(self.model.network, reverse=self.reverse)
+            bank = self._new_bank()
             bank.load_state_dict(item, self.model.device)
             banks[item["id"]] = bank
         self.frame_index = state["frame_index"]
@@ -292,7 +304,7 @@ class Tracker:
         """Keep the memories of prompts on frame `index`; objects that are new begin."""
         for object_id, memory in memories.items():
             if object_id not in self._banks:
-                self._banks[object_id] = MemoryBank(self.model.network, reverse=self.reverse)
+                self._banks[object_id] = self._new_bank()
             self._banks[object_id].condition(index, memory)
 
     def _track(
@@ -304,11 +316,14 @@ class Tracker:
         if not batches:
             return {}
         network, features = self.model.network, frame.features()
+        pruning = self._policy.pruning(self.model.pruning)
         conditioned = [
-            network.attend(features, batch, self.model.pruning, self._pointer_limit)
-            for _, batch in batches
+            network.attend(features, batch, pruning, self._pointer_limit) for _, batch in batches
         ]
         decoded = network.decode_tracked(features, torch.cat(conditioned))
         maps = network.encode_memory(features, decoded, prompted=False)
         object_ids = [object_id for ids, _ in batches for object_id in ids]
-        return remember(banks, index, object_ids, decoded, maps)
+        return remember(banks, index, object_ids, decoded, maps, self._policy)
+
+    def _new_bank(self) -> MemoryBank:
+        return MemoryBank(self.model.network, reverse=self.reverse, policy=self._policy)

@@ -42,7 +42,8 @@ class VideoTracking:
         video: the video.
         prompts: the prompts of all objects.
         plan: which frames are tracked, from `plan_tracking`.
-        options: how masks are made: `allow_overlap` and `fill_holes` count.
+        options: how masks are made and which memories are kept; direction and range do not
+            count, `plan` has them.
         first_pass: keeps the backward pass of direction `both`. It belongs to the caller, and
             must hold the same when a saved state is loaded.
     """
@@ -183,6 +184,7 @@ class VideoTracking:
             first_frame=first_frame,
             reverse=self._reverse or self._in_first_pass,
             frame_count=self._video.frame_count,
+            options=self._options,
         )
 
     def _condition(self, tracker: Tracker, only: Collection[int] | None = None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surgsam2.evaluation.runs.names import model_names, numbered, path_names
+from surgsam2.evaluation.runs.names import model_names, numbered, path_names, pruning_name
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def test_names_of_known_models_stay_whole(files, monkeypatch):
 
 
 def test_configuration_is_named_where_the_size_is_the_same():
-    names = model_names(["m"] * 4, ["c", "d", "c", "c"], [512] * 4, ["off", "off", "capped", "off"])
+    prunings = [pruning_name(form) for form in ("off", "off", "capped", "off")]
+    names = model_names(["m"] * 4, ["c", "d", "c", "c"], [512] * 4, prunings)
     assert names == [
         "m, c, 512, EFP off",
         "m, d, 512, EFP off",

@@ -10,9 +10,13 @@ are their tools.
 from surgsam2.data.synthetic.clip import SyntheticClip, SyntheticObject, generate_clip
 from surgsam2.data.synthetic.difficulty import Difficulty
 from surgsam2.data.synthetic.export import write_video, write_vos
+from surgsam2.data.synthetic.returns import EVENTS, Event, ReturnClip
 
 __all__ = [
+    "EVENTS",
     "Difficulty",
+    "Event",
+    "ReturnClip",
     "SyntheticClip",
     "SyntheticObject",
     "generate_clip",

@@ -63,7 +63,7 @@ class SyntheticClip(Sequence):
         """Frames per second."""
         chosen = Difficulty.parse(difficulty)
         self.difficulty = chosen.level
-        self._scene = Scene(seed, (width, height), frames, objects, chosen)
+        self._scene = self.make_scene((width, height), objects, chosen)
         names = self._scene.names
         self.objects = tuple(SyntheticObject(i, names[i], default_color(i)) for i in sorted(names))
         """The labelled objects, in the order of their ids."""
@@ -72,6 +72,12 @@ class SyntheticClip(Sequence):
         self.object_names = dict(names)
         self.annotated = tuple(range(frames))
         self._first: dict[int, int | None] = {}
+
+    def make_scene(
+        self, size: tuple[int, int], objects: int | None, difficulty: Difficulty
+    ) -> Scene:
+        """Return the scene of the clip; a subclass may return one with other events."""
+        return Scene(self.seed, size, self.frame_count, objects, difficulty)
 
     def __len__(self) -> int:
         return self.frame_count

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,8 @@ class ObjectScores:
     """The model's own estimate of its IoU; NaN where there is none."""
     presence: list[float] = field(default_factory=list)
     """The model's own probability that the object is visible; NaN where there is none."""
+    on_other: list[bool] = field(default_factory=list)
+    """Whether the prediction covers more pixels of another object than of this one."""
 
     def add(
         self,
@@ -51,6 +54,7 @@ class ObjectScores:
         predicted: bool,
         iou_score: float = float("nan"),
         presence: float = float("nan"),
+        on_other: bool = False,
     ) -> None:
         """Append the scores of one annotated frame. Frames come in ascending order."""
         self.frames.append(frame)
@@ -61,14 +65,27 @@ class ObjectScores:
         self.predicted.append(predicted)
         self.iou_scores.append(iou_score)
         self.presence.append(presence)
+        self.on_other.append(on_other)
+
+
+class ObjectOnFrame(NamedTuple):
+    """Scores of one object on one frame."""
+
+    scores: MaskScores
+    visible: bool
+    """Whether the truth has the object."""
+    predicted: bool
+    """Whether the prediction has the object."""
+    on_other: bool
+    """Whether the prediction covers more pixels of another object than of this one."""
 
 
 @dataclass(frozen=True)
 class FrameScores:
     """Scores of all objects of one frame, and the frame's class IoUs."""
 
-    objects: dict[int, tuple[MaskScores, bool, bool]]
-    """Object id -> scores, whether the truth has the object, whether the prediction has it."""
+    objects: dict[int, ObjectOnFrame]
+    """Object id -> its scores."""
     classes: dict[int, tuple[float, bool]]
     """Class -> (IoU, whether it is in the truth), as `class_ious` returns it."""
 
@@ -97,12 +114,13 @@ class SequenceScores:
             presence: Object id -> the model's presence probability, where there is one.
         """
         nan = float("nan")
-        for object_id, (values, visible, predicted) in scores.objects.items():
+        for object_id, one in scores.objects.items():
             self.objects[object_id].add(
                 frame,
-                values,
-                visible=visible,
-                predicted=predicted,
+                one.scores,
+                visible=one.visible,
+                predicted=one.predicted,
+                on_other=one.on_other,
                 iou_score=(iou_scores or {}).get(object_id, nan),
                 presence=(presence or {}).get(object_id, nan),
             )
@@ -126,15 +144,23 @@ def score_frame(
             class counts as `UNKNOWN_CLASS`. Without any classes, each id is its own class.
     """
     empty = np.zeros(truth.shape, dtype=np.bool_)
-    scored: dict[int, tuple[MaskScores, bool, bool]] = {}
+    scored: dict[int, ObjectOnFrame] = {}
     for object_id in objects:
         mask, true_mask = pred.get(object_id, empty), truth == object_id
-        scored[object_id] = (
+        scored[object_id] = ObjectOnFrame(
             score_mask(mask, true_mask),
             bool(true_mask.any()),
             bool(mask.any()),
+            _is_on_other(truth[mask], object_id),
         )
     return FrameScores(scored, class_ious(*_class_maps(pred, truth, objects, classes or {})))
+
+
+def _is_on_other(ids: np.ndarray, object_id: int) -> bool:
+    """Return whether another object has more of the pixels with the true `ids` than this one."""
+    known, counts = np.unique(ids[ids != 0], return_counts=True)
+    own = counts[known == object_id].sum()
+    return bool(len(counts) and counts.max() > own)
 
 
 def _class_maps(

@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from surgsam2.evaluation.metrics.conventions import CLASS_SCORES, SCORES, Convention
+from surgsam2.evaluation.metrics.returns import SCORES as RETURN_SCORES
 from surgsam2.evaluation.prompting import TITLES
 from surgsam2.evaluation.report import charts
 from surgsam2.evaluation.report.record import Record, conventions_of
@@ -133,6 +134,9 @@ def render_html(results: Record) -> str:
             classes=_classes(in_order),
             courses=_courses(runs),
             prompted=_any_prompted(runs),
+            returns=[run for run in in_order if run.record.get("returns")],
+            return_scores=RETURN_SCORES,
+            returns_chart=_returns_chart(in_order),
             estimates=[run for run in in_order if run.record.get("estimates")],
             has_oracle=any(run.record.get("oracle") for run in scored),
             worst=_worst(runs),
@@ -297,6 +301,19 @@ def _speed_chart(scored: Sequence[RunView], convention: Convention) -> str:
     if len(points) < 2:
         return ""
     return charts.scatter(points, x_title="frames per second", y_title="J&F")
+
+
+def _returns_chart(in_order: Sequence[RunView]) -> str:
+    """Return J over the frames from the return on, mean over absences; empty without any."""
+    lines = []
+    for run in in_order:
+        course = (run.record.get("returns") or {"overall": {"course": []}})["overall"]["course"]
+        if course:
+            lines.append(charts.Line(run.long_name, run.css, range(len(course)), course))
+    lines.sort(key=lambda line: not line.css.startswith("baseline"))
+    if not lines:
+        return ""
+    return charts.course(lines, label="J over the frames from the return on", height=220)
 
 
 def _sequence_names(scored: Sequence[RunView]) -> list[str]:

@@ -80,7 +80,7 @@ def run_record(
 
 def object_record(scores: ObjectScores) -> dict[str, Any]:
     """Make the record of one object: its averages and its scores over the frames."""
-    return {
+    record = {
         "id": scores.object_id,
         "name": scores.name,
         "class": scores.class_id,
@@ -94,6 +94,9 @@ def object_record(scores: ObjectScores) -> dict[str, Any]:
         "iou_score": _series(scores.iou_scores),
         "presence": _series(scores.presence),
     }
+    if any(scores.on_other):
+        record["on_other"] = [int(v) for v in scores.on_other]
+    return record
 
 
 def tracking_record(

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from surgsam2.evaluation.metrics.conventions import CLASS_SCORES, SCORES
+from surgsam2.evaluation.metrics.returns import SCORES as RETURNS
 from surgsam2.evaluation.report.record import Record, conventions_of
 from surgsam2.storage.text import spreadsheet_cell
+
+IN_FRAMES = ("frames_to_recover", "switches")
+"""Scores of returns that are numbers, not shares."""
 
 COLUMNS = (
     *("run", "kind", "model", "config", "image_size", "efp", "prompts", "level", "sequence"),
@@ -82,10 +86,28 @@ def summary_text(results: Record) -> str:
         fps = (run.get("speed") or {}).get("fps")
         speed = "" if fps is None else f"{fps:6.1f}"
         lines.append(f"{run['name']:{width}}  {run.get('prompts') or '-':7} {numbers} {speed}")
+    if any(run.get("returns") for run in results["runs"]):
+        lines += ["", *_returns_lines(results, width)]
     kinds = sorted({p["kind"] for run in results["runs"] for p in run["problems"]})
     if kinds:
         lines.append(f"problems in the data ({', '.join(kinds)}): see the report")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _returns_lines(results: Record, width: int) -> list[str]:
+    """Return a table of the returns after absences, mean over all absences."""
+    lines = ["returns after an absence; scores in percent"]
+    lines += [f"{'':{width}}  " + "  ".join(RETURNS.values())]
+    for run in results["runs"]:
+        overall = (run.get("returns") or {}).get("overall")
+        if overall and overall["absences"]:
+            cells = [
+                f"{overall[key] * (1 if key in IN_FRAMES else 100):{len(title)}.1f}"
+                for key, title in RETURNS.items()
+            ]
+            name = f"{run['name']}, {run['prompts']}" if run.get("prompts") else run["name"]
+            lines.append(f"{name:{width}}  " + "  ".join(cells))
+    return lines
 
 
 def _cells(line: Record, level: str, scores: Record, class_iou: Record | None = None) -> Record:

@@ -15,7 +15,7 @@ from surgsam2.evaluation.prompting import PromptSetting, prompts_for
 from surgsam2.evaluation.report.record import run_record
 from surgsam2.evaluation.report.worst import WorstFrames
 from surgsam2.evaluation.runs.cost import Stopwatch, gpu_peak_mb, reset_gpu_peak
-from surgsam2.evaluation.runs.names import model_names, path_names
+from surgsam2.evaluation.runs.names import model_names, path_names, pruning_name
 from surgsam2.evaluation.runs.tracking import Progress, score_results
 from surgsam2.evaluation.truth.datasets import Truth
 from surgsam2.evaluation.truth.problems import Problems
@@ -60,6 +60,8 @@ class ModelSpec:
     dtype: str = "auto"
     name: str | None = None
     """Name in tables, instead of the name of the file."""
+    memory: str = "efp"
+    """Memory policy of the tracker."""
 
     def load(self) -> SurgSAM2Model:
         """Load the model. Raises what `load_model` raises."""
@@ -89,7 +91,7 @@ def titles(specs: Sequence[ModelSpec], models: Sequence[LoadedFacts]) -> list[st
         [spec.name or label for spec, label in zip(specs, labels, strict=True)],
         configs,
         [model.image_size for model in models],
-        [spec.pruning for spec in specs],
+        [pruning_name(spec.pruning, spec.memory) for spec in specs],
     )
 
 
@@ -132,7 +134,11 @@ def run_model(
             scored.append(
                 score_results(
                     each,
-                    watch.sequence(segment_video(model, video, prompts, allow_overlap=False))
+                    watch.sequence(
+                        segment_video(
+                            model, video, prompts, allow_overlap=False, memory=spec.memory
+                        )
+                    )
                     if prompts
                     else (),
                     label=f"{title}, {setting}, {each.sequence.name}",
@@ -150,6 +156,7 @@ def run_model(
         checkpoint_sha256=None if model.checkpoint is None else sha256_of(model.checkpoint),
         image_size=model.image_size,
         efp=spec.pruning,
+        memory=spec.memory,
         prompts=setting,
         speed=watch.record(gpu_peak_mb(model)),
         oracle=oracle.result() if oracle.chosen else None,

@@ -48,15 +48,23 @@ def model_names(
         labels: Names of the models.
         configs: Names of their configurations.
         image_sizes: Side of their input in pixels.
-        prunings: Form of pruning of each.
+        prunings: How each treats its memories, from `pruning_name`.
     """
-    rest = [f"{size}, {_efp(form)}" for size, form in zip(image_sizes, prunings, strict=True)]
+    rest = [f"{size}, {text}" for size, text in zip(image_sizes, prunings, strict=True)]
     short = [f"{label}, {text}" for label, text in zip(labels, rest, strict=True)]
     names = []
     for label, config, text, name in zip(labels, configs, rest, short, strict=True):
         twins = {c for c, other in zip(configs, short, strict=True) if other == name}
         names.append(f"{label}, {config}, {text}" if len(twins) > 1 else name)
     return numbered(names)
+
+
+def pruning_name(form: str, memory: str = "efp") -> str:
+    """Return a short name of a form of pruning and, where it is not the default, of a policy."""
+    if memory == "window":
+        return "memory window"
+    pruning = {"off": "EFP off", "capped": "EFP"}.get(form, f"EFP {form}")
+    return pruning if memory == "efp" else f"{pruning}, memory {memory}"
 
 
 def numbered(names: Sequence[str]) -> list[str]:
@@ -69,10 +77,6 @@ def numbered(names: Sequence[str]) -> list[str]:
             candidate = f"{name} ({count})"
         unique.append(candidate)
     return unique
-
-
-def _efp(form: str) -> str:
-    return {"off": "EFP off", "capped": "EFP"}.get(form, f"EFP {form}")
 
 
 def _absolute(path: str) -> Path:

@@ -4,6 +4,7 @@
   apart by their ids.
 * ``endovis17`` and ``endovis18``: The EndoVis instrument benchmarks with the published
   splits. The splits are data files in ``splits/``, which name their sources.
+* ``returns``: Generated sequences whose objects disappear and come back (see `returns`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Literal, get_args
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.evaluation.metrics.conventions import CLASS_SCORES, DAVIS, SCORES, SURGSAM2
 
-ProtocolName = Literal["vos", "endovis17", "endovis18"]
+ProtocolName = Literal["vos", "endovis17", "endovis18", "returns"]
 PROTOCOL_NAMES: tuple[ProtocolName, ...] = get_args(ProtocolName)
 
 COUNTING = (
@@ -122,6 +123,8 @@ def get_protocol(name: str) -> Protocol:
         return _endovis("endovis17", "EndoVis 2017")
     if name == "endovis18":
         return _endovis("endovis18", "EndoVis 2018")
+    if name == "returns":
+        return Protocol("returns", "Returns after an absence", default_split="quick")
     raise InputError(f"protocol must be one of {', '.join(PROTOCOL_NAMES)}, got {name!r}")
 
 
