@@ -18,6 +18,7 @@ from surgsam2.job.options import JobOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.prompts.file import prompts_as_text
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.plan import TrackingPlan
 from surgsam2.version import __version__
 from surgsam2.video import Video
@@ -90,22 +91,22 @@ def identity_of(
         "device": facts["device"].partition(":")[0],
         "dtype": facts["dtype"],
         "pruning": f"{facts['pruning']['form']} {facts['pruning']['prune']}",
-        "memory policy": _memory_policy(options),
         "direction": plan.direction,
         "frame range": f"{plan.start} to {plan.stop}",
         "formats": ",".join(sorted(options.formats)),
-        "allow overlap": options.tracking.allow_overlap,
-        "fill holes": options.tracking.fill_holes,
+        **_tracking_settings(options.tracking),
         "keep names": options.keep_names,
         "surgsam2 version": __version__,
         "torch version": importlib.metadata.version("torch"),
     }
 
 
-def _memory_policy(options: JobOptions) -> str:
-    """Return the memory policy with its settings, as text."""
-    chosen = options.tracking
-    return f"{chosen.memory} {chosen.long_term} {chosen.min_presence:g} {chosen.min_iou:g}"
+def _tracking_settings(options: TrackingOptions) -> Identity:
+    """Return the options of tracking that the plan does not hold already."""
+    settings = options.as_mapping()
+    for planned in ("direction", "start", "stop"):
+        del settings[planned]
+    return {name.replace("_", " "): value for name, value in settings.items()}
 
 
 def check_same(saved: Identity, now: Identity, folder: Path) -> None:

@@ -52,8 +52,7 @@ def segment_video(
             tracks backward from each object's first prompt, then forward, and gives
             ascending frames; the first pass is complete before the first result.
         allow_overlap: whether a pixel may belong to several objects.
-        **options: the further options of `surgsam2.tracking.options.TrackingOptions`, such as
-            `fill_holes`.
+        **options: the further options of `surgsam2.tracking.options.TrackingOptions`.
 
     Returns:
         An iterator of one `FrameResult` per frame, each computed when asked for.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSequenceBrowserNode
-from slicer.parameterNodeWrapper import Choice, Minimum, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from surgsam2.model.options import PRUNING_FORMS, ModelOptions
 from surgsam2.storage.options import Option, Options
@@ -21,7 +21,8 @@ from SurgSAM2Lib.logic.option_names import parameter_name
 
 MAX_FRAME = 10_000_000
 DEVICES = ["auto", "cuda", "mps", "cpu"]
-_LARGEST = {"prune": 5, "fill_holes": 1000}
+_LARGEST = {"prune": 5}
+_LARGEST_OTHERWISE = 1000
 """Largest values that the spin boxes offer, where the options have no maximum."""
 
 
@@ -87,12 +88,10 @@ def _annotation_and_default(described: Option) -> tuple[Any, Any]:
         return Annotated[str, Choice(list(described.choices))], default
     if kind is str:
         return str, default or ""  # an empty text stands for None
-    largest = _LARGEST.get(described.name, described.maximum)
-    if described.minimum is not None and largest is not None:
-        return Annotated[kind, WithinRange(described.minimum, largest)], default
-    if described.minimum is not None:
-        return Annotated[kind, Minimum(described.minimum)], default
-    return kind, default
+    largest = _LARGEST.get(described.name, described.maximum or _LARGEST_OTHERWISE)
+    if described.minimum is None:
+        return kind, default
+    return Annotated[kind, WithinRange(described.minimum, largest)], default
 
 
 @parameterNodeWrapper
