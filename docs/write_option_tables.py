@@ -1,6 +1,6 @@
 """Write the tables of options in the pages of this folder.
 
-Run it after a change of `ModelOptions`, `TrackingOptions` or `JobOptions`:
+Run it after a change of `ModelOptions`, `TrackingOptions`, `JobOptions` or `VideoOptions`:
 
     python docs/write_option_tables.py
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from surgsam2.commands.arguments import default_text, flag
 from surgsam2.job import JobOptions
+from surgsam2.job.options import VideoOptions
 from surgsam2.model.options import ModelOptions
 from surgsam2.storage.options import Option, Options
 from surgsam2.tracking.options import TrackingOptions
@@ -24,7 +25,7 @@ from surgsam2.tracking.options import TrackingOptions
 FOLDER = Path(__file__).parent
 PAGES = ("bundle.md", "command-line.md", "python.md")
 GROUPS: dict[str, type[Options]] = {
-    kind.__name__: kind for kind in (ModelOptions, TrackingOptions, JobOptions)
+    kind.__name__: kind for kind in (ModelOptions, TrackingOptions, JobOptions, VideoOptions)
 }
 _TABLE = re.compile(r"(<!-- options: (\w+) as (\w+) -->\n).*?(<!-- end of options -->)", re.DOTALL)
 

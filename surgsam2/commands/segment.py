@@ -11,7 +11,7 @@ from surgsam2.commands.arguments import add_options, read_options
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add `segment`."""
-    from surgsam2.job.options import JobOptions
+    from surgsam2.job.options import JobOptions, VideoOptions
     from surgsam2.model.options import ModelOptions
 
     parser = subparsers.add_parser(
@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("video", help="video file, folder of images, DICOM, NRRD or MHA sequence")
     parser.add_argument("--prompts", required=True, help="prompt file (JSON)")
     parser.add_argument("--output", required=True, help="folder for the results")
-    parser.add_argument("--fps", type=float, help="frame rate of images that carry none (25)")
+    add_options(parser, VideoOptions, "video")
     add_options(parser, JobOptions, "run")
     add_options(parser, ModelOptions, "model")
     group = parser.add_argument_group("engine on another machine")
@@ -39,14 +39,13 @@ def run(args: argparse.Namespace) -> int:
     """Segment the video; return 130 when Ctrl-C stopped it."""
     from surgsam2.engine.remote_model import connect
     from surgsam2.job.console import segment_with_progress
-    from surgsam2.job.options import JobOptions
+    from surgsam2.job.options import JobOptions, VideoOptions
     from surgsam2.model.options import ModelOptions
     from surgsam2.prompts import load_prompts, naming_prompt_file
-    from surgsam2.video import open_video
 
     options = read_options(JobOptions, args)
     prompts = load_prompts(args.prompts)
-    with open_video(args.video, fps=args.fps) as video:
+    with read_options(VideoOptions, args).open(args.video) as video:
         chosen = read_options(ModelOptions, args)
         with contextlib.ExitStack() as stack:
             if args.engine is None:

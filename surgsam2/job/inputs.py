@@ -65,7 +65,15 @@ def check_inputs(
     if options.keep_names:
         name = os.fsencode(Path(video.source).name).decode(errors="replace")
     context = OutputContext(
-        video.width, video.height, video.fps, prompts.objects, name, frame_count=plan.frames
+        video.width,
+        video.height,
+        video.fps,
+        prompts.objects,
+        name,
+        frame_count=plan.frames,
+        times=video.timestamps,
+        pixel_aspect=video.pixel_aspect,
+        frame_names=_frame_names(video) if options.keep_names else (),
     )
     files = input_files(video, model)
     inputs = RunInputs(model, video, prompts, options, plan, files, context, tuple(warnings))
@@ -79,6 +87,13 @@ def check_inputs(
     for format_name in options.formats:
         FORMATS[format_name].check_run(Path(folder), context)
     return inputs
+
+
+def _frame_names(video: Video) -> tuple[str, ...]:
+    """Return the names of a folder's images without their suffixes; none for other videos."""
+    if not Path(video.source).is_dir():
+        return ()
+    return tuple(os.fsencode(path.stem).decode(errors="replace") for path in video.files)
 
 
 def _keep_inputs(folder: Path | str, video: Video, prompts: PromptSet) -> None:

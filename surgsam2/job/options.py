@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from surgsam2.errors import InputError
 from surgsam2.storage.options import Options, option
@@ -12,6 +14,9 @@ FORMATS = ("png", "overlay", "coco", "csv", "scene")
 """The names of all formats of results; `surgsam2.outputs.FORMATS` has their writers."""
 DEFAULT_FORMATS = FORMATS[:-1]
 """The formats that are written unless others are chosen. The scene needs a further package."""
+
+if TYPE_CHECKING:
+    from surgsam2.video import Video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +55,26 @@ class JobOptions(Options):
                 f"formats must be some of {', '.join(FORMATS)}, got {','.join(self.formats)!r}"
             )
         super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions(Options):
+    """How a video is opened; see `surgsam2.open_video`."""
+
+    fps: float | None = option(
+        None, "frame rate of images that carry none; 25 without it", metavar="RATE"
+    )
+    pattern: str | None = option(
+        None,
+        "names of the images of a folder that are frames, such as '*_endo.png'",
+        metavar="NAMES",
+    )
+    stream: int | None = option(
+        None, "index of the video track in a file with several", minimum=0, metavar="N"
+    )
+
+    def open(self, source: str | os.PathLike[str]) -> Video:
+        """Open a video with these options; see `surgsam2.open_video` for the errors."""
+        from surgsam2.video import open_video
+
+        return open_video(source, fps=self.fps, pattern=self.pattern, stream=self.stream)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -32,11 +33,28 @@ class OutputContext:
     """Name of the video for people, not a path."""
     frame_count: int | None = None
     """Largest number of frames that the run gives; None when not known."""
+    times: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Time of each frame of the video in seconds after the first; None for frames at `fps`."""
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a pixel as it is shown, divided by its height."""
+    frame_names: tuple[str, ...] = field(default=(), repr=False)
+    """Name of each frame's source file without its suffix; empty if they are not to be told."""
 
     @cached_property
     def order(self) -> dict[int, int]:
         """Position of each object id in `objects`."""
         return {item.id: position for position, item in enumerate(self.objects)}
+
+    def seconds(self, frame_index: int) -> float | None:
+        """Return the time of a frame in seconds after the first; None when it is not known."""
+        if self.times is not None and frame_index < len(self.times):
+            return float(self.times[frame_index])
+        known = self.fps is not None and math.isfinite(self.fps) and self.fps > 0
+        return frame_index / float(self.fps) if known else None  # type: ignore[arg-type]
+
+    def frame_name(self, frame_index: int) -> str:
+        """Return the name of a frame's source file without its suffix; empty if not to be told."""
+        return self.frame_names[frame_index] if frame_index < len(self.frame_names) else ""
 
     def object(self, object_id: int) -> PromptedObject:
         """Return the object with this id; `KeyError` when there is none."""

@@ -17,7 +17,8 @@ class CocoWriter(OutputWriter):
     """Writes ``annotations.coco.json``: one image per frame, one category per object.
 
     - images: ``id`` (frame index + 1), ``file_name`` (``00000.png``, the name of the label
-      image), ``width``, ``height``, ``frame_index``;
+      image), ``width``, ``height``, ``frame_index``, and ``source`` (the name of the frame's
+      image file without its suffix) if names are to be told;
     - categories: ``id`` (the object id), ``name``, ``supercategory``, ``color`` [r, g, b];
     - annotations: compressed RLE, ``area`` in pixels, ``bbox`` [x, y, width, height] in COCO's
       convention (edges of pixels), ``score`` (the predicted IoU) and ``presence``, both 0 to 1,
@@ -92,6 +93,8 @@ class CocoWriter(OutputWriter):
                 "height": self.context.height,
                 "frame_index": frame_index,
             }
+            if name := self.context.frame_name(frame_index):
+                image["source"] = name
             self._file.write(("\n" if number == 0 else ",\n") + _dump(image))
         self._file.write("]}\n")
         self._file.finish()

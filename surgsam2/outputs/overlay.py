@@ -18,15 +18,21 @@ from surgsam2.outputs.drawing import draw_overlay
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
 from surgsam2.video.h264 import add_h264
+from surgsam2.video.timing import is_regular
 
 DEFAULT_FPS = 25
+"""Frames per second of a video whose rate is not known."""
 MAX_FPS = 1000
+"""Largest rate in frames per second that is believed."""
+_FINE = Fraction(1, 90_000)
+"""Time base in seconds for frames that do not come at a constant rate."""
 
 
 class OverlayWriter(OutputWriter):
     """Writes ``overlay.mp4``: each object in its colour with its name, at the video's rate.
 
-    Frames must come with ascending indices; a gap between indices stays a gap in time. Odd
+    Frames must come with ascending indices; a gap between indices stays a gap in time, and
+    frames keep their times and the shape of their pixels. Odd
     sizes are padded by one row or column. Colours are BT.709 (BT.601 below 720 lines), limited
     range, and tagged so. Without an H.264 encoder the video is MPEG-4 part 2. A run without a
     single frame leaves no file.
@@ -43,6 +49,9 @@ class OverlayWriter(OutputWriter):
         self._first = 0
         self._last = -1
         self._closed = False
+        times = context.times
+        rate = float(_frame_rate(context.fps))
+        self._irregular = times is not None and not is_regular(times, rate)
         with writing(self._part):  # so that an unwritable folder is noticed at once
             self._part.touch()
 
@@ -64,9 +73,16 @@ class OverlayWriter(OutputWriter):
             image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         with self._guarded():
             picture = _to_yuv(image)
-            picture.pts = index - self._first
+            picture.pts = self._stamp(index)
             picture.time_base = self._stream.codec_context.time_base
             self._container.mux(self._stream.encode(picture))
+
+    def _stamp(self, index: int) -> int:
+        """Return the time of a frame after the first one written, in units of the time base."""
+        times = self.context.times
+        if not self._irregular or times is None or index >= len(times):
+            return index - self._first
+        return round(float(times[index] - times[self._first]) / float(_FINE))
 
     def _open(self) -> None:
         import av
@@ -90,7 +106,8 @@ class OverlayWriter(OutputWriter):
             context = stream.codec_context
             # Without B-frames, the first frame is at time 0, and a killed process loses less.
             context.max_b_frames = 0
-            context.time_base = 1 / rate
+            context.time_base = _FINE if self._irregular else 1 / rate
+            context.sample_aspect_ratio = self.context.pixel_aspect
             context.gop_size = max(1, round(2 * rate))  # for quick seeking
             space = _color_space(stream.height)
             context.colorspace = space

@@ -27,6 +27,7 @@ COLUMNS = (
     "y1",
     "iou_score",
     "presence",
+    "seconds",
     "milliseconds",
 )
 
@@ -36,9 +37,11 @@ class TableWriter(OutputWriter):
 
     ``area`` is in pixels. Coordinates are those of prompts: pixels, the centre of the top-left
     pixel is (0, 0); so x0 and x1 are the first and last column of the mask, y0 and y1 the first
-    and last row. Centroid and box are empty for an empty mask. ``milliseconds`` is the time of
-    the whole frame, repeated for each of its objects. A frame without objects has no row. A name
-    that a spreadsheet would take for a formula has an apostrophe before it.
+    and last row. Centroid and box are empty for an empty mask. ``seconds`` is the time of the
+    frame in the video; ``milliseconds`` is what the tracker took for the whole frame, repeated for
+    each of its objects. A frame without objects has no row. If names are to be told, the first
+    column is ``source``, the name of the frame's image file without its suffix. A name that a
+    spreadsheet would take for a formula has an apostrophe before it.
     """
 
     def __init__(self, folder: Path, context: OutputContext) -> None:
@@ -46,19 +49,25 @@ class TableWriter(OutputWriter):
         self._path = self.folder / "frames.csv"
         with writing(self._path):
             self._file = self._path.open("w", encoding="utf-8", newline="")
-        self._put([COLUMNS])
+        self._has_names = bool(context.frame_names)
+        self._put([(*(["source"] if self._has_names else []), *COLUMNS)])
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
         rows = []
+        time = self.context.seconds(result.frame_index)
+        seconds = "" if time is None else f"{time:.3f}"
+        source = [self.context.frame_name(result.frame_index)] if self._has_names else []
         for i, object_id in enumerate(result.object_ids):
             rows.append(
                 (
+                    *source,
                     result.frame_index,
                     object_id,
                     spreadsheet_cell(self.context.object(object_id).name),
                     *_measure(result.masks[i]),
                     f"{result.iou_scores[i]:.6g}",
                     f"{result.presence[i]:.6g}",
+                    seconds,
                     f"{result.milliseconds:.3f}",
                 )
             )

@@ -169,9 +169,9 @@ class PromptSet:
 
         Raises:
             PromptError: there are no prompts, a frame is after the end, a point is outside
-                ``-0.5 <= x < width - 0.5`` (y alike), a box leaves ``-0.5 .. width - 0.5``, a
-                mask has another size, or `video` differs. The message names the object, the
-                frame and the value.
+                ``-0.5 <= x < width - 0.5`` (y alike), a box leaves the frame by more than a
+                pixel, a mask has another size, or `video` differs. The message names the object,
+                the frame and the value.
         """
         if not self._entries:
             raise PromptError("there are no prompts; add points, a box or a mask for an object")
@@ -236,10 +236,11 @@ def _check_inside(prompt: Prompt, place: str, width: int, height: int) -> None:
             )
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box.tolist()
-        if not (x0 >= -0.5 and y0 >= -0.5 and x1 <= right and y1 <= bottom):
+        # Detectors give boxes whose edges lie up to a pixel outside; the tracker clips them.
+        if not (x0 >= -1.5 and y0 >= -1.5 and x1 <= right + 1 and y1 <= bottom + 1):
             raise PromptError(
                 f"{place}: the box {plain(prompt.box)} leaves the {width} x {height} frame; "
-                f"allowed are x from -0.5 to {right:g} and y from -0.5 to {bottom:g}"
+                f"allowed are x from -1.5 to {right + 1:g} and y from -1.5 to {bottom + 1:g}"
             )
     if prompt.mask is not None and prompt.mask.shape != (height, width):
         mask_height, mask_width = prompt.mask.shape

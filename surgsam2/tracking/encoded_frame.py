@@ -70,7 +70,9 @@ class EncodedFrame:
         if prompt.mask is None:
             points, labels = prompt.points, prompt.labels
             if prompt.box is not None:  # SAM 2 wants the box first
-                points = np.concatenate([prompt.box.reshape(2, 2), points])
+                height, width, _ = self.frame.shape
+                corners = prompt.box.reshape(2, 2).clip(-0.5, [width - 0.5, height - 0.5])
+                points = np.concatenate([corners.astype(np.float32), points])
                 labels = np.concatenate([[2, 3], labels])
             return self.decode_points(points, labels)
         mask = _network_mask(self._model, prompt.mask, place)

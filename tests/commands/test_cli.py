@@ -522,3 +522,20 @@ def test_doctor_runs_where_nothing_is_installed() -> None:
     assert "missing  torch " in done.stdout
     assert "14 to mend" in done.stdout
     assert done.stderr == ""
+
+
+def test_segment_asks_which_images_are_frames(
+    run: Command, a_job: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    with surgsam2.open_video(a_job["video"]) as video:
+        for index, frame in enumerate(video):
+            for suffix in ("jpg", "png"):
+                Image.fromarray(frame).save(folder / f"{index:05d}.{suffix}")
+    words = arguments({**a_job, "video": str(folder)})
+    code, _, errors = run(*words, "--stop", "2", "--formats", "csv")
+    assert code == 2
+    assert "several kinds of names" in errors
+    assert "--pattern" in errors
+    assert run(*words, "--stop", "2", "--formats", "csv", "--pattern", "*.jpg")[0] == 0

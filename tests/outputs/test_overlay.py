@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from surgsam2.errors import InputError, OutputError
-from surgsam2.outputs import OverlayWriter, draw_overlay
+from surgsam2.outputs import OutputSet, OverlayWriter, draw_overlay
 
 
 def decode(path):
@@ -182,3 +183,17 @@ class TestDrawing:
         empty = draw_overlay(run.frame(), run.result(0, np.zeros((1, 200, 300), bool)), run.context)
         assert np.array_equal(empty, draw_overlay(run.frame(), run.nothing(), run.context))
         assert np.array_equal(empty[:150], run.frame()[:150])
+
+
+def test_times_and_shape_of_pixels_are_kept(a_run, tmp_path):
+    run = a_run()
+    times = np.array([0.0, 0.04, 0.08, 0.5, 0.54])
+    context = replace(run.context, times=times, pixel_aspect=Fraction(16, 11))
+    with OutputSet(tmp_path, ["overlay"], context) as outputs:
+        for index in (1, 2, 3, 4):
+            outputs.write(run.frame(index), run.result(index))
+    with av.open(tmp_path / "overlay.mp4") as overlay:
+        stream = overlay.streams.video[0]
+        found = [frame.time for frame in overlay.decode(stream)]
+        assert stream.sample_aspect_ratio == Fraction(16, 11)
+    assert np.allclose(found, times[1:] - times[1], atol=1e-3)

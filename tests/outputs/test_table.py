@@ -1,10 +1,12 @@
 import csv
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from surgsam2.errors import OutputError
-from surgsam2.outputs import TableWriter
+from surgsam2.outputs import OutputSet, TableWriter
 
 
 def rows(folder):
@@ -30,6 +32,7 @@ def test_rows_reach_the_file_as_they_come(a_run, tmp_path):
         "y1": "24",
         "iou_score": "0.9",
         "presence": "1",
+        "seconds": "0.280",
         "milliseconds": "12.500",
     }
     assert (second["name"], second["x0"], second["x1"]) == ("ö", "10", "24")
@@ -81,3 +84,22 @@ def test_a_full_disk(a_run, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "_file", AFullFile())
     with pytest.raises(OutputError, match=r"frames\.csv: No space left"):
         writer.write(run.frame(), run.result())
+
+
+def test_times_and_names_of_frames(a_run, tmp_path):
+    run = a_run(ids=(1,))
+    times = np.array([0.0, 0.05, 0.4])
+    context = replace(run.context, times=times, frame_names=("a", "b", "c"))
+    for folder, chosen, first, second in (
+        ("plain", run.context, {"frame": "2", "seconds": "0.080"}, None),
+        ("named", context, {"source": "c", "frame": "2", "seconds": "0.400"}, "c"),
+    ):
+        (tmp_path / folder).mkdir()
+        with OutputSet(tmp_path / folder, ["csv", "coco"], chosen) as outputs:
+            outputs.write(run.frame(), run.result(2))
+        with (tmp_path / folder / "frames.csv").open(newline="") as file:
+            row = next(csv.DictReader(file))
+        assert {name: row[name] for name in first} == first
+        assert ("source" in row) == bool(second)
+        coco = json.loads((tmp_path / folder / "annotations.coco.json").read_text())
+        assert coco["images"][0].get("source") == second

@@ -199,8 +199,8 @@ class TestValidate:
         [
             ({"points": [[7.5, 0, 1]]}, r"object 1 \(liver\), frame 0: the point \[7.5, 0\]"),
             ({"points": [[0, -0.6, 1]]}, "outside the 8 x 6 frame"),
-            ({"box": [0, 0, 7.6, 2]}, r"the box \[0, 0, 7.6, 2\] leaves the 8 x 6 frame"),
-            ({"box": [-1, 0, 2, 2]}, "leaves"),
+            ({"box": [0, 0, 8.6, 2]}, r"the box \[0, 0, 8.6, 2\] leaves the 8 x 6 frame"),
+            ({"box": [-1.6, 0, 2, 2]}, "leaves"),
             ({"mask": a_mask(4, 4)}, "the mask has 4 x 4 pixels, the video 8 x 6"),
             ({"frame": 5, "box": [0, 0, 1, 1]}, "the video has 5 frames; the last one is frame 4"),
         ],

@@ -111,3 +111,15 @@ def test_a_mask_that_others_cover_scores_nothing(
     assert np.array_equal(result.masks[0], MASK)
     assert not result.masks[1].any()
     assert result.iou_scores.tolist() == [1, 0]
+
+
+def test_a_box_that_ends_at_the_frames_width_is_clipped(
+    a_model: SurgSAM2Model, a_clip: np.ndarray
+) -> None:
+    """Detectors give such boxes; the mask is that of the box up to the last pixel's edge."""
+    still = StillFrame(a_model, a_clip[0])
+    beyond = PromptSet().add(object_id=1, frame=0, box=[100, 60, 160, 120])
+    within = PromptSet().add(object_id=1, frame=0, box=[100, 60, 159.5, 119.5])
+    assert np.array_equal(still.preview(beyond).logits, still.preview(within).logits)
+    with pytest.raises(PromptError, match="leaves the 160 x 120 frame"):
+        still.preview(PromptSet().add(object_id=1, frame=0, box=[100, 60, 161, 120]))
