@@ -269,7 +269,8 @@ def _events_of(client: EngineClient, request: int) -> Generator[Event]:
     while True:
         for event in client.poll(_WAIT_SECONDS):
             if isinstance(event, ConnectionChanged):
-                logger.info("%s", event.message)
+                level = logging.WARNING if event.state in ("queued", "lost") else logging.INFO
+                logger.log(level, "%s", event.message)
             elif isinstance(event, Died):
                 raise DeviceError(
                     f"the engine on the other machine ended (code {event.exit_code}); try again"
