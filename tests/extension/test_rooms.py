@@ -15,7 +15,10 @@ pytest.importorskip("importlinter", reason="needs the package import-linter")
 
 def test_no_room_imports_a_room_above_it() -> None:
     contracts = MODULE_FOLDER.parent / "importlinter.toml"
-    command = f"from importlinter.cli import lint_imports; exit(lint_imports({str(contracts)!r}, no_cache=True))"
+    command = (
+        "from importlinter.cli import lint_imports; "
+        f"exit(lint_imports({str(contracts)!r}, no_cache=True))"
+    )
     path = os.pathsep.join([str(MODULE_FOLDER), os.environ.get("PYTHONPATH", "")])
     checked = subprocess.run(
         [sys.executable, "-c", command],

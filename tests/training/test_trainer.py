@@ -240,6 +240,42 @@ def test_two_processes(some_settings: dict[str, Any], tmp_path: Path) -> None:
     assert same(read_checkpoint(tmp_path / LAST), weights[0])
 
 
+def test_two_processes_learn_what_one_does(some_settings: dict[str, Any], tmp_path: Path) -> None:
+    """With the same clips in all, and objects and prompts that do not depend on the process."""
+    some_settings |= {
+        "prompts": {"points_or_box": 0, "prompted_frames": 1},
+        "rollout": {"dropout": 0.0},
+        "epochs": 1,
+        "steps": 2,
+    }
+    some_settings["data"][0] |= {"max_objects": 1, "batch": 1}
+    two = tmp_path / "two"
+    command = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        "-m",
+        "surgsam2",
+    ]
+    recipe = a_recipe(some_settings, tmp_path)
+    words = ["train", recipe, "--device", "cpu", "--threads", "1", "--output", str(two)]
+    subprocess.run([sys.executable, *command, *words], check=True, timeout=600)
+    some_settings["data"][0]["batch"] = 2
+    run = StageTrainer(a_config(some_settings), tmp_path / "one", cpu())
+    start = {name: value.clone() for name, value in run.network.state_dict().items()}
+    run.run()
+    ones, twos = run.network.state_dict(), read_checkpoint(two / "tiny" / LAST)
+
+    def norm(values: list[torch.Tensor]) -> float:
+        return float(torch.cat([v.flatten().float() for v in values]).norm())
+
+    change = norm([ones[name] - start[name] for name in start])
+    difference = norm([ones[name] - twos[name] for name in start])
+    assert change > 0
+    assert difference < 0.02 * change
+
+
 def test_from_scratch(some_settings: dict[str, Any], tmp_path: Path) -> None:
     """All parts are trained, and the presence head begins by seeing everything."""
     some_settings |= {
