@@ -1,4 +1,4 @@
-"""Makes docs/images/slicer-live.png: the live section while it runs, beside the Red view.
+"""Make docs/images/slicer-live.png: the live section while it runs, beside the Red view.
 
 A generated operation plays in the scene, as a camera would fill a volume, and the built-in
 model segments it: slowly enough for a processor without a GPU. See make_slicer_pictures.py
@@ -38,7 +38,7 @@ SEGMENTED = 25
 
 
 def main() -> None:
-    """Start, mark the objects in a held picture, go on, photograph."""
+    """Start the session, mark the objects in a held frame, continue and take the picture."""
     with tempfile.TemporaryDirectory() as folder:
         host = SlicerHost(Path(folder))
         host.reset()
@@ -49,6 +49,7 @@ def main() -> None:
 
 
 def take(host: SlicerHost) -> np.ndarray:
+    """Return the picture, (H, W, 3) uint8."""
     import slicer
 
     from surgsam2.mrml import load_video
@@ -85,7 +86,7 @@ def take(host: SlicerHost) -> np.ndarray:
 
 
 def play(host: SlicerHost, video: Any, done: Callable[[], bool]) -> None:
-    """From the start again after the end, until `done`."""
+    """Play the video in a loop until `done`."""
     due = time.monotonic()
     while not done():
         if time.monotonic() >= due:
@@ -96,12 +97,13 @@ def play(host: SlicerHost, video: Any, done: Callable[[], bool]) -> None:
 
 
 def box_of(mask: np.ndarray) -> list[float]:
+    """Return the box of a mask: x0, y0, x1, y1."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return [float(v) for v in (columns[0], rows[0], columns[-1], rows[-1])]
 
 
 def photograph(panel: Any, host: SlicerHost, section: Any) -> np.ndarray:
-    """(H, W, 3) uint8: the section, as wide as Slicer's panel."""
+    """Return the section as a (H, W, 3) uint8 picture, as wide as Slicer's panel."""
     whole = panel.parent
     whole.resize(PANEL_WIDTH, 10)
     whole.show()
@@ -115,7 +117,7 @@ def photograph(panel: Any, host: SlicerHost, section: Any) -> np.ndarray:
 
 
 def beside(section: np.ndarray, view: np.ndarray) -> np.ndarray:
-    """The section to the left of the view, on white."""
+    """Put the section to the left of the view, on white."""
     height = max(len(section), len(view))
     padded = np.full((height, section.shape[1] + 10 + view.shape[1], 3), 255, np.uint8)
     padded[: len(section), : section.shape[1]] = section

@@ -1,4 +1,4 @@
-"""Makes docs/images/slicer-review.png: a doubtful stretch, as the module shows it.
+"""Make docs/images/slicer-review.png: a doubtful stretch, as the module shows it.
 
 A generated video is tracked by the built-in model; a few of its frames are covered, as by
 smoke, which is where the track goes wrong. The view is drawn by Slicer's own code, the chart
@@ -31,6 +31,7 @@ PLOT_HEIGHT = 300
 
 
 def main() -> None:
+    """Take the picture and write it."""
     with tempfile.TemporaryDirectory() as folder:
         host = SlicerHost(Path(folder))
         host.reset()
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def reviewed(host: SlicerHost) -> Any:
-    """The panel with a tracked video, at a doubtful stretch."""
+    """Return the panel with a tracked video, at a doubtful stretch."""
     import slicer
 
     from surgsam2 import open_video
@@ -70,7 +71,7 @@ def reviewed(host: SlicerHost) -> Any:
 
 
 def save(panel: Any, host: SlicerHost) -> None:
-    """The view and the panel's section side by side, the chart below them."""
+    """Save the view and the panel's section side by side, with the chart below them."""
     from PIL import Image
 
     chart = panel.logic.session.review.nodes.chart("scores")
@@ -81,7 +82,7 @@ def save(panel: Any, host: SlicerHost) -> None:
 
 
 def section(panel: Any, host: SlicerHost, height: int) -> np.ndarray:
-    """The section *Review* of the panel."""
+    """Return the section *Review* of the panel as a picture."""
     from PIL import Image
 
     part = panel.review.ui.reviewCollapsibleButton
@@ -94,7 +95,7 @@ def section(panel: Any, host: SlicerHost, height: int) -> np.ndarray:
 
 
 def draw(chart: Any, width: int, height: int) -> np.ndarray:
-    """A chart as Slicer's plot view draws it: lines and markers as the series nodes say."""
+    """Draw a chart as Slicer's plot view does, with the lines and markers of the series nodes."""
     import vtk
 
     plot = vtk.vtkChartXY()

@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/slicer.md: the panel and the Red view, without Slicer.
+"""Make the pictures of docs/slicer.md: the panel and the Red view, without Slicer.
 
 The panel is the module's own, shown by the tests' stand-in for Slicer's application (its
 buttons look a little different there); the view is drawn by Slicer's own code from the
@@ -33,7 +33,7 @@ PANEL_WIDTH = 430
 
 
 def main() -> None:
-    """Everything a new user does, photographed on the way."""
+    """Do what a new user does and take the pictures on the way."""
     with tempfile.TemporaryDirectory() as folder:
         host = SlicerHost(Path(folder))
         host.reset()
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def take_all(host: SlicerHost, folder: Path) -> None:
-    """The pictures, in the order of the page."""
+    """Take the pictures in the order of the page."""
     clip = generate_clip(SEED, frames=FRAMES, size=SIZE, difficulty="easy")
     video, truth = clip.arrays()
     panel = open_panel(host)
@@ -70,7 +70,7 @@ def take_all(host: SlicerHost, folder: Path) -> None:
 
 
 def open_panel(host: SlicerHost) -> Any:
-    """The module's panel, when packages are missing and when they are there."""
+    """Open the module's panel, without and with the packages that it needs."""
     import slicer
 
     host.load_module(MODULE)
@@ -88,7 +88,7 @@ def open_panel(host: SlicerHost) -> Any:
 
 
 def look_at_video(panel: Any, host: SlicerHost, video: np.ndarray, folder: Path) -> None:
-    """The loading options, then the video in the scene."""
+    """Show the loading options, then the video in the scene."""
     from PIL import Image
 
     frames = folder / "operation"
@@ -102,7 +102,7 @@ def look_at_video(panel: Any, host: SlicerHost, video: np.ndarray, folder: Path)
 
 
 def prompt(panel: Any, name: str, mask: np.ndarray) -> None:
-    """An object with a box and a point in its middle, on the first frame."""
+    """Prompt an object with a box and a point in its middle, on the first frame."""
     panel.ui.addObjectButton.click()
     panel.objects.restyle(panel.context.selected, name=name)
     panel.logic.setBox(panel.context.selected, box_of(mask), frame=0)
@@ -111,7 +111,7 @@ def prompt(panel: Any, name: str, mask: np.ndarray) -> None:
 
 
 def correct_the_worst(panel: Any, host: SlicerHost, truth: np.ndarray) -> None:
-    """The frame farthest from the truth, painted right by hand; then tracked on from there."""
+    """Correct the worst frame by painting its true mask, and track again from there."""
     logic = panel.logic
     ids = [style.id for style in logic.session.objects]
     scores = {
@@ -134,30 +134,32 @@ def correct_the_worst(panel: Any, host: SlicerHost, truth: np.ndarray) -> None:
 
 
 def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union; 1 where there is nothing to find."""
+    """Return the intersection over union, or 1 where both masks are empty."""
     either = np.count_nonzero(mask | truth)
     return np.count_nonzero(mask & truth) / either if either else 1.0
 
 
 def box_of(mask: np.ndarray) -> list[float]:
+    """Return the box of a mask: x0, y0, x1, y1."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return [float(v) for v in (columns[0], rows[0], columns[-1], rows[-1])]
 
 
 def middle_of(mask: np.ndarray) -> tuple[float, float]:
-    """(x, y) of the pixel that is farthest from the mask's edge."""
+    """Return (x, y) of the pixel that is farthest from the mask's edge."""
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     return float(x) - 1, float(y) - 1
 
 
 def settle(panel: Any, host: SlicerHost) -> None:
+    """Wait until the engine has answered."""
     panel.logic.wait()
     host.process_events(10)
 
 
 def view(panel: Any, host: SlicerHost, frame: int) -> np.ndarray:
-    """The Red view at a frame."""
+    """Return a picture of the Red view at a frame."""
     import slicer
 
     video = panel.logic.session.video
@@ -167,11 +169,13 @@ def view(panel: Any, host: SlicerHost, frame: int) -> np.ndarray:
 
 
 def open_all(panel: Any) -> None:
+    """Open all sections of the panel."""
     for name in ("setup", "video", "objects", "tracking", "correct", "advanced"):
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
 
 
 def save_panel(panel: Any, host: SlicerHost, name: str, part: Any = None) -> None:
+    """Save a picture of the panel, or of a part of it."""
     whole = panel.parent
     whole.resize(PANEL_WIDTH, 10)
     whole.show()
@@ -182,6 +186,7 @@ def save_panel(panel: Any, host: SlicerHost, name: str, part: Any = None) -> Non
 
 
 def save(picture: np.ndarray, name: str) -> None:
+    """Save a picture under `docs/images`."""
     from PIL import Image
 
     Image.fromarray(picture).save(FOLDER / name, optimize=True)

@@ -41,6 +41,7 @@ class Convolution(nn.Conv2d):
         super().__init__(inputs, outputs, size, stride, padding=even, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the (B, C, H, W) convolution of `x`."""
         before, after = self.beside
         if before != after:
             x = F.pad(x, (before, after, before, after))
@@ -60,6 +61,7 @@ class Block(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the (B, C, H, W) output of the block."""
         y = x
         if isinstance(self.expand, Convolution):
             y = F.relu6(self.expand(y))
@@ -123,6 +125,6 @@ _COARSEST = 16
 
 
 def _rounded(channels: float) -> int:
-    """The nearest multiple of 8, but not more than a tenth below."""
+    """Return the nearest multiple of 8 that is at most a tenth below."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest

@@ -43,11 +43,11 @@ class BestWeights:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scores, for resuming."""
-        return {"best": self.best, "start": self.start}
+        return {"best": self.best, "start_score": self.start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the scores of an interrupted run."""
-        self.best, self.start = state["best"], state["start"]
+        self.best, self.start = state["best"], state["start_score"]
 
     def _compare(self, evaluator: Engine) -> None:
         state, score = self._trainer.state, float(evaluator.state.metrics[KEY_METRIC])

@@ -182,7 +182,7 @@ class StageTrainer(SupervisedTrainer):
         """
         state = read_checkpoint(weights)
         load_state(self.network, state, path=weights, config_name=self.network_name)
-        self.from_random = False
+        self.from_random, self._trunk = False, ""
 
     def run(self) -> None:  # type: ignore[override]
         """Train the stage, see `run_stage`."""

@@ -57,7 +57,7 @@ def test_training_that_harms_keeps_the_start(
     best, last = read_checkpoint(tmp_path / BEST), read_checkpoint(tmp_path / LAST)
     assert all(torch.equal(best[name], demo_weights[name]) for name in best)
     assert any(not torch.equal(last[name], demo_weights[name]) for name in last)
-    assert (history(tmp_path)[-1]["start"], history(tmp_path)[-1]["best"]) == (0.222, 0.222)
+    assert (history(tmp_path)[-1]["start_score"], history(tmp_path)[-1]["best"]) == (0.222, 0.222)
 
 
 def test_training_that_helps_keeps_its_weights(

@@ -118,10 +118,12 @@ class PictureNode:
 
     @property
     def width(self) -> int:
+        """Width of the picture in pixels."""
         return int(self._volume.GetImageData().GetDimensions()[0])
 
     @property
     def height(self) -> int:
+        """Height of the picture in pixels."""
         return int(self._volume.GetImageData().GetDimensions()[1])
 
     def pixel_of(self, ras: Any) -> tuple[float, float]:
