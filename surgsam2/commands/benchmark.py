@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 from surgsam2.commands.arguments import add_options, names_in
@@ -76,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from surgsam2.benchmark.report import RECORD, read_record, write_benchmark
     from surgsam2.benchmark.runner import Plan, run_plan
     from surgsam2.evaluation.report import report_folder
+    from surgsam2.storage.atomic_file import temporary_folder
 
     folder = Path(args.output)
     if args.record:
@@ -95,10 +95,10 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
             **({"baselines": _baselines(args.baseline)} if args.baseline else {}),
         )
-        with report_folder(folder), tempfile.TemporaryDirectory() as scratch:
+        with report_folder(folder), temporary_folder() as scratch:
             record = run_plan(
                 plan,
-                Path(scratch),
+                scratch,
                 lambda text: print(text, file=sys.stderr),
                 keep=lambda so_far: write_benchmark(so_far, folder),
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from surgsam2.commands.arguments import add_options, read_options
 from surgsam2.model.options import ModelOptions
@@ -25,10 +24,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the bundle and print its path."""
     from surgsam2.export.bundle_folder import copy_bundle, zip_bundle
+    from surgsam2.storage.atomic_file import temporary_folder
 
     output, options = Path(args.output), read_options(ModelOptions, args)
-    with TemporaryDirectory() as temporary:
-        source = _bundle_of(options.model, options.config, Path(temporary) / "bundle")
+    with temporary_folder() as temporary:
+        source = _bundle_of(options.model, options.config, temporary / "bundle")
         if output.suffix == ".zip":
             zip_bundle(source, output)
         else:

@@ -15,10 +15,9 @@ import unicodedata
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
-from tempfile import TemporaryDirectory
 
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
-from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.atomic_file import temporary_folder, writing
 from surgsam2.storage.limits import ARCHIVE_BYTES, ARCHIVE_MEMBERS, ARCHIVE_RATIO
 
 _REMEDY = "do not use the archive, ask its author for one that is made by an ordinary program"
@@ -201,8 +200,7 @@ def unpacked(path: Path, most: int | None = None) -> Iterator[Path]:
         InputError: as for `open_archive`, or a member is damaged.
         OutputError: the folder for temporary files has too little room.
     """
-    with TemporaryDirectory(prefix="surgsam2-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         with open_archive(path, most) as archive:
             archive.unpack(folder)
         yield folder

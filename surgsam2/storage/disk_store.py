@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 
 from surgsam2.errors import OutputError
-from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.atomic_file import TEMPORARY_PLACE, writing
 from surgsam2.storage.limits import FRAMES
 
 _HEAD = struct.Struct("<qQI")  # frame index, number of bytes of the data, their CRC-32
@@ -42,9 +42,7 @@ class DiskStore:
 
     def __init__(self, path: Path | None = None, *, length: int | None = None) -> None:
         self._path = path
-        self._where = str(
-            path or f"a temporary file in {tempfile.gettempdir()} (TMPDIR chooses another place)"
-        )
+        self._where = str(path or TEMPORARY_PLACE)
         self._file: IO[bytes] | None = (
             None  # it is made when it is first needed, and most runs never need it
         )

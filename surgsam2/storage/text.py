@@ -13,9 +13,16 @@ def printable(text: str) -> str:
     )
 
 
-def one_line(text: object) -> str:
-    """Return a text on one line, in which each run of white space is one space."""
-    return printable(" ".join(str(text).split()))
+def one_line(text: object, most: int = 2000) -> str:
+    """Return a text on one line, in which each run of white space is one space.
+
+    Args:
+        text: a text or an error.
+        most: the largest number of characters; of a longer text the middle is left out.
+    """
+    line = printable(" ".join(str(text).split()))
+    half = (most - 3) // 2
+    return line if len(line) <= most else f"{line[:half]}...{line[-half:]}"
 
 
 def spreadsheet_cell(text: str) -> str:

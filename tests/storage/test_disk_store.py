@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surgsam2.errors import OutputError
+from surgsam2.storage.atomic_file import temporary_folder
 from surgsam2.storage.disk_store import DiskStore
 
 
@@ -51,7 +52,7 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "_file", Full())
-    with pytest.raises(OutputError, match=r"TMPDIR chooses another place.*No space left"):
+    with pytest.raises(OutputError, match=r"TMPDIR chooses another.*No space left"):
         store.put(0, a=np.zeros(1))
     store.close()
 
@@ -105,3 +106,13 @@ def test_a_frame_index_beyond_every_video_is_damage(tmp_path: Path) -> None:
     path.write_bytes(head + struct.pack("<I", zlib.crc32(head)) + data[24:])
     with pytest.raises(OutputError, match="damaged"):
         DiskStore(path, length=store.length)
+
+
+def test_no_folder_for_temporary_files_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match="cannot write the folder for temporary files"):
+        DiskStore().put(0, a=np.zeros(1))
+    with pytest.raises(OutputError, match="TMPDIR chooses another"), temporary_folder():
+        pass

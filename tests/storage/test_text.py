@@ -16,6 +16,13 @@ def test_a_message_is_one_line() -> None:
     assert one_line(ValueError("first\n  second\r\n\x1b]0;title")) == r"first second \x1b]0;title"
 
 
+def test_a_long_message_keeps_its_ends() -> None:
+    line = one_line("begin" + 5000 * "x" + "end")
+    assert len(line) <= 2000
+    assert line.startswith("beginx")
+    assert line.endswith("xend")
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
 def test_a_spreadsheet_finds_no_formula(text: str) -> None:
     assert spreadsheet_cell(text) == "'" + text
