@@ -1,4 +1,4 @@
-"""`load_model`: what it finds, what it refuses, and that the model is sam2's own network."""
+"""`load_model` finds and refuses models, and gives sam2's own network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def logits(model: SurgSAM2Model, clip: np.ndarray) -> list[np.ndarray]:
     return [tracker.step(frame, prompts()).logits for frame in clip]
 
 
-# what it finds
+# models that are found
 
 
 def test_the_built_in_model(caplog: pytest.LogCaptureFixture) -> None:
@@ -105,7 +105,7 @@ def test_weights_that_are_not_here(
 def test_known_weights_are_found_and_their_config_is_the_names(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without building the large network: only where file and configuration come from."""
+    """`locate` finds the file and the configuration without building the large network."""
     monkeypatch.setenv("SURGSAM2_CACHE", str(tmp_path))
     (tmp_path / "sam2.1_hiera_large.pt").touch()
     path, config, _ = build.locate(f"sam2.1-hiera-large{suffix}")
@@ -137,7 +137,7 @@ def test_an_unknown_config(demo_checkpoint: Path) -> None:
         surgsam2.load_model(demo_checkpoint, config="dmo", device="cpu")
 
 
-# the network is sam2's own
+# equality with sam2's network
 
 
 @pytest.mark.parametrize("name", config_names())
@@ -205,12 +205,12 @@ def test_preprocessing_takes_any_memory_layout(a_model: SurgSAM2Model, a_clip: n
 
 
 def test_channels_come_last_in_memory(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
-    # convolutions look at the strides, also that of a batch of one
+    # convolutions read the strides, also that of a batch of one
     side = a_model.image_size
     assert a_model.preprocess(a_clip[0]).stride() == (3 * side**2, 1, 3 * side, 3)
 
 
-# device, number format, pruning
+# device, precision, pruning
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_more_pruning_than_the_bank_holds(form: str) -> None:
     assert "got 6" in str(caught.value)
 
 
-# how it runs
+# running
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -354,7 +354,7 @@ def test_two_trackers_in_two_threads_do_as_they_do_alone(
 @pytest.mark.parametrize(
     "backend",
     [
-        "eager",  # captures the graph, and runs it as it is
+        "eager",  # captures the graph and runs it without compiling
         pytest.param(
             "inductor",
             marks=pytest.mark.skipif(
@@ -374,7 +374,7 @@ def test_compiled(
     compile_module = torch.nn.Module.compile
 
     def with_backend(module: torch.nn.Module, **options: object) -> None:
-        # kernels for all parts would take minutes
+        # compiling all parts would take minutes
         encoder = isinstance(module, ImageEncoder)
         compile_module(module, backend=backend if encoder else "eager", **options)
 
@@ -395,7 +395,7 @@ def test_compilations_are_bounded(
     a_model: SurgSAM2Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Once objects alone and together were seen, others come and go without a compilation."""
+    """After one object and several objects, others come and go without a compilation."""
     compiled: list[object] = []
     compile_module = torch.nn.Module.compile
 

@@ -1,4 +1,4 @@
-"""The builder of networks: it agrees with hydra, and a stranger's configuration gets nowhere."""
+"""The builder of networks agrees with hydra and refuses hostile configurations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def refusal_of_file(path: Path) -> str:
     return message
 
 
-# it builds what hydra builds
+# equality with hydra
 
 
 @pytest.mark.parametrize("name", config_names())
@@ -63,7 +63,7 @@ def test_every_shipped_configuration_is_allowed(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["demo", "sam2.1-hiera-tiny-512"])
 def test_the_network_is_the_one_that_hydra_makes(name: str) -> None:
-    """The same parts with the same settings, and the same random weights for the same seed."""
+    """Parts, settings and the random weights of a seed equal those of hydra's network."""
     config = load_config(name)
     ours = build_network(config, name, SurgSAM2Network, seed=3)
     torch.manual_seed(3)
@@ -78,7 +78,7 @@ def test_the_network_is_the_one_that_hydra_makes(name: str) -> None:
 
 
 def settings(module: nn.Module) -> dict[str, Any]:
-    """The plain attributes of a module."""
+    """Return the plain attributes of a module."""
     plain = {key: value for key, value in vars(module).items() if key[0] != "_"}
     return {
         key: value
@@ -145,18 +145,18 @@ def put(config: Config, place: str, value: Any) -> None:
     config[key] = value
 
 
-# nobody else's code, nobody else's files
+# foreign code and files
 
 GADGETS = [
     "{_target_: pathlib.Path.touch, _args_: [{_target_: pathlib.Path, _args_: ['MARKER']}]}",
     "{_target_: logging.FileHandler, filename: 'MARKER'}",
     "{_target_: os.system, _args_: ['touch MARKER']}",
 ]
-"""What hydra would call; each makes a file, or does so in some version of hydra."""
+"""Functions that hydra would call; each makes a file in some version of hydra."""
 
 
 def escaped(gadget: str) -> str:
-    """Text for OmegaConf when it resolves a file, and a call when hydra resolves it again."""
+    """A text to OmegaConf when it resolves a file, and a call when hydra resolves it again."""
     return f"\\${{oc.create:{gadget}}}"
 
 
@@ -193,14 +193,14 @@ PLACES = ["trunk", "argument", "list", "nested list", "key", "target", "extra", 
 def test_an_escaped_interpolation_runs_nothing(
     tmp_path: Path, small_config: Path, gadget: str, place: str, depth: int
 ) -> None:
-    """Escaped once it survived the check of targets; twice and not at all are its neighbours."""
+    """An interpolation is refused without escape, escaped once and escaped twice."""
     marker = tmp_path / "marker"
     text = escaped(gadget.replace("MARKER", str(marker)))
     text = text[1:] if depth == 0 else "\\" * 2 * (depth - 1) + text
     path = changed(small_config, tmp_path, planted(place, text))
     assert "may not hold interpolations" in refusal_of_file(path)
     config = load_config("demo", 64)
-    planted(place, text)(config)  # the builder does not rely on the file having been checked
+    planted(place, text)(config)  # the builder checks also what was not read from a file
     refusal(config)
     assert not marker.exists()
 
@@ -219,7 +219,7 @@ def test_the_text_of_the_exploit_as_it_is_written(tmp_path: Path, small_config: 
 def hostile_bundle(
     demo_weights: dict[str, torch.Tensor], small_config: Path, tmp_path: Path
 ) -> tuple[Path, Path]:
-    """A bundle folder whose own network file holds the exploit, and the file it would make."""
+    """Return a bundle folder whose network file holds the exploit, and the file it would make."""
     marker, folder = tmp_path / "marker", tmp_path / "bundle"
     write_bundle(folder, demo_weights, str(small_config))
     text = escaped(GADGETS[0].replace("MARKER", str(marker)))
@@ -283,10 +283,10 @@ TARGETS = [
     "surgsam2.model.build.load_model",
     "sam2.build_sam.os.system",
     "sam2.modeling.sam2_base.torch.load",
-    "sam2.modeling.sam2_base.SAM2Base",  # a network is no part of a network
+    "sam2.modeling.sam2_base.SAM2Base",  # a network is not a part of a network
     "sam2.modeling.backbones.utils.PatchEmbed",
     "sam2.modeling.memory_attention.RoPEAttention",
-    "sam2.modeling.backbones.image_encoder.FpnNeck",  # of another place
+    "sam2.modeling.backbones.image_encoder.FpnNeck",  # a part of another role
     "sam2.modeling.nowhere.Network",
     "",
     7,
@@ -385,7 +385,7 @@ def test_no_argument_is_free_text(kind: type) -> None:
 def test_a_network_that_is_too_large(
     changes: Config, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused before its memory is taken; with the real limit it would be 1.2 GB."""
+    """A large network is refused before its memory is allocated, 1.2 GB with the real limit."""
     most = 20_000_000
     monkeypatch.setattr(builder, "MOST_NUMBERS", most)
     config = load_config("demo", 64)
@@ -397,7 +397,7 @@ def test_a_network_that_is_too_large(
 
 
 def peak() -> float:
-    """Peak of the resident memory of this process, in bytes."""
+    """Return the peak of the resident memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -491,7 +491,7 @@ def test_a_shortage_of_memory_does_not_blame_the_configuration(
 
 
 def test_tables_of_positions_on_a_gpu_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There `PositionEmbeddingSine` computes them in advance."""
+    """`PositionEmbeddingSine` computes tables in advance where a GPU is found."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "device", lambda *_: "cpu")
     monkeypatch.setattr(builder, "MOST_NUMBERS", 10_000_000)
@@ -500,7 +500,7 @@ def test_tables_of_positions_on_a_gpu_are_counted(monkeypatch: pytest.MonkeyPatc
     assert "image_encoder.neck.position_encoding: the network's tensors" in refusal(config)
 
 
-# through the file
+# configuration files
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Bundle folders as models: what is read of them, and what is refused."""
+"""Reading and refusing bundle folders as models."""
 
 from __future__ import annotations
 

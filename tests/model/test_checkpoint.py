@@ -1,4 +1,4 @@
-"""Checkpoint files: what is read, what is refused, and in which words."""
+"""Reading and refusing checkpoint files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def misfit(network: torch.nn.Module, state: State, config_name: str = "some-conf
     return message
 
 
-# what is read
+# files that are read
 
 
 @pytest.mark.parametrize("suffix", ["pt", "pth", "bin"])
@@ -90,11 +90,11 @@ def test_half_precision_weights_become_the_networks_own(tmp_path: Path, a_state:
     torch.testing.assert_close(network.weight, a_state["weight"], atol=1e-3, rtol=0)
 
 
-# what is refused as a file
+# files that are refused
 
 
 class Intruder:
-    """Unpickling this leaves a file behind."""
+    """An object whose unpickling makes a file."""
 
     def __init__(self, trace: Path, how: str) -> None:
         self.trace, self.how = trace, how
@@ -185,7 +185,7 @@ def test_files_without_a_state_dict(tmp_path: Path, content: object, words: str)
     assert words in refusal(path)
 
 
-# what is refused as another network
+# networks that do not match
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_a_demo_checkpoint_in_a_large_network(demo_checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("size", [512, 1024])
 def test_rotary_tables_tell_the_resolution(size: int) -> None:
-    """Such tables are computed, so those of the right size are accepted and left out."""
+    """Tables of the right size are accepted and left out, because SAM 2 computes them."""
 
     class Rotary(torch.nn.Linear):
         image_size = size
@@ -297,7 +297,7 @@ def test_load_model_says_it_too(tmp_path: Path, demo_checkpoint: Path, small_con
         surgsam2.load_model(tmp_path / "other.pt", config=str(small_config), device="cpu")
 
 
-# whatever the bytes
+# files with any content
 
 
 def saved(**options: bool) -> bytes:
@@ -314,7 +314,7 @@ FORMS = {
 
 
 def attempt(action: Callable[[], object]) -> str | None:
-    """What an action is refused with; None when it succeeds. Nothing else may be raised."""
+    """Return the message of an action's CheckpointError, or None when it succeeds."""
     try:
         action()
     except CheckpointError as error:

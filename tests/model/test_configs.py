@@ -1,4 +1,4 @@
-"""Configurations: names, files of one's own, and agreement with the sam2 package."""
+"""Configurations by name and from files agree with the sam2 package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARAMETERS = {"tiny": 38.96, "small": 46.06, "base-plus": 80.85, "large": 224.45
 
 
 def sam2_yaml(name: str) -> str:
-    """The config name that sam2's own builder takes."""
+    """Return the config name that sam2's own builder takes."""
     family, _, size = name.partition("-hiera-")
     letter = {"tiny": "t", "small": "s", "base-plus": "b+", "large": "l"}[size]
     return f"configs/{family}/{family}_hiera_{letter}.yaml"
@@ -73,7 +73,7 @@ def test_every_name_makes_a_network(name: str) -> None:
 def test_settings_are_those_of_sam2s_video_predictor(
     name: str, resolution: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against what `sam2.build_sam.build_sam2_video_predictor` composes."""
+    """Settings equal those that `sam2.build_sam.build_sam2_video_predictor` composes."""
     import sam2.build_sam
 
     composed: list[DictConfig] = []
@@ -88,7 +88,7 @@ def test_settings_are_those_of_sam2s_video_predictor(
     theirs = OmegaConf.to_container(composed[0])
     assert isinstance(theirs, dict)
     assert theirs.pop("_target_") == "sam2.sam2_video_predictor.SAM2VideoPredictor"
-    assert theirs.pop("fill_hole_area") == 8  # here an option of the tracker
+    assert theirs.pop("fill_hole_area") == 8  # the tracker has an option for it
     side = resolution // 16
     theirs["image_size"] = resolution
     layer = theirs["memory_attention"]["layer"]
@@ -145,7 +145,7 @@ def test_a_file_with_another_ending_is_no_configuration(tmp_path: Path) -> None:
     assert "a configuration file has the ending .yaml" in refusal(str(file))
 
 
-# a file of one's own
+# configuration files
 
 
 def test_ones_own_file(small_config: Path) -> None:

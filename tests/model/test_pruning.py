@@ -1,4 +1,4 @@
-"""EFP as pure functions: what stays, how many, in which order."""
+"""EFP selects the right memories, in the right number and order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BANK = 7
 
 @st.composite
 def memories(draw: st.DrawFn) -> torch.Tensor:
-    """(B, M, C, P) features, some frames equal to others."""
+    """Draw (B, M, C, P) features, some frames equal to others."""
     batch, count = draw(st.integers(1, 3)), draw(st.integers(1, 9))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     maps = torch.randn(batch, count, 4, 6, generator=generator)
@@ -27,7 +27,7 @@ def memories(draw: st.DrawFn) -> torch.Tensor:
 
 
 def slow_keep(maps: np.ndarray, drop: int) -> list[int]:
-    """One object's surviving memories, by the definition, in plain loops."""
+    """Return the memories of one object that stay, computed from the definition in loops."""
     count = len(maps)
     scores = {}
     for m in range(1, count - 1):

@@ -1,4 +1,4 @@
-"""Known checkpoints: their addresses, and downloads that end well or leave nothing behind."""
+"""Known checkpoints: their addresses, and downloads that are complete or leave no file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/chunked":
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            self.wfile.write(b"400\r\n" + body[:1024] + b"\r\n")  # and no last chunk
+            self.wfile.write(b"400\r\n" + body[:1024] + b"\r\n")  # without a last chunk
             return
         if self.path != "/unsized":
             self.send_header("Content-Length", str(len(body)))
@@ -100,7 +100,7 @@ def server(requests: list[str]) -> Iterator[str]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "a" / "cache"
     monkeypatch.setenv("SURGSAM2_CACHE", str(folder))
-    monkeypatch.setattr(transfer, "_SCHEMES", ("https", "http"))  # of the server stand-in
+    monkeypatch.setattr(transfer, "_SCHEMES", ("https", "http"))  # the test's server has no https
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     return folder
@@ -108,7 +108,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def served_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts another address into the list of known checkpoints."""
+    """Put another address into the list of known checkpoints."""
     known = zoo.known_checkpoints()
     sha256 = hashlib.sha256(CHECKPOINT).hexdigest()
 
@@ -268,7 +268,7 @@ def test_a_failed_transfer_keeps_what_came(
 def test_servers_that_do_not_continue(
     page: str, server: str, cache: Path, served_at: Callable[[str], None]
 ) -> None:
-    """One sends everything again, one says that there is nothing after the end."""
+    """One server sends everything again, another says that nothing follows the end."""
     cache.mkdir(parents=True)
     (cache / f"{FILENAME}.part").write_bytes(b"x" * len(CHECKPOINT))
     served_at(f"{server}/{page}")
