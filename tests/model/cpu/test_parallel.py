@@ -17,6 +17,7 @@ from surgsam2 import PromptSet
 from surgsam2.data import generate_clip
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.cpu import matmul
+from surgsam2.model.cpu.backend import CpuBackend
 from surgsam2.model.cpu.parallel import (
     ENCODERS,
     ObjectPool,
@@ -109,6 +110,24 @@ def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
     assert len(seen) == len(beside) + 1
     assert not ours()
     assert torch.get_num_threads() == 2
+
+
+@needs_cpu_backend
+@pytest.mark.usefixtures("two_threads")
+def test_threads_compute_in_the_models_precision(
+    a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Autocast is a setting of a thread, so every thread has to enter it."""
+    encode, seen = CpuBackend.encode_image, []
+
+    def watched(self: CpuBackend, images: torch.Tensor) -> object:
+        seen.append((threading.current_thread().name[:15], self.dtype))
+        return encode(self, images)
+
+    monkeypatch.setattr(CpuBackend, "encode_image", watched)
+    track(surgsam2.load_model("demo", device="cpu", dtype="bfloat16"), a_clip, "forward")
+    assert {dtype for _, dtype in seen} == {torch.bfloat16}
+    assert "surgsam2-encode" in {name for name, _ in seen}
 
 
 @needs_cpu_backend
