@@ -19,6 +19,7 @@ from surgsam2.commands import (
     doctor,
     evaluate,
     export,
+    inspect,
     logs,
     models,
     review,
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
         demo,
+        inspect,
         segment,
         annotate,
         review,
