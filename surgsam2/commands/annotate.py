@@ -1,4 +1,4 @@
-"""`surgsam2 annotate`: mark, track and correct objects in the browser."""
+"""`surgsam2 annotate` opens a page in the browser to mark, track and correct objects."""
 
 from __future__ import annotations
 

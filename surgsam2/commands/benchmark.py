@@ -1,4 +1,4 @@
-"""`surgsam2 benchmark`: measures speed and memory, and compares them with `sam2`."""
+"""`surgsam2 benchmark` measures speed and memory, and compares them with `sam2`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`surgsam2 bundle`: writes a model as a MONAI bundle, a folder or a zip file."""
+"""`surgsam2 bundle` writes a model as a MONAI bundle, a folder or a zip file."""
 
 from __future__ import annotations
 

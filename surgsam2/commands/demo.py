@@ -1,4 +1,4 @@
-"""`surgsam2 demo`: segments a generated clip and measures how good the masks are."""
+"""`surgsam2 demo` segments a generated clip and measures how good the masks are."""
 
 from __future__ import annotations
 

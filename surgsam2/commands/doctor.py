@@ -1,4 +1,4 @@
-"""`surgsam2 doctor`: tells what is installed, which devices work, and what to install."""
+"""`surgsam2 doctor` tells what is installed, which devices work, and what to install."""
 
 from __future__ import annotations
 

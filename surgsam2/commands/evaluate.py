@@ -1,4 +1,4 @@
-"""`surgsam2 evaluate`: measures a model, or a folder of masks, on data with true masks."""
+"""`surgsam2 evaluate` measures a model, or a folder of masks, on data with true masks."""
 
 from __future__ import annotations
 

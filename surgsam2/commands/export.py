@@ -1,4 +1,4 @@
-"""`surgsam2 export`: writes a model as ONNX graphs."""
+"""`surgsam2 export` writes a model as ONNX graphs."""
 
 from __future__ import annotations
 

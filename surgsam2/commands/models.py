@@ -1,4 +1,4 @@
-"""`surgsam2 models`: lists, downloads and verifies checkpoints."""
+"""`surgsam2 models` lists, downloads and verifies checkpoints."""
 
 from __future__ import annotations
 

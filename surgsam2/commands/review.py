@@ -1,4 +1,4 @@
-"""`surgsam2 review`: shows which frames of a run a person should look at."""
+"""`surgsam2 review` shows which frames of a run a person should look at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`surgsam2 segment`: segments the prompted objects of a video into a folder."""
+"""`surgsam2 segment` segments the prompted objects of a video into a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`surgsam2 serve`: lets applications on other machines use the engine of this one."""
+"""`surgsam2 serve` lets applications on other machines use the engine of this one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`surgsam2 train`: fine-tunes a model on your own videos, or trains one from nothing."""
+"""`surgsam2 train` fine-tunes a model on your own videos, or trains one from nothing."""
 
 from __future__ import annotations
 
