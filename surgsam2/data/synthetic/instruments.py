@@ -22,28 +22,33 @@ KINDS = (
     "suction", "stapler", "probe",
 )  # fmt: skip
 _SINGLE = ("hook", "suction", "probe")
+"""Kinds that have one tip instead of two jaws."""
 SHAFT_COLOURS = (
     (34, 34, 38), (48, 50, 54), (120, 122, 126), (168, 170, 174), (206, 206, 202),
     (46, 64, 110), (70, 96, 92), (150, 130, 92),
 )  # fmt: skip
-_PART = 96
-"""Pixels along a jaw's sprite at a 512-pixel image."""
+"""Colours of shafts, RGB from 0 to 255."""
+_JAW_PIXELS = 96
+"""Length of a jaw's sprite in pixels when the short side of the image has 512 pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """Appearance of an instrument; two instruments of one style look alike."""
+    """Appearance and proportions of an instrument; two instruments of one style look alike."""
 
     kind: str
     width: float
-    """Width of the shaft at the wrist, in world units."""
+    """Width of the shaft at the wrist, in world units (see `camera.View`)."""
     jaw_length: float
+    """Length of a jaw in shaft widths."""
     jaw_width: float
-    """Jaw size in shaft widths."""
+    """Width of a jaw in shaft widths."""
     wrist_length: float
+    """Length of the wrist in shaft widths."""
     shaft: Sprite
     wrist: Sprite
     jaws: tuple[Sprite, ...]
+    """Sprites of the two jaws, or of the single tip."""
     bends: float
     """Largest angle of the wrist in radians; 0 for a straight instrument."""
     opens: float
@@ -81,16 +86,25 @@ def _shaft(rng: np.random.Generator, resolution: float, colour: np.ndarray) -> S
         tone = np.float32(rng.choice([25.0, 190.0])) * shade[..., None] * np.ones(3, np.float32)
         values = np.where(band, tone, values)
     metal = float(colour.mean()) > 100
-    result = np.empty((h, w, 3), np.uint8)
-    result[..., 0] = texture.NORMAL_ZERO
-    result[..., 1] = texture.to_bytes(texture.NORMAL_ZERO + 122 * v * np.ones((1, w)))
-    result[..., 2] = int(255 * rng.uniform(0.6, 0.95) * (1.0 if metal else 0.55))
+    surface = np.empty((h, w, 3), np.uint8)
+    surface[..., 0] = texture.NORMAL_ZERO
+    surface[..., 1] = texture.to_bytes(texture.NORMAL_ZERO + 122 * v * np.ones((1, w)))
+    surface[..., 2] = int(255 * rng.uniform(0.6, 0.95) * (1.0 if metal else 0.55))
     alpha = np.full((h, w), 255, np.uint8)
-    return Sprite(np.dstack([texture.to_bytes(values), alpha]), result)
+    return Sprite(np.dstack([texture.to_bytes(values), alpha]), surface)
 
 
 def _profile(kind: str, x: np.ndarray, curve: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return lower and upper edge (-0.5 to 0.5) of a jaw along 0 to 1; the lower one bites."""
+    """Return the two edges of a jaw, the one with the smaller y in the sprite first.
+
+    Args:
+        kind: one of `KINDS`.
+        x: (N,) positions along the jaw, from 0 at the hinge to 1 at the tip.
+        curve: how far the middle line bends sideways, in units of the edges.
+
+    Returns:
+        (N,) positions of both edges across the jaw, about -0.5 to 0.5.
+    """
     centre = curve * x**2 - curve * 0.4
     tip = np.sqrt(np.clip(1 - x**6, 0, 1))
     if kind == "dissector":
@@ -111,11 +125,12 @@ def _profile(kind: str, x: np.ndarray, curve: float) -> tuple[np.ndarray, np.nda
 
 
 def _jaw(rng: np.random.Generator, kind: str, resolution: float, colour: np.ndarray) -> Sprite:
-    w, h = max(int(_PART * resolution), 10), max(int(0.5 * _PART * resolution), 6)
+    """Draw a jaw or tip from its hinge (left) to its end (right)."""
+    w, h = max(int(_JAW_PIXELS * resolution), 10), max(int(0.5 * _JAW_PIXELS * resolution), 6)
     alpha = np.zeros((h, w), np.uint8)
 
     def pixels(points: np.ndarray) -> np.ndarray:
-        scaled = (points * (1.0, 0.9) + (0.0, 0.5)) * (w - 2, h - 1) + (0.0, 0.0)
+        scaled = (points * (1.0, 0.9) + (0.0, 0.5)) * (w - 2, h - 1)
         return np.round(scaled * 16).astype(np.int32)
 
     x = np.linspace(0, 1, 40)
@@ -130,7 +145,7 @@ def _jaw(rng: np.random.Generator, kind: str, resolution: float, colour: np.ndar
     sprite = _metal(rng, alpha, colour)
     rgba = sprite.rgba.copy()
     if kind in ("grasper", "needle driver", "stapler", "dissector"):
-        # These are the teeth of the biting edge.
+        # Teeth are drawn along the edge with the smaller y.
         teeth = (np.sin(np.linspace(0, rng.uniform(40, 90), w)) > 0).astype(np.float32)
         band = np.zeros((h, w), np.float32)
         band[: max(h // 3, 1)] = teeth
@@ -149,6 +164,7 @@ def _jaw(rng: np.random.Generator, kind: str, resolution: float, colour: np.ndar
 
 
 def _wrist(rng: np.random.Generator, resolution: float, colour: np.ndarray) -> Sprite:
+    """Draw a wrist from the shaft (left) to the hinge of the jaws (right)."""
     w, h = max(int(64 * resolution), 8), max(int(44 * resolution), 6)
     alpha = np.zeros((h, w), np.uint8)
     taper = rng.uniform(0.55, 1.0)
@@ -168,7 +184,13 @@ def _wrist(rng: np.random.Generator, resolution: float, colour: np.ndarray) -> S
 
 
 def make_style(rng: np.random.Generator, resolution: float, kind: str | None = None) -> Style:
-    """Draw a new instrument design; `resolution` is the image's short side over 512."""
+    """Draw a random instrument design.
+
+    Args:
+        rng: the source of randomness.
+        resolution: short side of the image in pixels, divided by 512.
+        kind: one of `KINDS`; None chooses one at random.
+    """
     resolution = float(np.clip(resolution, 0.2, 2.0))
     kind = kind or str(rng.choice(KINDS))
     tone = np.array(SHAFT_COLOURS[int(rng.integers(len(SHAFT_COLOURS)))], np.float32)
@@ -197,7 +219,7 @@ def make_style(rng: np.random.Generator, resolution: float, kind: str | None = N
 
 @dataclass(eq=False)
 class Instrument:
-    """An instrument in a scene; lengths in world units."""
+    """An instrument in a scene; lengths are in world units (see `camera.View`)."""
 
     style: Style
     trocar: np.ndarray
@@ -205,22 +227,28 @@ class Instrument:
     path: Path
     """Position of the wrist while the instrument is present."""
     bend: Wave
+    """Angle of the wrist over time, as a share (-1 to 1) of `Style.bends`."""
     open: Wave
+    """Opening of the jaws over time: at -1 and below they are closed, at 1 and above fully open."""
     presence: Presence = ALWAYS
     depth: float = 0.15
+    """Nearness to the camera; nearer things move more when the camera moves."""
     height: float = 2.0
+    """Order of painting; a higher layer is nearer to the camera."""
     film: bool = False
+    """Whether the layer only tints what is below it; never so for an instrument."""
     object_id: int = 0
-    _pull: float = 1.0
+    """Id in the labels; 0 for an instrument without label."""
+    _path_scale: float = 1.0
 
     def anchor(self, t: float) -> np.ndarray:
         """Return the (2,) world position of the wrist at time `t`."""
-        inside = self.path(t) * self._pull
+        inside = self.path(t) * self._path_scale
         return np.asarray(self.trocar + (inside - self.trocar) * self.presence(t))
 
     def centre_in(self, part: float) -> None:
-        """Move the instrument's path towards the middle, to `part` of its distance."""
-        self._pull *= part
+        """Scale the path's distance from the middle of the scene by `part`, from 0 to 1."""
+        self._path_scale *= part
 
     def fragments(self, t: float, view: View, size: tuple[int, int]) -> Iterable[Fragment]:
         """Yield the whole instrument as one fragment if it is in the image."""
@@ -236,8 +264,7 @@ class Instrument:
         width = style.width
         heading = float(np.arctan2(axis[1], axis[0]))
         bent = heading + style.bends * float(self.bend(t)[0])
-        elbow = joint
-        hinge = elbow + style.wrist_length * width * np.array([np.cos(bent), np.sin(bent)])
+        hinge = joint + style.wrist_length * width * np.array([np.cos(bent), np.sin(bent)])
         opening = style.opens * float(np.clip(0.5 + 0.5 * self.open(t)[0], 0.0, 1.0))
         start = hinge - 0.15 * width * np.array([np.cos(bent), np.sin(bent)])
         jaw_size = (style.jaw_length * width, style.jaw_width * width)
@@ -245,11 +272,11 @@ class Instrument:
         for jaw, angle in zip(style.jaws, angles, strict=True):
             quad = _strip(start, angle, jaw_size[0], jaw_size[1], jaw_size[1])
             parts.append(place_quad(jaw, view.to_image(quad, self.depth), size))
-        quad = _strip(elbow, bent, style.wrist_length * width, width * 0.92, width * 0.8)
+        quad = _strip(joint, bent, style.wrist_length * width, width * 0.92, width * 0.8)
         parts.append(place_quad(style.wrist, view.to_image(quad, self.depth), size))
         # The shaft is long enough to start outside the picture wherever the wrist is.
         length = max(1.9, float(np.hypot(*self.trocar)) + 0.4)
-        far = elbow - length * axis
+        far = joint - length * axis
         overlap = 0.3 * width
         quad = _strip(far, heading, length + overlap, width * 1.9, width)
         parts.append(place_quad(style.shaft, view.to_image(quad, self.depth), size))
@@ -261,7 +288,18 @@ class Instrument:
 def _strip(
     start: np.ndarray, angle: float, length: float, first_width: float, last_width: float
 ) -> np.ndarray:
-    """Return the (4, 2) corners of a tapered strip that starts in the middle of its first edge."""
+    """Return the corners of a tapered strip in the order that `place_quad` takes.
+
+    Args:
+        start: (2,) the middle of the first edge, in world units.
+        angle: direction of the strip in radians, from x towards y.
+        length: length of the strip.
+        first_width: length of the first edge.
+        last_width: length of the last edge.
+
+    Returns:
+        (4, 2) corners in world units.
+    """
     along = np.array([np.cos(angle), np.sin(angle)])
     across = np.array([-along[1], along[0]])
     end = start + along * length

@@ -18,7 +18,7 @@ def smoothstep(x: float) -> float:
 
 
 class Wave:
-    """A bounded, aperiodic wobble: three sinusoids per component.
+    """A bounded, aperiodic oscillation: the sum of three sinusoids per component.
 
     `period` is the range of the slowest sinusoid's period in frames; values stay
     within ``+-amplitude``.

@@ -1,4 +1,4 @@
-"""Soft bodies: organs, blood films, and random things of any shape and texture."""
+"""Soft bodies: organs, blood films, and random objects of any shape and texture."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from surgsam2.data.synthetic.motion import ALWAYS, FULL_SIZE, Presence
 from surgsam2.data.synthetic.raster import Fragment, Sprite, clip_box, place_warped
 
 Motion = Callable[[float], np.ndarray]
+"""A function of time in frames, such as `motion.Wave`."""
 GRID_STEP = 12
 """Pixels between the points at which a deformation is computed."""
 
@@ -272,21 +273,31 @@ def blood_sprite(rng: np.random.Generator, alpha: np.ndarray) -> Sprite:
 class SoftBody:
     """A sprite that moves, turns, stretches and ripples.
 
-    Lengths are in world units, `radius` is half of the side of the sprite's square.
+    Lengths are in world units (see `camera.View`), angles in radians.
     """
 
     sprite: Sprite
     home: np.ndarray
+    """Position at rest: (2,)."""
     radius: float
+    """Half of the side of the sprite's square."""
     angle: float
+    """Rotation at rest."""
     sway: Motion
+    """Displacement from `home`: (2,)."""
     turn: Motion
+    """Rotation from `angle`: (1,)."""
     squash: Motion
+    """Logarithm of the stretch along the sprite's x; y is compressed as much: (1,)."""
     ripple: Ripple
+    """Deformation, in units of `radius`."""
     presence: Presence = ALWAYS
     exit: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    """Displacement from `home` while the body is out of the scene: (2,)."""
     grow: Callable[[float], float] = FULL_SIZE
+    """Factor on `radius` by time."""
     depth: float = 0.0
+    """Nearness to the camera; nearer things move more when the camera moves."""
     height: float = 0.0
     """Order of painting; a higher body is nearer to the camera."""
     film: bool = False
@@ -311,7 +322,7 @@ class SoftBody:
         return np.asarray(self.home + self.sway(t) + self.exit * away)
 
     def centre_in(self, part: float) -> None:
-        """Move the body's home towards the middle, to `part` of its distance."""
+        """Scale the body's distance from the middle of the scene by `part`, from 0 to 1."""
         if self.neighbour is not None:
             self.neighbour.home = self.neighbour.home + self.home * (part - 1)
         self.home = self.home * part

@@ -24,12 +24,16 @@ VISIBLE_SHARE = 1 / 500
 
 
 class Layer(Protocol):
-    """Anything that is painted; `organs.SoftBody` and `instruments.Instrument`."""
+    """What is painted in a scene: an `organs.SoftBody` or an `instruments.Instrument`."""
 
     object_id: int
+    """Id in the labels; 0 for a layer without label."""
     height: float
+    """Order of painting; a higher layer is nearer to the camera."""
     film: bool
+    """Whether the layer only tints what is below it and has no label."""
     depth: float
+    """Nearness to the camera; nearer things move more when the camera moves."""
     presence: Presence
 
     def anchor(self, t: float) -> np.ndarray:
@@ -37,7 +41,7 @@ class Layer(Protocol):
         ...
 
     def centre_in(self, part: float) -> None:
-        """Move the layer towards the middle, to `part` of its distance."""
+        """Scale the layer's distance from the middle of the scene by `part`, from 0 to 1."""
         ...
 
     def fragments(self, t: float, view: View, size: tuple[int, int]) -> Iterable[Fragment]:
@@ -54,6 +58,7 @@ class Recipe:
     tissue: Tissue | None = None
     style: Style | None = None
     radius: float = 0.2
+    """Half of the side of the sprite's square, in world units."""
 
 
 class Scene:
