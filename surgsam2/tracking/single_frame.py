@@ -19,11 +19,13 @@ from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.postprocess import make_result
 
 CONFIDENCE = 10.0
-"""The logit inside a mask that was given, as in SAM 2; outside it is the negative."""
+"""Logit of the pixels inside a given mask, as in SAM 2; pixels outside have its negative."""
 
 
 class StillFrame:
-    """A frame without memory of other frames. The image encoder runs once, when first needed.
+    """One frame, whose masks are computed without memory of other frames.
+
+    The image encoder runs once, when its features are first needed.
 
     Args:
         model: the model, from `load_model`.
@@ -42,7 +44,9 @@ class StillFrame:
 
     @torch.no_grad()
     def preview(self, prompts: PromptSet) -> FrameResult:
-        """Return the masks that the prompts of this frame give, which `segment_video` has for it.
+        """Return the masks that the prompts of this frame give.
+
+        With its default options `segment_video` gives the same masks for the prompted objects.
 
         Raises:
             PromptError: the frame has no prompt, or one that does not fit it.
@@ -97,15 +101,17 @@ class StillFrame:
             raise PromptError(
                 f"object {object_id}, frame {self.frame_index}: a correction needs a point"
             )
-        # A prompt refuses points that are all negative unless there is a box.
-        everywhere = (-0.5, -0.5, self.width - 0.5, self.height - 0.5)
+        # A prompt refuses points that are all negative unless there is a box, so that the checked
+        # prompt has a box around the whole frame.
+        whole_frame = (-0.5, -0.5, self.width - 0.5, self.height - 0.5)
         rows = np.column_stack([xy, labels])
-        for given in ({"points": rows, "box": everywhere}, {"mask": mask}):
-            alone = PromptSet().add(object_id=object_id, frame=self.frame_index, **given)
+        for parts in ({"points": rows, "box": whole_frame}, {"mask": mask}):
+            alone = PromptSet().add(object_id=object_id, frame=self.frame_index, **parts)
             alone.validate(self.width, self.height)
         return xy, labels
 
     def _result(self, outputs: dict[int, MaskOutput], began: float) -> FrameResult:
+        """Return masks that may overlap; `began` is a reading of `time.perf_counter`."""
         size = (self.width, self.height)
         options = TrackingOptions(allow_overlap=True)
         return make_result(self.frame_index, outputs, size, options, began)
