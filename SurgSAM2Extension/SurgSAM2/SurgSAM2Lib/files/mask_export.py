@@ -1,4 +1,4 @@
-"""Exporting the masks of the scene with the writers of the package."""
+"""Export of the masks in the scene with the writers in `surgsam2.outputs`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from SurgSAM2Lib.session.session import Session
 
 EXPORT_FORMATS = ("png", "coco", "overlay", "csv")
-"""Formats: label images, COCO file, overlay video, table."""
+"""The formats are label images, a COCO file, an overlay video and a table, in this order."""
 
 
 def export_results(
@@ -70,14 +70,23 @@ def export_results(
 
 
 def frames_with_masks(session: Session) -> list[int]:
-    """Return the frames that were tracked or painted, also those where nothing is visible."""
+    """Return the indices of the frames that were tracked, painted or imported, in ascending order.
+
+    A tracked frame counts even if no object is visible on it.
+    """
     masks = session.masks
     tracked = set(masks.tracked_frames)
     return [k for k in range(session.video.frame_count) if k in tracked or masks.has_masks(k)]
 
 
 def result_of(session: Session, frame: int, context: OutputContext) -> FrameResult:
-    """Return the masks of a frame in the form in which the tracker gives them."""
+    """Return the masks and scores of a frame in the form in which the tracker returns them.
+
+    Args:
+        session: the objects, masks and review.
+        frame: index of the frame.
+        context: its objects set which masks are returned, and in which order.
+    """
     ids = tuple(item.id for item in context.objects)
     measured = session.review.measurements
     scores = {
@@ -89,6 +98,7 @@ def result_of(session: Session, frame: int, context: OutputContext) -> FrameResu
 
 
 def _context(session: Session, frames: list[int]) -> OutputContext:
+    """Return the video and the objects for the writers; objects without any mask are left out."""
     from surgsam2.outputs import OutputContext
 
     video = session.video
@@ -96,7 +106,7 @@ def _context(session: Session, frames: list[int]) -> OutputContext:
     objects = []
     for style in session.objects:
         item = prompted.get(style.id)
-        if item is None:  # a painted or imported object has no prompt but its first mask
+        if item is None:  # it was painted or imported; its first mask stands for its prompt
             masks = ((k, session.masks.mask(k, style.id)) for k in frames)
             first = next(((k, mask) for k, mask in masks if mask.any()), None)
             if first is None:

@@ -24,13 +24,13 @@ def other_python() -> str:
 
 
 def open_in_other_python(path: str | Path) -> Video | None:
-    """Open a video that the other Python decodes; return None when there is none.
+    """Open a video that the other Python decodes; return None when the user chose none.
 
     A dialog with *Cancel* is shown while that Python starts.
 
     Raises:
         VideoError: the video cannot be read.
-        MissingDependencyError: the other Python lacks a package too.
+        MissingDependencyError: a package is missing in the other Python, too.
     """
     if not other_python():
         return None

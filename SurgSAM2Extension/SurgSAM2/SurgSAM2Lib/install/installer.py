@@ -1,8 +1,9 @@
-"""Installing what is missing: only after asking, through Slicer's own means.
+"""Installation of missing Python packages with the functions of Slicer.
 
-torch comes from the PyTorch extension, sam2 is built with that torch, and pip brings the
-rest. torchvision is never asked for. The engine runs in a process of its own, so Slicer
-needs no restart afterwards.
+`offerInstallation` asks the user first; `install` does not. The PyTorch extension installs
+torch, sam2 is then built with that torch, and pip installs the other packages. This module
+never asks for torchvision. The engine runs in a process of its own, so that Slicer need not be
+restarted.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ def offerInstallation(progress: Progress = print) -> bool:
 
     It must run on the main thread, because Slicer's pip functions show dialogs.
 
+    In the testing mode of Slicer it installs nothing, because Slicer answers dialogs itself then.
+
+    Args:
+        progress: called with a text for each step.
+
     Returns:
         Whether nothing is missing at the end.
     """
@@ -53,7 +59,7 @@ def offerInstallation(progress: Progress = print) -> bool:
     if not packages:
         return True
     if slicer.app.testingEnabled():
-        return False  # in testing mode Slicer answers dialogs itself
+        return False
     title = _("SurgSAM2 - install Python packages")
     question = describe(packages) + "\n\n" + _("Install them now?")
     if not slicer.util.confirmOkCancelDisplay(question, title):
@@ -100,6 +106,7 @@ def install(packages: list[Package], progress: Progress = print) -> None:
 
 
 def _install_torch(torch: Package) -> None:
+    """Install torch with the PyTorch extension, which chooses the build for the graphics card."""
     try:
         import PyTorchUtils
     except ImportError as error:
@@ -119,10 +126,14 @@ def _install_torch(torch: Package) -> None:
 
 
 def _check_disk(packages: list[Package]) -> None:
-    """Check the free space for the smallest builds; pip itself checks larger ones."""
+    """Raise `InstallError` when the disk is too full.
+
+    The sizes are those of the smallest builds, such as torch without CUDA. When only a larger
+    build does not fit, pip fails and says so.
+    """
     folder = next((Path(p) for p in site.getsitepackages() if Path(p).is_dir()), Path.home())
     free = shutil.disk_usage(folder).free / 1e6
-    needed = 1.5 * sum(package.megabytes for package in packages)  # downloads need space too
+    needed = 1.5 * sum(package.megabytes for package in packages)  # downloads need space, too
     if free < needed:
         raise InstallError(
             _(

@@ -1,1 +1,1 @@
-"""The panel: one file for each of its sections, and what they share."""
+"""The panel of the module: one file for each of its sections, and the helpers that they share."""

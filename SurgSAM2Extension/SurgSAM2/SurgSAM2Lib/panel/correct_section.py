@@ -1,4 +1,4 @@
-"""Section *Correct and track again*."""
+"""The panel's section *Correct and track again*, for results that are partly wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section *Export and import*: masks and scenes in files."""
+"""The panel's section *Export and import*: masks and scenes in files."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ class LiveMarks:
     Args:
         live: the live session.
         later: calls an action when Slicer is idle, and shows its errors.
-        send: called with (P, 3) rows of x, y, label or None, and a box or None.
+        send: called with the points, (P, 3) rows of x, y in pixels and label, or None, and with
+            the box x0, y0, x1, y1 in pixels, or None.
     """
 
     def __init__(
@@ -69,14 +70,14 @@ class LiveMarks:
         return self._held.show(self._live.marking.hold(), self._live.masks.proxy)
 
     def release(self) -> None:
-        """End holding a picture, and remove the marks."""
+        """Remove the held picture and the marks."""
         if self._live.running:
             self._live.marking.release()
         self._held.remove()
         self.clear()
 
     def place(self, kind: str, on: bool) -> None:
-        """Make the next clicks in a view marks of a kind, or end that."""
+        """Turn the next clicks in a view into marks of a kind; with `on` False stop doing so."""
         if on and self._live.running:
             self._show()
             start_placing(self.markups.node(kind), again=kind != BOX)

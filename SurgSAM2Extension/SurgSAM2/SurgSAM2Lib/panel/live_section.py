@@ -1,4 +1,4 @@
-"""Section *Segment live*."""
+"""The panel's section *Segment live*, which controls a live session."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from SurgSAM2Lib.panel.section import Section, enable, set_checked
 from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
 
 REFRESH = 8
-"""Number of pictures after which rate and latency are shown again."""
+"""The shown rate and latency are updated after this number of pictures."""
 
 
 class LiveSection(Section):
     """Starts and stops a live session, marks objects in it, and shows how fast it is.
+
+    A mark is a point or a box that the user places in the live picture or in a held one, which
+    is a copy of the live picture that does not change.
 
     Args:
         context: what all sections share.
@@ -39,9 +42,9 @@ class LiveSection(Section):
         self.live.on_picture = self._show_progress
         self.selected = 0
         self._pictures = 0
-        self._shown: Any = None
+        self._shown: Any = None  # the state that the widgets show; None when it is unknown
         self.marks = LiveMarks(self.live, self._later, self._send)
-        self._kinds = {
+        self._kind_buttons = {
             POSITIVE: self.ui.livePositiveButton,
             NEGATIVE: self.ui.liveNegativeButton,
             BOX: self.ui.liveBoxButton,
@@ -59,7 +62,7 @@ class LiveSection(Section):
         ui.liveObjectComboBox.connect("activated(int)", self._chosen)
         ui.liveNameEdit.connect("editingFinished()", self.rename)
         ui.liveVolumeSelector.connect("currentNodeChanged(bool)", lambda _on: self.refresh())
-        for kind, button in self._kinds.items():
+        for kind, button in self._kind_buttons.items():
             button.connect("toggled(bool)", lambda on, kind=kind: self._place(kind, on))
 
     def switch(self, on: bool) -> None:
@@ -74,7 +77,7 @@ class LiveSection(Section):
             self.logic.addLiveObject()
 
     def hold(self, on: bool) -> None:
-        """Hold a picture to mark objects in, or end that."""
+        """Show a held picture, in which objects can be marked, or show the live picture again."""
         if on:
             self._look_at(self.marks.hold())
         else:
@@ -110,7 +113,7 @@ class LiveSection(Section):
             return
         objects = self.live.objects
         self.context.run(lambda: objects.set_style(replace(objects[self.selected], name=name)))
-        self._shown = None  # shows the former name when the new one was refused
+        self._shown = None  # so that a refused name is replaced by the former one
         self.refresh()
 
     def _chosen(self, index: int) -> None:
@@ -146,7 +149,7 @@ class LiveSection(Section):
     def _choices(self) -> tuple[tuple[int, str], ...]:
         try:
             return tuple((style.id, style.name) for style in self.live.objects)
-        except InputError:  # no segmentation yet
+        except InputError:  # there is no segmentation yet
             return ()
 
     def _show_state(self) -> None:
@@ -164,7 +167,7 @@ class LiveSection(Section):
         ui.liveVolumeSelector.enabled = not live.running
         for widget in (ui.addLiveObjectButton, ui.liveHoldButton, ui.liveRecordButton):
             enable(widget, not_live)
-        for widget in (ui.removeLiveObjectButton, *self._kinds.values()):
+        for widget in (ui.removeLiveObjectButton, *self._kind_buttons.values()):
             enable(widget, no_object)
         enable(ui.liveNameEdit, "" if self.selected else _("Add an object first"))
         ui.liveLimitSpinBox.enabled = live.recording is None
@@ -203,7 +206,7 @@ class LiveSection(Section):
 
     def _show_placing(self) -> None:
         placing = self.marks.placing()
-        for kind, button in self._kinds.items():
+        for kind, button in self._kind_buttons.items():
             set_checked(button, kind in placing)
 
     def _show_message(self, text: str) -> None:
@@ -228,7 +231,10 @@ class LiveSection(Section):
         slicer.util.setSliceViewerLayers(background=volume, fit=True)
 
     def forget(self) -> None:
-        """End the session and remove its nodes."""
+        """End the session, and remove the held picture and the marks from the scene.
+
+        The segmentation and the recordings stay.
+        """
         self.live.forget()
         self.marks.forget()
 

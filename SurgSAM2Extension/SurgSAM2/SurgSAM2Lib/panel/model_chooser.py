@@ -1,4 +1,4 @@
-"""Choosing the model: the built-in one, a known checkpoint, a file or a bundle folder."""
+"""The choice of the model: the built-in one, a known checkpoint, a file or a bundle folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from SurgSAM2Lib.i18n import _
 
 BUILT_IN = "demo"
+"""Name by which `load_model` knows the built-in model."""
 
 
 class ModelChooser:
@@ -23,7 +24,7 @@ class ModelChooser:
     def __init__(self, combo: Any, path_edit: Any, on_change: Callable[[str], None]) -> None:
         self._combo, self._path_edit, self._on_change = combo, path_edit, on_change
         self._names = [BUILT_IN, *known_models()]
-        self._showing = False
+        self._showing = False  # whether `show`, not the user, is changing the widgets
         for name in self._names:
             combo.addItem(_("Built-in (for trying out)") if name == BUILT_IN else name)
         combo.addItem(_("A file or bundle folder..."))
@@ -52,7 +53,7 @@ class ModelChooser:
 
 
 def known_models() -> dict[str, Any]:
-    """Return the known checkpoints by name; none while packages are missing."""
+    """Return the `KnownCheckpoint` of each known name; no entry while packages are missing."""
     try:
         from surgsam2.model.zoo import known_checkpoints
     except ImportError:

@@ -1,4 +1,4 @@
-"""Section *Objects and prompts*."""
+"""The panel's section *Objects and prompts*: the table of objects and their prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart of the review in a plot view below the picture."""
+"""The chart of the review, shown in a plot view below the slice view with the video."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ LAYOUT = 75210
 """Identifier of the layout; those of Slicer itself are below 1000."""
 VIEW = "SurgSAM2Review"
 """Singleton tag of the plot view, which keeps it apart from the user's own plot views."""
+# The heights of the two views are in the ratio of their splitSize.
 LAYOUT_XML = f"""
 <layout type="vertical" split="true">
  <item splitSize="650">
@@ -34,7 +35,8 @@ class ReviewPlot:
     """Shows a chart, and reports the points that the user clicks.
 
     Args:
-        on_points: called with a list of (id of the series, row in its table).
+        on_points: called with a list of (MRML id of the plot series node, row of its table from 0)
+            after each selection.
     """
 
     def __init__(self, on_points: Callable[[list[tuple[str, int]]], None]) -> None:
@@ -44,12 +46,12 @@ class ReviewPlot:
 
     @property
     def shown(self) -> bool:
-        """Whether the plot is in the layout."""
+        """Whether Slicer shows the layout that contains the plot."""
         manager = slicer.app.layoutManager()
         return manager is not None and manager.layout == LAYOUT
 
     def show(self, chart: Any) -> None:
-        """Show a ``vtkMRMLPlotChartNode`` below the picture; None restores the former layout."""
+        """Show a ``vtkMRMLPlotChartNode`` below the video; None restores the former layout."""
         manager = slicer.app.layoutManager()
         if manager is None:
             return
@@ -69,7 +71,7 @@ class ReviewPlot:
             self._connect(widget.plotView())
 
     def forget(self) -> None:
-        """Stop reporting points."""
+        """Stop reporting the points that the user clicks; the chart stays."""
         self._connect(None)
 
     def _connect(self, view: Any) -> None:
@@ -77,12 +79,18 @@ class ReviewPlot:
         if view is self._connected:
             return
         if self._connected is not None:
-            self._connected.disconnect(signal, self._selected)
+            self._connected.disconnect(signal, self._report_points)
         if view is not None:
-            view.connect(signal, self._selected)
+            view.connect(signal, self._report_points)
         self._connected = view
 
-    def _selected(self, series_ids: Any, selections: Any) -> None:
+    def _report_points(self, series_ids: Any, selections: Any) -> None:
+        """Report the first selected row of each series.
+
+        Args:
+            series_ids: ``vtkStringArray`` of the MRML ids of the series.
+            selections: ``vtkCollection`` of one id array per series with the selected rows.
+        """
         points = []
         for k in range(series_ids.GetNumberOfValues()):
             rows = selections.GetItemAsObject(k)

@@ -1,4 +1,4 @@
-"""Section *Review*: finding the frames of a long result that are wrong."""
+"""The panel's section *Review*: finding the frames of a long result that are wrong."""
 
 from __future__ import annotations
 

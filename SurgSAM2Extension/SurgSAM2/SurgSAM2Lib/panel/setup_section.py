@@ -1,4 +1,4 @@
-"""Section *Setup*: the packages that are missing, and the Python that the engine runs in."""
+"""The panel's section *Setup*: the packages that are missing, and the Python of the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections *Track* and *Advanced*: the model, the engine, and tracks with their progress."""
+"""The panel's sections *Track* and *Advanced*: the model, the engine, and progress of tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section *Video*: opening a video, and choosing among the videos of the scene."""
+"""The panel's section *Video*: opening a video, and choosing among the videos of the scene."""
 
 from __future__ import annotations
 
