@@ -18,18 +18,18 @@ PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 SETTINGS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_the_table_of_rooms_is_the_contract() -> None:
+def test_the_table_of_packages_is_the_contract() -> None:
     contracts = SETTINGS["tool"]["importlinter"]["contracts"]
-    layers = next(c["layers"] for c in contracts if c["id"] == "rooms")
-    table = PAGE.partition("| room |")[2].partition("\n\n")[0]
+    layers = next(c["layers"] for c in contracts if c["id"] == "layers")
+    table = PAGE.partition("| package |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (`[^|]*`) \|", table, re.M)
     assert [re.findall(r"`(\w+)`", row) for row in rows] == [layer.split(" | ") for layer in layers]
 
 
-def test_every_room_has_its_place() -> None:
+def test_every_package_has_its_place() -> None:
     contracts = SETTINGS["tool"]["importlinter"]["contracts"]
-    layers = next(c["layers"] for c in contracts if c["id"] == "rooms")
-    placed = {room for layer in layers for room in layer.split(" | ")}
+    layers = next(c["layers"] for c in contracts if c["id"] == "layers")
+    placed = {name for layer in layers for name in layer.split(" | ")}
     package = REPOSITORY / "surgsam2"
     modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
     packages = {path.parent.name for path in package.glob("*/__init__.py")}

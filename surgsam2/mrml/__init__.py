@@ -1,7 +1,7 @@
 """3D Slicer's data: videos as sequences, results as segments, markups as prompts.
 
 Works on any ``vtkMRMLScene``: the application's own, or one made by a script with the
-``slicer-core`` package. It is the only room that imports ``slicer`` and ``vtk``; it does
+``slicer-core`` package. It is the only package that imports ``slicer`` and ``vtk``; it does
 not import torch.
 
     nodes = load_video(scene, surgsam2.open_video("operation.mp4"), stop=250)

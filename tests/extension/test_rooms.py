@@ -1,4 +1,4 @@
-"""The rooms of SurgSAM2Lib import each other in one direction only."""
+"""The packages of SurgSAM2Lib import each other in one direction only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.extension.conftest import MODULE_FOLDER
 pytest.importorskip("importlinter", reason="needs the package import-linter")
 
 
-def test_no_room_imports_a_room_above_it() -> None:
+def test_no_package_imports_one_above_it() -> None:
     contracts = MODULE_FOLDER.parent / "importlinter.toml"
     command = (
         "from importlinter.cli import lint_imports; "

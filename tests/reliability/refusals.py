@@ -27,7 +27,7 @@ from surgsam2 import errors
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "surgsam2"
 DOCUMENT = ROOT / "docs" / "notes" / "refusals.md"
-ROOMS = ("video", "prompts", "model", "tracking", "outputs", "job", "storage")
+PACKAGES = ("video", "prompts", "model", "tracking", "outputs", "job", "storage")
 BEGIN, END = "<!-- refusals: begin -->", "<!-- refusals: end -->"
 _CLASSES = {
     name
@@ -53,7 +53,7 @@ class Refusal:
 
 def refusals() -> Iterator[Refusal]:
     """All of them, in the order of files and lines; messages that only pass another on left out."""
-    for path in (p for room in ROOMS for p in sorted((PACKAGE / room).rglob("*.py"))):
+    for path in (p for name in PACKAGES for p in sorted((PACKAGE / name).rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue

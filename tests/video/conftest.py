@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the video room; helpers are in `helpers.py`."""
+"""Fixtures for the tests of `surgsam2.video`; helpers are in `helpers.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.video.helpers import open_files, prefetch_threads, write_video, x264
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_open(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    # fixtures of other rooms may hold files of their own
+    # fixtures of other packages may hold files of their own
     before = set(open_files(tmp_path_factory.getbasetemp()))
 
     def left_open() -> set[str]:
