@@ -121,6 +121,12 @@ def _add_widgets(slicer: Any) -> None:
 
 
 def _add_modules(slicer: Any) -> None:
+    from .source_tree import load_from_source, source_tree
+
+    tree = source_tree()
+    if tree is not None:
+        load_from_source(slicer, tree)
+        return
     from . import scripted_module
     from .i18n import make_i18n
     from .parameter_node import make_package

@@ -113,6 +113,7 @@ def _choose_if_none_is(browser: Any) -> None:
     node = slicer.mrmlScene.GetSingletonNode("SurgSAM2", "vtkMRMLScriptedModuleNode")
     if node is not None and node.GetNodeReference("video") is None:
         node.SetNodeReferenceID("video", browser.GetID())
+        node.Modified()  # a new reference alone does not tell the panel
 
 
 def _whole(value: Any) -> int | None:

@@ -15,11 +15,12 @@ from surgsam2.model.options import ModelOptions
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.logic.option_names import options_of
 from SurgSAM2Lib.logic.slicer_logic import SurgSAM2Logic
-from SurgSAM2Lib.panel.context import PanelContext
+from SurgSAM2Lib.panel.context import PanelContext, later
 from SurgSAM2Lib.panel.correct_section import CorrectSection
 from SurgSAM2Lib.panel.files_section import FilesSection
 from SurgSAM2Lib.panel.live_section import LiveSection
 from SurgSAM2Lib.panel.objects_section import ObjectsSection
+from SurgSAM2Lib.panel.parameter_binding import ParameterBinding
 from SurgSAM2Lib.panel.placing import PromptPlacing
 from SurgSAM2Lib.panel.review_section import ReviewSection
 from SurgSAM2Lib.panel.setup_section import SetupSection
@@ -39,7 +40,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self._gui_tag: int | None = None
+        self._binding: ParameterBinding | None = None
 
     def setup(self) -> None:
         """Build the panel. This needs none of the packages that may be missing."""
@@ -109,21 +110,24 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.setParameterNode(self.logic.getParameterNode())
         if self.context.parameters.video is None:
             self.context.parameters.video = first_video(slicer.mrmlScene)
+            self._use_settings()
 
     def setParameterNode(self, parameters: Any) -> None:
         """Bind the widgets to a `SurgSAM2ParameterNode`; None unbinds them."""
         bound = self.context.parameters
         if bound is not None:
-            bound.disconnectGui(self._gui_tag)
             node = bound.parameterNode
             self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
+        if self._binding is not None:
+            self._binding.release()
+            self._binding = None
         self.context.parameters = parameters
         if parameters is not None:
-            self._gui_tag = parameters.connectGui(self.ui)
+            self._binding = ParameterBinding(parameters, self.ui)
             node = parameters.parameterNode
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
             self._video_changed(self.context.browser)
-            self._parameters_changed()
+            self._use_settings()
 
     def _load_ui(self, name: str) -> tuple[Any, Any]:
         """Load a ``.ui`` file; return its widget, and its named widgets as attributes."""
@@ -134,11 +138,20 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._scene_starts_closing)
         self.addObserver(scene, scene.EndCloseEvent, self._scene_has_closed)
+        self.addObserver(scene, scene.EndImportEvent, self._scene_was_read)
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         mode_changed = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
         self.addObserver(interaction, mode_changed, self._interaction_mode_changed)
 
-    def _parameters_changed(self, _caller: Any = None, _event: Any = None) -> None:
+    def _parameters_changed(self, _caller: Any, _event: Any) -> None:
+        """Use the settings when all observers were called.
+
+        The parameter node's wrapper keeps copies of the values, which an observer of its own
+        brings up to date; that one may be called after this one.
+        """
+        later(self._use_settings)
+
+    def _use_settings(self) -> None:
         """Give the settings to the logic."""
         chosen = self.context.parameters
         if chosen is None:
@@ -203,6 +216,11 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _scene_has_closed(self, _caller: Any, _event: Any) -> None:
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    def _scene_was_read(self, _caller: Any, _event: Any) -> None:
+        """Let the settings be read again: nodes that they refer to were not there before."""
+        if self.context.parameters is not None:
+            self.context.parameters.parameterNode.Modified()
 
     def _keys(self) -> dict[str, Callable[[], None]]:
         def press(button: Any) -> Callable[[], None]:
