@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import qt
 import slicer
@@ -97,6 +97,11 @@ class qMRMLSequenceBrowserPlayWidget(
         ("SP_MediaSeekForward", "onVcrNext"),
         ("SP_MediaSkipForward", "onVcrLast"),
     )
+    _KEYS: ClassVar[dict[str, str]] = {
+        "Ctrl+Shift+Down": "onVcrPlayPause",
+        "Ctrl+Shift+Left": "onVcrPrevious",
+        "Ctrl+Shift+Right": "onVcrNext",
+    }
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -108,6 +113,8 @@ class qMRMLSequenceBrowserPlayWidget(
             button.icon = self.style().standardIcon(getattr(qt.QStyle, icon))
             button.connect("clicked()", getattr(self, slot))
             row.addWidget(button)
+        for key, slot in self._KEYS.items():  # as in Slicer, without a way to change them
+            qt.QShortcut(qt.QKeySequence(key), self).connect("activated()", getattr(self, slot))
         self.updateWidgetFromMRML()
 
     def updateWidgetFromMRML(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+import weakref
 from typing import Any
 
 import qt
@@ -29,12 +30,35 @@ class _Wrapper:
         for parameter in self.allParameters.values():
             if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
+        self._values: dict[str, Any] = {}
+        self._read_values()
+        reference = weakref.ref(self)
+        # other wrappers of the node keep the priority of Slicer's, so they may be called earlier
+        self._cache_observer = parameterNode.AddObserver(
+            vtk.vtkCommand.ModifiedEvent, lambda *_: _read_values_of(reference)
+        )
+
+    def __del__(self) -> None:
+        self.parameterNode.RemoveObserver(self._cache_observer)
 
     def getValue(self, name: str) -> Any:
-        return self.allParameters[name].read(self.parameterNode)
+        """Return the copy of a value; an observer renews the copies, as in Slicer."""
+        return self._values[name]
 
     def setValue(self, name: str, value: Any) -> None:
-        self.allParameters[name].write(self.parameterNode, value)
+        was_modifying = self.StartModify()
+        try:
+            self.allParameters[name].write(self.parameterNode, value)
+            self._values[name] = self.allParameters[name].read(self.parameterNode)
+        finally:
+            self.EndModify(was_modifying)
+
+    def dataType(self, name: str) -> type:
+        return self.allParameters[name].type
+
+    def _read_values(self) -> None:
+        read = {name: p.read(self.parameterNode) for name, p in self.allParameters.items()}
+        self._values.update(read)
 
     def default(self, name: str) -> Any:
         return parameter_types.Default(self.allParameters[name].default)
@@ -99,6 +123,12 @@ class _Wrapper:
             self._writing_gui = False
 
 
+def _read_values_of(reference: weakref.ref[Any]) -> None:
+    wrapper = reference()
+    if wrapper is not None:
+        wrapper._read_values()
+
+
 def parameterNodeWrapper(classtype: type | None = None) -> Any:
     def wrap(cls: type) -> type:
         hints = typing.get_type_hints(cls, include_extras=True)
@@ -119,7 +149,7 @@ def parameterNodeWrapper(classtype: type | None = None) -> Any:
 
 
 def _is_own(name: str) -> bool:
-    return name == "__init__" or not name.startswith("__")
+    return name in ("__init__", "__del__") or not name.startswith("__")
 
 
 def _attribute_of(name: str) -> property:

@@ -56,7 +56,8 @@ def _add_missing_widgets(slicer: Any, folder: Path) -> None:
 def _load(name: str, path: Path, is_package: bool) -> types.ModuleType:
     places = [str(path.parent)] if is_package else None
     spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=places)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -16,8 +16,6 @@ from SurgSAM2Lib.prompts.markups import (
     NEGATIVE,
     POSITIVE,
     PromptMarkups,
-    is_placing,
-    start_placing,
     stop_placing,
 )
 
@@ -80,17 +78,13 @@ class LiveMarks:
         """Turn the next clicks in a view into marks of a kind; with `on` False stop doing so."""
         if on and self._live.running:
             self._show()
-            start_placing(self.markups.node(kind), again=kind != BOX)
+            self.markups.start_placing(kind)
         else:
             stop_placing(slicer.mrmlScene)
 
     def placing(self) -> list[str]:
         """Return the kinds that are being placed; a box that was drawn is reported."""
-        now = [
-            kind
-            for kind in (POSITIVE, NEGATIVE, BOX)
-            if self.markups.has(kind) and is_placing(self.markups.node(kind))
-        ]
+        now = [kind for kind in (POSITIVE, NEGATIVE, BOX) if self.markups.is_placing(kind)]
         if BOX in self._placing and not now:
             self._later(self.markups.placing_ended)
         self._placing = now

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import slicer
 
 from surgsam2.errors import InputError
 from SurgSAM2Lib.i18n import _
@@ -15,6 +14,7 @@ from SurgSAM2Lib.live.statistics import LiveStatistics
 from SurgSAM2Lib.panel.context import PanelContext, later
 from SurgSAM2Lib.panel.live_marks import LiveMarks
 from SurgSAM2Lib.panel.section import Section, enable, set_checked
+from SurgSAM2Lib.panel.views import show_picture
 from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
 
 REFRESH = 8
@@ -72,14 +72,14 @@ class LiveSection(Section):
             return
         volume = self.ui.liveVolumeSelector.currentNode()
         self.logic.startLive(volume)
-        self._look_at(volume)
+        show_picture(volume)
         if not len(self.live.objects):
             self.logic.addLiveObject()
 
     def hold(self, on: bool) -> None:
         """Show a held picture, in which objects can be marked, or show the live picture again."""
         if on:
-            self._look_at(self.marks.hold())
+            show_picture(self.marks.hold())
         else:
             self._release()
 
@@ -87,7 +87,7 @@ class LiveSection(Section):
         self.marks.release()
         volume = self.live.volume or self.ui.liveVolumeSelector.currentNode()
         if volume is not None and volume.GetScene() is not None:
-            self._look_at(volume)
+            show_picture(volume)
 
     def record(self, on: bool) -> None:
         """Start or end a recording."""
@@ -225,10 +225,6 @@ class LiveSection(Section):
 
     def _later(self, action: Any) -> None:
         later(lambda: self.context.run(action))
-
-    @staticmethod
-    def _look_at(volume: Any) -> None:
-        slicer.util.setSliceViewerLayers(background=volume, fit=True)
 
     def forget(self) -> None:
         """End the session, and remove the held picture and the marks from the scene.

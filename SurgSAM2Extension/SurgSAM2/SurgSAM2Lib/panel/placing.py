@@ -13,8 +13,6 @@ from SurgSAM2Lib.prompts.markups import (
     NEGATIVE,
     POSITIVE,
     PromptMarkups,
-    is_placing,
-    start_placing,
     stop_placing,
 )
 
@@ -38,14 +36,14 @@ class PromptPlacing:
     def place(self, kind: str, on: bool) -> None:
         """Make the next clicks in a view prompts of a kind, or end that."""
         if on and self._context.selected:
-            start_placing(self.markups.node(kind), again=kind != BOX)
+            self.markups.start_placing(kind)
         else:
             stop_placing(slicer.mrmlScene)
         self._context.refresh_later()
 
     def is_placing(self, kind: str) -> bool:
         """Return whether the next click in a view is a prompt of this kind."""
-        return self.markups.has(kind) and is_placing(self.markups.node(kind))
+        return self.markups.is_placing(kind)
 
     def mode_changed(self) -> None:
         """React to the beginning or end of placing, whatever caused it."""

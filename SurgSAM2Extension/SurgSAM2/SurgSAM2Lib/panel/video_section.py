@@ -13,7 +13,8 @@ from SurgSAM2Lib.files.opening import VIDEO_FILTER
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.section import Section, enable
-from SurgSAM2Lib.panel.views import show_video
+from SurgSAM2Lib.panel.shortcuts import disable_shortcuts_of
+from SurgSAM2Lib.panel.views import PictureLayout, show_video
 
 if TYPE_CHECKING:
     from surgsam2.mrml.streaming import FilesMovedError
@@ -27,11 +28,13 @@ class VideoSection(Section):
 
     Attributes:
         pending: the video that was opened but not loaded yet; None without one.
+        layout: the layout that shows the video.
     """
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
         self.pending: Video | None = None
+        self.layout = PictureLayout()
         self.on_click(self.ui.openVideoButton, self.ask_for_file)
         self.on_click(self.ui.openFolderButton, self.ask_for_folder)
         self.on_click(self.ui.loadButton, self.load)
@@ -42,6 +45,8 @@ class VideoSection(Section):
         self.ui.strideSpinBox.connect("valueChanged(int)", self.show_memory)
         self.ui.scaleSlider.connect("valueChanged(double)", self.show_memory)
         self.ui.loadFrame.hide()
+        # the toolbar has the same keys, and an ambiguous key does nothing
+        disable_shortcuts_of(self.ui.playWidget)
 
     def ask_for_file(self) -> None:
         """Ask for a video file and open it."""
@@ -112,6 +117,17 @@ class VideoSection(Section):
         self.forget_pending()
         self._show(browser)
 
+    def step(self, frames: int) -> None:
+        """Show a later frame, or with a negative number an earlier one."""
+        if self.session is not None:
+            self.go_to(self.session.video.current_frame + frames)
+
+    def go_to(self, frame: int) -> None:
+        """Show a frame; a number outside the video is the first or the last one."""
+        if self.session is not None:
+            video = self.session.video
+            video.current_frame = min(max(frame, 0), video.frame_count - 1)
+
     def forget_pending(self) -> None:
         """Close the video that was opened but not loaded."""
         if self.pending is not None:
@@ -164,6 +180,7 @@ class VideoSection(Section):
 
     def _show(self, browser: object) -> None:
         self.context.choose_video(browser)
+        self.layout.use()
         show_video(browser)
 
     @staticmethod

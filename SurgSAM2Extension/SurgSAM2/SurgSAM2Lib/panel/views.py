@@ -1,24 +1,61 @@
-"""Showing a video in the views, and finding one in the scene."""
+"""Showing videos and pictures in the views, and finding a video in the scene."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import slicer
 
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.mrml import open_video_nodes
+from SurgSAM2Lib.live.source import PictureNode
+
+VIEW = "Red"
+"""Name of the slice view that shows pictures."""
+
+
+class PictureLayout:
+    """The layout with one large slice view, and the user's layout to go back to."""
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+
+    def use(self) -> None:
+        """Show one large slice view, and remember the present layout."""
+        manager = slicer.app.layoutManager()
+        wanted = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+        if manager is not None and manager.layout != wanted:
+            self._before = manager.layout
+            manager.setLayout(wanted)
+
+    def restore(self) -> None:
+        """Go back to the remembered layout, unless the user has chosen another one."""
+        manager = slicer.app.layoutManager()
+        wanted = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+        if manager is not None and self._before is not None and manager.layout == wanted:
+            manager.setLayout(self._before)
+        self._before = None
 
 
 def show_video(browser: Any) -> None:
     """Show a video in the Red view, with the toolbar that plays it."""
     video = open_video_nodes(browser)
-    layout = slicer.app.layoutManager()
-    if layout is not None:
-        layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
-    slicer.util.setSliceViewerLayers(background=video.volume, fit=True)
+    show_picture(video.volume)
     slicer.modules.sequences.setToolBarActiveBrowserNode(browser)
     slicer.modules.sequences.setToolBarVisible(True)
+
+
+def show_picture(volume: Any) -> None:
+    """Show a volume with one picture upright in the Red view, wherever it lies in space."""
+    slicer.util.setSliceViewerLayers(background=volume)
+    manager = slicer.app.layoutManager()
+    if manager is None or volume.GetImageData() is None:
+        return
+    widget = manager.sliceWidget(VIEW)
+    node = widget.mrmlSliceNode()
+    _turn_to(node, PictureNode(volume))
+    widget.sliceLogic().FitSliceToBackground()
 
 
 def first_video(scene: Any) -> Any:
@@ -31,3 +68,18 @@ def first_video(scene: Any) -> Any:
         except SurgSAM2Error:  # its sequence is no video, or its files are missing
             continue
     return None
+
+
+def _turn_to(slice_node: Any, picture: PictureNode) -> None:
+    """Move a slice view into the plane of a picture, with the picture's top row at the top."""
+    centre = np.array(picture.ras_of(picture.width / 2, picture.height / 2))
+    origin = np.array(picture.ras_of(0, 0))
+    right = np.array(picture.ras_of(1, 0)) - origin
+    up = origin - np.array(picture.ras_of(0, 1))
+    right, up = right / np.linalg.norm(right), up / np.linalg.norm(up)
+    matrix = slice_node.GetSliceToRAS()
+    # the third axis is that of Slicer's own axial view, whose axes are left-handed
+    for column, axis in enumerate((right, up, np.cross(up, right), centre)):
+        for row in range(3):
+            matrix.SetElement(row, column, axis[row])
+    slice_node.UpdateMatrices()

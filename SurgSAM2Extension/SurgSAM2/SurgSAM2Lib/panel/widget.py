@@ -94,9 +94,10 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.context.run(self.logic.session.adopt_new_segments)
 
     def exit(self) -> None:
-        """Give the keys and the mouse back; another module is shown. Tracking continues."""
+        """Give keys, mouse and layout back; another module is shown. Tracking continues."""
         self.shortcuts.deactivate()
         self.placing.stop()
+        self.video.layout.restore()
 
     def onReload(self) -> None:
         """Reload all files of the module (developer mode)."""
@@ -236,4 +237,10 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "D": press(self.review.ui.nextDoubtfulButton),
             "Shift+D": press(self.review.ui.previousDoubtfulButton),
             "X": press(self.review.ui.badFrameButton),
+            "Left": lambda: self.video.step(-1),
+            "Right": lambda: self.video.step(1),
+            "Shift+Left": lambda: self.video.step(-10),
+            "Shift+Right": lambda: self.video.step(10),
+            "Home": lambda: self.video.go_to(0),
+            "End": lambda: self.video.go_to(sys.maxsize),
         }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import vtk
 
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.mrml import add_points, box_of, points_of, set_box
@@ -41,6 +42,7 @@ class PromptMarkups:
         self._nodes: dict[str, Any] = {}
         self._observed: list[tuple[Any, int]] = []
         self._video: Any = None
+        self._clicks: np.ndarray = np.zeros((0, 3))
         self._box: np.ndarray | None = None
         self._showing = False
 
@@ -63,7 +65,7 @@ class PromptMarkups:
             clicks: (P, 3) rows of x, y, label.
             box: (4,) x0, y0, x1, y1; None for no box.
         """
-        self._video, self._box = video, box
+        self._video, self._clicks, self._box = video, clicks, box
         if video is None or (not len(clicks) and box is None and not self._nodes):
             self._hide()
             return
@@ -73,10 +75,41 @@ class PromptMarkups:
                 wanted = clicks[clicks[:, 2] == label, :2]
                 if len(wanted) or kind in self._nodes:
                     _show_points(self.node(kind), video, wanted)
-            if box is not None or BOX in self._nodes:
+            # a box that is being drawn must not be touched between its corners
+            if (box is not None or BOX in self._nodes) and not self.is_placing(BOX):
                 _show_box(self.node(BOX), video, box)
         finally:
             self._showing = False
+
+    def start_placing(self, kind: str) -> None:
+        """Make the next clicks in a view place points, or the two corners of a box.
+
+        Args:
+            kind: what to place. Placing points goes on until it is stopped.
+        """
+        node = self.node(kind)
+        if kind == BOX:
+            self._prepare_box(node)
+        interaction, selection = _singletons(self._scene)
+        selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
+        selection.SetActivePlaceNodeID(node.GetID())
+        interaction.SetPlaceModePersistence(int(kind != BOX))
+        interaction.SetCurrentInteractionMode(interaction.Place)
+
+    def is_placing(self, kind: str) -> bool:
+        """Return whether the next click in a view places something of this kind."""
+        if not self.has(kind):
+            return False
+        interaction, selection = _singletons(self._scene)
+        return bool(
+            interaction.GetCurrentInteractionMode() == interaction.Place
+            and selection.GetActivePlaceNodeID() == self._nodes[kind].GetID()
+        )
+
+    def placing_ended(self) -> None:
+        """Report a box that was drawn, or show the former box again; call it after placing."""
+        if self.has(BOX) and not self._box_changed():
+            self.show(self._video, self._clicks, self._box)
 
     def forget(self) -> None:
         """Remove the nodes and stop observing them."""
@@ -128,24 +161,31 @@ class PromptMarkups:
             return
         self._on_points(np.concatenate(rows).reshape(-1, 3))
 
-    def placing_ended(self) -> None:
-        """Report a box that the user has drawn; to be called when placing has ended."""
-        if self.has(BOX) and self._nodes[BOX].GetNumberOfDefinedControlPoints():
-            self._box_changed()
+    def _prepare_box(self, node: Any) -> None:
+        """Make a box that can be drawn: a complete one takes no points any more."""
+        self._showing = True
+        try:
+            node.RemoveAllControlPoints()
+            if self._video is not None:
+                node.SetAndObserveObjectToNodeMatrix(_axes_of_picture(self._video))
+            node.SetDisplayVisibility(True)
+        finally:
+            self._showing = False
 
-    def _box_changed(self, _caller: Any = None, _event: str = "") -> None:
-        if self._showing or self._video is None:
-            return
+    def _box_changed(self, _caller: Any = None, _event: str = "") -> bool:
+        """Report the box when it is complete and new; return whether it was reported."""
         node = self._nodes[BOX]
-        if min(node.GetSize()[:2]) <= 0:
-            return  # the second corner is still to be placed
+        if self._showing or self._video is None or not _is_complete(node):
+            return False
         try:
             box = box_of(node, self._video)
         except SurgSAM2Error as error:
             self._on_refusal(str(error))
-            return
-        if self._box is None or not np.allclose(box, self._box, atol=0.01):
-            self._on_box(box)
+            return True
+        if self._box is not None and np.allclose(box, self._box, atol=0.01):
+            return False
+        self._on_box(box)
+        return True
 
 
 def _show_points(node: Any, video: Any, points: np.ndarray) -> None:
@@ -184,33 +224,31 @@ def _show_box(node: Any, video: Any, box: np.ndarray | None) -> None:
     set_box(node, video, box.tolist())
 
 
-def start_placing(node: Any, again: bool) -> None:
-    """Make the next click in a view place a point of a markups node.
-
-    Args:
-        node: the markups node.
-        again: whether the clicks after it place points too.
-    """
-    interaction, selection = _singletons(node.GetScene())
-    selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
-    selection.SetActivePlaceNodeID(node.GetID())
-    interaction.SetPlaceModePersistence(int(again))
-    interaction.SetCurrentInteractionMode(interaction.Place)
-
-
 def stop_placing(scene: Any) -> None:
     """End placing: clicks in a view move the picture again."""
     interaction, _selection = _singletons(scene)
     interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
 
-def is_placing(node: Any) -> bool:
-    """Return whether the next click in a view places a point of this node."""
-    interaction, selection = _singletons(node.GetScene())
+def _is_complete(box: Any) -> bool:
+    """Return whether both corners of a box are placed, and none follows the mouse."""
     return bool(
-        interaction.GetCurrentInteractionMode() == interaction.Place
-        and selection.GetActivePlaceNodeID() == node.GetID()
+        box.GetNumberOfControlPoints() == 1
+        and box.GetNumberOfDefinedControlPoints() == 1
+        and min(box.GetSize()[:2]) > 0
     )
+
+
+def _axes_of_picture(video: Any) -> Any:
+    """Return a ``vtkMatrix4x4`` that turns a box so that its sides are those of the picture."""
+    origin = np.array(video.ras_of(0, 0))
+    right, down = np.array(video.ras_of(1, 0)) - origin, np.array(video.ras_of(0, 1)) - origin
+    axes = [right / np.linalg.norm(right), down / np.linalg.norm(down)]
+    matrix = vtk.vtkMatrix4x4()
+    for column, axis in enumerate((*axes, np.cross(*axes))):
+        for row in range(3):
+            matrix.SetElement(row, column, axis[row])
+    return matrix
 
 
 def _singletons(scene: Any) -> tuple[Any, Any]:
