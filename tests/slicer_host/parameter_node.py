@@ -57,8 +57,10 @@ class _Wrapper:
         return self.allParameters[name].type
 
     def _read_values(self) -> None:
-        read = {name: p.read(self.parameterNode) for name, p in self.allParameters.items()}
-        self._values.update(read)
+        for name, parameter in self.allParameters.items():
+            stored = parameter.is_in(self.parameterNode)  # not after the scene was cleared
+            read = parameter.read(self.parameterNode) if stored else parameter.default
+            self._values[name] = read
 
     def default(self, name: str) -> Any:
         return parameter_types.Default(self.allParameters[name].default)

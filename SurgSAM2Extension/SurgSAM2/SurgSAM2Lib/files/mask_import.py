@@ -53,10 +53,11 @@ def _write(session: Session, saved: SavedMasks, ids: tuple[int, ...]) -> None:
             session.masks.add_object(object_id, saved.name(object_id), saved.color(object_id))
     nothing = np.zeros((session.video.height, session.video.width), bool)
     unknown = np.full(len(ids), np.nan, np.float32)
+    undo = session.begin_results()
     for frame in saved.frames:
         found = saved.read(frame)
         masks = np.stack([found.get(object_id, nothing) for object_id in ids])
-        session.write_result(FrameResult(frame, ids, masks, unknown, unknown))
+        session.write_result(FrameResult(frame, ids, masks, unknown, unknown), undo=undo)
 
 
 def _with_prompts(session: Session, saved: SavedMasks) -> PromptSet:

@@ -150,16 +150,7 @@ class LogicCore:
     def addObject(
         self, name: str | None = None, color: str | None = None, terminology: str | None = None
     ) -> int:
-        """Add an object; see `Objects.add`.
-
-        Args:
-            name: one line; "Object <id>" when None.
-            color: ``#rrggbb``; one that differs from the others' when None.
-            terminology: Slicer's terminology entry as text.
-
-        Returns:
-            The object's id.
-        """
+        """Add an object and return its id; see `Objects.add`."""
         return self.currentSession.objects.add(name, color, terminology)
 
     def removeObject(self, objectId: int) -> None:
@@ -203,8 +194,12 @@ class LogicCore:
         self.prompts.clear(objectId, frame)
 
     def undo(self) -> bool:
-        """Undo the last change of prompts or corrections; return False when there is none."""
+        """Undo the last change of prompts, masks or marks; return False when there is none."""
         return self.prompts.undo()
+
+    def redo(self) -> bool:
+        """Redo the change that was undone last; return False when there is none."""
+        return self.prompts.undo(redo=True)
 
     def loadPrompts(self, path: str | Path) -> None:
         """Read a prompt file, in place of the present prompts."""
@@ -356,11 +351,7 @@ class LogicCore:
     ) -> None:
         """Mark an object in the picture that is shown, while segmenting goes on.
 
-        Args:
-            objectId: id of the object.
-            points: (P, 3) rows of x, y, label (1 on the object, 0 outside it), in pixels.
-            box: ``[x0, y0, x1, y1]`` in pixels.
-            mask: (H, W) bool.
+        The arguments are those of `Marking.prompt`.
         """
         self.live.marking.prompt(self.live.objects[objectId], points, box, mask)
 
@@ -389,6 +380,18 @@ class LogicCore:
     def markBad(self, frames: int | Iterable[int], bad: bool = True) -> None:
         """List frames as doubtful whatever was measured; see `ReviewActions.mark_bad`."""
         self.review.mark_bad(frames, bad)
+
+    def markAbsent(self, first: int, last: int, objects: Collection[int] | None = None) -> None:
+        """Say that objects (None for all) are not visible from frame `first` to `last`."""
+        self.review.mark_absent(first, last, objects)
+
+    def eraseMasks(self, first: int, last: int, objects: Collection[int] | None = None) -> None:
+        """Remove masks and prompts of objects (None for all) from frame `first` to `last`."""
+        self.review.erase(first, last, objects)
+
+    def copyMask(self, objectId: int, source: int, first: int, last: int) -> None:
+        """Give an object its mask of the frame `source` from frame `first` to `last`."""
+        self.review.copy_mask(objectId, source, first, last)
 
     def exportResults(
         self,

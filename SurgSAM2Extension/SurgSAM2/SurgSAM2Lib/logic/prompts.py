@@ -104,9 +104,22 @@ class PromptActions:
         """Remove the object's prompts on a frame, or on all frames when `frame` is None."""
         self._workspace.current_session.clear_prompts(object_id, frame)
 
-    def undo(self) -> bool:
-        """Undo the last change of prompts or corrections; return False when there is none."""
-        frame = self._workspace.current_session.undo()
+    def undo(self, redo: bool = False) -> bool:
+        """Undo the last change of prompts, masks or marks, or redo the one that was undone.
+
+        Tracks, imports and changes of ranges of frames can be undone too.
+
+        Returns:
+            False when there is no change to undo.
+
+        Raises:
+            InputError: the last change is a track that is still in progress.
+        """
+        workspace = self._workspace
+        tracking, newest = workspace.engine.tracking, workspace.current_session.history.newest(redo)
+        if tracking is not None and newest is tracking.undo:
+            workspace.refuse_while_tracking()
+        frame = workspace.current_session.undo(redo)
         if frame is not None:
             self._preview_if_wanted(frame)
         return frame is not None

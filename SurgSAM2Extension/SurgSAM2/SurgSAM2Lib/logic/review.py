@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from SurgSAM2Lib.files.mask_export import EXPORT_FORMATS, export_results
 from SurgSAM2Lib.files.mask_import import import_masks
 from SurgSAM2Lib.logic.workspace import Workspace
+from SurgSAM2Lib.session.range_edits import copy_mask, erase, mark_absent
 
 
 class ReviewActions:
@@ -29,9 +30,10 @@ class ReviewActions:
             InputError: the video has no such frame.
         """
         session, chosen = self._workspace.current_session, _listed(frames)
-        (session.good.add if good else session.good.discard)(chosen)
-        if good:
-            session.bad.discard(chosen)
+        with session.changing([], []):
+            (session.good.add if good else session.good.discard)(chosen)
+            if good:
+                session.bad.discard(chosen)
 
     def mark_bad(self, frames: int | Iterable[int], bad: bool = True) -> None:
         """List frames as doubtful whatever was measured, or take them off the list.
@@ -42,9 +44,25 @@ class ReviewActions:
             InputError: the video has no such frame.
         """
         session, chosen = self._workspace.current_session, _listed(frames)
-        (session.bad.add if bad else session.bad.discard)(chosen)
-        if bad:
-            session.good.discard(chosen)
+        with session.changing([], []):
+            (session.bad.add if bad else session.bad.discard)(chosen)
+            if bad:
+                session.good.discard(chosen)
+
+    def mark_absent(self, first: int, last: int, objects: Collection[int] | None = None) -> None:
+        """Say that objects are not visible on a range; see `range_edits.mark_absent`."""
+        self._workspace.refuse_while_tracking()
+        mark_absent(self._workspace.current_session, self._chosen(objects), first, last)
+
+    def erase(self, first: int, last: int, objects: Collection[int] | None = None) -> None:
+        """Remove masks and prompts on a range of frames; see `range_edits.erase`."""
+        self._workspace.refuse_while_tracking()
+        erase(self._workspace.current_session, self._chosen(objects), first, last)
+
+    def copy_mask(self, object_id: int, source: int, first: int, last: int) -> None:
+        """Copy the mask of one frame to a range of frames; see `range_edits.copy_mask`."""
+        self._workspace.refuse_while_tracking()
+        copy_mask(self._workspace.current_session, object_id, source, first, last)
 
     def export(
         self,
@@ -61,6 +79,11 @@ class ReviewActions:
         """Read masks from label PNGs or a COCO file; see `SurgSAM2Lib.files.mask_import`."""
         self._workspace.refuse_while_tracking()
         return import_masks(self._workspace.current_session, path, as_prompts)
+
+    def _chosen(self, objects: Collection[int] | None) -> Collection[int]:
+        if objects is not None:
+            return objects
+        return [style.id for style in self._workspace.current_session.objects]
 
 
 def _listed(frames: int | Iterable[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from surgsam2.engine import Tracked
@@ -21,6 +21,8 @@ class TrackingActions:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self.on_frame: Callable[[int], None] = lambda frame: None
+        """Called with each frame whose masks a track has written."""
 
     @property
     def model(self) -> ModelOptions:
@@ -62,10 +64,13 @@ class TrackingActions:
         prompts = session.prompt_set(objects)
         prompts.validate(session.video.width, session.video.height, session.video.frame_count)
 
-        def write(event: Tracked) -> None:
-            session.write_result(event.result, overwrite_good)
+        undo = session.begin_results()
 
-        job = TrackJob(prompts, options, write)
+        def write(event: Tracked) -> None:
+            session.write_result(event.result, overwrite_good, undo)
+            self.on_frame(event.result.frame_index)
+
+        job = TrackJob(prompts, options, write, undo)
         self._workspace.submit(job, wait)
         return job
 

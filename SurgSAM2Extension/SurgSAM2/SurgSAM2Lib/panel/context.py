@@ -58,9 +58,9 @@ class PanelContext:
 
     def choose_video(self, browser: Any) -> None:
         """Make a video of the scene the chosen one and use it."""
-        if self.parameters.video is browser:  # its files may have been found again
-            self.use_video(browser)
-        self.parameters.video = browser
+        self.use_video(browser)
+        if self.parameters.video is not browser:
+            self.parameters.video = browser
 
     def use_video(self, browser: Any) -> None:
         """Use a video; when this fails, use none and show why."""

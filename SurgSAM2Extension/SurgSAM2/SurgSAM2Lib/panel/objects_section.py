@@ -55,6 +55,7 @@ class ObjectsSection(Section):
             (self.ui.segmentEditorButton, self.paint),
             (self.ui.useMaskButton, self.use_painted_mask),
             (self.ui.undoButton, self.logic.prompts.undo),
+            (self.ui.redoButton, lambda: self.logic.prompts.undo(redo=True)),
             (self.ui.clearFrameButton, self.clear_frame),
             (self.ui.loadPromptsButton, self.load_prompts),
             (self.ui.savePromptsButton, self.save_prompts),
@@ -141,6 +142,8 @@ class ObjectsSection(Section):
             enable(widget, no_object)
         undoable = session is not None and len(session.history) > 0
         enable(self.ui.undoButton, "" if undoable else _("There is nothing to undo"))
+        redoable = session is not None and session.history.newest(redo=True) is not None
+        enable(self.ui.redoButton, "" if redoable else _("There is nothing to redo"))
         self._show_term()
         self._show_placing()
         self.show_prompts()

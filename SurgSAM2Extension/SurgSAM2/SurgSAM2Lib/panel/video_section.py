@@ -44,6 +44,7 @@ class VideoSection(Section):
         self.ui.rangeWidget.connect("valuesChanged(double,double)", self.show_memory)
         self.ui.strideSpinBox.connect("valueChanged(int)", self.show_memory)
         self.ui.scaleSlider.connect("valueChanged(double)", self.show_memory)
+        self.ui.frameSpinBox.connect("valueChanged(int)", self.go_to)
         self.ui.loadFrame.hide()
         # the toolbar has the same keys, and an ambiguous key does nothing
         disable_shortcuts_of(self.ui.playWidget)
@@ -165,11 +166,16 @@ class VideoSection(Section):
     def show_frame(self) -> None:
         """Show the number and time of the frame; playback calls this many times a second."""
         session = self.session
+        self.ui.frameSpinBox.enabled = session is not None
         if session is None:
             self.ui.frameLabel.text = _("no video is chosen")
             return
         video = session.video
         frame = video.current_frame
+        self.ui.frameSpinBox.blockSignals(True)
+        self.ui.frameSpinBox.setRange(0, video.frame_count - 1)
+        self.ui.frameSpinBox.value = frame
+        self.ui.frameSpinBox.blockSignals(False)
         number = video.frame_number(frame)
         text = _("{frame} of {count} ({seconds} s)").format(
             frame=frame, count=video.frame_count, seconds=f"{video.time_of(frame):.2f}"

@@ -25,6 +25,7 @@ from SurgSAM2Lib.panel.placing import PromptPlacing
 from SurgSAM2Lib.panel.review_section import ReviewSection
 from SurgSAM2Lib.panel.setup_section import SetupSection
 from SurgSAM2Lib.panel.shortcuts import Shortcuts
+from SurgSAM2Lib.panel.timeline_section import TimelineSection
 from SurgSAM2Lib.panel.tracking_section import TrackingSection
 from SurgSAM2Lib.panel.video_section import VideoSection
 from SurgSAM2Lib.panel.views import first_video
@@ -64,6 +65,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.placing = PromptPlacing(self.context)
         self.setup_section = SetupSection(self.context)
         self.video = VideoSection(self.context)
+        self.timeline = TimelineSection(self.context)
         self.tracking = TrackingSection(self.context)
         self.objects = ObjectsSection(self.context, self.placing)
         self.correct = CorrectSection(self.context, self.tracking)
@@ -190,8 +192,8 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if context.selected and (session is None or context.selected not in session.objects):
             context.parameters.selectedObject = 0
         for section in (
-            self.video, self.tracking, self.objects, self.correct, self.review, self.files,
-            self.live,
+            self.video, self.timeline, self.tracking, self.objects, self.correct, self.review,
+            self.files, self.live,
         ):  # fmt: skip
             section.refresh()
         self.placing.show()
@@ -201,6 +203,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.context.parameters is None or self.context.browser is None:
             return
         self.video.show_frame()
+        self.timeline.show_frame()
         self.correct.show_frame()
         self.review.show_frame()
         self.placing.show()
@@ -231,7 +234,10 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "P": press(self.ui.positiveButton),
             "N": press(self.ui.negativeButton),
             "B": press(self.ui.boxButton),
+            "A": press(self.ui.absentButton),
             "U": press(self.ui.undoButton),
+            "Ctrl+Z": press(self.ui.undoButton),
+            "Ctrl+Shift+Z": press(self.ui.redoButton),
             "T": press(self.ui.trackButton),
             "G": press(self.ui.goodButton),
             "D": press(self.review.ui.nextDoubtfulButton),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from surgsam2.mrml import MaskNodes, ReviewNodes
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.results.review import (
     Measurements,
+    Reason,
     Stretch,
     Thresholds,
     doubtful_stretches,
@@ -24,11 +25,18 @@ class Review:
         masks: the mask nodes of the video. Measurements saved with the scene are read from it.
         good: the frames that the user marked as good.
         bad: the frames that the user marked as bad.
+        absent: returns the frames on which the user said that an object is not visible.
     """
 
-    def __init__(self, masks: MaskNodes, good: Collection[int], bad: Collection[int]) -> None:
+    def __init__(
+        self,
+        masks: MaskNodes,
+        good: Collection[int],
+        bad: Collection[int],
+        absent: Callable[[int], Collection[int]],
+    ) -> None:
         self._masks = masks
-        self._good, self._bad = good, bad
+        self._good, self._bad, self._absent = good, bad, absent
         self.nodes = ReviewNodes(masks)
         self.measurements: Measurements = self.nodes.load()
         self._version = 0
@@ -91,7 +99,7 @@ class Review:
             found = doubtful_stretches(
                 self.measurements, self.thresholds, list(self._good), list(self._bad)
             )
-            self._found = (self._state, found)
+            self._found = (self._state, [s for s in found if not self._is_expected(s)])
         return self._found[1]
 
     def next_doubtful(self, step: int = 1) -> int | None:
@@ -123,8 +131,16 @@ class Review:
         self._published = self._state
         return True
 
+    def _is_expected(self, stretch: Stretch) -> bool:
+        """Return whether the user has said that an object disappears, or is back, there."""
+        if stretch.object_id is None or Reason.BAD in stretch.reasons:
+            return False
+        absent = self._absent(stretch.object_id)
+        return bool(absent) and all(f in absent or f - 1 in absent for f in stretch.frames)
+
     @property
     def _state(self) -> object:
         """A value that differs whenever there is something new to publish."""
-        marks = (tuple(self._good), tuple(self._bad))
+        absent = tuple(tuple(self._absent(style.id)) for style in self._masks.objects)
+        marks = (tuple(self._good), tuple(self._bad), absent)
         return self._version, self._masks.objects, marks, self.thresholds

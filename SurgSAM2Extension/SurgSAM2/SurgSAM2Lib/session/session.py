@@ -16,7 +16,7 @@ from SurgSAM2Lib.prompts.correction import Correction, check_clicks
 from SurgSAM2Lib.prompts.nodes import PromptNodes
 from SurgSAM2Lib.prompts.store import PromptStore
 from SurgSAM2Lib.review.review import Review
-from SurgSAM2Lib.session.frame_set import BAD, EDITED, GOOD, FrameSet
+from SurgSAM2Lib.session.frame_set import ABSENT, BAD, EDITED, GOOD, FrameSet
 from SurgSAM2Lib.session.history import History, Step
 from SurgSAM2Lib.session.objects import Objects
 
@@ -65,7 +65,8 @@ class Session:
         self.good = FrameSet(self.masks, GOOD)
         self.bad = FrameSet(self.masks, BAD)
         self.edited = FrameSet(self.masks, EDITED)
-        self.review = Review(self.masks, self.good, self.bad)
+        self._absent: dict[int, FrameSet] = {}
+        self.review = Review(self.masks, self.good, self.bad, self.absent)
         self.history = History()
         self._corrections: dict[tuple[int, int], Correction] = {}
         self._stop_observing = self.masks.on_edit(self._on_edit)
@@ -82,11 +83,18 @@ class Session:
         except InputError:
             return False
 
+    def absent(self, object_id: int) -> FrameSet:
+        """Return the frames on which the user said that an object is not visible."""
+        if object_id not in self._absent:
+            self._absent[object_id] = FrameSet(self.masks, f"{ABSENT}{object_id}")
+        return self._absent[object_id]
+
     def remove_object(self, object_id: int) -> None:
         """Remove an object with its prompts and all its masks. This cannot be undone."""
         self.objects.remove(object_id)
         self.prompts.remove(object_id)
         self.review.remove(object_id)
+        self.absent(object_id).clear()
         self._corrections = {k: v for k, v in self._corrections.items() if k[0] != object_id}
         self.history.forget()
         self.save()
@@ -106,19 +114,19 @@ class Session:
         Raises:
             PromptError: the point cannot be used; nothing has changed then.
         """
-        with self._changing(object_id, frame):
+        with self.changing([object_id], [frame]):
             self.prompts.add_point(object_id, frame, x, y, positive)
             self._corrections.pop((object_id, frame), None)
 
     def set_box(self, object_id: int, frame: int, box: Iterable[float]) -> None:
         """Set the box ``[x0, y0, x1, y1]`` of an object on a frame. Raises `PromptError`."""
-        with self._changing(object_id, frame):
+        with self.changing([object_id], [frame]):
             self.prompts.set_box(object_id, frame, box)
             self._corrections.pop((object_id, frame), None)
 
     def set_prompt(self, object_id: int, prompt: Prompt) -> None:
         """Set a whole prompt in place of the one on its frame. Raises `PromptError`."""
-        with self._changing(object_id, prompt.frame):
+        with self.changing([object_id], [prompt.frame]):
             self.prompts.put(object_id, prompt)
             self._corrections.pop((object_id, prompt.frame), None)
 
@@ -134,7 +142,7 @@ class Session:
         Raises:
             PromptError: the mask is empty or of another size.
         """
-        with self._changing(object_id, frame):
+        with self.changing([object_id], [frame]):
             if mask is None:
                 mask = self.masks.mask(frame, object_id)
                 if not mask.any():
@@ -155,7 +163,7 @@ class Session:
         """
         frames = self.prompts.frames(object_id) if frame is None else [frame]
         for index in frames:
-            with self._changing(object_id, index):
+            with self.changing([object_id], [index]):
                 self._take_prompt_away(object_id, index)
 
     def take_prompts(self, prompts: PromptSet) -> None:
@@ -175,15 +183,31 @@ class Session:
         self.history.forget()
         self.save()
 
-    def undo(self) -> int | None:
-        """Undo the last change of prompts; return its frame, None when there is none."""
-        step = self.history.take_back()
+    def undo(self, redo: bool = False) -> int | None:
+        """Undo the last change, or redo the change that was undone last.
+
+        Returns:
+            The frame of the change; None when there is none.
+        """
+        step, present = self.history.newest(redo), self._state(self.video.current_frame)
+        while step is not None and not step.differs(present):  # such as a track that failed
+            self.history.drop_newest(redo)
+            step = self.history.newest(redo)
         if step is None:
             return None
+        present.frame = step.frame
+        for frame in step.frames:
+            for object_id in step.objects(frame):
+                present.keep(frame, object_id, self.masks.mask(frame, object_id))
         self.prompts.restore(step.prompts)
         self._corrections = dict(step.corrections)
-        self.masks.write(step.frame, {i: m for i, m in step.masks.items() if i in self.objects})
-        self.review.measure(step.frame)
+        for name, frames in self._marks().items():
+            frames.text = step.marks.get(name, "")
+        for frame in step.frames:
+            masks = {i: m for i, m in step.masks(frame).items() if i in self.objects}
+            self.masks.write(frame, masks)
+            self.review.measure(frame)
+        self.history.move(present, redo)
         self.save()
         return step.frame
 
@@ -258,7 +282,7 @@ class Session:
         Raises:
             PromptError: the mask is empty.
         """
-        with self._changing(object_id, frame):
+        with self.changing([object_id], [frame]):
             if not mask.any():
                 raise PromptError(
                     _(
@@ -297,12 +321,24 @@ class Session:
 
     # results
 
-    def write_result(self, result: FrameResult, overwrite_good: bool = False) -> None:
-        """Write tracked masks, except over good frames and over masks that are prompts.
+    def begin_results(self) -> Step:
+        """Return a step that takes the masks which results replace, so that they can be undone."""
+        step = self._state(self.video.current_frame)
+        self.history.remember(step)
+        return step
+
+    def write_result(
+        self, result: FrameResult, overwrite_good: bool = False, undo: Step | None = None
+    ) -> None:
+        """Write the masks of a result.
+
+        Good frames and masks that are prompts are not changed, and no mask is written where
+        the user said that an object is not visible.
 
         Args:
             result: the masks of one frame.
             overwrite_good: whether to write over a good frame too.
+            undo: takes the masks that are replaced.
         """
         frame = result.frame_index
         if frame in self.good and not overwrite_good:
@@ -311,6 +347,11 @@ class Session:
         kept = {i: p.mask for i, p in prompted.items() if p.mask is not None}
         masks = zip(result.object_ids, result.masks, strict=True)
         written = {i: kept.get(i, m) for i, m in masks if i in self.objects}
+        for object_id, mask in written.items():
+            if frame in self.absent(object_id):
+                written[object_id] = np.zeros_like(mask)
+            if undo is not None:
+                undo.keep(frame, object_id, self.masks.mask(frame, object_id))
         self.masks.write(frame, written)
         self.review.observe(result, written)
 
@@ -338,16 +379,40 @@ class Session:
                 self.masks.add_object(item.id, item.name, item.color)
 
     @contextlib.contextmanager
-    def _changing(self, object_id: int, frame: int) -> Iterator[None]:
-        """Surround a change of prompts: it can be undone and is saved, unless it raises."""
-        self.objects[object_id]  # raises when there is no such object
-        self.video.check_frame(frame)
-        masks = {object_id: self.masks.mask(frame, object_id)}
-        before = Step(self.prompts.snapshot(), dict(self._corrections), frame, masks)
+    def changing(self, objects: Collection[int], frames: Sequence[int]) -> Iterator[None]:
+        """Surround a change: it can be undone and is saved, unless it raises.
+
+        Args:
+            objects: ids of the objects whose masks the change may alter.
+            frames: the frames on which it may alter them.
+
+        Raises:
+            InputError: an object or a frame does not exist.
+        """
+        for object_id in objects:
+            self.objects[object_id]  # raises when there is no such object
+        before = self._state(frames[0] if frames else self.video.current_frame)
+        for frame in frames:
+            self.video.check_frame(frame)
+            for object_id in objects:
+                before.keep(frame, object_id, self.masks.mask(frame, object_id))
         yield
         self.history.remember(before)
-        self.review.measure(frame)
+        for object_id in objects:
+            self.absent(object_id).discard(
+                {f for f in frames if self.prompts.get(object_id, f) is not None}
+            )
+        for frame in frames:
+            self.review.measure(frame)
         self.save()
+
+    def _state(self, frame: int) -> Step:
+        marks = {name: frames.text for name, frames in self._marks().items()}
+        return Step(frame, self.prompts.snapshot(), dict(self._corrections), marks)
+
+    def _marks(self) -> dict[str, FrameSet]:
+        absent = {str(style.id): self.absent(style.id) for style in self.objects}
+        return {"good": self.good, "bad": self.bad, **absent}
 
     def _take_prompt_away(self, object_id: int, frame: int) -> None:
         prompt = self.prompts.get(object_id, frame)

@@ -113,6 +113,7 @@ class TrackJob(Job):
         prompts: the prompts to follow.
         options: direction, frames and how masks are made.
         write: called with the result of every frame.
+        undo: the step of the history that undoes the track.
         done: number of frames that are done.
         total: number of frames in all; 0 before it is known.
         fps: frames per second; 0 before it is known.
@@ -121,6 +122,7 @@ class TrackJob(Job):
     prompts: PromptSet
     options: TrackingOptions
     write: Callable[[Tracked], None]
+    undo: object = None
     done: int = field(default=0, init=False)
     total: int = field(default=0, init=False)
     fps: float = field(default=0.0, init=False)
