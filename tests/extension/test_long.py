@@ -235,7 +235,7 @@ def test_a_full_disk_ends_the_track_and_keeps_what_is_there(
 def test_a_late_frame_is_shown_by_the_timer(
     logic: LogicCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surgsam2.mrml.streaming.stream._PATIENCE", -1.0)
+    monkeypatch.setattr("surgsam2.mrml.streaming.stream._SHOW_SECONDS", -1.0)
     changes: list[bool] = []
     logic.onChange = lambda: changes.append(True)
     video: Any = logic.currentSession.video

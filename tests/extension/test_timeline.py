@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import slicer
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 
@@ -101,3 +102,22 @@ def test_a_frame_is_typed(panel: Any, clip: Any, slicer_app: SlicerHost) -> None
     clip.SetSelectedItemNumber(2)
     slicer_app.process_events()
     assert panel.ui.frameSpinBox.value == 2
+
+
+def test_the_wheel_steps_through_the_video(panel: Any, clip: Any, slicer_app: SlicerHost) -> None:
+    view = slicer.app.layoutManager().sliceWidget("Red").sliceView()
+    style = view.interactorObserver()
+    interactor = style.GetInteractor()
+    assert not style.enabled & style.BrowseSlice, "the picture would be left"
+    interactor.InvokeEvent("MouseWheelForwardEvent")
+    interactor.InvokeEvent("MouseWheelForwardEvent")
+    interactor.InvokeEvent("MouseWheelBackwardEvent")
+    assert panel.logic.session.video.current_frame == 1
+    interactor.SetControlKey(1)
+    interactor.InvokeEvent("MouseWheelForwardEvent")
+    assert panel.logic.session.video.current_frame == 1, "it zooms"
+    interactor.SetControlKey(0)
+    slicer.util.selectModule("")
+    assert style.enabled & style.BrowseSlice
+    interactor.InvokeEvent("MouseWheelForwardEvent")
+    assert panel.logic.session.video.current_frame == 1

@@ -14,12 +14,42 @@ from .plot_view import qMRMLPlotWidget
 _VIEWS = ("Red", "Yellow", "Green")
 
 
+class SliceInteractorStyle:
+    """Stands for `vtkMRMLSliceViewInteractorStyle`: which actions of the mouse are enabled."""
+
+    BrowseSlice = slicer.vtkMRMLSliceViewInteractorStyle.BrowseSlice
+    AdjustWindowLevelBackground = slicer.vtkMRMLSliceViewInteractorStyle.AdjustWindowLevelBackground
+    AdjustWindowLevelForeground = slicer.vtkMRMLSliceViewInteractorStyle.AdjustWindowLevelForeground
+
+    def __init__(self) -> None:
+        self.enabled = slicer.vtkMRMLSliceViewInteractorStyle.AllActionsMask
+        self._interactor = vtk.vtkRenderWindowInteractor()
+
+    def GetInteractor(self) -> Any:
+        return self._interactor
+
+    def SetActionEnabled(self, actions: int, enable: bool) -> None:
+        self.enabled = self.enabled | actions if enable else self.enabled & ~actions
+
+
+class qMRMLSliceView(qt.QWidget):
+    """The view of a slice widget, which gives mouse events to observers and draws nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._style = SliceInteractorStyle()
+
+    def interactorObserver(self) -> SliceInteractorStyle:
+        return self._style
+
+
 class qMRMLSliceWidget(qt.QWidget):
     """A slice view that computes its picture (`sliceLogic()`) but does not draw it."""
 
     def __init__(self, logic: Any) -> None:
         super().__init__()
         self._logic = logic
+        self._view = qMRMLSliceView()
 
     def sliceLogic(self) -> Any:
         return self._logic
@@ -29,6 +59,9 @@ class qMRMLSliceWidget(qt.QWidget):
 
     def mrmlSliceCompositeNode(self) -> Any:
         return self._logic.GetSliceCompositeNode()
+
+    def sliceView(self) -> qMRMLSliceView:
+        return self._view
 
     def fitSliceToBackground(self) -> None:
         self._logic.FitSliceToBackground()

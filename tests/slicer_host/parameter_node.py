@@ -33,7 +33,7 @@ class _Wrapper:
         self._values: dict[str, Any] = {}
         self._read_values()
         reference = weakref.ref(self)
-        # other wrappers of the node keep the priority of Slicer's, so they may be called earlier
+        # VTK calls observers that are added later first, so the module's own see old copies
         self._cache_observer = parameterNode.AddObserver(
             vtk.vtkCommand.ModifiedEvent, lambda *_: _read_values_of(reference)
         )
@@ -117,6 +117,7 @@ class _Wrapper:
         if self._writing_gui:
             return
         self._writing_gui = True
+        self._read_values()
         try:
             for connectors, _ in self._connected.values():
                 for name, connector in connectors.items():

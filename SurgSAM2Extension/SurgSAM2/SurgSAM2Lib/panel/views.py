@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,53 @@ class PictureLayout:
         if manager is not None and self._before is not None and manager.layout == wanted:
             manager.setLayout(self._before)
         self._before = None
+
+
+class WheelSteps:
+    """Steps through the frames with the mouse wheel over the picture; Ctrl and wheel still zoom.
+
+    Args:
+        on_step: called with 1 or -1, the number of frames to go on.
+    """
+
+    def __init__(self, on_step: Callable[[int], None]) -> None:
+        self._on_step = on_step
+        self._style: Any = None
+        self._observers: list[int] = []
+
+    def activate(self) -> None:
+        """Take the wheel. Does nothing without views."""
+        manager = slicer.app.layoutManager()
+        if self._style is not None or manager is None:
+            return
+        self._style = manager.sliceWidget(VIEW).sliceView().interactorObserver()
+        self._let_wheel_browse(False)
+        interactor = self._style.GetInteractor()
+        for event, step in (("MouseWheelForwardEvent", 1), ("MouseWheelBackwardEvent", -1)):
+            self._observers.append(
+                interactor.AddObserver(event, lambda *_, step=step: self._turned(step))
+            )
+
+    def deactivate(self) -> None:
+        """Let the wheel browse through slices again."""
+        if self._style is None:
+            return
+        for tag in self._observers:
+            self._style.GetInteractor().RemoveObserver(tag)
+        self._observers.clear()
+        self._let_wheel_browse(True)
+        self._style = None
+
+    def _turned(self, step: int) -> None:
+        if not self._style.GetInteractor().GetControlKey():
+            self._on_step(step)
+
+    def _let_wheel_browse(self, on: bool) -> None:
+        """Switch browsing through slices, which would leave the plane of the picture."""
+        style = self._style
+        # Slicer switches window and level off unless they are named too
+        levels = style.AdjustWindowLevelBackground | style.AdjustWindowLevelForeground
+        style.SetActionEnabled(style.BrowseSlice | levels, on)
 
 
 def show_video(browser: Any) -> None:

@@ -28,7 +28,7 @@ from SurgSAM2Lib.panel.shortcuts import Shortcuts
 from SurgSAM2Lib.panel.timeline_section import TimelineSection
 from SurgSAM2Lib.panel.tracking_section import TrackingSection
 from SurgSAM2Lib.panel.video_section import VideoSection
-from SurgSAM2Lib.panel.views import first_video
+from SurgSAM2Lib.panel.views import WheelSteps, first_video
 
 
 class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -73,6 +73,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.files = FilesSection(self.context, review_ui)
         self.live = LiveSection(self.context, live_ui)
         self.shortcuts = Shortcuts(self._keys())
+        self.wheel = WheelSteps(self.video.step)
         self.context.show_message("")
         self._observe_application()
         self.initializeParameterNode()
@@ -80,6 +81,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Leave the scene alone; before the module is reloaded and when Slicer exits."""
         self.shortcuts.deactivate()
+        self.wheel.deactivate()
         self.video.forget_pending()
         self.setParameterNode(None)
         self.removeObservers()
@@ -91,6 +93,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         """Take up work; the module is shown."""
         self.shortcuts.activate()
+        self.wheel.activate()
         self.initializeParameterNode()
         if self.logic.session is not None:
             self.context.run(self.logic.session.adopt_new_segments)
@@ -98,6 +101,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def exit(self) -> None:
         """Give keys, mouse and layout back; another module is shown. Tracking continues."""
         self.shortcuts.deactivate()
+        self.wheel.deactivate()
         self.placing.stop()
         self.video.layout.restore()
 
