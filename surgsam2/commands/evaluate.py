@@ -68,7 +68,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     models.add_argument(
         "--memory", default="efp",
-        help="memory policies: efp, window, reliable, diverse, comma-separated (%(default)s)",
+        help="memory policies, comma-separated: efp, window, reliable, diverse, "
+        "reliable-diverse (%(default)s)",
     )  # fmt: skip
     models.add_argument(
         "--prompts", default="mask,1pt,5pt", help="prompt settings, comma-separated (%(default)s)"

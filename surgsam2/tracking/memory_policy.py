@@ -17,6 +17,8 @@ A policy changes that rule:
   a doubtful one if there is any, otherwise the most redundant one (see `most_diverse`).
   Sources of the idea are ReSurgSAM2 (Liu et al., arXiv 2505.08581), whose long-term memory
   takes credible and diverse frames, and DAM4SAM (Videnovic et al., arXiv 2411.17576).
+* ``reliable-diverse``: Both of these: the window of ``reliable``, and the long-term memory of
+  what leaves it.
 
 Pruning comes after the policy: it selects among the prompted frames and the window, and the
 long-term memories are attended to in addition. With ``efp`` results are those of EFP alone.
@@ -73,12 +75,22 @@ class MemoryPolicy:
     @property
     def needs_reliability(self) -> bool:
         """Whether the policy asks in which frames an object is reliable."""
-        return self.memory in ("reliable", "diverse")
+        return self.has_reliable_window or self.has_long_term
+
+    @property
+    def has_reliable_window(self) -> bool:
+        """Whether only reliable frames stay in the window."""
+        return self.memory in ("reliable", "reliable-diverse")
+
+    @property
+    def has_long_term(self) -> bool:
+        """Whether memories that leave the window may stay beside it."""
+        return self.memory in ("diverse", "reliable-diverse")
 
     def described(self) -> str:
         """Return the policy with those of its settings that have an effect, as text."""
         text = self.memory
-        if self.memory == "diverse":
+        if self.has_long_term:
             text += f", {self.long_term} long-term"
         if self.needs_reliability:
             text += f", presence {self.min_presence:g}, IoU {self.min_iou:g}"

@@ -9,7 +9,7 @@ from surgsam2.storage.options import Options, option
 
 Direction = Literal["forward", "backward", "both"]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
-MemoryPolicyName = Literal["efp", "window", "reliable", "diverse"]
+MemoryPolicyName = Literal["efp", "window", "reliable", "diverse", "reliable-diverse"]
 MEMORY_POLICIES: tuple[str, ...] = get_args(MemoryPolicyName)
 
 
@@ -39,26 +39,26 @@ class TrackingOptions(Options):
     memory: MemoryPolicyName = option(
         "efp",
         "which memories of an object are kept: the recent ones with Efficient Frame Pruning, all "
-        "recent ones, those of reliable frames, or recent ones and diverse older ones",
+        "recent ones, those of reliable frames, recent ones and diverse older ones, or both",
         choices=MEMORY_POLICIES,
     )
     long_term: int = option(
         2,
-        "number of older memories that the policy diverse keeps per object",
+        "number of older memories that the diverse policies keep per object",
         minimum=0,
         maximum=16,
         metavar="N",
     )
     min_presence: float = option(
         0.5,
-        "least presence of a reliable frame, for the policies reliable and diverse",
+        "least presence of a reliable frame, for the reliable and diverse policies",
         minimum=0,
         maximum=1,
         metavar="P",
     )
     min_iou: float = option(
         0.5,
-        "least predicted IoU of a reliable frame, for the policies reliable and diverse",
+        "least predicted IoU of a reliable frame, for the reliable and diverse policies",
         minimum=0,
         maximum=1,
         metavar="IOU",

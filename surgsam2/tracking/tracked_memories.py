@@ -1,4 +1,4 @@
-"""Stores for the memories of an object's tracked frames, one class per kind of memory policy."""
+"""Stores for the memories of an object's tracked frames, which apply the memory policy."""
 
 from __future__ import annotations
 
@@ -32,33 +32,81 @@ Aged = list[tuple[int, torch.Tensor]]
 """Tensors with their ages in frames."""
 
 
+class LongTermMemories:
+    """Spatial memories that left the window; see `most_diverse` for those that stay.
+
+    Args:
+        capacity: largest number of memories; 0 keeps none.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._kept = _Ranked(capacity)
+
+    def add(self, memory: torch.Tensor, reliable: torch.Tensor, first_prompt: torch.Tensor) -> None:
+        """Add a memory that left the window; one of too many is forgotten.
+
+        Args:
+            memory: (Cm, h, w) spatial memory.
+            reliable: whether the object is reliable in its frame, () bool.
+            first_prompt: (Cm, h, w) spatial memory of the object's first prompted frame.
+        """
+
+        def choose(maps: torch.Tensor, flags: torch.Tensor) -> torch.Tensor:
+            first = first_prompt.flatten(1)[None]
+            return most_diverse(maps.flatten(2)[None], flags[None], first)[0]
+
+        if self._capacity:
+            self._kept.add(memory, reliable, choose)
+
+    def values(self) -> list[torch.Tensor]:
+        """Return the memories, (Cm, h, w) each, oldest first."""
+        return self._kept.values()
+
+    def state(self) -> list[torch.Tensor]:
+        """Return the memories and their flags as plain data, without copying a tensor."""
+        return self._kept.state()
+
+    def load_state(self, state: list[torch.Tensor], device: torch.device) -> None:
+        """Replace the memories by those of a `state`; tensors are moved to `device`."""
+        self._kept.load_state(state, device)
+
+
 class RecentMemories:
-    """The memories of the most recent tracked frames, for the policies `window` and `efp`.
+    """The memories of the most recent tracked frames.
 
     Args:
         network: the network, which sets how many memories are kept.
+        long_term: takes the memories that leave the window.
     """
 
-    def __init__(self, network: SurgSAM2Network) -> None:
+    def __init__(self, network: SurgSAM2Network, long_term: LongTermMemories) -> None:
+        self._long_term = long_term
+        self._reliable: deque[torch.Tensor | None] = deque(maxlen=network.num_maskmem - 1)
         self._maps: deque[tuple[int, torch.Tensor]] = deque(maxlen=network.num_maskmem - 1)
         self._pointers: deque[tuple[int, torch.Tensor]] = deque(
             maxlen=network.max_obj_ptrs_in_encoder - 1
         )
 
     def add(self, frame_index: int, memory: FrameMemory, first_prompt: torch.Tensor) -> None:
-        """Add the memory of a tracked frame; the oldest one is forgotten.
+        """Add the memory of a tracked frame; the oldest one leaves the window.
 
         Args:
             frame_index: index of the frame.
             memory: the memory.
             first_prompt: (Cm, h, w) spatial memory of the object's first prompted frame.
         """
+        if len(self._maps) == self._maps.maxlen and self._reliable:
+            (_, oldest), reliable = self._maps[0], self._reliable[0]
+            if reliable is not None:
+                self._long_term.add(oldest, reliable, first_prompt)
+        self._reliable.append(memory.reliable)
         self._maps.append((frame_index, memory.map))
         self._pointers.append((frame_index, memory.pointer))
 
     def long_term(self) -> list[torch.Tensor]:
         """Return the long-term spatial memories, (Cm, h, w) each, oldest first."""
-        return []
+        return self._long_term.values()
 
     def maps(self, age: Age) -> Aged:
         """Return the spatial memories of the window with their ages, oldest first."""
@@ -70,7 +118,12 @@ class RecentMemories:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the memories as plain data, without copying a tensor."""
-        return {"maps": list(self._maps), "pointers": list(self._pointers)}
+        return {
+            "maps": list(self._maps),
+            "pointers": list(self._pointers),
+            "reliable": list(self._reliable),
+            "long_term": self._long_term.state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Replace the memories by those of a `state_dict`; tensors are moved to `device`.
@@ -81,77 +134,41 @@ class RecentMemories:
         for kept, name in ((self._maps, "maps"), (self._pointers, "pointers")):
             kept.clear()
             kept.extend((index, tensor.to(device)) for index, tensor in state[name])
-
-
-class DiverseMemories(RecentMemories):
-    """The most recent memories, and a long-term memory of those that left the window.
-
-    Args:
-        network: the network, which sets how many memories are in the window.
-        policy: sets how many long-term memories are kept.
-    """
-
-    def __init__(self, network: SurgSAM2Network, policy: MemoryPolicy) -> None:
-        super().__init__(network)
-        self._reliable: deque[torch.Tensor] = deque(maxlen=network.num_maskmem - 1)
-        self._long_term = _Ranked(policy.long_term)
-
-    def add(self, frame_index: int, memory: FrameMemory, first_prompt: torch.Tensor) -> None:
-        """Add the memory of a tracked frame; the oldest one may become a long-term memory."""
-        assert memory.reliable is not None
-        if len(self._maps) == self._maps.maxlen:
-
-            def choose(maps: torch.Tensor, reliable: torch.Tensor) -> torch.Tensor:
-                first = first_prompt.flatten(1)[None]
-                return most_diverse(maps.flatten(2)[None], reliable[None], first)[0]
-
-            self._long_term.add(self._maps[0][1], self._reliable[0], choose)
-        self._reliable.append(memory.reliable)
-        super().add(frame_index, memory, first_prompt)
-
-    def long_term(self) -> list[torch.Tensor]:
-        """Return the long-term spatial memories, (Cm, h, w) each, oldest first."""
-        return self._long_term.values()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the memories as plain data, without copying a tensor."""
-        more = {"reliable": list(self._reliable), "long_term": self._long_term.state()}
-        return super().state_dict() | more
-
-    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Replace the memories by those of a `state_dict`; tensors are moved to `device`."""
-        super().load_state_dict(state, device)
         self._reliable.clear()
-        self._reliable.extend(tensor.to(device) for tensor in state["reliable"])
+        self._reliable.extend(None if t is None else t.to(device) for t in state["reliable"])
         self._long_term.load_state(state["long_term"], device)
 
 
 class ReliableMemories:
-    """The most recent memories of reliable frames; see the policy `reliable`.
+    """The memories of the most recent reliable frames; see the policy `reliable`.
 
     It has the methods of `RecentMemories`. Ages are ranks, 1 for the newest memory.
 
     Args:
         network: the network, which sets how many memories are kept.
+        long_term: takes the memories that leave the window.
     """
 
-    def __init__(self, network: SurgSAM2Network) -> None:
+    def __init__(self, network: SurgSAM2Network, long_term: LongTermMemories) -> None:
+        self._long_term = long_term
         self._maps = _Ranked(network.num_maskmem - 1)
         self._pointers = _Ranked(network.max_obj_ptrs_in_encoder - 1)
 
     def add(self, frame_index: int, memory: FrameMemory, first_prompt: torch.Tensor) -> None:
-        """Add the memory of a tracked frame; one that ranks lower may be forgotten."""
+        """Add the memory of a tracked frame; the one that ranks lowest leaves the window."""
         assert memory.reliable is not None
 
         def choose(_: torch.Tensor, reliable: torch.Tensor) -> torch.Tensor:
             return most_reliable(reliable[None])[0]
 
-        self._maps.add(memory.map, memory.reliable, choose)
+        left = self._maps.add(memory.map, memory.reliable, choose)
+        if left is not None:
+            self._long_term.add(*left, first_prompt)
         self._pointers.add(memory.pointer, memory.reliable, choose)
 
     def long_term(self) -> list[torch.Tensor]:
-        """Return no long-term memories, which this policy does not have."""
-        return []
+        """Return the long-term spatial memories, (Cm, h, w) each, oldest first."""
+        return self._long_term.values()
 
     def maps(self, age: Age) -> Aged:
         """Return the spatial memories with their ranks, oldest first."""
@@ -163,12 +180,17 @@ class ReliableMemories:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the memories as plain data, without copying a tensor."""
-        return {"maps": self._maps.state(), "pointers": self._pointers.state()}
+        return {
+            "maps": self._maps.state(),
+            "pointers": self._pointers.state(),
+            "long_term": self._long_term.state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Replace the memories by those of a `state_dict`; tensors are moved to `device`."""
         self._maps.load_state(state["maps"], device)
         self._pointers.load_state(state["pointers"], device)
+        self._long_term.load_state(state["long_term"], device)
 
 
 TrackedMemories = RecentMemories | ReliableMemories
@@ -176,11 +198,10 @@ TrackedMemories = RecentMemories | ReliableMemories
 
 def make_store(network: SurgSAM2Network, policy: MemoryPolicy) -> TrackedMemories:
     """Return an empty store for the memories of an object under a policy."""
-    if policy.memory == "reliable":
-        return ReliableMemories(network)
-    if policy.memory == "diverse" and policy.long_term:
-        return DiverseMemories(network, policy)
-    return RecentMemories(network)
+    long_term = LongTermMemories(policy.long_term if policy.has_long_term else 0)
+    if policy.has_reliable_window:
+        return ReliableMemories(network, long_term)
+    return RecentMemories(network, long_term)
 
 
 class _Ranked:
@@ -196,17 +217,32 @@ class _Ranked:
         value: torch.Tensor,
         reliable: torch.Tensor,
         choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    ) -> None:
-        """Add a tensor. `choose` gets all (N, ...) tensors and flags and gives those that stay."""
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Add a tensor.
+
+        Args:
+            value: the tensor.
+            reliable: its flag, () bool.
+            choose: gets all (N, ...) tensors and (N,) flags and gives the indices of the N - 1
+                that stay. It is called when there is one too many.
+
+        Returns:
+            The tensor that had to go, and its flag; None while there is room.
+        """
         values, flags = value[None], reliable[None]
         if self._values is not None and self._reliable is not None:
             with torch.autocast(value.device.type, enabled=False):  # it refuses to join bfloat16
                 values = torch.cat([self._values, values])
             flags = torch.cat([self._reliable, flags])
-        if len(values) > self._capacity:
+        dropped = None
+        count = len(values)
+        if count > self._capacity:
             kept = choose(values, flags)
+            gone = count * (count - 1) // 2 - kept.sum()  # the index that is missing
+            dropped = (values[gone], flags[gone])
             values, flags = values[kept], flags[kept]
         self._values, self._reliable = values, flags
+        return dropped
 
     def values(self) -> list[torch.Tensor]:
         return [] if self._values is None else list(self._values)

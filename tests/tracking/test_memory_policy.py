@@ -50,16 +50,16 @@ class Reference:
         self.window.append((name, values, reliable))
         if len(self.window) <= self.size:
             return
-        if self.policy.memory == "reliable":
+        out = self.window[0]
+        if self.policy.memory.startswith("reliable"):
             doubtful = [entry for entry in self.window if not entry[2]]
             out = doubtful[0] if doubtful else self.window[0]
-            self.window = [entry for entry in self.window if entry is not out]
-            return
-        out = self.window.pop(0)
-        if self.policy.memory == "diverse":
+        self.window = [entry for entry in self.window if entry is not out]
+        if self.policy.memory.endswith("diverse"):
             self.long_term.append(out)
             if len(self.long_term) > self.policy.long_term:
-                self.long_term.remove(self._most_redundant())
+                worst = self._most_redundant()
+                self.long_term = [entry for entry in self.long_term if entry is not worst]
 
     def _most_redundant(self) -> tuple[str, np.ndarray, bool]:
         doubtful = [entry for entry in self.long_term if not entry[2]]
