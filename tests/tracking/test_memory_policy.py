@@ -113,6 +113,21 @@ def test_a_bank_keeps_what_the_reference_keeps(memory: str, seed: int) -> None:
         assert view.map_ages == [0] * (len(reference.long_term) + 1) + ages
 
 
+@pytest.mark.parametrize("memory", MEMORY_POLICIES)
+def test_a_bank_does_not_grow(memory: str) -> None:
+    rng = np.random.default_rng(0)
+    bank = MemoryBank(ATinyNetwork(), policy=MemoryPolicy(memory))  # type: ignore[arg-type]
+    output = MaskOutput(torch.zeros(1, 1, 2, 2), torch.ones(2))
+    bank.condition(0, ConditioningMemory(random_map(rng), torch.zeros(2), output))
+    sizes = []
+    for index in range(1, 1000):
+        reliable = torch.tensor(index % 100 < 50)  # the object comes and goes
+        bank.add(index, FrameMemory(random_map(rng), torch.zeros(2), reliable))
+        if index in (50, 999):
+            sizes.append(sum(t.numel() for t in tensors_in(bank.state_dict())))
+    assert sizes[0] == sizes[1]
+
+
 def test_the_oldest_doubtful_memory_goes() -> None:
     rows = torch.tensor([[True, False, True, False], [True, True, True, True]])
     assert most_reliable(rows).tolist() == [[0, 2, 3], [1, 2, 3]]
