@@ -10,6 +10,8 @@ from pathlib import Path
 import av
 from PIL import Image
 
+from surgsam2.outputs.table import COLUMNS
+
 
 def unreadable_files(out: Path) -> list[Path]:
     """Files under their final names that cannot be read; unfinished ones have other names."""
@@ -37,7 +39,7 @@ def _read_png(path: Path) -> None:
 def _read_csv(path: Path) -> None:
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.reader(file):
-            if len(row) != 13:
+            if len(row) != len(COLUMNS):
                 raise ValueError(f"{len(row)} columns")
 
 
