@@ -65,6 +65,7 @@ def take_all(host: SlicerHost, folder: Path) -> None:
     save_panel(panel, host, "slicer-panel-tracking.png")
     settle(panel, host)
     correct_the_worst(panel, host, truth)
+    take_timeline(panel, host)
     open_all(panel)
     save_panel(panel, host, "slicer-panel.png")
 
@@ -131,6 +132,17 @@ def correct_the_worst(panel: Any, host: SlicerHost, truth: np.ndarray) -> None:
     both = np.vstack([np.hstack(before), np.hstack(after)])
     save(cv2.resize(both, SIZE, interpolation=cv2.INTER_AREA), "slicer-correction.png")
     save(after[1], "slicer-result.png")
+
+
+def take_timeline(panel: Any, host: SlicerHost) -> None:
+    """Photograph the timeline with good frames, an absent object and a selected range."""
+    ids = [style.id for style in panel.logic.session.objects]
+    panel.logic.markGood(range(2, 6))
+    panel.logic.markAbsent(30, 35, [ids[-1]])
+    panel.logic.session.video.current_frame = 22
+    panel.timeline.select(18, 26)
+    panel.context.refresh()
+    save_panel(panel, host, "slicer-timeline.png", panel.ui.videoCollapsibleButton)
 
 
 def overlap(mask: np.ndarray, truth: np.ndarray) -> float:

@@ -515,3 +515,13 @@ def test_the_panel_of_an_old_slicer_says_which_one_is_needed(slicer_app: SlicerH
     text = python_version.pythonProblem((3, 9, 18))
     assert "Slicer 5.10 or later" in text
     assert HEIGHT == 120
+
+
+def test_an_object_that_nobody_has_classified_has_no_terminology(
+    panel: Any, clip: Any, slicer_app: SlicerHost
+) -> None:
+    assert panel.ui.objectsTable.item(0, 3).text() == "", "not Slicer's default, Tissue"
+    combo = panel.ui.terminologyComboBox
+    combo.activated.emit(combo.findText("Gallbladder"))
+    slicer_app.process_events()
+    assert panel.ui.objectsTable.item(0, 3).text() == "Gallbladder"

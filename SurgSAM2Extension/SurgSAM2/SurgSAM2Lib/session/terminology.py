@@ -10,6 +10,7 @@ from __future__ import annotations
 _CONTEXT = "Segmentation category and type - DICOM master list"
 _THING = "SCT^260787004^Physical object"
 _ANATOMY = "SCT^123037004^Anatomical Structure"
+_UNCLASSIFIED = "SCT^85756007^Tissue"
 
 
 def _entry(category: str, code: str = "", meaning: str = "") -> str:
@@ -35,8 +36,11 @@ TERMS = {
 def word_for(entry: str | None) -> str:
     """Return the word that the panel shows for an entry.
 
-    It is the word of `TERMS`, else the meaning that the entry itself names; empty for None.
+    It is the word of `TERMS`, else the meaning that the entry itself names. It is empty for
+    None and for "Tissue", which Slicer gives to every segment that nobody has classified.
     """
+    if entry is not None and entry.split("~")[1:3] == [_UNCLASSIFIED, _UNCLASSIFIED]:
+        return ""
     for word, known in TERMS.items():
         if entry == known:
             return word
