@@ -26,7 +26,7 @@ from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.prompts.file import prompts_from_text
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.hashing import sha256_of
-from surgsam2.video import container, images
+from surgsam2.video import container, image_folder
 from surgsam2.video.base import check_size
 from surgsam2.video.decoder import Decoder
 from surgsam2.video.index import PacketTable
@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_listed(
     def refuse(folder: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(images, "_images_in", refuse)
+    monkeypatch.setattr(image_folder, "_images_in", refuse)
     with pytest.raises(VideoError, match=r"cannot list the folder \(Permission denied\)"):
         open_video(a_folder_of_images)
 
