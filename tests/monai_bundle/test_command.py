@@ -32,7 +32,15 @@ TRAIN, SEVERAL = str(CONFIGS / "train.json"), str(CONFIGS / "multi_gpu_train.jso
         ["run", "--config-file", INFERENCE, "--output-dir", "out", "--run_id=run"],
         ["run", "--config_file", f"['{TRAIN}','{SEVERAL}']", "--learning_rate", "1e-4"],
         ["run", "--config_file", f"{(TRAIN, SEVERAL)}", "--learning_rate", "1e-4"],
-        ["run", "--config_file", TRAIN, "--train::dataset::data::0::batch", "2", "--settings::seed", "3"],
+        [
+            "run",
+            "--config_file",
+            TRAIN,
+            "--train::dataset::data::0::batch",
+            "2",
+            "--settings::seed",
+            "3",
+        ],
         ["run", "--config_file", INFERENCE, "--start", "-1", "--", "--zzz"],
     ],
 )
