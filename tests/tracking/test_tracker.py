@@ -271,7 +271,8 @@ def test_the_memory_test_sees_a_leak_of_one_map_per_frame(
     a_tracker = tracker(a_model)
     run(a_tracker, a_clip, 0, 1)
     for bank in a_tracker._banks.values():
-        bank._maps = deque(bank._maps, maxlen=None)
+        store = bank._tracked
+        store._maps = deque(store._maps, maxlen=None)
     run(a_tracker, a_clip, 1, 20)
     before = live_tensor_bytes(), memory_bytes(a_tracker)
     run(a_tracker, a_clip, 20, 22)
