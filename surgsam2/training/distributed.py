@@ -33,7 +33,7 @@ def find_place(device: str | torch.device) -> Place:
     Under `torchrun` with CUDA each process uses the GPU of its local rank.
     """
     target = resolve_device(str(device))
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+    if not _under_torchrun():
         return Place(0, 1, target)
     if target.type == "cuda":
         target = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -46,7 +46,7 @@ def process_group(place: Place) -> Iterator[None]:
 
     A group that exists already is used and left as it is.
     """
-    started = "RANK" in os.environ and not dist.is_initialized()
+    started = _under_torchrun() and not dist.is_initialized()
     if started:
         if place.device.type == "cuda":
             torch.cuda.set_device(place.device)
@@ -62,3 +62,7 @@ def wait_for_all(place: Place) -> None:
     """Wait until every process of the run has come here."""
     if place.world > 1:
         dist.barrier()
+
+
+def _under_torchrun() -> bool:
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
