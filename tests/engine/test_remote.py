@@ -473,7 +473,8 @@ def test_the_session_of_another_client(server: EngineServer) -> None:
 def test_packets_out_of_bounds_end_the_session(server: EngineServer, data: bytes) -> None:
     stranger = Stranger(server.port)
     assert isinstance(stranger.attach(), Accepted)
-    stranger.socket.sendall(data)
+    with contextlib.suppress(ConnectionError):  # The server may close before all is sent.
+        stranger.socket.sendall(data)
     assert stranger.is_closed()
     gone(server)
 

@@ -125,7 +125,7 @@ def test_conventions():
     assert list(DAVIS.counted([0])) == []
     assert list(ALL.counted([5, 7])) == [0, 1]
     assert [get_protocol(n).convention for n in protocols.PROTOCOL_NAMES] == [
-        *("davis", "surgsam2", "surgsam2")
+        *("davis", "surgsam2", "surgsam2", "davis")
     ]
 
 

@@ -72,7 +72,9 @@ class OnnxTracker:
         if decoded:
             self._remember(image, decoded, list(prompts))
         self.frame += 1
-        return {i: self._enlarged(item["low_res"][0, 0]) > 0 for i, item in decoded.items()}
+        masks = {i: self._enlarged(item["low_res"][0, 0]) > 0 for i, item in decoded.items()}
+        # A mask that the user gave is the result on its frame.
+        return masks | {i: given["mask"] for i, given in prompts.items() if "mask" in given}
 
     def _prompted(self, image: Arrays, prompt: Arrays) -> Arrays:
         if "mask" in prompt:

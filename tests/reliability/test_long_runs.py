@@ -189,7 +189,7 @@ def test_the_command_resumes_and_logs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("surgsam2.commands.segment.load_chosen_model", lambda args: a_model)
+    monkeypatch.setattr("surgsam2.model.options.ModelOptions.load", lambda self: a_model)
     (tmp_path / "p.json").write_text(
         '{"version": 1, "objects": [{"id": 1, "prompts": [{"frame": 0, "box": [9, 9, 50, 50]}]}]}'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -202,7 +203,8 @@ def test_objects_do_not_touch_each_other(network: SurgSAM2Network) -> None:
     memory = a_memory(network, 3)
     with torch.no_grad():
         features, *_ = a_frame(network, 1)
-        last = MemoryBatch(*(x[2:] for x in vars(memory).values()))
+        tensors = {k: v[2:] for k, v in vars(memory).items() if isinstance(v, torch.Tensor)}
+        last = replace(memory, **tensors)
         third = network.attend(features, last, EFP(), 15)
     assert together.shape[0] == 3
     assert alone.shape[0] == 1
