@@ -54,11 +54,11 @@ class SeriesStyle:
     """``measurements`` or ``marker``."""
     column: str
     rgb: tuple[float, float, float]
-    """0 to 1."""
+    """Red, green and blue, each 0 to 1."""
     line: str = "none"
     marker: str = "none"
     width: float = 2.0
-    """Of the line, in pixels."""
+    """Width of the line in pixels."""
     marker_size: float = 9.0
     """Pixels."""
 

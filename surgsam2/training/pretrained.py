@@ -18,9 +18,9 @@ from surgsam2.model.checkpoint import read_checkpoint
 from surgsam2.model.efficientnet import EfficientNetLite
 
 _EPSILON = 1.0e-3
-"""Of the classifier's batch normalisation."""
+"""Constant that the classifier's batch normalisation adds to the variance."""
 _CENTRE, _SPREAD = 127.0 / 255.0, 128.0 / 255.0
-"""Of the classifier's input, whose pixels are between 0 and 1."""
+"""Mean and scale with which the classifier normalises pixels between 0 and 1."""
 
 
 def require_pretrained(path: str | Path) -> None:

@@ -31,12 +31,12 @@ from surgsam2.training.pretrained import load_pretrained
 from surgsam2.training.rollout import ClipBatch
 
 _PARTS = 4
-"""Parts of a position's side that the code tells apart: that of the decoder's upscaling."""
+"""Number of parts per side of a position that the code tells apart, as the decoder upscales."""
 _CODE = _PARTS**2
 _BATCHES = 24
-"""Batches whose frames tell the mean and the components of the features."""
+"""Number of batches whose frames give the mean and the components of the features."""
 _MEMORY_SCALE = 4.0
-"""Of components and code in a memory: large beside the position encoding, which is added."""
+"""Factor of components and code in a memory, which are large beside the position encoding."""
 _SHARPNESS = 20.0
 """Attention logit of a feature with itself."""
 _NEARNESS = 6.0

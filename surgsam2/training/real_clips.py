@@ -34,9 +34,9 @@ class RealClipsConfig:
     """Which clips to make of which frames; the same values give the same clips."""
 
     folder: str = ""
-    """Annotated frames in the VOS layout."""
+    """Folder of annotated frames in the VOS layout."""
     sequences: list[str] | None = None
-    """Of `folder`; None for all."""
+    """Names of the sequences of `folder` that are used; None uses all."""
     video: str = ""
     """A video without annotation."""
     video_frames: int = 125

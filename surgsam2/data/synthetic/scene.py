@@ -24,7 +24,7 @@ VISIBLE_SHARE = 1 / 500
 
 
 class Layer(Protocol):
-    """What is painted in a scene: an `organs.SoftBody` or an `instruments.Instrument`."""
+    """A thing that a scene paints: an `organs.SoftBody` or an `instruments.Instrument`."""
 
     object_id: int
     """Id in the labels; 0 for a layer without label."""
@@ -51,7 +51,7 @@ class Layer(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is needed to make a similar second object."""
+    """The arguments with which a similar second object is made."""
 
     kind: str
     sprite: Sprite | None = None
