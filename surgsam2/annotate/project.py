@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -131,7 +131,7 @@ class Project:
         self.object(object_id)
         frames = np.flatnonzero(self.timelines[object_id].states)
         for frame in frames.tolist():
-            self._write_mask(frame, object_id, None)
+            self.set_masks(frame, {object_id: None})
         del self.objects[object_id], self.prompts[object_id], self.timelines[object_id]
         self.changed = True
 
@@ -193,9 +193,7 @@ class Project:
         state: FrameState,
         score: float | None = None,
     ) -> None:
-        """Set the mask of an object on a frame.
-
-        Pixels of locked objects stay theirs; other objects give way.
+        """Set the mask of an object on a frame; see `set_masks`.
 
         Args:
             object_id: the object.
@@ -204,15 +202,24 @@ class Project:
             state: how the mask came about.
             score: the predicted IoU, 0 to 1, if it is known.
         """
-        self._write_mask(frame, object_id, mask)
+        self.set_masks(frame, {object_id: mask})
         self.timelines[object_id].put(frame, state, score)
 
-    def _write_mask(self, frame: int, object_id: int, mask: np.ndarray | None) -> None:
+    def set_masks(self, frame: int, masks: Mapping[int, np.ndarray | None]) -> None:
+        """Write the masks of several objects on a frame as one label image.
+
+        Pixels of locked objects stay theirs; other objects give way, later ones on top.
+
+        Args:
+            frame: the index of the frame.
+            masks: (H, W) bool by object id; None removes the mask.
+        """
         labels = self.labels(frame).copy()
-        labels[labels == object_id] = 0
-        if mask is not None:
-            locked = [o.id for o in self.objects.values() if o.locked and o.id != object_id]
-            labels[mask & ~np.isin(labels, locked) if locked else mask] = object_id
+        for object_id, mask in masks.items():
+            labels[labels == object_id] = 0
+            if mask is not None:
+                locked = [o.id for o in self.objects.values() if o.locked and o.id != object_id]
+                labels[mask & ~np.isin(labels, locked) if locked else mask] = object_id
         if self._snapshot is not None and frame not in self._snapshot.labels:
             self._snapshot.labels[frame] = self._label_bytes(frame)
         self._store(frame, labels)

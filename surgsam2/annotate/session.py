@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 DOUBTFUL_BELOW = 0.7
 """Tracked masks with a lower predicted IoU are shown as doubtful."""
+MARKS = ("good", "absent", "tracked", "erased")
+"""What a person can say of a range of frames."""
 SAVE_SECONDS = 1.0
 """Time after a change until the project is saved."""
 _POLL_SECONDS = 0.01
@@ -121,8 +123,8 @@ class Session:
             "mark": self._mark,
             "track": self._start_track,
             "cancel": self._cancel,
-            "undo": lambda _: self._step_history(self.project.undo, "undo"),
-            "redo": lambda _: self._step_history(self.project.redo, "redo"),
+            "undo": lambda _: self._step_history(self.project.undo),
+            "redo": lambda _: self._step_history(self.project.redo),
         }
 
     # the page
@@ -350,6 +352,8 @@ class Session:
         """Set a range of frames to good or absent, back to tracked, or erase its masks."""
         first, last = sorted((self._frame(command, "first"), self._frame(command, "last")))
         what = command["state"]
+        if what not in MARKS:
+            raise InputError(f"state must be {', '.join(MARKS[:-1])} or {MARKS[-1]}, got {what!r}")
         ids = [self._editable({"object": one}) for one in command["objects"]]
         changed: set[int] = set()
         with self.project.change(f"mark as {what}"):
@@ -364,9 +368,8 @@ class Session:
         project = self.project
         line = project.timelines[object_id]
         if what in ("absent", "erased"):
-            had = bool(line.states[frame] not in (FrameState.NONE, FrameState.EMPTY)) and bool(
-                project.mask(object_id, frame).any()
-            )
+            seen = line.states[frame] not in (FrameState.NONE, FrameState.EMPTY)
+            had = seen and bool(project.mask(object_id, frame).any())
             project.set_prompt(object_id, frame, None)
             state = FrameState.ABSENT if what == "absent" else FrameState.NONE
             if had:
@@ -378,20 +381,16 @@ class Session:
         if what == "good":
             if line.states[frame] != FrameState.NONE:
                 line.states[frame] = FrameState.GOOD
-        elif what == "tracked":
-            if line.states[frame] == FrameState.GOOD:
-                line.states[frame] = FrameState.TRACKED
-            elif line.states[frame] == FrameState.ABSENT:
-                line.states[frame] = FrameState.NONE
-        else:
-            raise InputError(f"state must be good, absent, tracked or erased, got {what!r}")
+        elif line.states[frame] == FrameState.GOOD:
+            line.states[frame] = FrameState.TRACKED
+        elif line.states[frame] == FrameState.ABSENT:
+            line.states[frame] = FrameState.NONE
         project.changed = True
         return False
 
-    def _step_history(self, step: Callable[[], set[int]], name: str) -> None:
+    def _step_history(self, step: Callable[[], set[int]]) -> None:
         self._correction = None
-        frames = step()
-        self._changed(frames)
+        self._changed(step())
 
     # tracking
 
@@ -434,14 +433,21 @@ class Session:
 
     def _write_result(self, result: FrameResult) -> None:
         frame = result.frame_index
-        for row, object_id in enumerate(result.object_ids):
-            line = self.project.timelines[object_id]
-            if line.is_protected(frame):
-                continue
-            mask = result.masks[row]
-            state = FrameState.TRACKED if mask.any() else FrameState.EMPTY
-            score = float(result.iou_scores[row]) if mask.any() else None
-            self.project.set_mask(object_id, frame, mask, state, score)
+        lines = self.project.timelines
+        rows = {
+            object_id: row
+            for row, object_id in enumerate(result.object_ids)
+            if not lines[object_id].is_protected(frame)
+        }
+        if not rows:
+            return
+        self.project.set_masks(frame, {i: result.masks[row] for i, row in rows.items()})
+        for object_id, row in rows.items():
+            if result.masks[row].any():
+                score = float(result.iou_scores[row])
+                lines[object_id].put(frame, FrameState.TRACKED, score)
+            else:
+                lines[object_id].put(frame, FrameState.EMPTY)
 
     def _report_track(self) -> None:
         track = self._track
@@ -478,10 +484,6 @@ class Session:
             self.step()
             await asyncio.sleep(_POLL_SECONDS)
 
-    def start(self) -> None:
-        """Start the engine's process; it loads the model and opens the video."""
-        self._start_engine()
-
     def step(self) -> None:
         """Take what the engine reports, and save changes that are due. It does not wait."""
         for event in self._client.poll(0.0):
@@ -494,7 +496,8 @@ class Session:
             self._end_track("cancelled")
         self._client.close()
 
-    def _start_engine(self) -> None:
+    def start(self) -> None:
+        """Start the engine's process, or start it anew; it loads the model and opens the video."""
         self._ready = False
         self._client.restart()
         self._set_status("loading the model")
@@ -513,7 +516,7 @@ class Session:
 
     def _require_engine(self) -> None:
         if not self._client.alive:
-            self._start_engine()
+            self.start()
         if not self._ready:
             raise InputError(f"the engine is not ready yet ({self._status}); try again in a moment")
 
@@ -526,7 +529,7 @@ class Session:
                 f"the engine stopped unexpectedly (exit code {event.exit_code}); it is started "
                 "anew, and everything so far is kept"
             )
-            self._start_engine()
+            self.start()
             return
         request = getattr(event, "request", None)
         if isinstance(event, Failed):
