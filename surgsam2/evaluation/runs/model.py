@@ -20,6 +20,7 @@ from surgsam2.evaluation.runs.tracking import Progress, score_results
 from surgsam2.evaluation.truth.datasets import Truth
 from surgsam2.evaluation.truth.problems import Problems
 from surgsam2.evaluation.truth.sequences import Scan
+from surgsam2.model.options import ModelOptions
 from surgsam2.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
@@ -65,15 +66,13 @@ class ModelSpec:
 
     def load(self) -> SurgSAM2Model:
         """Load the model. Raises what `load_model` raises."""
-        from surgsam2.model.build import load_model
-
-        return load_model(
-            self.model,
+        return ModelOptions(
+            model=self.model,
             config=self.config,
             device=self.device,
             dtype=self.dtype,
             pruning=self.pruning,
-        )
+        ).load()
 
 
 def titles(specs: Sequence[ModelSpec], models: Sequence[LoadedFacts]) -> list[str]:
