@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from surgsam2.errors import InputError
 
@@ -114,11 +113,6 @@ class Fingerprints:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._cancelled.set()
         self._thread.join()

@@ -233,12 +233,14 @@ def test_a_recipe_of_several_stages(a_bundle: Path, some_clips: Path, tmp_path: 
         recipe=str(recipe),
         **given | {"steps": 1},
     )
-    one, two = (torch.load(tmp_path / "out" / n / "last.pt") for n in ("one", "two"))
+    one, two = (
+        torch.load(tmp_path / "out" / n / "last.pt", weights_only=True) for n in ("one", "two")
+    )
     assert any(not torch.equal(one[name], two[name]) for name in one)
     separate = tmp_path / "separate"
     settings = yaml.safe_load((tmp_path / "out" / "two" / "settings.yaml").read_text())
     train(str(recipe), separate, overrides={k: v for k, v in settings.items() if k != "name"})
-    again = torch.load(separate / "two" / "last.pt")
+    again = torch.load(separate / "two" / "last.pt", weights_only=True)
     assert all(torch.equal(again[name], two[name]) for name in two)
 
 
