@@ -12,6 +12,7 @@ import slicer
 
 import surgsam2
 from surgsam2.mrml import load_scene, load_video
+from surgsam2.tracking.options import TrackingOptions
 from tests.extension.conftest import FRAMES, HEIGHT, MODULE_FOLDER, WIDTH, write_mp4
 from tests.extension.fake_client import FakeClient
 from tests.slicer_host.host import SlicerHost
@@ -405,6 +406,9 @@ def test_choices_are_saved_with_the_scene(
     panel.ui.onlyRangeCheckBox.checked = True
     panel.ui.lastFrameSpinBox.value = 7
     panel.ui.pruningComboBox.currentIndex = 2
+    panel.ui.memoryComboBox.currentIndex = 2
+    panel.ui.longTermSpinBox.value = 3
+    panel.ui.minPresenceDoubleSpinBox.value = 0.7
     panel.ui.modelComboBox.currentIndex = panel.ui.modelComboBox.count - 1
     panel.ui.modelPathLineEdit.currentPath = "/weights/mine.pt"
     panel.logic.saveScene(tmp_path / "scene.mrb")
@@ -419,6 +423,11 @@ def test_choices_are_saved_with_the_scene(
     assert panel.ui.lastFrameSpinBox.value == 7
     assert panel.ui.modelPathLineEdit.currentPath == "/weights/mine.pt"
     assert panel.logic.engine.model_options.pruning == "off"
+    from SurgSAM2Lib.logic.option_names import options_of
+
+    tracking = options_of(panel.context.parameters, TrackingOptions)
+    assert (tracking.memory, tracking.long_term) == ("reliable", 3)
+    assert (tracking.min_presence, tracking.min_iou) == (0.7, 0.5)
     assert panel.logic.session is not None
     assert panel.context.selected == 1
     assert points_shown(panel) == 1

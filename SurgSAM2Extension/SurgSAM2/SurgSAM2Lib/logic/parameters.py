@@ -15,7 +15,7 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 
 from surgsam2.model.options import PRUNING_FORMS, ModelOptions
 from surgsam2.storage.options import Option, Options
-from surgsam2.tracking.options import DIRECTIONS, TrackingOptions
+from surgsam2.tracking.options import DIRECTIONS, MEMORY_POLICIES, TrackingOptions
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.logic.option_names import parameter_name
 
@@ -38,6 +38,11 @@ class _Labelled(enum.Enum):
             "capped": _("Capped (SAM 2.1 release)"),
             "full-bank": _("Full bank (first release)"),
             "off": _("Off (plain SAM 2)"),
+            "efp": _("Recent frames, pruned (EFP)"),
+            "window": _("Recent frames (plain SAM 2)"),
+            "reliable": _("Recent reliable frames"),
+            "diverse": _("Recent and diverse older frames"),
+            "reliable-diverse": _("Reliable and diverse older frames"),
         }
         return texts.get(self.value, self.value)
 
@@ -53,7 +58,9 @@ Direction: Any = _labelled("Direction", DIRECTIONS)
 """The direction of a track."""
 Pruning: Any = _labelled("Pruning", PRUNING_FORMS)
 """The form of Efficient Frame Pruning."""
-_ENUMERATIONS = {"direction": Direction, "pruning": Pruning}
+MemoryPolicy: Any = _labelled("MemoryPolicy", MEMORY_POLICIES)
+"""Which memories of an object are kept."""
+_ENUMERATIONS = {"direction": Direction, "pruning": Pruning, "memory": MemoryPolicy}
 
 
 def _with_options(*groups: type[Options]) -> Callable[[type], type]:
