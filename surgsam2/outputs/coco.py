@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.streamed import StreamedFile
+from surgsam2.prompts import ObjectClass, PromptedObject, instance_numbers
+from surgsam2.results.coco_file import CLASS
 from surgsam2.results.frame_result import FrameResult
 
 
 class CocoWriter(OutputWriter):
-    """Writes ``annotations.coco.json``: one image per frame, one category per object.
+    """Writes ``annotations.coco.json``: one image per frame, one category per class.
 
     - images: ``id`` (frame index + 1), ``file_name`` (``00000.png``, the name of the label
       image), ``width``, ``height``, ``frame_index``, and ``source`` (the name of the frame's
       image file without its suffix) if names are to be told;
-    - categories: ``id`` (the object id), ``name``, ``supercategory``, ``color`` [r, g, b];
+    - categories: ``id``, ``name``, ``supercategory``, ``color`` [r, g, b]. They are the classes of
+      the objects (``supercategory`` "class"); an object without a class is a category of its own
+      ("object"), whose id is the object's when no object has a class;
+    - tracks, one per object: ``id`` (the object id), ``category_id``, ``instance`` (the number of
+      the object within its category, from 1), ``name``, ``color``;
     - annotations: compressed RLE, ``area`` in pixels, ``bbox`` [x, y, width, height] in COCO's
       convention (edges of pixels), ``score`` (the predicted IoU) and ``presence``, both 0 to 1,
-      and the object id as ``category_id``, ``object_id`` and ``track_id``. An empty mask has
-      no annotation.
+      ``category_id``, and the object id as ``object_id`` and ``track_id``. An empty mask has no
+      annotation.
 
     Annotations go to a temporary file at once; memory holds one integer per frame.
     """
@@ -35,7 +43,9 @@ class CocoWriter(OutputWriter):
         self._rle = rle
         self._frames = array("q")
         self._count = 0
+        self._classes = classes_of(context.objects)
         self._file = StreamedFile(self.folder / "annotations.coco.json")
+        given = {item.object_class for item in context.objects}
         head = {
             "info": {"description": context.video_name, "version": "1.0"},
             "licenses": [],
@@ -43,10 +53,22 @@ class CocoWriter(OutputWriter):
                 {
                     "id": item.id,
                     "name": item.name,
-                    "supercategory": "object",
-                    "color": list(item.rgb),
+                    "supercategory": CLASS if item in given else "object",
+                    "color": _rgb(item.color),
                 }
-                for item in context.objects
+                for item in {item.id: item for item in self._classes.values()}.values()
+            ],
+            "tracks": [
+                {
+                    "id": item.id,
+                    "category_id": self._classes[item.id].id,
+                    "instance": number,
+                    "name": item.name,
+                    "color": _rgb(item.color),
+                }
+                for item, number in zip(
+                    context.objects, instance_numbers(self._classes.values()), strict=True
+                )
             ],
         }
         self._file.write(_dump(head)[:-1] + ',\n"annotations": [')
@@ -63,7 +85,7 @@ class CocoWriter(OutputWriter):
             annotation = {
                 "id": self._count,
                 "image_id": result.frame_index + 1,
-                "category_id": object_id,
+                "category_id": self._classes[object_id].id,
                 "object_id": object_id,
                 "track_id": object_id,
                 "segmentation": {
@@ -98,6 +120,25 @@ class CocoWriter(OutputWriter):
             self._file.write(("\n" if number == 0 else ",\n") + _dump(image))
         self._file.write("]}\n")
         self._file.finish()
+
+
+def classes_of(objects: Sequence[PromptedObject]) -> dict[int, ObjectClass]:
+    """Return the class of each object by object id.
+
+    An object without a class gets one of its own, with its name and colour. The id of that class
+    is the object's, or the smallest free one when any object has a class.
+    """
+    given = {item.object_class.id for item in objects if item.object_class is not None}
+    free = (number for number in count(1) if number not in given)
+    return {
+        item.id: item.object_class
+        or ObjectClass(next(free) if given else item.id, item.name, item.color)
+        for item in objects
+    }
+
+
+def _rgb(color: str) -> list[int]:
+    return list(bytes.fromhex(color.removeprefix("#")))
 
 
 def _dump(value: object) -> str:

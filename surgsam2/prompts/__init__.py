@@ -14,16 +14,23 @@ is one line.
 from __future__ import annotations
 
 from surgsam2.prompts.checks import MAX_OBJECT_ID
+from surgsam2.prompts.class_list import CLASS_LISTS, load_class_list
 from surgsam2.prompts.file import load_prompts, naming_prompt_file, save_prompts
+from surgsam2.prompts.object_class import ClassList, ObjectClass, instance_numbers
 from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
 from surgsam2.prompts.prompt_set import PromptSet
 
 __all__ = [
+    "CLASS_LISTS",
     "MAX_OBJECT_ID",
+    "ClassList",
+    "ObjectClass",
     "Prompt",
     "PromptSet",
     "PromptedObject",
     "VideoShape",
+    "instance_numbers",
+    "load_class_list",
     "load_prompts",
     "naming_prompt_file",
     "save_prompts",

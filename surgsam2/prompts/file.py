@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from surgsam2.prompts.checks import (
     whole_number,
 )
 from surgsam2.prompts.mask_file import check_mask_path, mask_png, read_mask
+from surgsam2.prompts.object_class import ObjectClass
 from surgsam2.prompts.prompt import VideoShape, prompt_rows
 from surgsam2.prompts.prompt_set import PromptSet
 from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically
@@ -136,7 +138,10 @@ def prompts_as_text(
                 check_mask_path(record["mask"])
                 masks[record["mask"]] = prompt.mask
             prompts.append(_dump(record))
-        head = _dump({"id": item.id, "name": item.name, "color": item.color})[:-1]
+        described: dict[str, Any] = {"id": item.id, "name": item.name, "color": item.color}
+        if item.object_class is not None:
+            described["class"] = asdict(item.object_class)
+        head = _dump(described)[:-1]
         lines.append(f'{head},\n  "prompts": [\n   ' + ",\n   ".join(prompts) + "]}")
     text = f'{{"version": {FILE_VERSION},\n'
     if shape is not None:
@@ -224,7 +229,8 @@ class _Reader:
         seen: dict[int, str] = {}
         for index, record in enumerate(objects):
             place = f"objects[{index}]"
-            self.check_keys(record, place, required=("id", "prompts"), optional=("name", "color"))
+            optional = ("name", "color", "class")
+            self.check_keys(record, place, required=("id", "prompts"), optional=optional)
             with _At(f"{place}.id"):
                 object_id = checked_id(record["id"])
             if object_id in seen:
@@ -253,10 +259,12 @@ class _Reader:
         if color is not None:
             with _At(f"{place}.color"):
                 checked_color(color)
+        object_class = self.object_class(record.get("class"), f"{place}.class")
         prompts = self.array(record["prompts"], f"{place}.prompts")
         if not prompts:
             refuse(f"{place}.prompts", "no prompts; give points, a box or a mask, or leave it out")
-        marks = _FrameMarks(result, object_id, name, color)
+        described = {"name": name, "color": color, "object_class": object_class}
+        marks = _FrameMarks(result, object_id, described)
         for number, prompt in enumerate(prompts):
             here = f"{place}.prompts[{number}]"
             keys = ("points", "box", "mask")
@@ -272,6 +280,17 @@ class _Reader:
                 mask = self.mask(mask, f"{here}.mask")
             marks.add(here, frame, points, box, mask)
         marks.finish()
+
+    def object_class(self, data: Any, place: str) -> ObjectClass | None:
+        if data is None:
+            return None
+        optional = ("color", "terminology")
+        self.check_keys(data, place, required=("id", "name"), optional=optional)
+        with _At(place):
+            for key in optional:
+                if not isinstance(data.get(key, ""), str):
+                    raise PromptError(f"{key} must be text, got {show(data[key])}")
+            return ObjectClass(**data)
 
     def check_keys(
         self, data: Any, place: str, required: Iterable[str], optional: Iterable[str]
@@ -342,10 +361,8 @@ class _FrameMarks:
     points that are there: adding them one by one would take quadratic time.
     """
 
-    def __init__(
-        self, result: PromptSet, object_id: int, name: str | None, color: str | None
-    ) -> None:
-        self._add = partial(result.add, object_id=object_id, name=name, color=color)
+    def __init__(self, result: PromptSet, object_id: int, described: Mapping[str, Any]) -> None:
+        self._add = partial(result.add, object_id=object_id, **described)
         self._frames: set[int] = set()
         self._waiting: dict[int, tuple[str, list[np.ndarray]]] = {}
 

@@ -20,6 +20,7 @@ from surgsam2.prompts.checks import (
     plain,
     whole_number,
 )
+from surgsam2.prompts.object_class import ObjectClass
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +143,8 @@ class PromptedObject:
     """``#rrggbb``, lower case."""
     prompts: tuple[Prompt, ...]
     """At least one, sorted by frame, at most one per frame."""
+    object_class: ObjectClass | None = None
+    """What the object is; None when nobody said."""
 
     __hash__ = None  # type: ignore[assignment]
 

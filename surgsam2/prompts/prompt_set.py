@@ -21,6 +21,7 @@ from surgsam2.prompts.checks import (
     split_points,
     whole_number,
 )
+from surgsam2.prompts.object_class import ObjectClass
 from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
 from surgsam2.storage.palette import default_color
 
@@ -35,6 +36,7 @@ class _Entry:
     name: str
     color: str
     prompts: dict[int, Prompt]
+    object_class: ObjectClass | None = None
 
 
 class PromptSet:
@@ -61,6 +63,7 @@ class PromptSet:
         mask: np.ndarray | None = None,
         name: str | None = None,
         color: str | None = None,
+        object_class: ObjectClass | None = None,
     ) -> PromptSet:
         """Add points, a box, both, or a mask for an object on a frame.
 
@@ -74,6 +77,7 @@ class PromptSet:
             mask: (H, W) bool, or integers of which non-zero is the object.
             name: one line of text; ``object ID`` when never given, the latest one otherwise.
             color: ``#rrggbb``; a fixed colour per id when never given, the latest one otherwise.
+            object_class: what the object is; none when never given, the latest one otherwise.
 
         Returns:
             The set itself.
@@ -108,6 +112,7 @@ class PromptSet:
         entry.prompts[prompt.frame] = prompt
         entry.name = name or entry.name
         entry.color = color or entry.color
+        entry.object_class = object_class or entry.object_class
         return self
 
     def remove(self, object_id: int) -> PromptSet:
@@ -147,7 +152,8 @@ class PromptSet:
     def for_object(self, object_id: int) -> PromptedObject:
         """Return one object with all its prompts; raise `PromptError` if there is none."""
         entry = self._entry(object_id)
-        return PromptedObject(object_id, entry.name, entry.color, tuple(entry.prompts.values()))
+        prompts = tuple(entry.prompts.values())
+        return PromptedObject(object_id, entry.name, entry.color, prompts, entry.object_class)
 
     def _entry(self, object_id: int) -> _Entry:
         try:

@@ -15,20 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from surgsam2.errors import InputError, MissingDependencyError
-from surgsam2.prompts import MAX_OBJECT_ID
+from surgsam2.errors import InputError, MissingDependencyError, PromptError
+from surgsam2.prompts import MAX_OBJECT_ID, ObjectClass
 from surgsam2.prompts.checks import show
 from surgsam2.prompts.prompt_set import default_name
 from surgsam2.results.mask_source import SavedMasks, frame_number
 from surgsam2.storage.limits import FRAMES, MASK_PIXELS, size_allowed
-from surgsam2.storage.palette import default_color
+from surgsam2.storage.palette import default_color, hex_color
 
+CLASS = "class"
+"""The ``supercategory`` of categories that are classes of objects."""
 VERTICES = 1_000_000
 """The most corners that the polygons of one mask may have together."""
 
 
 class CocoFile(SavedMasks):
-    """A COCO annotation file: one image per frame, one category per object.
+    """A COCO annotation file: one image per frame, one category per class or object.
 
     The frame is the image's ``frame_index``, else the last number in its file name. The object is
     the annotation's ``object_id``, else its ``track_id``, else its category.
@@ -45,6 +47,7 @@ class CocoFile(SavedMasks):
         self._images: dict[int, tuple[int, int]] = {}
         self._codes: dict[int, list[tuple[int, Any]]] = defaultdict(list)
         self._categories: dict[int, dict[str, Any]] = {}
+        self._tracks: dict[int | str, dict[str, Any]] = {}
         data = _parse(path)
         try:
             self._take(data)
@@ -79,17 +82,26 @@ class CocoFile(SavedMasks):
         return masks
 
     def name(self, object_id: int) -> str:
-        """Return the name of the object's category."""
-        return str(self._categories.get(object_id, {}).get("name") or default_name(object_id))
+        """Return the name of the object's track, else of its category."""
+        name = self._described(object_id).get("name")
+        return str(name or default_name(object_id))
 
     def color(self, object_id: int) -> str:
-        """Return the colour of the object's category."""
-        rgb = self._categories.get(object_id, {}).get("color")
+        """Return the colour of the object's track, else of its category."""
+        return hex_color(self._described(object_id).get("color")) or default_color(object_id)
+
+    def object_class(self, object_id: int) -> ObjectClass | None:
+        """Return the object's category when the file says that it is a class."""
+        category = self._categories.get(object_id, {})
+        if category.get("supercategory") != CLASS or object_id not in self._tracks:
+            return None
         try:
-            code = bytes(rgb or ()).hex()
-        except (TypeError, ValueError):
-            code = ""
-        return f"#{code}" if len(code) == 6 else default_color(object_id)
+            return ObjectClass(category["id"], category["name"], hex_color(category.get("color")))
+        except (KeyError, PromptError):
+            return None
+
+    def _described(self, object_id: int) -> dict[str, Any]:
+        return self._tracks.get(object_id) or self._categories.get(object_id, {})
 
     def check(self, width: int, height: int, frame_count: int) -> tuple[int, ...]:
         """Check all sizes before any mask is decoded, then as `SavedMasks.check`."""
@@ -103,6 +115,7 @@ class CocoFile(SavedMasks):
 
     def _take(self, data: Any) -> None:
         categories = {_key(item["id"]): item for item in data.get("categories", [])}
+        self._tracks = {_key(item["id"]): item for item in data.get("tracks", [])}
         frame_of: dict[int | str, int] = {}
         for image in data["images"]:
             frame = self._frame(image)

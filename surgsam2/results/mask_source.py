@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from surgsam2.errors import InputError
+from surgsam2.prompts import ObjectClass
 from surgsam2.prompts.prompt_set import default_name
 from surgsam2.storage.palette import default_color
 
@@ -36,6 +37,10 @@ class SavedMasks(ABC):
     def color(self, object_id: int) -> str:
         """Return the colour of an object as ``#rrggbb``."""
         return default_color(object_id)
+
+    def object_class(self, object_id: int) -> ObjectClass | None:
+        """Return what an object is; None when the files do not say."""
+        return None
 
     def check(self, width: int, height: int, frame_count: int) -> tuple[int, ...]:
         """Read everything once and return the ids of all objects, ascending.

@@ -43,6 +43,16 @@ def default_color(object_id: int) -> str:
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 
+def hex_color(rgb: object) -> str:
+    """Return a list of red, green and blue (0 to 255) as ``#rrggbb``; empty for anything else."""
+    if not isinstance(rgb, list) or len(rgb) != 3:
+        return ""
+    try:
+        return f"#{bytes(rgb).hex()}"
+    except (TypeError, ValueError):
+        return ""
+
+
 def _voc_palette() -> np.ndarray:
     """Return the colours of PASCAL VOC.
 
