@@ -26,6 +26,7 @@ from surgsam2.prompts.checks import checked_color, checked_id, checked_name
 from surgsam2.prompts.file import save_prompts
 from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically, writing
 from surgsam2.storage.image_file import read_pixels
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS, label_name, label_palette, write_labels
 from surgsam2.storage.output_folder import hold_output
 from surgsam2.storage.palette import default_color
@@ -351,9 +352,9 @@ class Project:
             self._import_results()
             return
         try:
-            content = json.loads(path.read_bytes())
+            content = parse_json(path.read_bytes())
             self._take(content, path)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(
                 f"{path}: the project file is damaged ({error}); move it away to start anew from "
                 "the masks and prompts that are beside it"

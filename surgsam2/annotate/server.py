@@ -29,6 +29,7 @@ from surgsam2.annotate.export import export_project
 from surgsam2.annotate.frames import FramePictures
 from surgsam2.annotate.session import Session
 from surgsam2.errors import SurgSAM2Error
+from surgsam2.storage.json_text import parse_json
 
 STATIC = Path(__file__).with_name("static")
 COOKIE = "surgsam2-token"
@@ -128,7 +129,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str], secure: bool =
         )
 
     async def export(request: Request) -> Response:
-        formats = json.loads((await request.body())[:1000]).get("formats")
+        formats = parse_json((await request.body())[:1000]).get("formats")
         if exporting.locked():
             return JSONResponse({"error": "an export is in progress; wait for its end"}, 409)
         async with exporting:
@@ -185,9 +186,9 @@ async def _serve_page(websocket: WebSocket, session: Session) -> None:
     try:
         while True:
             text = await websocket.receive_text()
-            command = json.loads(text) if len(text) <= MAX_COMMAND_BYTES else None
+            command = parse_json(text) if len(text) <= MAX_COMMAND_BYTES else None
             session.handle(command if isinstance(command, dict) else {})
-    except (WebSocketDisconnect, ValueError, RecursionError):
+    except (WebSocketDisconnect, ValueError):
         pass  # The page was closed, or is not ours.
     finally:
         session.disconnect()

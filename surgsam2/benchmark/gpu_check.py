@@ -32,6 +32,7 @@ from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.prompts import PromptSet
 from surgsam2.storage.atomic_file import write_bytes_atomically
+from surgsam2.storage.json_text import parse_json
 from surgsam2.tracking.tracker import Tracker
 from surgsam2.video import Video, open_video
 
@@ -113,7 +114,7 @@ def _run_step(step: Step, output: Path, device: str) -> dict[str, Any]:
         status, text = "too long", ""
     result = {**asdict(step), "status": status, "took": time.perf_counter() - began}
     try:
-        return {**result, "figures": json.loads(text.strip().splitlines()[-1])}
+        return {**result, "figures": parse_json(text.strip().splitlines()[-1])}
     except (ValueError, LookupError):
         return {**result, "output": text[-2000:]}
 

@@ -24,6 +24,7 @@ from surgsam2.benchmark.subjects import RUNS
 from surgsam2.errors import DeviceError, SurgSAM2Error
 from surgsam2.evaluation.runs.cost import ProcessPeak, gpu_peak_mb, reset_gpu_peak
 from surgsam2.model.build import load_model
+from surgsam2.storage.json_text import parse_json
 from surgsam2.video import open_video
 
 
@@ -93,13 +94,13 @@ def measure_in_process(case: Case, stages: bool, masks: Path | None) -> dict[str
             f"{case.subject} with {case.config}, {case.objects} objects, could not be measured: "
             f"{lines[-1]}"
         )
-    figures: dict[str, Any] = json.loads(done.stdout)
+    figures: dict[str, Any] = parse_json(done.stdout)
     return figures
 
 
 def main() -> int:
     """Read the case and print the figures; after an error print one line and return 2."""
-    request = json.load(sys.stdin)
+    request = parse_json(sys.stdin.read())
     keep = request.pop("masks")
     stages = request.pop("stages")
     try:

@@ -18,6 +18,7 @@ from surgsam2.benchmark.case import BASELINES, OURS, STAGES
 from surgsam2.errors import InputError
 from surgsam2.evaluation.report.charts import grouped_bars, stacked_bars
 from surgsam2.storage.atomic_file import write_text_atomically, writing
+from surgsam2.storage.json_text import parse_json
 
 RECORD = "benchmark.json"
 PAGE = "performance.md"
@@ -59,7 +60,7 @@ def read_record(path: Path) -> Record:
         InputError: The file cannot be read, or it is not a record of this version's form.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: the record cannot be read ({error})") from error
     ours = isinstance(record, dict) and record.get("kind") == "surgsam2 benchmark"

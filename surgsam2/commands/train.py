@@ -136,9 +136,6 @@ def _source(text: str) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     """Return a number, a word or a list, as in the YAML of a recipe."""
-    import yaml
+    from surgsam2.storage.yaml_file import parse_yaml
 
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{text!r} is not a value: {' '.join(str(error).split())}") from error
+    return parse_yaml(text, repr(text), "value")

@@ -16,7 +16,6 @@ the data (``parts_mapping.json``, ``type_mapping.json``, ``labels.json``).
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +38,7 @@ from surgsam2.data.sequence import (
 from surgsam2.data.vos import VOSDataset
 from surgsam2.errors import DatasetError, ImageFileError
 from surgsam2.storage.image_file import LOSSLESS_FORMATS, has_wide_channels, read_pixels
+from surgsam2.storage.json_text import parse_json
 
 ENDOVIS17_TYPES = {
     1: "Bipolar Forceps",
@@ -306,7 +306,7 @@ def read_labels_json(path: Path) -> Table:
         DatasetError: the file has another form.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = parse_json(path.read_text(encoding="utf-8"))
         table = {
             int(e["classid"]): (str(e["name"]), (int(r), int(g), int(b)))
             for e in entries

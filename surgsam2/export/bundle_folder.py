@@ -16,6 +16,7 @@ from surgsam2.model.bundle import CONFIGURATION, OWN, WEIGHTS
 from surgsam2.model.checkpoint import StateDict, weights_sha256
 from surgsam2.model.configs import load_config
 from surgsam2.storage.atomic_file import replace, temporary_beside, write_text_atomically, writing
+from surgsam2.storage.json_text import parse_json
 from surgsam2.version import __version__
 
 NAME = "surgsam2_segmentation"
@@ -123,7 +124,7 @@ def _describe(
 
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = parse_json(path.read_text(encoding="utf-8"))
     change(content)
     write_text_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

@@ -16,6 +16,7 @@ from surgsam2.job.fingerprint import Identity
 from surgsam2.outputs import RESUME
 from surgsam2.storage.atomic_file import write_bytes_atomically, writing
 from surgsam2.storage.disk_store import DiskStore
+from surgsam2.storage.json_text import parse_json
 
 VERSION = 2
 """Version of the format; states of another version are refused."""
@@ -90,7 +91,7 @@ class CheckpointStore:
                 raise ValueError("checksum")
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             version = content.pop("version")
-            content["identity"] = json.loads(content["identity"])
+            content["identity"] = parse_json(content["identity"])
             state = Checkpoint(**content) if version == VERSION else None
         except Exception as error:  # a damaged file can raise anything
             raise OutputError(

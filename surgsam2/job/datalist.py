@@ -18,6 +18,7 @@ from typing import Any
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
 from surgsam2.job.names import hide_names
 from surgsam2.storage.atomic_file import write_text_atomically, writing
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.output_folder import PROGRAM
 from surgsam2.storage.text import one_line
 
@@ -64,8 +65,8 @@ def read_datalist(
     path = Path(path)
     base = path.parent if dataset_dir is None else Path(dataset_dir)
     try:
-        entries = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        entries = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: the datalist cannot be read ({error})") from error
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: a datalist is a list of one or more {{{', '.join(_KEYS)}}}")
@@ -192,7 +193,7 @@ def _save(path: Path, summary: dict[str, Any]) -> None:
 
 def _is_ours(path: Path) -> bool:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("program") == PROGRAM

@@ -23,6 +23,7 @@ from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, write_text_atomically
 from surgsam2.storage.atomic_file import replace as replace_file
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.image_file import read_pixels
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS, label_name
 from surgsam2.storage.output_folder import RECORD, RECORD_IDENTITY
 
@@ -77,9 +78,9 @@ def find_earlier(output: Path) -> EarlierResults | None:
         logger.warning("%s", error)
     record = output / RECORD
     try:
-        identity = json.loads((output / RECORD_IDENTITY).read_bytes())
+        identity = parse_json((output / RECORD_IDENTITY).read_bytes())
         size = record.stat().st_size
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return None
     known = isinstance(identity, dict) and isinstance(identity.get("formats"), str)
     return EarlierResults(identity, record, size) if known else None
@@ -90,8 +91,8 @@ def finished_report(output: Path) -> dict[str, Any] | None:
     try:
         if (output / INCOMPLETE).exists():
             return None
-        report = json.loads((output / "report.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        report = parse_json((output / "report.json").read_bytes())
+    except (OSError, ValueError):
         return None
     complete = isinstance(report, dict) and report.get("status") == "complete"
     return report if complete and isinstance(report.get("identity"), dict) else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from surgsam2.results.review import (
 from surgsam2.results.saved_masks import open_saved_masks
 from surgsam2.storage.atomic_file import write_text_atomically
 from surgsam2.storage.image_file import LABEL_FORMATS, read_rgb
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS, label_name
 from surgsam2.storage.limits import FRAMES
 from surgsam2.video import Video, open_video
@@ -285,7 +285,7 @@ def _mask_rows(folder: Path) -> Iterator[_Row]:
 def _names_in_report(folder: Path) -> dict[int, str]:
     """Return the names of objects by id; empty where there is no report."""
     try:
-        report = json.loads((folder / "report.json").read_bytes())
+        report = parse_json((folder / "report.json").read_bytes())
         return {int(item["id"]): str(item["name"]) for item in report["objects"]}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return {}

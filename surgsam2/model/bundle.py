@@ -5,11 +5,11 @@ Only data is read. A bundle's ``$`` expressions are its author's code and are ne
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from surgsam2.errors import CheckpointError
+from surgsam2.storage.json_text import parse_json
 
 OWN = Path(__file__).parents[1] / "bundle"
 """The bundle that comes with this package."""
@@ -44,9 +44,9 @@ def read_bundle(folder: Path) -> BundleModel:
             "give a bundle's folder, or the checkpoint file in it"
         )
     try:
-        network = json.loads(path.read_text(encoding="utf-8"))["network_def"]
+        network = parse_json(path.read_text(encoding="utf-8"))["network_def"]
         target, config, size = network["_target_"], network["config"], network["image_size"]
-    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(
             f"{path}: has no network_def of a SurgSAM2 model ({type(error).__name__}: {error}); "
             "give the checkpoint file and its config instead"

@@ -6,7 +6,6 @@ with their video.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -28,6 +27,7 @@ from surgsam2.mrml.review_series import (
     series_of,
 )
 from surgsam2.results.review import QUANTITIES, Measurements, Stretch, Thresholds
+from surgsam2.storage.json_text import parse_json
 
 THRESHOLDS_ATTRIBUTE = "SurgSAM2.thresholds"
 SERIES_ATTRIBUTE = "SurgSAM2.series"
@@ -101,7 +101,7 @@ class ReviewNodes:
         text = self._masks.sequence.GetAttribute(THRESHOLDS_ATTRIBUTE) or ""
         try:
             values = [word.partition("=") for word in text.split()]
-            return Thresholds(**{name: json.loads(value) for name, _, value in values})
+            return Thresholds(**{name: parse_json(value) for name, _, value in values})
         except (ValueError, TypeError):
             return Thresholds()
 

@@ -6,7 +6,6 @@ Exit code 0 says that all of the scene was read.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from surgsam2.engine.server.bootstrap import fail
 from surgsam2.errors import InputError
 from surgsam2.mrml.nodes import prepare_scene
 from surgsam2.mrml.scene_reading import read_description
+from surgsam2.storage.json_text import parse_json
 
 _NEEDED = "vtkSlicerSegmentationsModuleLogic"
 """A class of the modules that `prepare_scene` uses."""
@@ -26,7 +26,7 @@ _NEEDED = "vtkSlicerSegmentationsModuleLogic"
 
 def main() -> None:
     """Read the scene that standard input names; never returns."""
-    settings = json.loads(sys.stdin.readline())
+    settings = parse_json(sys.stdin.readline())
     if not hasattr(slicer, _NEEDED):
         _load_module_classes()
     if not hasattr(slicer, _NEEDED):

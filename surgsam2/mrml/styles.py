@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
@@ -20,6 +19,7 @@ from surgsam2.prompts.checks import (
     checked_id,
     checked_name,
 )
+from surgsam2.storage.json_text import parse_json
 
 ID_TAG = "surgsam2.object"
 """Segment tag that holds the object id; segments of objects are found by it alone."""
@@ -115,6 +115,6 @@ def styles_to_text(styles: Iterable[ObjectStyle]) -> str:
 def styles_from_text(text: str | None) -> list[ObjectStyle]:
     """Return what `styles_to_text` made; empty for None and for other text."""
     try:
-        return [ObjectStyle(*row) for row in json.loads(text or "[]")]
+        return [ObjectStyle(*row) for row in parse_json(text or "[]")]
     except (ValueError, TypeError):
         return []

@@ -16,6 +16,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from surgsam2.errors import InputError
 from surgsam2.mrml.nodes import checked_node, pixel_of, prepare_scene, ras_of, remove_node
+from surgsam2.storage.json_text import parse_json
 from surgsam2.video.base import DEFAULT_FPS
 
 TIMES_ATTRIBUTE = "surgsam2.times"
@@ -197,9 +198,9 @@ class VideoNodes:
     @cached_property
     def _times(self) -> list[float]:
         try:
-            times = json.loads(self.sequence.GetAttribute(TIMES_ATTRIBUTE) or "[]")
+            times = parse_json(self.sequence.GetAttribute(TIMES_ATTRIBUTE) or "[]")
             return [float(time) for time in times]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return []
 
     def _find_sequence(self) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from surgsam2.errors import InputError, PromptError
 from surgsam2.prompts.checks import show
 from surgsam2.prompts.object_class import ClassList, ObjectClass
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.palette import hex_color
 
 CLASS_LISTS = {
@@ -117,7 +117,7 @@ def _class_of(row: dict[str, Any], number: int, place: str) -> ObjectClass:
 
 def _from_terminology(text: str, name: str) -> ClassList:
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         categories = data["SegmentationCodes"]["Category"]
         classes: list[ObjectClass] = []
         for category in categories:
@@ -130,7 +130,7 @@ def _from_terminology(text: str, name: str) -> ClassList:
                         f"{_code(category)}~{_code(kind)}",
                     )
                 )
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, PromptError):
             raise
         raise PromptError(

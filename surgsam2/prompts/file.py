@@ -31,6 +31,7 @@ from surgsam2.prompts.object_class import ObjectClass
 from surgsam2.prompts.prompt import VideoShape, prompt_rows
 from surgsam2.prompts.prompt_set import PromptSet
 from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.limits import MASK_PIXELS
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -195,7 +196,7 @@ def _parse(path: Path) -> Any:
 
 def _parse_json(data: bytes) -> Any:
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_JsonObject.of)
+        return parse_json(data.decode("utf-8-sig"), _JsonObject.of)
     except UnicodeDecodeError:
         raise PromptError(
             "the file is not text in UTF-8; save it as a JSON file in UTF-8"
@@ -205,10 +206,10 @@ def _parse_json(data: bytes) -> Any:
             f"line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); "
             f"correct the file there"
         ) from None
-    except RecursionError:
-        raise PromptError("not valid JSON: nested too deeply") from None
-    except ValueError:  # an integer of thousands of digits
-        raise PromptError("not valid JSON: a number has too many digits") from None
+    except ValueError:
+        raise PromptError(
+            "not valid JSON: it is nested too deeply, or a number has too many digits"
+        ) from None
 
 
 class _Reader:

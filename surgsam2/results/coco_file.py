@@ -7,7 +7,6 @@ does not check what it is given, so only coordinates near the picture reach it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from surgsam2.prompts import MAX_OBJECT_ID, ObjectClass
 from surgsam2.prompts.checks import show
 from surgsam2.prompts.prompt_set import default_name
 from surgsam2.results.mask_source import SavedMasks, frame_number
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.limits import FRAMES, MASK_PIXELS, size_allowed
 from surgsam2.storage.palette import default_color, hex_color
 
@@ -243,8 +243,8 @@ def _key(value: Any) -> int | str:
 
 def _parse(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not a JSON file: {error}") from error

@@ -9,7 +9,6 @@ it stays, the run goes on, was stopped or failed. A run holds the folder by a lo
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from surgsam2.errors import OutputError
 from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, write_text_atomically, writing
 from surgsam2.storage.folder_lock import exclusive
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS
 
 PROGRAM = "surgsam2"
@@ -171,8 +171,8 @@ def is_ours(folder: Path | str) -> bool:
     if (folder / MARKER).is_file():
         return True
     try:
-        report = json.loads((folder / "report.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        report = parse_json((folder / "report.json").read_bytes())
+    except (OSError, ValueError):
         return False
     return isinstance(report, dict) and report.get("program") == PROGRAM
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from surgsam2.errors import InputError
 from surgsam2.storage.settings import parse
+from surgsam2.storage.yaml_file import read_yaml
 from surgsam2.training.clip_cache import CacheConfig
 from surgsam2.training.real_clips import RealClipsConfig
+
+_RECIPES = Path(__file__).with_name("recipes")
 
 SourceKind = Literal["vos", "endovis17", "endovis18", "images", "synthetic", "real"]
 
@@ -271,24 +271,19 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> list[T
 
 def recipe_names() -> list[str]:
     """Return the names of the built-in recipes."""
-    folder = files("surgsam2.training") / "recipes"
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name[-5:] == ".yaml")
+    return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
 
 
 def _read(name: str) -> dict[str, Any]:
     if Path(name).suffix in (".yaml", ".yml", ".json"):
-        source: Any = Path(name)
+        source = Path(name)
     elif name in recipe_names():
-        source = files("surgsam2.training") / "recipes" / f"{name}.yaml"
+        source = _RECIPES / f"{name}.yaml"
     else:
         raise InputError(
             f"recipe {name!r} is neither a .yaml file nor one of {', '.join(recipe_names())}"
         )
-    try:
-        content = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{name}: the recipe cannot be read ({reason})") from error
+    content = read_yaml(source, "recipe")
     if not isinstance(content, dict):
         raise InputError(f"{name}: a recipe is a table of settings, see docs/training.md")
     return content

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.yaml_file import read_yaml
 from surgsam2.training.run_folder import HISTORY, SETTINGS
 
 
@@ -21,7 +20,7 @@ def training_facts(folder: Path) -> dict[str, Any]:
         Plain data: the recipe, the weights it started from, seed, steps, optimizer, the kinds of
         data, and the conditions and figures of the validation where there was one.
     """
-    settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    settings = read_yaml(folder / SETTINGS, "file of settings")
     ended = _last_event(folder / HISTORY, "ended")
     facts = {
         "recipe": settings["name"],
@@ -50,5 +49,5 @@ def training_facts(folder: Path) -> dict[str, Any]:
 def _last_event(path: Path, event: str) -> dict[str, Any]:
     """Return the last entry of a history with this event; empty if there is none."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    entries = [json.loads(line) for line in lines]
+    entries = [parse_json(line) for line in lines]
     return next((entry for entry in reversed(entries) if entry["event"] == event), {})

@@ -10,11 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.errors import InputError
 from surgsam2.storage.atomic_file import write_text_atomically, writing
 from surgsam2.storage.settings import parse
+from surgsam2.storage.yaml_file import read_yaml, yaml_text
 from surgsam2.training.config import TrainConfig
 
 PROGRESS, BEST, LAST, MEAN = "progress.pt", "best.pt", "last.pt", "mean.pt"
@@ -108,7 +107,7 @@ def write_settings(folder: Path, config: TrainConfig) -> None:
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+    text = yaml_text(_plain(asdict(config)))
     write_text_atomically(folder / SETTINGS, text)
 
 
@@ -142,11 +141,11 @@ def remove_run(root: Path) -> None:
 def _stored(folder: Path) -> TrainConfig:
     path = folder / SETTINGS
     try:
-        config = parse(TrainConfig, yaml.safe_load(path.read_text(encoding="utf-8")), "")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, SurgSAM2Error) as error:
-        reason = " ".join(str(error).split())
+        config = parse(TrainConfig, read_yaml(path, "file of settings"), "")
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise InputError(
-            f"{path}: the settings of the run in this folder cannot be read ({reason}); choose "
+            f"{path}: the settings of the run in this folder cannot be used ({reason}); choose "
             "another output folder, or start anew with --overwrite"
         ) from error
     assert isinstance(config, TrainConfig)

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from surgsam2.errors import InputError
 from surgsam2.export.bundle_folder import write_bundle
 from surgsam2.model.checkpoint import infer_config, read_checkpoint
+from surgsam2.storage.yaml_file import read_yaml
 from surgsam2.training.checkpoints import flat_state, mean_state, save_atomically
 from surgsam2.training.config import TrainConfig, load_recipe, merge
 from surgsam2.training.distributed import Place, find_place, process_group, wait_for_all
@@ -168,7 +167,7 @@ def write_model(root: Path, weights: Path, place: Place) -> Path:
     if place.first:
         state = flat_state(read_checkpoint(chosen), half=True)
         save_atomically(state, root / MODEL)
-        settings = yaml.safe_load((chosen.with_name(SETTINGS)).read_text(encoding="utf-8"))
+        settings = read_yaml(chosen.with_name(SETTINGS), "file of settings")
         network = settings["network"] or infer_config(state, chosen)
         facts = training_facts(chosen.parent)
         write_bundle(root / BUNDLE, state, network, settings["image_size"], facts)

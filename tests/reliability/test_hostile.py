@@ -193,7 +193,7 @@ def test_a_config_that_grows_without_bound(tmp_path: Path) -> None:
     lines = ["model:", "  a0: &a0 [1, 2]"]
     lines += [f"  a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
     (tmp_path / "laughs.yaml").write_text("\n".join(lines))
-    with pytest.raises(InputError, match="YAML aliases are not accepted"):
+    with pytest.raises(InputError, match="it has more than 50000 values"):
         load_config(str(tmp_path / "laughs.yaml"))
     (tmp_path / "number.yaml").write_text("20.5")
     with pytest.raises(InputError, match="a config needs a 'model' node"):

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from surgsam2.errors import SurgSAM2Error
+from surgsam2.storage.json_text import parse_json
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Raw bytes."""
@@ -55,7 +56,7 @@ def encode_packet(kind: str, header: dict[str, Any], blobs: Sequence[Buffer] = (
     lengths = {"blobs": [len(blob) for blob in blobs]} if blobs else {}
     try:
         text = json.dumps({**header, **lengths, "type": kind}, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise ProtocolError(f"message {kind!r} is not plain data: {error}") from error
     raw = sum(map(len, blobs))
     if len(text) > MAX_HEADER or raw > MAX_RAW:
@@ -119,8 +120,8 @@ class PacketDecoder:
         if len(self._buffer) < end:
             return False
         try:
-            header = json.loads(bytes(self._buffer[_LENGTH.size : end]))
-        except (ValueError, RecursionError) as error:
+            header = parse_json(bytes(self._buffer[_LENGTH.size : end]))
+        except ValueError as error:
             raise ProtocolError(f"a header is not JSON: {error}") from error
         if not isinstance(header, dict) or not isinstance(header.get("type"), str):
             raise ProtocolError("a header must be a JSON object with a type")

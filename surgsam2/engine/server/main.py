@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -29,6 +28,7 @@ from surgsam2.engine.server.connection import Connection, SocketStream
 from surgsam2.engine.server.failures import describe
 from surgsam2.engine.server.request_queue import RequestQueue
 from surgsam2.errors import SurgSAM2Error
+from surgsam2.storage.json_text import parse_json
 from surgsam2.version import __version__
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Server:
 def main() -> None:
     """Run the engine process for the `EngineClient` that has started it; never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the application's
-    settings = json.loads(sys.stdin.readline())
+    settings = parse_json(sys.stdin.readline())
     folder = Path(settings["folder"])
     connected = socket.create_connection(("127.0.0.1", settings["port"]))
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -19,6 +19,7 @@ from surgsam2.engine.protocol.requests import TO_ENGINE
 from surgsam2.engine.server.connection import Connection, PipeStream
 from surgsam2.engine.server.main import BROKEN_CONNECTION, carry_out_requests
 from surgsam2.engine.server.remote_files import RemoteFiles
+from surgsam2.storage.json_text import parse_json
 from surgsam2.version import __version__
 
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
         arguments: the command line, without the name of the program.
     """
     parser = argparse.ArgumentParser(prog="python -m surgsam2.engine --standard-streams")
-    parser.add_argument("--settings", type=json.loads, default={})
+    parser.add_argument("--settings", type=parse_json, default={})
     settings = SessionSettings(**parser.parse_args(arguments).settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stream = _take_standard_streams()

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any, Literal, get_args
 
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.evaluation.metrics.conventions import CLASS_SCORES, DAVIS, SCORES, SURGSAM2
+from surgsam2.storage.json_text import parse_json
 
 ProtocolName = Literal["vos", "endovis17", "endovis18", "returns"]
 PROTOCOL_NAMES: tuple[ProtocolName, ...] = get_args(ProtocolName)
@@ -132,7 +132,7 @@ def get_protocol(name: str) -> Protocol:
 def load_split_file(name: str) -> dict[str, Any]:
     """Return the content of ``splits/<name>.json``."""
     path = Path(__file__).parent / "splits" / f"{name}.json"
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
     return data
 
 

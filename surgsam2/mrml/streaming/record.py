@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from surgsam2.errors import InputError
 from surgsam2.mrml.attribute_text import attribute_text
 from surgsam2.mrml.video_nodes import STREAM_ATTRIBUTE
 from surgsam2.storage.hashing import quick_fingerprint
+from surgsam2.storage.json_text import parse_json
 from surgsam2.video.image_folder import find_images
 
 _DEPTH = 4  # folders between a file and the scene's, when both were moved together
@@ -58,7 +58,10 @@ class Record:
         if text is None:
             return None
         try:
-            return Record(*json.loads(text))
+            values = parse_json(text)
+            if not all(isinstance(value, str) and "\0" not in value for value in values):
+                raise TypeError("a value is not text")
+            return Record(*values)
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"the scene's record of where the video of {browser.GetName()!r} is was damaged; "

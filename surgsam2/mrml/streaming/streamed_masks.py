@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from surgsam2.mrml.streaming.label_folder import LabelFolder
 from surgsam2.mrml.streaming.shown_masks import SEGMENTATION_ROLE, ShownMasks
 from surgsam2.mrml.streaming.streamed_video import StreamedVideo
 from surgsam2.mrml.styles import ObjectStyle
+from surgsam2.storage.json_text import parse_json
 
 EDITED_ATTRIBUTE = "surgsam2.edited"
 """Attribute of the video's sequence: JSON rows of a frame and the ids painted there."""
@@ -253,6 +253,9 @@ class StreamedMasks(MaskNodes):
 
 def _edits_from_text(text: str | None) -> dict[int, tuple[int, ...]]:
     try:
-        return {frame: tuple(ids) for frame, *ids in json.loads(text or "[]")}
+        rows = parse_json(text or "[]")
+        if not all(type(number) is int for row in rows for number in row):
+            return {}
+        return {frame: tuple(ids) for frame, *ids in rows}
     except (ValueError, TypeError):
         return {}

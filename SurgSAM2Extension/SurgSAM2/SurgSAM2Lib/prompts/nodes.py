@@ -18,6 +18,7 @@ from surgsam2.errors import PromptError
 from surgsam2.prompts import PromptSet, VideoShape, load_prompts
 from surgsam2.prompts.file import prompts_as_text
 from surgsam2.prompts.mask_file import mask_png
+from surgsam2.storage.json_text import parse_json
 
 PROMPTS_ROLE = "SurgSAM2.prompts"
 """Role of the browser's reference to the text node with the prompt file (JSON)."""
@@ -68,7 +69,7 @@ class PromptNodes:
     def _images(self) -> dict[str, bytes]:
         node = self._browser.GetNodeReference(MASKS_ROLE)
         try:
-            images = json.loads(node.GetText()) if node is not None else {}
+            images = parse_json(node.GetText()) if node is not None else {}
             return {name: base64.b64decode(data) for name, data in images.items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise PromptError(
