@@ -60,17 +60,34 @@ def clicks_of(image: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return clicks if isinstance(clicks, tuple) else None
 
 
-def _clicks(data: Mapping[Hashable, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    marks: dict[str, list[list[float]]] = {}
-    for name in ("foreground", "background"):
-        marks[name] = [_numbers(click, 2, f"a click of {name}") for click in _list(data, name)]
+def read_marks(data: Mapping[Any, Any]) -> tuple[list[list[float]], list[float]]:
+    """Return the clicks and the box of a request of MONAI Label.
+
+    Args:
+        data: the request; see `ClicksToMetad` for its form.
+
+    Returns:
+        The clicks, ``[x, y, label]`` with label 1 for the foreground and 0 for the background,
+        followed by the click's further numbers; and the box, four numbers or more, or none.
+
+    Raises:
+        InputError: a click or box does not have this form.
+    """
+    points = []
+    for name, label in (("foreground", 1.0), ("background", 0.0)):
+        for click in _list(data, name):
+            x, y, *more = _numbers(click, 2, f"a click of {name}")
+            points.append([x, y, label, *more])
     roi = _list(data, "roi")
-    box = _numbers(roi, 4, "roi") if roi else None
-    points = marks["foreground"] + marks["background"]
-    if not points and box is None:
+    return points, _numbers(roi, 4, "roi") if roi else []
+
+
+def _clicks(data: Mapping[Hashable, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    clicks, roi = read_marks(data)
+    if not clicks and not roi:
         return None
-    labels = [1] * len(marks["foreground"]) + [0] * len(marks["background"])
-    prompt = Prompt(0, np.array(points).reshape(-1, 2), np.array(labels), box)  # type: ignore[arg-type]
+    rows = np.array([click[:3] for click in clicks]).reshape(-1, 3)
+    prompt = Prompt(0, rows[:, :2], rows[:, 2], roi[:4] or None)  # type: ignore[arg-type]
     if prompt.box is None:
         return prompt.points, prompt.labels
     corners = prompt.box.reshape(2, 2)
@@ -80,7 +97,7 @@ def _clicks(data: Mapping[Hashable, Any]) -> tuple[np.ndarray, np.ndarray] | Non
     )
 
 
-def _list(data: Mapping[Hashable, Any], name: str) -> list[Any]:
+def _list(data: Mapping[Any, Any], name: str) -> list[Any]:
     value = data.get(name)
     if value is None:
         return []
@@ -89,8 +106,8 @@ def _list(data: Mapping[Hashable, Any], name: str) -> list[Any]:
     return list(value)
 
 
-def _numbers(value: Any, count: int, what: str) -> list[float]:
+def _numbers(value: Any, least: int, what: str) -> list[float]:
     numbers = list(value) if isinstance(value, list | tuple) else []
-    if len(numbers) < count or not all(type(v) in (int, float) for v in numbers[:count]):
-        raise InputError(f"{what} must be {count} or more numbers, got {value!r}")
-    return [float(v) for v in numbers[:count]]
+    if len(numbers) < least or not all(type(v) in (int, float) for v in numbers):
+        raise InputError(f"{what} must be {least} or more numbers, got {value!r}")
+    return [float(v) for v in numbers]

@@ -26,10 +26,20 @@ class ClipDataset(Dataset):
     Args:
         data: sources, as `data` in a recipe, for example `{"kind": "vos", "path": FOLDER}`.
             None as a value means the default of `SourceConfig`.
+
+    Raises:
+        InputError: `data` is no list of tables, or lists pictures as MONAI Label's app for bundles
+            does.
     """
 
     def __init__(self, data: list[dict[str, Any]]) -> None:
-        super().__init__(data=parse(list[dict], data, "data"))
+        if any("image" in source for source in parse(list[dict], data, "data")):
+            raise InputError(
+                "data has pictures with labels one by one, as MONAI Label's app for bundles gives "
+                "them; train with the app in deploy/monailabel (docs/monai-label.md), or give a "
+                "folder with --dataset_dir"
+            )
+        super().__init__(data=data)
 
 
 Sources = ClipDataset | list[dict[str, Any]] | None

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,29 @@ class Mark:
     def _mark(self, engine: Engine) -> None:
         self._folder.mkdir(exist_ok=True)
         (self._folder / type(engine).__name__).touch()
+
+
+def test_monai_labels_app_for_bundles_is_told_of_the_other_one(
+    a_bundle: Path, some_clips: Path, tmp_path: Path
+) -> None:
+    """It overrides the data with pairs and adds a `CheckpointLoader` for `@network`."""
+    made = a_workflow(
+        a_bundle, some_clips, tmp_path / "out",
+        **{
+            "train#dataset#data": [{"image": "a.png", "label": "b.png"}],
+            "train#trainer#max_epochs": 1,
+            "train#handlers": [{
+                "_target_": "CheckpointLoader",
+                "load_path": str(a_bundle / "models" / "model.pt"),
+                "load_dict": {"model": "$@network"},
+            }],
+        },
+    )  # fmt: skip
+    with pytest.raises(RuntimeError) as caught:
+        made.run()
+    assert "train with the app in deploy/monailabel" in "".join(
+        traceback.format_exception(caught.value)
+    )
 
 
 def test_two_sites_learn_together(a_bundle: Path, some_clips: Path, tmp_path: Path) -> None:
