@@ -19,7 +19,7 @@ MAX_BYTES = 16 * 2**30
 
 
 class SceneWriter(OutputWriter):
-    """Writes ``scene.mrb``: the tracked frames and their segmentation, with names and colours.
+    """Writes ``scene.mrb``: the tracked frames and their segmentation with names and colours.
 
     Frames must come with ascending indices; the video's pixels are stored as they are,
     width x height x 3 bytes a frame. Memory holds one frame. Masks may overlap. A run
@@ -35,9 +35,12 @@ class SceneWriter(OutputWriter):
     def __init__(self, folder: Path, context: OutputContext) -> None:
         super().__init__(folder, context)
         self.check_run(Path(folder), context)
-        stream, style = _mrml()
+        stream, style, entry_of = _mrml()
         known = context.fps is not None and math.isfinite(context.fps) and context.fps > 0
-        styles = [style(item.id, item.name, item.color) for item in context.objects]
+        styles = [
+            style(item.id, item.name, item.color, entry_of(item.object_class))
+            for item in context.objects
+        ]
         self._last = -1
         self._stream = stream(
             self.folder / "scene.mrb", float(context.fps or 0) if known else DEFAULT_FPS, styles
@@ -78,11 +81,12 @@ class SceneWriter(OutputWriter):
         self._stream.close()
 
 
-def _mrml() -> tuple[Any, Any]:
-    """Import `SceneStream` and `ObjectStyle`, which takes seconds and is done when needed."""
+def _mrml() -> tuple[Any, Any, Any]:
+    """Import what is needed of `surgsam2.mrml`, which takes seconds and is done when needed."""
     try:
         from surgsam2.mrml.scene_stream import SceneStream
         from surgsam2.mrml.styles import ObjectStyle
+        from surgsam2.mrml.terminology import entry_of
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "surgsam2":
             raise
@@ -90,4 +94,4 @@ def _mrml() -> tuple[Any, Any]:
             f"the format scene needs 3D Slicer's libraries, and they cannot be imported ({error}); "
             "install them: pip install slicer-core"
         ) from error
-    return SceneStream, ObjectStyle
+    return SceneStream, ObjectStyle, entry_of

@@ -234,24 +234,25 @@ def test_names_colours_terms_and_visibility(
     panel: Any, clip: Any, slicer_app: SlicerHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import qt
+    from SurgSAM2Lib.panel.objects_table import CLASS, COLOR, NAME, VISIBLE
 
     table = panel.ui.objectsTable
-    table.item(0, 2).setText("grasper")
-    table.item(0, 0).setCheckState(qt.Qt.Unchecked)
+    table.item(0, NAME).setText("grasper")
+    table.item(0, VISIBLE).setCheckState(qt.Qt.Unchecked)
     monkeypatch.setattr(f"{type(panel.objects).__module__}.dialogs.ask_color", lambda c: "#123456")
-    table.cellClicked.emit(0, 1)
-    combo = panel.ui.terminologyComboBox
+    table.cellClicked.emit(0, COLOR)
+    combo = panel.ui.classComboBox
     combo.activated.emit(combo.findText("Clip"))
     slicer_app.process_events()
     style = panel.logic.session.objects[1]
     assert (style.name, style.color) == ("grasper", "#123456")
     assert "77720000" in style.terminology
     assert not panel.logic.session.objects.is_visible(1)
-    assert table.item(0, 3).text() == "Clip"
-    table.item(0, 2).setText("  ")
+    assert table.item(0, CLASS).text() == "Clip"
+    table.item(0, NAME).setText("  ")
     assert "name" in slicer_app.dialogs.texts[0]
     slicer_app.process_events()
-    assert table.item(0, 2).text() == "grasper"
+    assert table.item(0, NAME).text() == "grasper"
 
 
 def test_removing_an_object_asks_first(panel: Any, clip: Any, slicer_app: SlicerHost) -> None:
@@ -529,8 +530,10 @@ def test_the_panel_of_an_old_slicer_says_which_one_is_needed(slicer_app: SlicerH
 def test_an_object_that_nobody_has_classified_has_no_terminology(
     panel: Any, clip: Any, slicer_app: SlicerHost
 ) -> None:
-    assert panel.ui.objectsTable.item(0, 3).text() == "", "not Slicer's default, Tissue"
-    combo = panel.ui.terminologyComboBox
+    from SurgSAM2Lib.panel.objects_table import CLASS
+
+    assert panel.ui.objectsTable.item(0, CLASS).text() == "", "not Slicer's default, Tissue"
+    combo = panel.ui.classComboBox
     combo.activated.emit(combo.findText("Gallbladder"))
     slicer_app.process_events()
-    assert panel.ui.objectsTable.item(0, 3).text() == "Gallbladder"
+    assert panel.ui.objectsTable.item(0, CLASS).text() == "Gallbladder"

@@ -104,7 +104,7 @@ def _context(session: Session, frames: list[int]) -> OutputContext:
     video = session.video
     prompted = {item.id: item for item in session.prompt_set()}
     objects = []
-    for style in session.objects:
+    for style, object_class in session.classes.of_objects().items():
         item = prompted.get(style.id)
         if item is None:  # it was painted or imported; its first mask stands for its prompt
             masks = ((k, session.masks.mask(k, style.id)) for k in frames)
@@ -112,7 +112,7 @@ def _context(session: Session, frames: list[int]) -> OutputContext:
             if first is None:
                 continue
             prompt = Prompt(first[0], mask=first[1])
-            item = PromptedObject(style.id, style.name, style.color, (prompt,))
+            item = PromptedObject(style.id, style.name, style.color, (prompt,), object_class)
         objects.append(item)
     if not objects:
         raise InputError(_("there are no masks to export; track an object or paint one first"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from surgsam2.mrml.terminology import entry_of
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.results.mask_source import SavedMasks
@@ -50,7 +51,10 @@ def import_masks(session: Session, path: str | Path, as_prompts: bool = False) -
 def _write(session: Session, saved: SavedMasks, ids: tuple[int, ...]) -> None:
     for object_id in ids:
         if object_id not in session.objects:
-            session.masks.add_object(object_id, saved.name(object_id), saved.color(object_id))
+            session.masks.add_object(
+                object_id, saved.name(object_id), saved.color(object_id),
+                entry_of(saved.object_class(object_id)),
+            )  # fmt: skip
     nothing = np.zeros((session.video.height, session.video.width), bool)
     unknown = np.full(len(ids), np.nan, np.float32)
     undo = session.begin_results()
@@ -73,10 +77,18 @@ def _with_prompts(session: Session, saved: SavedMasks) -> PromptSet:
             if (item.id, prompt.frame) not in masks:
                 result.add(
                     object_id=item.id, frame=prompt.frame, name=item.name, color=item.color,
-                    **parts(prompt),
+                    object_class=item.object_class, **parts(prompt),
                 )  # fmt: skip
-    names = {style.id: (style.name, style.color) for style in session.objects}
+    described: dict[int, dict[str, Any]] = {
+        style.id: {"name": style.name, "color": style.color, "object_class": object_class}
+        for style, object_class in session.classes.of_objects().items()
+    }
     for (object_id, frame), mask in masks.items():
-        name, color = names.get(object_id) or (saved.name(object_id), saved.color(object_id))
-        result.add(object_id=object_id, frame=frame, mask=mask, name=name, color=color)
+        if object_id not in described:
+            described[object_id] = {
+                "name": saved.name(object_id),
+                "color": saved.color(object_id),
+                "object_class": saved.object_class(object_id),
+            }
+        result.add(object_id=object_id, frame=frame, mask=mask, **described[object_id])
     return result

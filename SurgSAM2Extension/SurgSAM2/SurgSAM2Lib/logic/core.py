@@ -22,6 +22,7 @@ from SurgSAM2Lib.files.mask_export import EXPORT_FORMATS
 from SurgSAM2Lib.files.opening import OpenElsewhere, open_nowhere_else
 from SurgSAM2Lib.live.live_session import LiveSegmenter
 from SurgSAM2Lib.live.statistics import LiveStatistics
+from SurgSAM2Lib.logic.objects import ObjectActions
 from SurgSAM2Lib.logic.option_names import options_from_arguments
 from SurgSAM2Lib.logic.prompts import PromptActions
 from SurgSAM2Lib.logic.review import ReviewActions
@@ -51,6 +52,7 @@ class LogicCore:
     Attributes:
         engine: carries out jobs in the engine process.
         videos: opens videos and chooses the one in use.
+        objects: adds, removes, locks and classifies objects.
         prompts: adds, changes, previews and undoes prompts.
         tracking: the model, and tracks.
         review: marks, exports and imports masks.
@@ -71,6 +73,7 @@ class LogicCore:
         self.live = LiveSegmenter(scene, makeClient)
         self._workspace = Workspace(scene, self.engine)
         self.videos = VideoActions(self._workspace, elsewhere)
+        self.objects = ObjectActions(self._workspace)
         self.prompts = PromptActions(self._workspace)
         self.tracking = TrackingActions(self._workspace)
         self.review = ReviewActions(self._workspace)
@@ -148,15 +151,30 @@ class LogicCore:
     # objects
 
     def addObject(
-        self, name: str | None = None, color: str | None = None, terminology: str | None = None
+        self,
+        name: str | None = None,
+        color: str | None = None,
+        terminology: str | None = None,
+        className: str | None = None,
     ) -> int:
-        """Add an object and return its id; see `Objects.add`."""
-        return self.currentSession.objects.add(name, color, terminology)
+        """Add an object and return its id; see `ObjectActions.add`."""
+        return self.objects.add(name, color, terminology, className)
 
     def removeObject(self, objectId: int) -> None:
-        """Remove an object with its prompts and masks. This cannot be undone."""
-        self._workspace.refuse_while_tracking()
-        self.currentSession.remove_object(objectId)
+        """Remove an object with its prompts and masks."""
+        self.objects.remove(objectId)
+
+    def lockObject(self, objectId: int, locked: bool = True) -> None:
+        """Protect an object from changes of its masks and prompts, or unlock it."""
+        self.objects.lock(objectId, locked)
+
+    def setClass(self, objectId: int, className: str) -> None:
+        """Give an object a class of the list in use; an empty name takes its class away."""
+        self.objects.set_class(objectId, className)
+
+    def chooseClasses(self, nameOrPath: str | Path) -> None:
+        """Use another list of classes; see `ObjectActions.choose_classes`."""
+        self.objects.choose_classes(nameOrPath)
 
     # prompts
 

@@ -81,9 +81,9 @@ class ReviewActions:
         return import_masks(self._workspace.current_session, path, as_prompts)
 
     def _chosen(self, objects: Collection[int] | None) -> Collection[int]:
-        if objects is not None:
-            return objects
-        return [style.id for style in self._workspace.current_session.objects]
+        """Return some objects, or with None all that are not locked."""
+        session = self._workspace.current_session
+        return session.unlocked() if objects is None else objects
 
 
 def _listed(frames: int | Iterable[int]) -> list[int]:

@@ -46,7 +46,8 @@ class TrackingActions:
 
         Args:
             options: direction, frames and how masks are made.
-            objects: ids of the objects to track; None for all that have prompts.
+            objects: ids of the objects to track; None for all that have prompts. Locked ones are
+                left out.
             overwrite_good: whether to write over frames that are marked as good too.
             wait: whether to return only when the track has ended.
 
@@ -61,7 +62,7 @@ class TrackingActions:
         session = self._workspace.current_session
         self._workspace.refuse_while_tracking()
         session.adopt_edits()
-        prompts = session.prompt_set(objects)
+        prompts = session.prompt_set(session.unlocked(objects))
         prompts.validate(session.video.width, session.video.height, session.video.frame_count)
 
         undo = session.begin_results()

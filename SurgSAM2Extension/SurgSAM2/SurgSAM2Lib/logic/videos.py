@@ -157,6 +157,8 @@ class VideoActions:
         self.close()
         workspace.session = session
         workspace.engine.use_video(None if session is None else session.video)
+        if session is not None and not session.classes.chosen and workspace.class_list is not None:
+            session.classes.choices = workspace.class_list
         if session is not None:  # the masks of a live recording are hidden until it is used
             session.masks.proxy.SetDisplayVisibility(True)
         streamed = self._streamed

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from surgsam2.errors import InputError
+from surgsam2.prompts import ClassList
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.session.session import Session
 from SurgSAM2Lib.tracking.engine import Engine, EngineError
@@ -21,6 +22,7 @@ class Workspace:
 
     Attributes:
         session: the objects, prompts and masks of the video in use; None without a video.
+        class_list: the classes for videos that have no list of their own; None for the default.
         live_preview: whether the masks of a frame are previewed when its prompts change.
         on_video: called with the sequence browser, or None, when another video is used.
         on_error: called with a text when a job failed that no caller waits for.
@@ -31,6 +33,7 @@ class Workspace:
         self.scene = scene
         self.engine = engine
         self.session: Session | None = None
+        self.class_list: ClassList | None = None
         self.live_preview = False
         self.on_video: Callable[[Any], None] = lambda browser: None
         self.on_error: Callable[[str], None] = lambda text: None

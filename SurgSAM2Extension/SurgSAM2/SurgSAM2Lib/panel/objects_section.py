@@ -9,15 +9,16 @@ import slicer
 
 from SurgSAM2Lib import dialogs
 from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.panel.class_chooser import ClassChooser
 from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.objects_table import ObjectsTable
 from SurgSAM2Lib.panel.placing import PromptPlacing
 from SurgSAM2Lib.panel.section import Section, enable, set_checked
 from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
 from SurgSAM2Lib.session.objects import Objects
-from SurgSAM2Lib.session.terminology import TERMS, word_for
 
 PROMPT_FILTER = "JSON (*.json)"
+CLASSES_FILTER = "CSV (*.csv);;JSON (*.json)"
 
 
 class ObjectsSection(Section):
@@ -35,6 +36,7 @@ class ObjectsSection(Section):
             self.ui.objectsTable,
             on_select=context.select_object,
             on_visible=lambda i, on: context.run(lambda: self._objects.set_visible(i, on)),
+            on_locked=lambda i, on: context.run(lambda: self.logic.objects.lock(i, on)),
             on_color=lambda i: context.run(lambda: self.change_color(i)),
             on_name=lambda i, name: context.run(lambda: self.restyle(i, name=name)),
         )
@@ -45,10 +47,11 @@ class ObjectsSection(Section):
         }
         for kind, button in self._place_buttons.items():
             button.connect("toggled(bool)", lambda on, kind=kind: placing.place(kind, on))
-        self.ui.terminologyComboBox.addItem(_("Terminology..."))
-        for word in TERMS:
-            self.ui.terminologyComboBox.addItem(word)
-        self.ui.terminologyComboBox.connect("activated(int)", self._term_chosen)
+        self._classes = ClassChooser(
+            self.ui.classComboBox,
+            on_class=lambda name: context.run(lambda: self.choose_class(name)),
+            on_list=lambda name: context.run(lambda: self.choose_list(name)),
+        )
         for button, action in (
             (self.ui.addObjectButton, self.add),
             (self.ui.removeObjectButton, self.remove),
@@ -68,7 +71,7 @@ class ObjectsSection(Section):
 
     def add(self) -> None:
         """Add an object and select it."""
-        self.context.select_object(self.logic.addObject())
+        self.context.select_object(self.logic.objects.add())
 
     def remove(self) -> None:
         """Remove the selected object after asking, since this cannot be undone."""
@@ -76,12 +79,12 @@ class ObjectsSection(Section):
         name = self._objects[object_id].name
         question = _("Remove {name} with its prompts and masks on all frames?").format(name=name)
         if slicer.util.confirmOkCancelDisplay(question, _("SurgSAM2")):
-            self.logic.removeObject(object_id)
+            self.logic.objects.remove(object_id)
             left = [style.id for style in self._objects]
             self.context.select_object(left[0] if left else 0)
 
     def restyle(self, object_id: int, **changes: Any) -> None:
-        """Give an object another name, colour or terminology on all frames."""
+        """Give an object another name or colour on all frames."""
         self._objects.set_style(replace(self._objects[object_id], **changes))
 
     def change_color(self, object_id: int) -> None:
@@ -90,10 +93,15 @@ class ObjectsSection(Section):
         if color:
             self.restyle(object_id, color=color)
 
-    def _term_chosen(self, index: int) -> None:
-        word = self.ui.terminologyComboBox.itemText(index)
-        if word in TERMS and self.context.selected:
-            self.context.run(lambda: self.restyle(self.context.selected, terminology=TERMS[word]))
+    def choose_class(self, name: str) -> None:
+        """Give the selected object a class of the list; an empty name takes its class away."""
+        self.logic.objects.set_class(self.context.required_object(), name)
+
+    def choose_list(self, source: str) -> None:
+        """Use another list of classes, by its name in the package; empty asks for a file."""
+        path = source or dialogs.ask_file(_("Open a list of classes"), CLASSES_FILTER)
+        if path:
+            self.logic.objects.choose_classes(path)
 
     def paint(self) -> None:
         """Open Segment Editor with the selected object's segment on this frame."""
@@ -136,7 +144,7 @@ class ObjectsSection(Section):
         for widget in (self.ui.loadPromptsButton, self.ui.savePromptsButton):
             enable(widget, no_video)
         for widget in (
-            *self._place_buttons.values(), self.ui.removeObjectButton, self.ui.terminologyComboBox,
+            *self._place_buttons.values(), self.ui.removeObjectButton, self.ui.classComboBox,
             self.ui.segmentEditorButton, self.ui.useMaskButton, self.ui.clearFrameButton,
         ):  # fmt: skip
             enable(widget, no_object)
@@ -144,7 +152,7 @@ class ObjectsSection(Section):
         enable(self.ui.undoButton, "" if undoable else _("There is nothing to undo"))
         redoable = session is not None and session.history.newest(redo=True) is not None
         enable(self.ui.redoButton, "" if redoable else _("There is nothing to redo"))
-        self._show_term()
+        self._show_class()
         self._show_placing()
         self.show_prompts()
 
@@ -164,13 +172,11 @@ class ObjectsSection(Section):
             else _("{name} is not marked yet").format(name=session.objects[selected].name)
         )
 
-    def _show_term(self) -> None:
+    def _show_class(self) -> None:
         session, selected = self.session, self.context.selected
-        word = ""
-        if session is not None and selected:
-            word = word_for(session.objects[selected].terminology)
-        combo = self.ui.terminologyComboBox
-        combo.currentIndex = max(0, combo.findText(word)) if word else 0
+        if session is not None:
+            found = session.classes.of(selected) if selected else None
+            self._classes.show(session.classes.choices, found.name if found else "")
 
     def _show_placing(self) -> None:
         for kind, button in self._place_buttons.items():

@@ -1,17 +1,28 @@
-"""The table of objects: visibility, colour, name, terminology, number of prompts."""
+"""The table of objects: visibility, colour, name, class, number of prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import qt
 
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.session.session import Session
-from SurgSAM2Lib.session.terminology import word_for
 
-VISIBLE, COLOR, NAME, TERM, PROMPTS = range(5)
+VISIBLE, LOCKED, COLOR, NAME, CLASS, PROMPTS = range(6)
+
+
+class _Row(NamedTuple):
+    """What the table shows of an object."""
+
+    id: int
+    visible: bool
+    locked: bool
+    color: str
+    name: str
+    class_name: str
+    prompts: int
 
 
 class ObjectsTable:
@@ -21,6 +32,7 @@ class ObjectsTable:
         table: the ``QTableWidget``.
         on_select: called with the id of the selected object.
         on_visible: called with an id and whether the object is to be shown.
+        on_locked: called with an id and whether the object is to be locked.
         on_color: called with the id of the object whose colour was clicked.
         on_name: called with an id and the new name.
     """
@@ -30,17 +42,18 @@ class ObjectsTable:
         table: Any,
         on_select: Callable[[int], Any],
         on_visible: Callable[[int, bool], Any],
+        on_locked: Callable[[int, bool], Any],
         on_color: Callable[[int], Any],
         on_name: Callable[[int, str], Any],
     ) -> None:
         self._table = table
-        self._on_select, self._on_visible = on_select, on_visible
+        self._on_select, self._on_visible, self._on_locked = on_select, on_visible, on_locked
         self._on_color, self._on_name = on_color, on_name
         self._ids: list[int] = []
         self._shown: Any = None
         self._filling = False
-        table.setColumnCount(5)
-        titles = [_("Show"), _("Colour"), _("Name"), _("Terminology"), _("Prompts")]
+        table.setColumnCount(6)
+        titles = [_("Show"), _("Lock"), _("Colour"), _("Name"), _("Class"), _("Prompts")]
         table.setHorizontalHeaderLabels(titles)
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
@@ -52,15 +65,13 @@ class ObjectsTable:
 
     def show(self, session: Session | None, selected: int) -> None:
         """Fill the table, unless it shows this state already."""
-        rows = (
-            [] if session is None else [self._row(session, style.id) for style in session.objects]
-        )
+        rows = [] if session is None else self._rows(session)
         if (rows, selected) == self._shown:
             return
         self._filling = True
         try:
             self._fill(rows)
-            self._ids = [row[0] for row in rows]
+            self._ids = [row.id for row in rows]
             self._table.clearSelection()
             if selected in self._ids:
                 self._table.selectRow(self._ids.index(selected))
@@ -69,23 +80,35 @@ class ObjectsTable:
             self._filling = False
 
     @staticmethod
-    def _row(session: Session, object_id: int) -> tuple[int, bool, str, str, str, int]:
-        style = session.objects[object_id]
-        prompts = len(session.prompts.frames(object_id))
-        visible = session.objects.is_visible(object_id)
-        return object_id, visible, style.color, style.name, word_for(style.terminology), prompts
+    def _rows(session: Session) -> list[_Row]:
+        return [
+            _Row(
+                style.id,
+                session.objects.is_visible(style.id),
+                session.is_locked(style.id),
+                style.color,
+                style.name,
+                "" if found is None else found.name,
+                len(session.prompts.frames(style.id)),
+            )
+            for style, found in session.classes.of_objects().items()
+        ]
 
-    def _fill(self, rows: list[tuple[int, bool, str, str, str, int]]) -> None:
+    def _fill(self, rows: list[_Row]) -> None:
         self._table.setRowCount(len(rows))
-        for number, (_id, visible, color, name, term, prompts) in enumerate(rows):
-            eye = self._item(number, VISIBLE, "", editable=False)
-            eye.setFlags(eye.flags() | qt.Qt.ItemIsUserCheckable)
-            eye.setCheckState(qt.Qt.Checked if visible else qt.Qt.Unchecked)
+        for number, row in enumerate(rows):
+            self._check_box(number, VISIBLE, row.visible)
+            self._check_box(number, LOCKED, row.locked)
             swatch = self._item(number, COLOR, "", editable=False)
-            swatch.setData(qt.Qt.DecorationRole, qt.QColor(color))
-            self._item(number, NAME, name, editable=True)
-            self._item(number, TERM, term, editable=False)
-            self._item(number, PROMPTS, str(prompts or ""), editable=False)
+            swatch.setData(qt.Qt.DecorationRole, qt.QColor(row.color))
+            self._item(number, NAME, row.name, editable=True)
+            self._item(number, CLASS, row.class_name, editable=False)
+            self._item(number, PROMPTS, str(row.prompts or ""), editable=False)
+
+    def _check_box(self, row: int, column: int, checked: bool) -> None:
+        item = self._item(row, column, "", editable=False)
+        item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
+        item.setCheckState(qt.Qt.Checked if checked else qt.Qt.Unchecked)
 
     def _item(self, row: int, column: int, text: str, editable: bool) -> Any:
         item = qt.QTableWidgetItem(text)
@@ -106,6 +129,8 @@ class ObjectsTable:
         object_id = self._ids[item.row()]
         if item.column() == VISIBLE:
             self._on_visible(object_id, item.checkState() == qt.Qt.Checked)
+        elif item.column() == LOCKED:
+            self._on_locked(object_id, item.checkState() == qt.Qt.Checked)
         elif item.column() == NAME:
             self._on_name(object_id, item.text())
 

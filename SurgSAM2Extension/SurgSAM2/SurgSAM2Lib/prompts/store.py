@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from surgsam2.mrml import ObjectStyle
-from surgsam2.prompts import Prompt, PromptSet, VideoShape
+from surgsam2.prompts import ObjectClass, Prompt, PromptSet, VideoShape
 
 
 class PromptStore:
@@ -96,26 +96,26 @@ class PromptStore:
 
     def as_set(
         self,
-        styles: Iterable[ObjectStyle],
+        styles: Mapping[ObjectStyle, ObjectClass | None],
         objects: Collection[int] | None = None,
         frame: int | None = None,
     ) -> PromptSet:
         """Return prompts as the engine takes them, in the order of the objects.
 
         Args:
-            styles: names and colours of all objects of the video.
+            styles: all objects of the video with their classes.
             objects: ids of the objects to take; None for all.
             frame: the frame whose prompts to take; None for all.
         """
         result = PromptSet(video=self.video)
-        for style in styles:
+        for style, object_class in styles.items():
             if objects is not None and style.id not in objects:
                 continue
             for (object_id, index), prompt in sorted(self._prompts.items(), key=_by_frame):
                 if object_id == style.id and frame in (None, index):
                     result.add(
                         object_id=object_id, frame=index, name=style.name, color=style.color,
-                        **parts(prompt),
+                        object_class=object_class, **parts(prompt),
                     )  # fmt: skip
         return result
 

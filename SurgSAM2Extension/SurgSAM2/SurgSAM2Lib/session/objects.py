@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import Any, Protocol
 
 from surgsam2.errors import InputError
@@ -85,9 +86,15 @@ class Objects:
         """
         used = {style.id for style in self}
         object_id = next(i for i in range(1, len(used) + 2) if i not in used)
-        name = name or _("Object {id}").format(id=object_id)
-        self._masks.add_object(object_id, name, color or default_color(object_id), terminology)
+        name = name or automatic_name(object_id)
+        self._masks.add_object(object_id, name, color or self.unused_color(object_id), terminology)
         return object_id
+
+    def unused_color(self, object_id: int) -> str:
+        """Return the usual colour of an object, or another one if an object has it already."""
+        used = {style.color for style in self if style.id != object_id}
+        usual = (default_color(number) for number in chain([object_id], count(1)))
+        return next(color for color in usual if color not in used)
 
     def remove(self, object_id: int) -> None:
         """Remove an object and all its masks from the scene. Raises `InputError`."""
@@ -115,3 +122,8 @@ class Objects:
     @property
     def _display(self) -> Any:
         return self._masks.proxy.GetDisplayNode()
+
+
+def automatic_name(object_id: int) -> str:
+    """Return the name of an object that the user has not named."""
+    return _("Object {id}").format(id=object_id)

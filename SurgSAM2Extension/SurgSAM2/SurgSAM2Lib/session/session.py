@@ -9,6 +9,7 @@ import numpy as np
 
 from surgsam2.errors import InputError, PromptError
 from surgsam2.mrml import MaskNodes, VideoNodes, open_mask_nodes
+from surgsam2.mrml.terminology import entry_of
 from surgsam2.prompts import Prompt, PromptSet, VideoShape
 from surgsam2.results.frame_result import FrameResult
 from SurgSAM2Lib.i18n import _
@@ -16,9 +17,13 @@ from SurgSAM2Lib.prompts.correction import Correction, check_clicks
 from SurgSAM2Lib.prompts.nodes import PromptNodes
 from SurgSAM2Lib.prompts.store import PromptStore
 from SurgSAM2Lib.review.review import Review
+from SurgSAM2Lib.session.classes import Classes
 from SurgSAM2Lib.session.frame_set import ABSENT, BAD, EDITED, GOOD, FrameSet
 from SurgSAM2Lib.session.history import History, Step
 from SurgSAM2Lib.session.objects import Objects
+
+LOCKED = "SurgSAM2.lockedObjects"
+"""Attribute of the mask sequence with the ids of the objects that nothing may change."""
 
 
 class Session:
@@ -40,6 +45,7 @@ class Session:
         masks: the nodes of the masks.
         prompts: the prompts by object and frame.
         objects: the objects, one segment each.
+        classes: the list of classes, and the class of each object.
         good: frames that tracking must not change.
         bad: frames that the user found wrong.
         edited: frames on which masks were painted since the last track.
@@ -62,6 +68,7 @@ class Session:
         self.objects = Objects(self.masks)
         if saved is not None:  # the user may have deleted the segmentation
             self._add_missing_objects(saved)
+        self.classes = Classes(self.masks, self.objects)
         self.good = FrameSet(self.masks, GOOD)
         self.bad = FrameSet(self.masks, BAD)
         self.edited = FrameSet(self.masks, EDITED)
@@ -89,8 +96,39 @@ class Session:
             self._absent[object_id] = FrameSet(self.masks, f"{ABSENT}{object_id}")
         return self._absent[object_id]
 
+    def is_locked(self, object_id: int) -> bool:
+        """Return whether nothing may change an object's masks and prompts."""
+        return str(object_id) in (self.masks.sequence.GetAttribute(LOCKED) or "").split()
+
+    def lock(self, object_id: int, locked: bool = True) -> None:
+        """Protect an object from changes of its masks and prompts, or unlock it.
+
+        Raises:
+            InputError: there is no such object.
+        """
+        self.objects[object_id]  # raises when there is no such object
+        ids = {style.id for style in self.objects if self.is_locked(style.id)} - {object_id}
+        text = " ".join(map(str, sorted(ids | {object_id} if locked else ids)))
+        self.masks.sequence.SetAttribute(LOCKED, text or None)
+
+    def unlocked(self, objects: Collection[int] | None = None) -> list[int]:
+        """Return those of some objects, or of all, that are not locked."""
+        ids = [style.id for style in self.objects] if objects is None else objects
+        return [object_id for object_id in ids if not self.is_locked(object_id)]
+
+    def _refuse_locked(self, objects: Iterable[int]) -> None:
+        for object_id in objects:
+            style = self.objects[object_id]  # raises when there is no such object
+            if self.is_locked(object_id):
+                raise InputError(
+                    _("{name} is locked; unlock it in the table of objects to change it").format(
+                        name=style.name
+                    )
+                )
+
     def remove_object(self, object_id: int) -> None:
         """Remove an object with its prompts and all its masks. This cannot be undone."""
+        self._refuse_locked([object_id])
         self.objects.remove(object_id)
         self.prompts.remove(object_id)
         self.review.remove(object_id)
@@ -171,7 +209,9 @@ class Session:
 
         Raises:
             PromptError: the prompts do not fit the video; nothing has changed then.
+            InputError: an object that has prompts, or gets some, is locked.
         """
+        self._refuse_locked(i for i in self._with_prompts(prompts) if self.is_locked(i))
         self.prompts.take(prompts)
         self._add_missing_objects(prompts)
         for item in prompts:
@@ -215,7 +255,7 @@ class Session:
         self, objects: Collection[int] | None = None, frame: int | None = None
     ) -> PromptSet:
         """Return the prompts as the engine takes them, of all or some objects and frames."""
-        return self.prompts.as_set(self.objects, objects, frame)
+        return self.prompts.as_set(self.classes.of_objects(), objects, frame)
 
     def save(self) -> None:
         """Write the prompts into the scene; every change of them does so."""
@@ -306,7 +346,7 @@ class Session:
         self.adopt_new_segments()
         adopted = []
         for frame in self.edited:
-            for object_id in self.masks.edited(frame):
+            for object_id in self.unlocked(self.masks.edited(frame)):
                 if self.masks.mask(frame, object_id).any():
                     self.set_mask(object_id, frame)
                     adopted.append((object_id, frame))
@@ -332,8 +372,8 @@ class Session:
     ) -> None:
         """Write the masks of a result.
 
-        Good frames and masks that are prompts are not changed, and no mask is written where
-        the user said that an object is not visible.
+        Good frames, locked objects and masks that are prompts are not changed, and no mask is
+        written where the user said that an object is not visible.
 
         Args:
             result: the masks of one frame.
@@ -346,7 +386,8 @@ class Session:
         prompted = self.prompts.on_frame(frame)
         kept = {i: p.mask for i, p in prompted.items() if p.mask is not None}
         masks = zip(result.object_ids, result.masks, strict=True)
-        written = {i: kept.get(i, m) for i, m in masks if i in self.objects}
+        free = [style.id for style in self.objects if not self.is_locked(style.id)]
+        written = {i: kept.get(i, m) for i, m in masks if i in free}
         for object_id, mask in written.items():
             if frame in self.absent(object_id):
                 written[object_id] = np.zeros_like(mask)
@@ -358,7 +399,7 @@ class Session:
     def show_preview(self, frame: int, masks: dict[int, np.ndarray]) -> None:
         """Write the masks that points and boxes of a frame give, (H, W) bool by object id."""
         prompted = self.prompts.on_frame(frame)
-        wanted = {i for i, p in prompted.items() if p.mask is None}
+        wanted = {i for i, p in prompted.items() if p.mask is None and not self.is_locked(i)}
         self.masks.write(frame, {i: m for i, m in masks.items() if i in wanted})
         self.review.measure(frame)
 
@@ -373,10 +414,16 @@ class Session:
         last = self.video.frame_count - 1
         return (before[-1] if before else 0), (after[0] if after else last)
 
+    def _with_prompts(self, prompts: PromptSet) -> set[int]:
+        """Return the objects that have prompts now or in another set."""
+        known = [style.id for style in self.objects]
+        return {i for i in known if self.prompts.frames(i) or i in prompts}
+
     def _add_missing_objects(self, prompts: PromptSet) -> None:
         for item in prompts:
             if item.id not in self.objects:
-                self.masks.add_object(item.id, item.name, item.color)
+                entry = entry_of(item.object_class)
+                self.masks.add_object(item.id, item.name, item.color, entry)
 
     @contextlib.contextmanager
     def changing(self, objects: Collection[int], frames: Sequence[int]) -> Iterator[None]:
@@ -387,10 +434,9 @@ class Session:
             frames: the frames on which it may alter them.
 
         Raises:
-            InputError: an object or a frame does not exist.
+            InputError: an object or a frame does not exist, or an object is locked.
         """
-        for object_id in objects:
-            self.objects[object_id]  # raises when there is no such object
+        self._refuse_locked(objects)
         before = self._state(frames[0] if frames else self.video.current_frame)
         for frame in frames:
             self.video.check_frame(frame)
