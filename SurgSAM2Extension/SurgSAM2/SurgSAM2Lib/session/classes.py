@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import astuple, replace
 
 from surgsam2.errors import PromptError
@@ -10,6 +9,7 @@ from surgsam2.mrml import MaskNodes, ObjectStyle
 from surgsam2.mrml.attribute_text import attribute_text
 from surgsam2.mrml.terminology import classes_of, entry_of
 from surgsam2.prompts import ClassList, ObjectClass, load_class_list
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.palette import default_color
 from SurgSAM2Lib.session.objects import Objects, automatic_name
 
@@ -106,7 +106,7 @@ def _numbered(name: str, most: int) -> list[str]:
 def _from_text(text: str | None) -> ClassList:
     """Return the list of a scene; the default one when there is none or it is damaged."""
     try:
-        name, rows = json.loads(text or "")
+        name, rows = parse_json(text or "")
         return ClassList(str(name), [ObjectClass(*row) for row in rows])
     except (ValueError, TypeError, PromptError):
         return load_class_list(DEFAULT_LIST)
