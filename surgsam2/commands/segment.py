@@ -18,7 +18,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "segment", help="segment the prompted objects of a video into a folder"
     )
     parser.add_argument("video", help="video file, folder of images, DICOM, NRRD or MHA sequence")
-    parser.add_argument("--prompts", required=True, help="prompt file (JSON)")
+    parser.add_argument("--prompts", required=True, help="prompt file (JSON) or label image (PNG)")
+    parser.add_argument(
+        "--prompt-frame", type=int, metavar="N", help="frame that a label image shows (0)"
+    )
     parser.add_argument("--output", required=True, help="folder for the results")
     add_options(parser, VideoOptions, "video")
     add_options(parser, JobOptions, "run")
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from surgsam2.prompts import load_prompts, naming_prompt_file
 
     options = read_options(JobOptions, args)
-    prompts = load_prompts(args.prompts)
+    prompts = load_prompts(args.prompts, frame=args.prompt_frame)
     with read_options(VideoOptions, args).open(args.video) as video:
         chosen = read_options(ModelOptions, args)
         with contextlib.ExitStack() as stack:

@@ -13,6 +13,7 @@ import numpy as np
 from surgsam2.data.sequence import natural_key
 from surgsam2.errors import DatasetError, ImageFileError
 from surgsam2.storage.image_file import read_pixels
+from surgsam2.storage.mask_values import palette_labels
 
 RESOLUTIONS = ("480p", "Full-Resolution")
 """DAVIS' folders between ``Annotations`` and the sequences."""
@@ -35,7 +36,9 @@ def read_labels(path: Path) -> LabelFile:
     except ImageFileError as error:
         return LabelFile(None, "unreadable", error.reason)
     values, mode = stored.values, stored.mode
-    if mode in ("P", "L", "1"):
+    if mode == "P":
+        return LabelFile(palette_labels(stored))
+    if mode in ("L", "1"):
         return LabelFile(values.astype(np.uint8, copy=False))
     if mode.startswith("I"):
         return _wide_labels(values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,14 +16,13 @@ import numpy as np
 
 from surgsam2.errors import DatasetError, ImageFileError
 from surgsam2.storage.image_file import LOSSLESS_FORMATS, image_header, read_pixels, read_rgb
+from surgsam2.storage.mask_values import VOID, has_void, palette_labels
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _LISTED = 10
 """Largest number of file names per reason in an error; the log names all of them."""
-VOID = 255
-"""Value of label pixels that DAVIS leaves undecided."""
 
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
@@ -58,15 +57,6 @@ class Skipped:
         if self._files:
             # The text is complete before it is logged: equal templates count as repeats there.
             logger.warning(f"{where}: files were left out: {self._text()}")
-
-
-def has_void(ids: Iterable[int]) -> bool:
-    """Whether the value 255 among the ids of a sequence is void, as in DAVIS, and no object.
-
-    It is void beside other ids if all of them are below it; alone it is an object.
-    """
-    found = set(ids) - {0}
-    return VOID in found and len(found) > 1 and max(found) == VOID
 
 
 class Sequence(ABC):
@@ -171,7 +161,7 @@ def read_indexed(path: Path) -> np.ndarray:
             f"{path} is a colour image ({stored.mode}); labels must be indexed: a palette, "
             "8-bit or 16-bit PNG whose pixel values are object ids"
         )
-    values = stored.values
+    values = palette_labels(stored) if stored.mode == "P" else stored.values
     if values.ndim != 2 or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
         raise DatasetError(f"{path} has values that are not object ids from 0 to 65535")
     return values.astype(np.uint16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -26,7 +27,13 @@ from surgsam2.prompts.checks import (
     show,
     whole_number,
 )
-from surgsam2.prompts.mask_file import check_mask_path, mask_png, read_mask
+from surgsam2.prompts.mask_file import (
+    check_mask_path,
+    checked_choice,
+    mask_png,
+    read_labels,
+    read_mask,
+)
 from surgsam2.prompts.object_class import ObjectClass
 from surgsam2.prompts.prompt import VideoShape, prompt_rows
 from surgsam2.prompts.prompt_set import PromptSet
@@ -51,14 +58,17 @@ class _Video(Protocol):
     def frame_count(self) -> int | None: ...
 
 
-def load_prompts(path: Path | str) -> PromptSet:
-    """Read a prompt file (JSON, format version 1) and the mask images that it names.
+def load_prompts(path: Path | str, *, frame: int | None = None) -> PromptSet:
+    """Read a prompt file (JSON, format version 1) with its mask images, or a label image (PNG).
 
-    Mask images are PNG files in the folder of the JSON file or below it; non-zero pixels are the
-    object.
+    Mask images are PNG files in the folder of the JSON file or below it, with one object on a
+    black background; ``mask_value`` chooses the object in an image with other values. Of a label
+    image, every value except the background becomes an object that is prompted by its mask.
 
     Args:
-        path: the prompt file.
+        path: the prompt file or label image.
+        frame: index of the frame of a label image; None takes 0, unless the name of the image
+            has another number.
 
     Raises:
         PromptError: the file or a mask cannot be read, has an unknown key, or a value that cannot
@@ -67,7 +77,37 @@ def load_prompts(path: Path | str) -> PromptSet:
     """
     path = Path(path)
     with naming_prompt_file(path):
+        if path.suffix.lower() == ".png":
+            return _label_image_prompts(path, frame)
+        if frame is not None:
+            raise PromptError("a prompt file names the frames itself; leave out the prompt frame")
         return _Reader(path.parent).prompt_set(_parse(path))
+
+
+def _label_image_prompts(path: Path, frame: int | None) -> PromptSet:
+    """Return a set that prompts every object of a label image by its mask."""
+    if frame is None:
+        numbers = re.findall(r"\d+", path.stem)
+        number = int(numbers[-1][-18:]) if numbers else 0
+        if number:
+            raise PromptError(
+                f"it is not clear which frame this label image shows: frame 0, or {number} as its "
+                f"name says; choose with --prompt-frame 0 or --prompt-frame {number}"
+            )
+    labels = read_labels(path)
+    ids = [int(value) for value in np.unique(labels) if value]
+    if not ids:
+        raise PromptError("the label image is empty; mark at least one object")
+    if len(ids) * labels.size > MASK_PIXELS.value:
+        raise PromptError(
+            f"the masks of its {len(ids)} objects have more than {MASK_PIXELS.value} pixels "
+            f"together; is it a label image? If it is, raise {MASK_PIXELS.variable}"
+        )
+    result = PromptSet(video=VideoShape(labels.shape[1], labels.shape[0]))
+    for object_id in ids:
+        result.add(object_id=object_id, frame=frame or 0, mask=labels == object_id)
+    result.mask_files = (path,)
+    return result
 
 
 @contextlib.contextmanager
@@ -269,7 +309,7 @@ class _Reader:
         for number, prompt in enumerate(prompts):
             here = f"{place}.prompts[{number}]"
             keys = ("points", "box", "mask")
-            self.check_keys(prompt, here, required=("frame",), optional=keys)
+            self.check_keys(prompt, here, required=("frame",), optional=(*keys, "mask_value"))
             with _At(f"{here}.frame"):
                 frame = whole_number(prompt["frame"], "frame", 0, MAX_FRAME, named=False)
             points, box, mask = (prompt.get(key) for key in keys)
@@ -277,8 +317,14 @@ class _Reader:
                 points = self.points(points, f"{here}.points")
             if box is not None:
                 box = self.numbers(box, f"{here}.box", "[x0, y0, x1, y1]", 4)
+            choice = prompt.get("mask_value")
+            if choice is not None:
+                with _At(f"{here}.mask_value"):
+                    choice = checked_choice(choice)
             if mask is not None:
-                mask = self.mask(mask, f"{here}.mask")
+                mask = self.mask(mask, f"{here}.mask", choice)
+            elif choice is not None:
+                refuse(f"{here}.mask_value", "there is no mask on this frame; remove the key")
             marks.add(here, frame, points, box, mask)
         marks.finish()
 
@@ -339,13 +385,13 @@ class _Reader:
                 )
         return np.array(rows, np.float64).reshape(-1, 3)
 
-    def mask(self, data: Any, place: str) -> np.ndarray:
+    def mask(self, data: Any, place: str, choice: int | str | None) -> np.ndarray:
         if not isinstance(data, str):
             refuse(place, f"must be the path of a PNG file, got {show(data)}")
         with _At(place):
             check_mask_path(data)
             self.mask_files.append(self.folder / data)
-            mask = read_mask(self.folder, data)
+            mask = read_mask(self.folder, data, choice)
             self.mask_pixels += mask.size
             if self.mask_pixels > MASK_PIXELS.value:
                 raise PromptError(
@@ -401,7 +447,7 @@ class _TextReader(_Reader):
         super().__init__(Path())
         self.masks = masks
 
-    def mask(self, data: Any, place: str) -> np.ndarray:
+    def mask(self, data: Any, place: str, choice: int | str | None) -> np.ndarray:
         if not isinstance(data, str) or data not in self.masks:
             refuse(place, f"there is no mask {show(data)} beside the prompts")
         return self.masks[data]

@@ -20,11 +20,12 @@ from surgsam2.data.label_reader import (
     label_ids,
     read_labels,
 )
-from surgsam2.data.sequence import VOID, has_void, image_files, image_size, read_image
+from surgsam2.data.sequence import image_files, image_size, read_image
 from surgsam2.errors import DatasetError, VideoError
 from surgsam2.evaluation.metrics.scores import ObjectScores, SequenceScores
 from surgsam2.evaluation.parallel import parallel_map
 from surgsam2.evaluation.truth.problems import Problems
+from surgsam2.storage.mask_values import VOID, has_void
 from surgsam2.video.base import DEFAULT_FPS, Video
 
 
