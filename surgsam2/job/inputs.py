@@ -13,7 +13,7 @@ from surgsam2.job.fingerprint import input_files
 from surgsam2.job.options import JobOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import FORMATS, OutputContext
-from surgsam2.prompts import PromptSet
+from surgsam2.prompts import PromptSet, load_class_list
 from surgsam2.tracking.encoded_frame import check_masks
 from surgsam2.tracking.plan import TrackingPlan, plan_tracking
 from surgsam2.video import Video
@@ -57,6 +57,8 @@ def check_inputs(
         OutputError: an input lies in the output folder.
     """
     plan = plan_tracking(video, prompts, options.tracking)
+    if options.classes is not None:
+        prompts = prompts.with_classes(load_class_list(options.classes))
     warnings = check_masks(model, prompts) if isinstance(model, SurgSAM2Model) else []
     for warning in warnings:
         logger.warning("%s", warning)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from surgsam2.errors import InputError
+from surgsam2.prompts.class_list import CLASS_LISTS
 from surgsam2.storage.options import Options, option
 from surgsam2.tracking.options import TrackingOptions
 
@@ -44,6 +45,12 @@ class JobOptions(Options):
     )
     keep_names: bool = option(
         False, "write the video's file name into the results; it may name a patient"
+    )
+    classes: str | None = option(
+        None,
+        "list of classes that gives objects their classes by name, so that COCO categories have "
+        f"the same ids for every video: a CSV file, or one of {', '.join(CLASS_LISTS)}",
+        metavar="LIST",
     )
 
     def __post_init__(self) -> None:

@@ -24,8 +24,8 @@ class CocoWriter(OutputWriter):
       image), ``width``, ``height``, ``frame_index``, and ``source`` (the name of the frame's
       image file without its suffix) if names are to be told;
     - categories: ``id``, ``name``, ``supercategory``, ``color`` [r, g, b]. They are the classes of
-      the objects (``supercategory`` "class"); an object without a class is a category of its own
-      ("object"), whose id is the object's when no object has a class;
+      the objects (``supercategory`` "class"); objects without a class are of a category with
+      their name ("object"), whose id is the first object's when no object has a class;
     - tracks, one per object: ``id`` (the object id), ``category_id``, ``instance`` (the number of
       the object within its category, from 1), ``name``, ``color``;
     - annotations: compressed RLE, ``area`` in pixels, ``bbox`` [x, y, width, height] in COCO's
@@ -125,16 +125,21 @@ class CocoWriter(OutputWriter):
 def classes_of(objects: Sequence[PromptedObject]) -> dict[int, ObjectClass]:
     """Return the class of each object by object id.
 
-    An object without a class gets one of its own, with its name and colour. The id of that class
-    is the object's, or the smallest free one when any object has a class.
+    Objects without a class get one with their name and the colour of the first of them, so that
+    two objects of one name are two instances of one class. Its id is that of the first object, or
+    the smallest free one when any object has a class. A name of a given class means that class.
     """
-    given = {item.object_class.id for item in objects if item.object_class is not None}
+    given = {item.object_class.id: item.object_class for item in objects if item.object_class}
+    by_name = {item.name.casefold(): item for item in given.values()}
     free = (number for number in count(1) if number not in given)
-    return {
-        item.id: item.object_class
-        or ObjectClass(next(free) if given else item.id, item.name, item.color)
-        for item in objects
-    }
+    classes: dict[int, ObjectClass] = {}
+    for item in objects:
+        found = item.object_class or by_name.get(item.name.casefold())
+        if found is None:
+            found = ObjectClass(next(free) if given else item.id, item.name, item.color)
+            by_name[item.name.casefold()] = found
+        classes[item.id] = found
+    return classes
 
 
 def _rgb(color: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,12 @@ from surgsam2.prompts.checks import (
     split_points,
     whole_number,
 )
-from surgsam2.prompts.object_class import ObjectClass
+from surgsam2.prompts.object_class import ClassList, ObjectClass
 from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
 from surgsam2.storage.palette import default_color
+
+_DIGITS = "0123456789 _-#"
+"""What may stand at the end of an object's name after the name of its class."""
 
 
 def default_name(object_id: int) -> str:
@@ -154,6 +158,26 @@ class PromptSet:
         entry = self._entry(object_id)
         prompts = tuple(entry.prompts.values())
         return PromptedObject(object_id, entry.name, entry.color, prompts, entry.object_class)
+
+    def with_classes(self, classes: ClassList) -> PromptSet:
+        """Return a copy in which the objects have the classes of a list that have their names.
+
+        A number at the end of an object's name does not count: "grasper 2" is a "grasper".
+
+        Raises:
+            PromptError: the name of an object without a class is not in the list.
+        """
+        result = copy.deepcopy(self)
+        for object_id, entry in result._entries.items():
+            found = classes.by_name(entry.name) or classes.by_name(entry.name.rstrip(_DIGITS))
+            entry.object_class = entry.object_class or found
+            if entry.object_class is None:
+                raise PromptError(
+                    f"object {object_id} has the name {show(entry.name)}, and the class list "
+                    f"{show(classes.name)} has no class of this name; rename it to one of "
+                    f"{', '.join(item.name for item in classes)}, or give it a class"
+                )
+        return result
 
     def _entry(self, object_id: int) -> _Entry:
         try:

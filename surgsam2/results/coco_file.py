@@ -18,7 +18,8 @@ from surgsam2.errors import InputError, MissingDependencyError, PromptError
 from surgsam2.prompts import MAX_OBJECT_ID, ObjectClass
 from surgsam2.prompts.checks import show
 from surgsam2.prompts.prompt_set import default_name
-from surgsam2.results.mask_source import SavedMasks, frame_number
+from surgsam2.results.coco_writers import frame_numbers, object_ids, writer_of
+from surgsam2.results.mask_source import SavedMasks
 from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.limits import FRAMES, MASK_PIXELS, size_allowed
 from surgsam2.storage.palette import default_color, hex_color
@@ -32,18 +33,22 @@ VERTICES = 1_000_000
 class CocoFile(SavedMasks):
     """A COCO annotation file: one image per frame, one category per class or object.
 
-    The frame is the image's ``frame_index``, else the last number in its file name. The object is
-    the annotation's ``object_id``, else its ``track_id``, else its category.
+    `frame_numbers` and `object_ids` of `surgsam2.results.coco_writers` say which frame an image
+    is and which object a mask belongs to, as the program that wrote the file means it. What they
+    assume is in `assumed`.
 
     Args:
         path: the file.
+        merge: whether all masks of one category on a frame are one object in a file that does not
+            tell objects apart; None refuses such a file if it has several on one frame.
 
     Raises:
         InputError: it is not a COCO file of masks, cannot be read, or declares what no video has.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, merge: bool | None = None) -> None:
         self.path = path
+        self._merge = merge
         self._images: dict[int, tuple[int, int]] = {}
         self._codes: dict[int, list[tuple[int, Any]]] = defaultdict(list)
         self._categories: dict[int, dict[str, Any]] = {}
@@ -116,35 +121,34 @@ class CocoFile(SavedMasks):
     def _take(self, data: Any) -> None:
         categories = {_key(item["id"]): item for item in data.get("categories", [])}
         self._tracks = {_key(item["id"]): item for item in data.get("tracks", [])}
+        writer = writer_of(data)
+        numbers = frame_numbers(data["images"], writer, self.path)
         frame_of: dict[int | str, int] = {}
-        for image in data["images"]:
-            frame = self._frame(image)
+        for image, frame in zip(data["images"], numbers.values, strict=True):
+            self._check_frame(frame)
             if frame in self._images:
                 raise InputError(f"{self.path}: frame {frame} has two images; keep one of them")
             frame_of[_key(image["id"])] = frame
             self._images[frame] = self._size(image, frame)
-        for item in data["annotations"]:
-            category = item["category_id"]
-            given = item.get("object_id", item.get("track_id", category))
+        items = data["annotations"]
+        frames = [frame_of[_key(item["image_id"])] for item in items]
+        objects = object_ids(items, frames, categories, writer, self.path, self._merge)
+        self.assumed = (*numbers.assumed, *objects.assumed)
+        for item, frame, given in zip(items, frames, objects.values, strict=True):
             if not _is_whole(given) or not 1 <= given <= MAX_OBJECT_ID:
                 raise InputError(
                     f"{self.path}: object ids are whole numbers from 1 to {MAX_OBJECT_ID}, got "
                     f"{show(given)}"
                 )
-            frame = frame_of[_key(item["image_id"])]
-            self._categories.setdefault(given, categories.get(_key(category), {}))
+            self._categories.setdefault(given, categories.get(_key(item["category_id"]), {}))
             self._codes[frame].append((given, item["segmentation"]))
 
-    def _frame(self, image: dict[str, Any]) -> int:
-        frame = image.get("frame_index")
-        if frame is None:
-            frame = frame_number(Path(image["file_name"]).stem, self.path)
+    def _check_frame(self, frame: Any) -> None:
         if not _is_whole(frame) or not 0 <= frame < FRAMES.value:
             raise InputError(
                 f"{self.path}: frame_index must be a whole number from 0 to {FRAMES.value - 1}, "
                 f"got {show(frame)}"
             )
-        return int(frame)
 
     def _size(self, image: dict[str, Any], frame: int) -> tuple[int, int]:
         height, width = image["height"], image["width"]

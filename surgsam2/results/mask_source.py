@@ -21,6 +21,8 @@ class SavedMasks(ABC):
     """The folder or file."""
     frames: tuple[int, ...]
     """Indices of the frames that are in the files, ascending, from 0."""
+    assumed: tuple[str, ...] = ()
+    """Sentences about what the files do not say and was assumed."""
 
     @abstractmethod
     def read(self, frame: int) -> dict[int, np.ndarray]:
@@ -73,14 +75,19 @@ class SavedMasks(ABC):
 
 
 def frame_number(stem: str, path: Path) -> int:
-    """Return the last number in a file's name.
+    """Return the last number in a file's name; see `last_number`."""
+    return int(last_number(stem, path)[0])
+
+
+def last_number(stem: str, path: Path) -> re.Match[str]:
+    """Return the last number in a file's name, as a match with its place.
 
     Raises:
         InputError: there is none, or it has more digits than any frame number.
     """
-    numbers = re.findall(r"\d+", stem)
+    numbers = list(re.finditer(r"\d+", stem))
     if not numbers:
         raise InputError(f"{path}: {stem!r} has no frame number; expected a name such as 00012.png")
-    if len(numbers[-1]) > 18:
+    if len(numbers[-1][0]) > 18:
         raise InputError(f"{path}: {stem!r} does not end in a frame number")
-    return int(numbers[-1])
+    return numbers[-1]

@@ -11,6 +11,7 @@ images, COCO with polygons or run lengths.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,18 @@ from surgsam2.results.mask_source import SavedMasks, frame_number
 from surgsam2.storage.limits import MASK_PIXELS
 from surgsam2.storage.palette import default_color
 
+logger = logging.getLogger(__name__)
 
-def open_saved_masks(path: Path | str) -> SavedMasks:
+
+def open_saved_masks(path: Path | str, *, merge: bool | None = None) -> SavedMasks:
     """Open a folder of label images, a folder with such a ``masks`` folder, or a COCO file.
+
+    What the files do not say and is assumed is logged, and stands in `SavedMasks.assumed`.
+
+    Args:
+        path: the folder or file.
+        merge: whether the masks of one category on a frame are one object, in a COCO file that
+            does not tell objects apart; None refuses such a file if it has several on one frame.
 
     Raises:
         InputError: it is none of these, or cannot be read.
@@ -31,7 +41,12 @@ def open_saved_masks(path: Path | str) -> SavedMasks:
     """
     path = Path(path)
     try:
-        return LabelImages(path) if path.is_dir() else CocoFile(path)
+        if path.is_dir():
+            return LabelImages(path)
+        saved = CocoFile(path, merge)
+        for sentence in saved.assumed:
+            logger.warning("%s: %s", path, sentence)
+        return saved
     except ImportError as error:
         raise MissingDependencyError(
             f"{path} cannot be read: the Python package {error.name} is missing"
