@@ -5,6 +5,9 @@ A label map is an (H, W) integer array whose values are object ids, 0 is backgro
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import numpy as np
 from surgsam2.data.sequence import natural_key
 from surgsam2.errors import DatasetError, ImageFileError
 from surgsam2.storage.image_file import read_pixels
+from surgsam2.storage.label_image import LABELS, label_name
 from surgsam2.storage.mask_values import palette_labels
 
 RESOLUTIONS = ("480p", "Full-Resolution")
@@ -119,8 +123,32 @@ def label_folders(root: Path) -> LabelFolders:
 
 
 def label_files(folder: Path) -> dict[str, Path]:
-    """Return the PNG of each frame name (without extension), in the order of names."""
+    """Return the PNG of each file name (without extension), in the order of names."""
     return {path.stem: path for path in _pngs(folder)}
+
+
+def label_files_by_frame(folder: Path) -> dict[str, Path]:
+    """Return the PNG of each frame name, in the order of files.
+
+    The frames of a ``masks`` folder are called as the images of the video are, if the COCO file
+    or the table beside the folder tells those names (`surgsam2 segment --keep-names`). Otherwise
+    they are called as the files.
+    """
+    sources = _source_names(folder.parent) if folder.name == LABELS else {}
+    return {sources.get(stem, stem): path for stem, path in label_files(folder).items()}
+
+
+def _source_names(output: Path) -> dict[str, str]:
+    """Return the name of the source image of each label image; none if they are not told."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        data = json.loads((output / "annotations.coco.json").read_bytes())
+        found = [(Path(i["file_name"]).stem, i["source"]) for i in data["images"]]
+        return {stem: source for stem, source in found if isinstance(source, str)}
+    with contextlib.suppress(OSError, ValueError, KeyError, csv.Error):
+        text = (output / "frames.csv").read_text(encoding="utf-8")
+        rows = csv.DictReader(text.splitlines())
+        return {label_name(int(row["frame"]))[:-4]: row["source"] for row in rows}
+    return {}
 
 
 def _pngs(folder: Path) -> list[Path]:

@@ -128,8 +128,9 @@ def refuse_edited_masks(
         edited = list(_edited(output, record, inputs.context, frames))
     if edited:
         more = f" and {len(edited) - 1} others" if len(edited) > 1 else ""
+        first = _label_path(output, inputs.context, edited[0]).name
         raise OutputError(
-            f"cannot write {output}: {LABELS}/{label_name(edited[0])}{more} were changed since "
+            f"cannot write {output}: {LABELS}/{first}{more} were changed since "
             "they were written, and would be lost; leave these frames out with --start and "
             "--stop, choose another folder, or replace them with overwrite (--overwrite)"
         )
@@ -161,10 +162,11 @@ def copy_record(earlier: EarlierResults, inputs: RunInputs, output: Path, path: 
         touched = [
             index
             for index in record.indices()
-            if _modified(output / LABELS / label_name(index)) > written
+            if _modified(_label_path(output, inputs.context, index)) > written
         ]
         for index in list(_edited(output, record, inputs.context, touched)):
-            record.put(_with_labels(record.get(index), output / LABELS / label_name(index)))
+            path = _label_path(output, inputs.context, index)
+            record.put(_with_labels(record.get(index), path))
         store.sync()
 
 
@@ -184,12 +186,17 @@ def keep_record(output: Path, identity: Identity) -> None:
     write_text_atomically(output / RECORD_IDENTITY, json.dumps(identity))
 
 
+def _label_path(output: Path, context: OutputContext, index: int) -> Path:
+    """Return the label image of a result."""
+    return output / LABELS / label_name(context.number(index))
+
+
 def _edited(
     output: Path, record: ResultRecord, context: OutputContext, frames: Iterable[int]
 ) -> Iterable[int]:
     """Yield the frames whose label image is not the one that the record gives."""
     for index in frames:
-        path = output / LABELS / label_name(index)
+        path = _label_path(output, context, index)
         if index not in record or not path.is_file():
             continue
         try:

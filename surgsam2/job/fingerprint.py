@@ -96,6 +96,7 @@ def identity_of(
         "formats": ",".join(sorted(options.formats)),
         **_tracking_settings(options.tracking),
         "keep names": options.keep_names,
+        **({"stride": options.stride} if options.stride > 1 else {}),
         "surgsam2 version": __version__,
         "torch version": importlib.metadata.version("torch"),
     }

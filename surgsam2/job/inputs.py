@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from surgsam2.engine.remote_model import RemoteModel
@@ -15,8 +15,10 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import FORMATS, OutputContext
 from surgsam2.prompts import PromptSet, load_class_list
 from surgsam2.tracking.encoded_frame import check_masks
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.plan import TrackingPlan, plan_tracking
 from surgsam2.video import Video
+from surgsam2.video.strided import StridedVideo
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class RunInputs:
     """Files of the video and of the weights, which the run's fingerprint is made of."""
     context: OutputContext
     """The facts about the run that writers of results need."""
+    whole: Video
+    """The video as it was opened; `video` has the frames of it that are tracked."""
     warnings: tuple[str, ...] = ()
     """Sentences about prompts of which the network sees little."""
 
@@ -56,7 +60,13 @@ def check_inputs(
         PromptError, InputError, VideoError: the inputs cannot be used, or not together.
         OutputError: an input lies in the output folder.
     """
-    plan = plan_tracking(video, prompts, options.tracking)
+    whole, tracking = video, options.tracking
+    if options.stride > 1:
+        prompts.validate(video.width, video.height, video.frame_count)
+        prompts = prompts.for_every(options.stride)
+        video = StridedVideo(video, options.stride)
+        tracking = _in_strides(tracking, options.stride)
+    plan = plan_tracking(video, prompts, tracking)
     if options.classes is not None:
         prompts = prompts.with_classes(load_class_list(options.classes))
     warnings = check_masks(model, prompts) if isinstance(model, SurgSAM2Model) else []
@@ -69,16 +79,17 @@ def check_inputs(
     context = OutputContext(
         video.width,
         video.height,
-        video.fps,
+        whole.fps,
         prompts.objects,
         name,
         frame_count=plan.frames,
-        times=video.timestamps,
+        times=whole.timestamps,
         pixel_aspect=video.pixel_aspect,
         frame_names=_frame_names(video) if options.keep_names else (),
+        stride=options.stride,
     )
     files = input_files(video, model)
-    inputs = RunInputs(model, video, prompts, options, plan, files, context, tuple(warnings))
+    inputs = RunInputs(model, video, prompts, options, plan, files, context, whole, tuple(warnings))
     if options.resume and not isinstance(model, SurgSAM2Model):
         raise InputError("a run with an engine on another machine cannot be resumed; start anew")
     if options.resume and not inputs.can_resume:
@@ -89,6 +100,13 @@ def check_inputs(
     for format_name in options.formats:
         FORMATS[format_name].check_run(Path(folder), context)
     return inputs
+
+
+def _in_strides(tracking: TrackingOptions, stride: int) -> TrackingOptions:
+    """Return options whose range counts every `stride`-th frame only."""
+    limits = (tracking.start, tracking.stop)
+    start, stop = (None if frame is None else -(-frame // stride) for frame in limits)
+    return replace(tracking, start=start, stop=stop)
 
 
 def _frame_names(video: Video) -> tuple[str, ...]:

@@ -46,6 +46,12 @@ class JobOptions(Options):
     keep_names: bool = option(
         False, "write the video's file name into the results; it may name a patient"
     )
+    stride: int = option(
+        1,
+        "track every N-th frame, counted from frame 0; frames keep their numbers",
+        minimum=1,
+        metavar="N",
+    )
     classes: str | None = option(
         None,
         "list of classes that gives objects their classes by name, so that COCO categories have "

@@ -69,8 +69,8 @@ def make_report(
         hashes: the SHA-256 of the input files.
         identity: the identity of the run, if it is complete.
     """
-    video, prompts = inputs.video, inputs.prompts
-    options, plan = inputs.options, inputs.plan
+    video, prompts = inputs.whole, inputs.prompts
+    options, plan, number = inputs.options, inputs.plan, inputs.context.number
     return {
         "status": status if options.keep_names else hide_names(status, _words(inputs, output)),
         "versions": collect_versions(),
@@ -87,11 +87,11 @@ def make_report(
             "frames": video.frame_count,
         },
         "objects": [
-            {"id": o.id, "name": o.name, "prompted_frames": [p.frame for p in o.prompts]}
+            {"id": o.id, "name": o.name, "prompted_frames": [number(p.frame) for p in o.prompts]}
             for o in prompts
         ],
         "options": options.as_mapping(),
-        "frame_range": [plan.start, plan.stop],
+        "frame_range": [number(plan.start), min(number(plan.stop), video.frame_count)],
         "timings": timings,
         "resumed": resumed,
         "skipped": list(_skipped(inputs, timings["frames"])),
@@ -110,28 +110,30 @@ def _words(inputs: RunInputs, output: Path) -> dict[Path, str]:
 def _skipped(inputs: RunInputs, done: int) -> Iterator[str]:
     """Yield a sentence for everything that is missing in the results, with the reason."""
     video, prompts, plan = inputs.video, inputs.prompts, inputs.plan
-    options = inputs.options.tracking
+    options, number = inputs.options.tracking, inputs.context.number
     yield from video.warnings
     yield from inputs.warnings
-    if options.stop is not None and options.stop > video.frame_count:
-        yield f"stop {options.stop} is beyond the end: the video has {video.frame_count} frames"
+    if options.stop is not None and options.stop > inputs.whole.frame_count:
+        count = inputs.whole.frame_count
+        yield f"stop {options.stop} is beyond the end: the video has {count} frames"
     if options.start is None and plan.start > 0:
-        yield f"{_frames(0, plan.start)}: before the first prompt; direction both tracks them"
+        before = _frames(0, number(plan.start))
+        yield f"{before}: before the first prompt; direction both tracks them"
     if options.stop is None and plan.stop < video.frame_count:
-        after = _frames(plan.stop, video.frame_count)
+        after = _frames(number(plan.stop), inputs.whole.frame_count)
         yield f"{after}: after the last prompt; direction both tracks them"
     if done < plan.frames:
         yield f"{plan.frames - done} of {plan.frames} frames were not segmented"
     for obj in prompts:
         first, last = obj.prompts[0].frame, obj.prompts[-1].frame
         if plan.direction == "forward" and first >= plan.stop:
-            yield f"object {obj.id}: first prompted on frame {first}, after the range"
+            yield f"object {obj.id}: first prompted on frame {number(first)}, after the range"
         elif plan.direction == "forward" and first > plan.start:
-            yield f"object {obj.id}: no masks before frame {first}, its first prompt"
+            yield f"object {obj.id}: no masks before frame {number(first)}, its first prompt"
         elif plan.direction == "backward" and last < plan.start:
-            yield f"object {obj.id}: last prompted on frame {last}, before the range"
+            yield f"object {obj.id}: last prompted on frame {number(last)}, before the range"
         elif plan.direction == "backward" and last < plan.stop - 1:
-            yield f"object {obj.id}: no masks after frame {last}, its last prompt"
+            yield f"object {obj.id}: no masks after frame {number(last)}, its last prompt"
 
 
 def _frames(start: int, stop: int) -> str:

@@ -11,13 +11,12 @@ from typing import Any
 from surgsam2.errors import CheckpointError, InputError, SurgSAM2Error, VideoError
 from surgsam2.job.console import segment_with_progress
 from surgsam2.job.datalist import SUMMARY, VideoJob, read_datalist, run_jobs
-from surgsam2.job.options import JobOptions
+from surgsam2.job.options import JobOptions, VideoOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.options import ModelOptions
 from surgsam2.monai_bundle.inferer import VideoInferer
 from surgsam2.prompts import load_prompts, naming_prompt_file
-from surgsam2.storage.settings import parse, parse_path
-from surgsam2.video import open_video
+from surgsam2.storage.settings import parse_path
 
 
 class VideoJobs:
@@ -91,10 +90,9 @@ class VideoSegmentation:
     Args:
         dataset: the videos.
         inferer: the options of tracking.
-        fps: frame rate of images that carry none; None is 25.
-        options: values by the names of `surgsam2.model.options.ModelOptions` and
-            `surgsam2.job.JobOptions`. The device may be a `torch.device`; formats may be a list
-            or text with commas.
+        options: values by the names of `surgsam2.model.options.ModelOptions`,
+            `surgsam2.job.options.VideoOptions` and `surgsam2.job.JobOptions`. The device may be a
+            `torch.device`; formats may be a list or text with commas.
 
     Raises:
         InputError: an unknown name, or a value that cannot be used.
@@ -104,20 +102,20 @@ class VideoSegmentation:
         self,
         dataset: VideoJobs,
         inferer: VideoInferer,
-        *,
-        fps: float | None = None,
         **options: Any,
     ) -> None:
         self.dataset = dataset
-        self.fps: float | None = parse(float | None, fps, "fps")
-        names = [described.name for described in ModelOptions.described()]
-        model = {name: options.pop(name) for name in names if name in options}
+        model, video = (
+            {o.name: options.pop(o.name) for o in kind.described() if o.name in options}
+            for kind in (ModelOptions, VideoOptions)
+        )
         if "device" in model:
             model["device"] = str(model["device"])
         for name in ("model", "config"):
             if name in model:
                 model[name] = parse_path(model[name], name)
         self.model_options = ModelOptions.from_mapping(model)
+        self.video_options = VideoOptions.from_mapping(video)
         self.options = JobOptions.from_mapping(inferer.options.as_mapping() | options)
 
     def run(self) -> dict[str, Any]:
@@ -157,7 +155,7 @@ class VideoSegmentation:
         with _naming("prompts", SurgSAM2Error):
             prompts = load_prompts(job.prompts)
         with _naming("video", VideoError):
-            opened = open_video(job.video, fps=self.fps)
+            opened = self.video_options.open(job.video)
         with opened as video:
             model = model or self._load_model()
             with naming_prompt_file(job.prompts):

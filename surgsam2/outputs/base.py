@@ -40,10 +40,17 @@ class OutputContext:
     frame_names: tuple[str, ...] = field(default=(), repr=False)
     """Name of each frame's source file without its suffix; empty if they are not to be told."""
 
+    stride: int = 1
+    """Results are of every `stride`-th frame of the video, and are counted among those."""
+
     @cached_property
     def order(self) -> dict[int, int]:
         """Position of each object id in `objects`."""
         return {item.id: position for position, item in enumerate(self.objects)}
+
+    def number(self, frame_index: int) -> int:
+        """Return the number in the video of the frame that a result counts as `frame_index`."""
+        return frame_index * self.stride
 
     def seconds(self, frame_index: int) -> float | None:
         """Return the time of a frame in seconds after the first; None when it is not known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -57,7 +58,12 @@ class OutputSet:
             raise
 
     def write(self, frame: np.ndarray, result: FrameResult) -> None:
-        """Write a frame, (H, W, 3) uint8 RGB, and its result in every format."""
+        """Write a frame, (H, W, 3) uint8 RGB, and its result in every format.
+
+        The formats have the number of the frame in the video; see `OutputContext.number`.
+        """
+        if self.context.stride > 1:
+            result = replace(result, frame_index=self.context.number(result.frame_index))
         for writer in self.writers.values():
             writer.write(frame, result)
 

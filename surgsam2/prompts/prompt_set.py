@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +158,29 @@ class PromptSet:
         entry = self._entry(object_id)
         prompts = tuple(entry.prompts.values())
         return PromptedObject(object_id, entry.name, entry.color, prompts, entry.object_class)
+
+    def for_every(self, stride: int) -> PromptSet:
+        """Return a copy for a video that has every `stride`-th frame of this set's video.
+
+        Raises:
+            PromptError: a prompted frame is not among them.
+        """
+        result = copy.deepcopy(self)
+        if self.video is not None and self.video.frames:
+            result.video = replace(self.video, frames=-(-self.video.frames // stride))
+        for object_id, entry in result._entries.items():
+            for frame in entry.prompts:
+                if frame % stride:
+                    before = frame - frame % stride
+                    raise PromptError(
+                        f"object {object_id} is prompted on frame {frame}, which a stride of "
+                        f"{stride} leaves out; prompt on frame {before} or {before + stride}"
+                    )
+            entry.prompts = {
+                frame // stride: replace(prompt, frame=frame // stride)
+                for frame, prompt in entry.prompts.items()
+            }
+        return result
 
     def with_classes(self, classes: ClassList) -> PromptSet:
         """Return a copy in which the objects have the classes of a list that have their names.

@@ -46,7 +46,7 @@ def writer_of(data: Mapping[str, Any]) -> Writer:
     words = " ".join(str(info.get(key, "")) for key in ("description", "contributor", "url"))
     for writer in ("Label Studio", "Roboflow", "FiftyOne"):
         if writer.lower() in words.lower():
-            return writer  # type: ignore[return-value]
+            return writer
     if "roboflow" in words.lower():
         return "Roboflow"
     annotations, categories = data.get("annotations", []), data.get("categories", [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import threading
 import tracemalloc
@@ -51,6 +52,29 @@ def test_perfect_predictions_score_one(a_truth, perfect):
         assert run["overall"][convention]["objects"] == 4
     assert run["overall"]["davis"]["frames"] == 4 * (FRAMES - 2)
     assert run["class_iou"]["challenge_iou"] == run["class_iou"]["isi_iou"] == 1
+    assert run["problems"] == []
+
+
+@pytest.mark.parametrize("table", ["coco", "csv"])
+def test_masks_are_matched_by_the_names_of_the_source_images(a_truth, perfect, tmp_path, table):
+    """`surgsam2 segment --keep-names` numbers the masks and tells the names of the images."""
+    for name in ("a", "b"):
+        folder = tmp_path / "out" / name
+        stems = [path.stem for path in sorted((perfect / name).iterdir())]
+        shutil.copytree(perfect / name, folder / "masks")
+        for index, stem in enumerate(stems):
+            (folder / "masks" / f"{stem}.png").rename(folder / "masks" / f"{index + 100:05d}.png")
+        if table == "coco":
+            images = [
+                {"file_name": f"{index + 100:05d}.png", "source": stem}
+                for index, stem in enumerate(stems)
+            ]
+            (folder / "annotations.coco.json").write_text(json.dumps({"images": images}))
+        else:
+            rows = [f"{stem},{index + 100}" for index, stem in enumerate(stems)]
+            (folder / "frames.csv").write_text("\n".join(["source,frame", *rows]))
+    run = score_predictions(tmp_path / "out", scans_of(a_truth))
+    assert run["overall"]["davis"]["J&F"] == 1
     assert run["problems"] == []
 
 

@@ -403,3 +403,47 @@ def test_the_real_clip(a_model: SurgSAM2Model, tmp_path: Path) -> None:
     report = run(a_model, REAL / "cholecystectomy_10s.mp4", prompts, tmp_path / "out", stop=12)
     assert report["timings"]["frames"] == 12
     assert labels(tmp_path / "out", 11).shape == (720, 1280)
+
+
+def test_a_stride_keeps_the_numbers_and_times_of_frames(
+    a_model: SurgSAM2Model, a_file: Path, tmp_path: Path
+) -> None:
+    prompts = PromptSet().add(object_id=1, frame=4, mask=disc(WIDTH, HEIGHT, 60, 60, 20))
+    out = tmp_path / "out"
+    report = run(a_model, a_file, prompts, out, stride=2, direction="both", stop=9)
+    assert report["frame_range"] == [0, 9 + 1]
+    assert report["objects"][0]["prompted_frames"] == [4]
+    assert report["video"]["frames"] == FRAMES
+    names = [f"{index:05d}.png" for index in (0, 2, 4, 6, 8)]
+    assert sorted(path.name for path in (out / "masks").iterdir()) == names
+    images = json.loads((out / "annotations.coco.json").read_text())["images"]
+    assert [image["frame_index"] for image in images] == [0, 2, 4, 6, 8]
+    with (out / "frames.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with open_video(a_file) as video, open_video(out / "overlay.mp4") as overlay:
+        times = video.timestamps
+        assert np.allclose([float(r["seconds"]) for r in rows], times[[0, 2, 4, 6, 8]], atol=1e-3)
+        assert np.allclose(overlay.timestamps, times[:9:2], atol=0.01)
+    again = run(a_model, a_file, prompts, out, stride=2, direction="both", stop=9, resume=True)
+    assert again["already_complete"]
+
+
+def test_a_stride_that_leaves_out_a_prompted_frame(
+    a_model: SurgSAM2Model, a_file: Path, prompts: PromptSet, tmp_path: Path
+) -> None:
+    with pytest.raises(PromptError, match="stride of 3 leaves out; prompt on frame 3 or 6"):
+        run(a_model, a_file, prompts, tmp_path / "out", stride=3)
+
+
+def test_classes_of_a_list(a_model: SurgSAM2Model, a_file: Path, tmp_path: Path) -> None:
+    prompts = PromptSet()
+    for object_id, name in ((1, "Gallbladder"), (2, "grasper 1"), (7, "grasper 2")):
+        mask = disc(WIDTH, HEIGHT, 20 * object_id, 60, 8)
+        prompts.add(object_id=object_id, frame=0, mask=mask, name=name)
+    options = {"classes": "cholecseg8k", "formats": "coco", "stop": 1}
+    run(a_model, a_file, prompts, tmp_path / "out", **options)
+    data = json.loads((tmp_path / "out" / "annotations.coco.json").read_text())
+    assert {t["id"]: t["category_id"] for t in data["tracks"]} == {1: 10, 2: 5, 7: 5}
+    prompts.add(object_id=3, frame=0, points=[[5, 5, 1]], name="drain")
+    with pytest.raises(PromptError, match="has no class of this name; rename it to one of"):
+        run(a_model, a_file, prompts, tmp_path / "other", **options)

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser, verify_metadata
 
 from surgsam2.commands import segment
 from surgsam2.job import JobOptions
+from surgsam2.job.options import VideoOptions
 from surgsam2.model.build import load_model
 from surgsam2.model.bundle import OWN
 from surgsam2.model.options import ModelOptions
@@ -133,7 +134,7 @@ def options_of(*groups: type[Options]) -> set[str]:
     return {option.name for group in groups for option in group.described()}
 
 
-RUN_OPTIONS = options_of(ModelOptions, JobOptions) - options_of(TrackingOptions)
+RUN_OPTIONS = options_of(ModelOptions, VideoOptions, JobOptions) - options_of(TrackingOptions)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ RUN_OPTIONS = options_of(ModelOptions, JobOptions) - options_of(TrackingOptions)
     [
         ("dataset", set(signature(VideoJobs).parameters)),
         ("inferer", options_of(TrackingOptions)),
-        ("evaluator", {"dataset", "inferer", "fps"} | RUN_OPTIONS),
+        ("evaluator", {"dataset", "inferer"} | RUN_OPTIONS),
         ("network_def", set(signature(frame_network).parameters)),
     ],
 )

@@ -94,3 +94,18 @@ def test_a_full_disk(a_run, tmp_path, a_full_disk):
 def test_an_unwritable_folder(a_run, tmp_path):
     with pytest.raises(OutputError, match=r"annotations\.coco\.json"):
         CocoWriter(tmp_path / "none", a_run().context)
+
+
+def test_two_objects_of_one_name_are_instances_of_one_category(a_run, tmp_path):
+    run = a_run(ids=(2, 3, 9), names=("grasper", "liver", "Grasper"))
+    writer = CocoWriter(tmp_path, run.context)
+    writer.write(run.frame(), run.result(0))
+    writer.close()
+    data = load(tmp_path)
+    assert [(c["id"], c["name"]) for c in data["categories"]] == [(2, "grasper"), (3, "liver")]
+    assert [(a["category_id"], a["track_id"]) for a in data["annotations"]] == [
+        (2, 2),
+        (3, 3),
+        (2, 9),
+    ]
+    assert [(t["id"], t["instance"]) for t in data["tracks"]] == [(2, 1), (3, 1), (9, 2)]

@@ -1,8 +1,9 @@
 """Scoring of label PNGs that already exist, whatever program wrote them.
 
-Files are matched by name: sequence folder and file name without extension. Every
-annotated frame is scored. A missing file counts as empty masks, and everything unusual
-has an entry in the record's `problems`.
+Files are matched by name: sequence folder and file name without extension, or the name of
+the frame's source image where the files tell it (`--keep-names`). Every annotated frame is
+scored. A missing file counts as empty masks, and everything unusual has an entry in the record's
+`problems`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from surgsam2.data.label_reader import (
-    label_files,
+    label_files_by_frame,
     label_folders,
     label_ids,
     read_labels,
@@ -83,7 +84,7 @@ def score_predictions(
         if folder is None:
             message = "no folder of predictions of this name"
             problems.add("missing-sequence", scan.sequence.name, message)
-        files = label_files(folder) if folder else {}
+        files = label_files_by_frame(folder) if folder else {}
         readers.append(_PredictedSequence(scan.sequence, files, size_mismatch))
     scored = [
         _score_sequence(scan, reader, problems, progress)
