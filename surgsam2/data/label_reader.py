@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from surgsam2.data.sequence import natural_key
 from surgsam2.errors import DatasetError, ImageFileError
 from surgsam2.storage.image_file import read_pixels
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS, label_name
 from surgsam2.storage.mask_values import palette_labels
 
@@ -140,8 +140,8 @@ def label_files_by_frame(folder: Path) -> dict[str, Path]:
 
 def _source_names(output: Path) -> dict[str, str]:
     """Return the name of the source image of each label image; none if they are not told."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        data = json.loads((output / "annotations.coco.json").read_bytes())
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        data = parse_json((output / "annotations.coco.json").read_bytes())
         found = [(Path(i["file_name"]).stem, i["source"]) for i in data["images"]]
         return {stem: source for stem, source in found if isinstance(source, str)}
     with contextlib.suppress(OSError, ValueError, KeyError, csv.Error):
