@@ -76,7 +76,10 @@ def _read(path: Path) -> str:
 
 def _from_csv(text: str) -> Iterator[ObjectClass]:
     rows = csv.DictReader(io.StringIO(text), restkey="", restval="")
-    columns = [column.strip().lower() for column in rows.fieldnames or ()]
+    try:
+        columns = [column.strip().lower() for column in rows.fieldnames or ()]
+    except csv.Error as error:
+        raise PromptError(f"line 1: {error}") from error
     unknown = [column for column in columns if column not in COLUMNS]
     if unknown or "name" not in columns or len(set(columns)) != len(columns):
         what = f"unknown column {show(unknown[0])}" if unknown else f"columns {show(columns)}"
