@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -162,10 +163,8 @@ def _greeting(path: Path) -> None:
 
 def import_mrml() -> None:
     """Import what the doors in `MRML` need, which takes some seconds."""
-    from surgsam2.mrml import scene_check
-    from surgsam2.mrml.streaming import streamed_masks
-
-    assert scene_check and streamed_masks
+    importlib.import_module("surgsam2.mrml.scene_check")
+    importlib.import_module("surgsam2.mrml.streaming.streamed_masks")
 
 
 def _scene_record(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def unreadable_files(out: Path) -> list[Path]:
         ".json": lambda path: json.loads(path.read_bytes()),
         ".csv": _read_csv,
         ".mp4": _read_video,
+        ".mrb": _read_archive,
     }
     found = []
     for path in sorted(out.rglob("*")):
@@ -41,6 +43,12 @@ def _read_csv(path: Path) -> None:
         for row in csv.reader(file):
             if len(row) != len(COLUMNS):
                 raise ValueError(f"{len(row)} columns")
+
+
+def _read_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise ValueError("damaged")
 
 
 def _read_video(path: Path) -> None:

@@ -1,15 +1,26 @@
-"""Kill a run at a random moment, again and again, then let it finish and compare."""
+"""Kills a run at a random moment, again and again, then lets it finish and compares.
+
+    python -m tests.reliability.kills --kills 1000 --seed 1
+
+Prints a line after every run and a table by direction and by format at the end. POSIX only.
+"""
 
 from __future__ import annotations
 
+import argparse
+import io
 import os
 import shutil
 import signal
 import sys
 import tempfile
 import threading
+import time
+import zipfile
+from collections import Counter
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 
@@ -20,12 +31,39 @@ from tests.reliability.checks import unreadable_files
 from tests.reliability.conftest import contents, prompts_for_two, run, write_short_file
 
 DIRECTIONS = ("forward", "backward", "both")
+FORMATS = ("png", "overlay", "coco", "csv", "scene")
+HANG_SECONDS = 300
+"""A run that takes longer than this ends the campaign."""
+PRODUCTS = {
+    "masks/": "png",
+    "overlay.mp4": "overlay",
+    "annotations.coco.json": "coco",
+    "frames.csv": "csv",
+    "scene.mrb": "scene",
+}
+"""The format of each file, by the beginning of its name."""
 
 
-def kill_and_resume(cycles: int, seed: int) -> int:
-    """`cycles` kills, by SIGKILL at a random time after the start of a run or of its resumption.
+def main() -> int:
+    """Run the campaign; the exit code is 1 when a file differed or could not be read."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=10**6, help="end earlier after these")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    return 1 if kill_and_resume(args.kills, args.seed, args.minutes) else 0
 
-    Every run is killed one to four times, then finished.
+
+def kill_and_resume(cycles: int, seed: int, minutes: float = 10**6) -> int:
+    """Kill runs by SIGKILL at a random time after the start of a run or of its resumption.
+
+    Every run has a random direction and random formats; it is killed one to four times, then
+    finished.
+
+    Args:
+        cycles: number of kills.
+        seed: decides on everything but the moments.
+        minutes: after these no other run begins.
 
     Returns:
         How many files differed from those of runs without interruption, or were unreadable
@@ -33,34 +71,73 @@ def kill_and_resume(cycles: int, seed: int) -> int:
     """
     torch.set_num_threads(1)
     random = Random(seed)
-    kills = runs = differing = unreadable = 0
+    counts: Counter[str] = Counter()
+    end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model, file = small_model(folder), write_short_file(folder / "clip.mp4")
         whole = {}
         for direction in DIRECTIONS:
-            run(model, file, prompts_for_two(), folder / direction, direction=direction)
-            whole[direction] = contents(folder / direction)
-        while kills < cycles:
+            out = folder / direction
+            run(model, file, prompts_for_two(), out, direction=direction, formats=FORMATS)
+            whole[direction] = _comparable(out, FORMATS)
+        while counts["kills"] < cycles and time.monotonic() < end:
             direction = random.choice(DIRECTIONS)
-            out = folder / f"run{runs}"
-            runs += 1
-            for _ in range(min(random.randint(1, 4), cycles - kills)):
-                if not _killed(model, file, out, direction, random):
+            formats = tuple(random.sample(FORMATS, random.randint(1, len(FORMATS))))
+            out = folder / f"run{counts['runs']}"
+            counts["runs"] += 1
+            for _ in range(min(random.randint(1, 4), cycles - counts["kills"])):
+                if not _killed(model, file, out, random, direction=direction, formats=formats):
                     break  # it had finished before
-                kills += 1
-                unreadable += len(unreadable_files(out))
-            run(model, file, prompts_for_two(), out, direction=direction, resume=True)
-            found = contents(out)
-            names = whole[direction].keys() | found.keys()
-            differing += sum(whole[direction].get(n) != found.get(n) for n in names)
+                counts.update(["kills", direction, *formats])
+                counts["unreadable"] += len(unreadable_files(out))
+            options = {"direction": direction, "formats": formats, "resume": True}
+            run(model, file, prompts_for_two(), out, **options)
+            found = _comparable(out, formats)
+            expected = {n: d for n, d in whole[direction].items() if _format_of(n) in formats}
+            differing = [n for n in expected | found if expected.get(n) != found.get(n)]
+            counts["differing"] += len(differing)
             shutil.rmtree(out)
-            sys.stdout.write(
-                f"{kills} kills in {runs} runs: {differing} differing files, "
-                f"{unreadable} unreadable files\n"
+            _say(
+                f"{counts['kills']} kills in {counts['runs']} runs: {counts['differing']} "
+                f"differing files {differing}, {counts['unreadable']} unreadable files"
             )
-            sys.stdout.flush()
-    return differing + unreadable
+    for kind in (*DIRECTIONS, *FORMATS):
+        _say(f"| {kind} | {counts[kind]} |")
+    return counts["differing"] + counts["unreadable"]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _format_of(name: str) -> str:
+    return next(kind for start, kind in PRODUCTS.items() if name.startswith(start))
+
+
+def _comparable(out: Path, formats: tuple[str, ...]) -> dict[str, bytes]:
+    """Return what must not depend on interruptions: the files, and a scene's members.
+
+    Raises:
+        AssertionError: the folder holds other files than those of the formats.
+    """
+    found = contents(out)
+    assert found.pop(".surgsam2", b"")
+    if scene := found.pop("scene.mrb", b""):  # archives hold the time at which they were written
+        found |= {f"scene.mrb/{name}": data for name, data in _members(scene)}
+    assert {_format_of(name) for name in found} == set(formats), (sorted(found), formats)
+    return found
+
+
+def _members(archive: bytes) -> list[tuple[str, bytes]]:
+    members = []
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        for name in file.namelist():
+            data = file.read(name)
+            inner = _members(data) if name.endswith(".mrb") else [("", data)]
+            members += [(f"{name}/{end}", content) for end, content in inner]
+    return members
 
 
 def small_model(folder: Path) -> SurgSAM2Model:
@@ -69,7 +146,7 @@ def small_model(folder: Path) -> SurgSAM2Model:
     return surgsam2.load_model("demo", config=str(config), device="cpu")
 
 
-def _killed(model: SurgSAM2Model, file: Path, out: Path, direction: str, random: Random) -> bool:
+def _killed(model: SurgSAM2Model, file: Path, out: Path, random: Random, **options: Any) -> bool:
     """Whether the process was killed; False when it had finished before.
 
     The moment is random: within half a second after the start, or within two frames' time
@@ -91,6 +168,7 @@ def _killed(model: SurgSAM2Model, file: Path, out: Path, direction: str, random:
     child = os.fork()
     if child == 0:
         code = 1
+        signal.alarm(HANG_SECONDS)
         try:
             if not step:
                 die_soon()
@@ -100,7 +178,7 @@ def _killed(model: SurgSAM2Model, file: Path, out: Path, direction: str, random:
                 prompts_for_two(),
                 out,
                 on_step=on_step,
-                direction=direction,
+                **options,
                 resume=True,
                 checkpoint_every=every,
             )
@@ -111,3 +189,7 @@ def _killed(model: SurgSAM2Model, file: Path, out: Path, direction: str, random:
     if code not in (0, -signal.SIGKILL):
         raise RuntimeError(f"a run that was to be killed ended with {code}")
     return code != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
