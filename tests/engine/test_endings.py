@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from surgsam2 import PromptSet
-from surgsam2.engine import Died, Failed, Progress, Ready, Tracked, VideoOpened
+from surgsam2.engine import ConnectionChanged, Died, Failed, Progress, Ready, Tracked, VideoOpened
 from surgsam2.engine.client.engine_process import EngineProcess
 from surgsam2.engine.protocol import messages
 from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, encode_packet
@@ -63,6 +63,25 @@ def tracking(driver: Driver, clip: np.ndarray, checkpoint: Path, config: Path) -
     driver.until(VideoOpened, driver.client.open_frames(180, 160, 120, 25.0, lambda k: long[k]))
     driver.until(Tracked, driver.client.track(BOX))
     return ready.pid
+
+
+def test_stopped_and_going_on(
+    driver: Driver, a_clip: np.ndarray, demo_checkpoint: Path, small_config: Path
+) -> None:
+    """A process that runs and does nothing is reported in seconds, and once."""
+    pid = tracking(driver, a_clip, demo_checkpoint, small_config)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        silent = driver.when(lambda e: isinstance(e, ConnectionChanged) and e.state == "silent")
+        assert time.monotonic() - began < 9
+        assert "has said nothing for 6 seconds" in silent.message
+        driver.seen += driver.client.poll(1.0)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    driver.when(lambda e: isinstance(e, ConnectionChanged) and e.state == "connected")
+    driver.until(Tracked)
+    assert sum(isinstance(e, ConnectionChanged) for e in driver.seen) == 2
 
 
 def test_killed_while_tracking_and_restarted(

@@ -16,8 +16,10 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -79,7 +81,7 @@ def kill_and_resume(cycles: int, seed: int, minutes: float = 10**6) -> int:
         whole = {}
         for direction in DIRECTIONS:
             out = folder / direction
-            run(model, file, prompts_for_two(), out, direction=direction, formats=FORMATS)
+            _finished(model, file, out, direction=direction, formats=FORMATS)
             whole[direction] = _comparable(out, FORMATS)
         while counts["kills"] < cycles and time.monotonic() < end:
             direction = random.choice(DIRECTIONS)
@@ -91,8 +93,7 @@ def kill_and_resume(cycles: int, seed: int, minutes: float = 10**6) -> int:
                     break  # it had finished before
                 counts.update(["kills", direction, *formats])
                 counts["unreadable"] += len(unreadable_files(out))
-            options = {"direction": direction, "formats": formats, "resume": True}
-            run(model, file, prompts_for_two(), out, **options)
+            _finished(model, file, out, direction=direction, formats=formats)
             found = _comparable(out, formats)
             expected = {n: d for n, d in whole[direction].items() if _format_of(n) in formats}
             differing = [n for n in expected | found if expected.get(n) != found.get(n)]
@@ -146,8 +147,15 @@ def small_model(folder: Path) -> SurgSAM2Model:
     return surgsam2.load_model("demo", config=str(config), device="cpu")
 
 
+def _finished(model: SurgSAM2Model, file: Path, out: Path, **options: Any) -> None:
+    """Begin a run or continue it to its end."""
+    code = _in_child(lambda: run(model, file, prompts_for_two(), out, resume=True, **options))
+    if code:
+        raise RuntimeError(f"a run that was to finish ended with {code}")
+
+
 def _killed(model: SurgSAM2Model, file: Path, out: Path, random: Random, **options: Any) -> bool:
-    """Whether the process was killed; False when it had finished before.
+    """Return whether the process was killed; False when it had finished before.
 
     The moment is random: within half a second after the start, or within two frames' time
     after a random step.
@@ -161,34 +169,40 @@ def _killed(model: SurgSAM2Model, file: Path, out: Path, random: Random, **optio
         timer.daemon = True
         timer.start()
 
+    def work() -> None:
+        if not step:
+            die_soon()
+        options.update(resume=True, checkpoint_every=every)
+        run(model, file, prompts_for_two(), out, on_step=on_step, **options)
+
     def on_step(steps: int) -> None:
         if steps == step:
             die_soon()
 
+    code = _in_child(work)
+    if code not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"a run that was to be killed ended with {code}")
+    return code != 0
+
+
+def _in_child(work: Callable[[], object]) -> int:
+    """Do something in a forked process; returns its exit code, negative for a signal.
+
+    All runs are in children: this process stays one without threads, decoders and scenes, so
+    that each child begins alike.
+    """
     child = os.fork()
     if child == 0:
         code = 1
         signal.alarm(HANG_SECONDS)
         try:
-            if not step:
-                die_soon()
-            run(
-                model,
-                file,
-                prompts_for_two(),
-                out,
-                on_step=on_step,
-                **options,
-                resume=True,
-                checkpoint_every=every,
-            )
+            work()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"a run that was to be killed ended with {code}")
-    return code != 0
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":

@@ -12,14 +12,18 @@ from pathlib import Path
 
 from surgsam2.engine.client.launch import Process, base_environment
 from surgsam2.engine.client.listener import Listener
+from surgsam2.engine.protocol.events import ConnectionChanged
 from surgsam2.engine.protocol.framing import EXPLAINED, ProtocolError, encode_packet
 from surgsam2.engine.protocol.messages import Message, pack_message
 from surgsam2.engine.protocol.payloads import SharedMemoryPayloads
+from surgsam2.engine.protocol.requests import Alive
 from surgsam2.engine.transport.base import EngineError, Transport
 from surgsam2.engine.transport.connection import Connection, VersionError
 
 _START_SECONDS = 120.0
 """How long a process may take until it connects; loading torch comes after that."""
+_SILENT_SECONDS = 6.0
+"""How long a process that is connected may send nothing; it sends `Alive` every second."""
 _END_SECONDS = 2.0
 """How long a process that has closed the connection may take to end."""
 
@@ -40,6 +44,7 @@ class EngineProcess(Transport):
         self._unsent: list[Message] = []
         self._received: deque[Message] = deque()
         self._deadline = time.monotonic() + _START_SECONDS
+        self._life = _Life()
         with contextlib.ExitStack() as opened:
             try:
                 # on Windows a file that is still mapped stays
@@ -100,7 +105,7 @@ class EngineProcess(Transport):
             if self._connection is None:
                 self._accept()
             if self._connection is not None and not self._received and not self._connection.closed:
-                self._received.extend(self._connection.receive())
+                self._received.extend(self._life.seen_in(list(self._connection.receive())))
         except VersionError as error:
             raise EngineError("version", str(error)) from error
         except ProtocolError as error:
@@ -153,3 +158,33 @@ class EngineProcess(Transport):
         self.hang_up()
         self._process.kill()
         self._opened.close()
+
+
+class _Life:
+    """Notices when a connected engine process says nothing any more, and when it does again."""
+
+    def __init__(self) -> None:
+        self._looked = self._heard = time.monotonic()
+        self._silent = False
+
+    def seen_in(self, messages: list[Message]) -> list[Message]:
+        """Return the messages that have just been read, without `Alive`, and with news of silence.
+
+        An application that did not look for a while learns nothing from what it did not hear.
+        """
+        now = time.monotonic()
+        if messages or now - self._looked > _SILENT_SECONDS / 2:
+            self._heard = now
+        self._looked = now
+        news: list[Message] = []
+        if messages and self._silent:
+            news.append(ConnectionChanged("connected", "The engine process answers again."))
+            self._silent = False
+        elif now - self._heard > _SILENT_SECONDS and not self._silent:
+            text = (
+                f"The engine process has said nothing for {_SILENT_SECONDS:.0f} seconds: it was "
+                "stopped, or this machine has too little memory. Wait, or start it again."
+            )
+            news.append(ConnectionChanged("silent", text))
+            self._silent = True
+        return news + [message for message in messages if not isinstance(message, Alive)]

@@ -48,10 +48,14 @@ class Ready(Message):
 
 @dataclass(frozen=True)
 class ConnectionChanged(Message):
-    """The connection to an engine on another machine was made, lost, or waits for its turn."""
+    """The connection to an engine on another machine was made, lost, or waits for its turn.
 
-    state: Literal["connecting", "queued", "connected", "lost"]
-    """``lost`` means that it is being restored; requests stay open meanwhile."""
+    An engine on this machine reports only ``silent``, and ``connected`` when it answers again.
+    """
+
+    state: Literal["connecting", "queued", "connected", "lost", "silent"]
+    """``lost`` means that it is being restored, ``silent`` that the process runs and does nothing;
+    requests stay open meanwhile."""
     message: str
     """One line in plain words for the user."""
 

@@ -215,6 +215,11 @@ class LiveCredit(Message):
     frames: int
 
 
+@dataclass(frozen=True)
+class Alive(Message):
+    """The engine process on this machine sends it every second, whatever it computes."""
+
+
 REQUESTS: tuple[type[Request], ...] = (
     LoadModel,
     OpenVideo,
@@ -238,5 +243,11 @@ TO_ENGINE: tuple[type[Message], ...] = (
     Chunk,
 )
 """The messages that the application sends."""
-FROM_ENGINE: tuple[type[Message], ...] = (*SENT_EVENTS, FrameWanted, LiveCredit, ChunkWanted)
+FROM_ENGINE: tuple[type[Message], ...] = (
+    *SENT_EVENTS,
+    FrameWanted,
+    LiveCredit,
+    ChunkWanted,
+    Alive,
+)
 """The messages that the engine process sends after its `Hello`."""

@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from surgsam2.engine.protocol.messages import Hello, Message, MessageError, Requ
 from surgsam2.engine.protocol.payloads import SharedMemoryPayloads
 from surgsam2.engine.protocol.requests import (
     TO_ENGINE,
+    Alive,
     Cancel,
     Chunk,
     FrameGiven,
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from surgsam2.engine.server.engine import Engine, Send
     from surgsam2.engine.server.remote_files import RemoteFiles
 
+LIFE_SECONDS = 1.0
+"""Seconds between two messages `Alive`."""
 BROKEN_CONNECTION = 4
 """Exit code of an engine process that cannot understand the application."""
 
@@ -103,6 +108,13 @@ def main() -> None:
     payloads = SharedMemoryPayloads(folder, "engine")
     connection = Connection(SocketStream(connected), payloads, TO_ENGINE)
     connection.send(Hello(settings["token"], PROTOCOL_VERSION, __version__))
+
+    def show_life() -> None:
+        while True:
+            time.sleep(LIFE_SECONDS)
+            connection.send(Alive())
+
+    threading.Thread(target=show_life, name="surgsam2-alive", daemon=True).start()
 
     def on_end(reason: str) -> None:
         """End the process at once, whatever the engine is doing: nobody waits for it."""
