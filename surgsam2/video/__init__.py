@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from surgsam2.errors import InputError, VideoError
 from surgsam2.video.base import DEFAULT_FPS, Video
+
+if TYPE_CHECKING:
+    from surgsam2.video.dicom_header import DicomHeader
 
 __all__ = ["Video", "open_video"]
 
@@ -35,7 +39,9 @@ def open_video(
               (2 before 10), or a dataset's sequence folder that has one inside (EndoVis
               ``left_frames``);
             - a single image: a video of one frame;
-            - a DICOM multi-frame, MHA/MHD or NRRD file, (x, y, time), grey or RGB;
+            - a DICOM file with several frames or a stream of video, or a folder with a series
+              of DICOM files;
+            - an MHA/MHD or NRRD file, (x, y, time), grey or RGB;
             - a numpy array, ``(T, H, W, 3)`` RGB or ``(T, H, W)`` grey, uint8, used without a
               copy;
             - an open `Video`, which is returned as it is.
@@ -75,9 +81,12 @@ def open_video(
         reason = getattr(error, "strerror", None) or error
         raise VideoError(f"{path}: cannot be opened ({reason})") from error
     if is_folder:
+        from surgsam2.video.dicom_series import find_series
         from surgsam2.video.image_folder import find_images
         from surgsam2.video.images import ImageVideo
 
+        if series := find_series(path, pattern):
+            return _open_series(path, series, rate)
         found = find_images(path, pattern)
         return ImageVideo(str(path), found.paths, fps=rate, note=found.note)
     if pattern is not None:
@@ -89,14 +98,28 @@ def open_video(
     return _open_file(path, rate, stream)
 
 
+def _open_series(folder: Path, series: list[DicomHeader], rate: float) -> Video:
+    """Open the DICOM files of a folder, which must not have images as well."""
+    from surgsam2.video.dicom_series import DicomSeries
+
+    if len(series) == 1:
+        return _open_file(series[0].path, rate, None)
+    return DicomSeries(str(folder), series, fps=rate)
+
+
 def _open_file(path: Path, rate: float, stream: int | None) -> Video:
+    from surgsam2.video.dicom_header import is_dicom, read_header
     from surgsam2.video.image_folder import IMAGE_SUFFIXES
     from surgsam2.video.images import ImageVideo
-    from surgsam2.video.itk import ITK_SUFFIXES, ItkVideo, is_dicom
+    from surgsam2.video.itk import ITK_SUFFIXES, ItkVideo
 
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return ImageVideo(str(path), [path], fps=rate)
+    if is_dicom(path) and read_header(path).is_video:
+        from surgsam2.video.dicom_video import DicomVideo
+
+        return DicomVideo(str(path), path)
     if suffix in ITK_SUFFIXES or is_dicom(path):
         return ItkVideo(str(path), path, fps=rate)
     from surgsam2.video.container import ContainerVideo

@@ -233,6 +233,11 @@ class ContainerVideo(Video):
         return (self._path,)
 
     @property
+    def container(self) -> Path:
+        """The file that is decoded, which is a temporary one for video inside of DICOM."""
+        return self._path
+
+    @property
     def stream(self) -> int | None:
         """Index of the video stream in its file; None when there is no other."""
         return self._stream if self._others else None

@@ -36,7 +36,7 @@ def _tracks(video: Video) -> Iterator[tuple[str, str]]:
 
     if not isinstance(video, ContainerVideo):
         return
-    with open_container(video.files[0]) as container:
+    with open_container(video.container) as container:
         for track in video_streams(container):
             context = track.codec_context
             if context is None:

@@ -6,7 +6,8 @@ import struct
 from pathlib import Path
 from typing import IO, Any
 
-from surgsam2.errors import MissingDependencyError, VideoError
+from surgsam2.errors import VideoError
+from surgsam2.video.dicom_header import import_pydicom
 
 _ITEM, _END_OF_SEQUENCE = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _UNDEFINED = 0xFFFFFFFF
@@ -27,14 +28,9 @@ def frames_in_dicom(path: Path) -> int | None:
         MissingDependencyError: pydicom is not installed.
         VideoError: the file is not DICOM, or is damaged before its pixels.
     """
-    try:
-        import pydicom
-        from pydicom.errors import InvalidDicomError
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{path}: reading DICOM needs pydicom, which cannot be imported ({error}); "
-            "install it with: pip install pydicom"
-        ) from error
+    pydicom = import_pydicom(path)
+    from pydicom.errors import InvalidDicomError
+
     try:
         with path.open("rb") as file:
             data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS, force=True)

@@ -76,12 +76,12 @@ def find_images(folder: Path, pattern: str | None = None) -> FrameFiles:
             kinds of names.
     """
     try:
-        images = _images_in(folder)
+        images = images_in(folder)
         for name in _FRAME_FOLDERS:
             if images:
                 break
             if (folder / name).is_dir():
-                images = _images_in(folder / name)
+                images = images_in(folder / name)
         entries = sorted(folder.iterdir()) if not images else []
     except OSError as error:
         raise VideoError(f"{folder}: cannot list the folder ({error.strerror})") from error
@@ -125,7 +125,8 @@ def natural_key(name: str) -> list[tuple[int, Decimal, str]]:
     return [*keyed, (2, Decimal(0), name)]
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """Return the images of a folder in natural order; hidden files do not count."""
     found = [
         path
         for path in folder.iterdir()
@@ -179,7 +180,7 @@ def _refuse_equal_stems(folder: Path, images: list[Path]) -> None:
 
 def _hint(entries: list[Path]) -> str:
     """Return advice for a folder without images."""
-    inner = next((e.name for e in entries if e.is_dir() and any(_images_in(e))), None)
+    inner = next((e.name for e in entries if e.is_dir() and any(images_in(e))), None)
     if inner is not None:
         return f"give the folder that holds the frames, such as {inner}"
     suffixes = {entry.suffix.lower() for entry in entries}

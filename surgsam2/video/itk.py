@@ -13,6 +13,7 @@ from surgsam2.errors import MissingDependencyError, VideoError
 from surgsam2.storage.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
 from surgsam2.video.base import Video, check_count, check_size
+from surgsam2.video.dicom_header import is_dicom, read_header
 from surgsam2.video.dicom_length import frames_in_dicom
 from surgsam2.video.header_check import check_amount, check_header
 
@@ -24,8 +25,6 @@ _IMAGE_IO = {
     ".nrrd": "NrrdImageIO",
     ".nhdr": "NrrdImageIO",
 }
-_FRAME_TIME_MS = "0018|1063"
-_RATES = ("0018|0040", "0008|2144")  # cine rate, recommended display frame rate
 _WINDOW_CENTER, _WINDOW_WIDTH = "0028|1050", "0028|1051"
 _PHOTOMETRIC = "0028|0004"
 
@@ -42,18 +41,13 @@ class ItkVideo(Video):
     Cost: uncompressed MHA/MHD is read frame by frame. Other formats can only be read
     whole: that happens at the first read, and the sequence stays in memory until `close`.
 
-    `fps` comes from DICOM's frame time or rate; other files carry none.
+    `fps` and the times come from DICOM's frame time, frame time vector or cine rate; other files
+    carry none.
     """
 
     def __init__(self, source: str, path: Path, *, fps: float) -> None:
         self._path = path
-        check_header(path)
-        self._reader = _reader(path)
-        try:
-            self._reader.ReadImageInformation()
-        except RuntimeError as error:
-            raise _unreadable(path) from error
-        reader = self._reader
+        self._reader = reader = self._open_file(path)
         self._channels = reader.GetNumberOfComponents()
         self._sizes = [int(n) for n in reader.GetSize()]
         # A fourth axis is accepted if one of the inner ones has a length of 1: (x, y, 1, t).
@@ -76,12 +70,14 @@ class ItkVideo(Video):
         count = self._sizes[self._time] if len(self._sizes) > 2 else 1
         check_size(source, width, height)
         check_count(source, count)
-        fps = _dicom_fps(reader) or fps
-        complete = None if path.suffix.lower() in _IMAGE_IO else frames_in_dicom(path)
+        header = None if path.suffix.lower() in _IMAGE_IO else read_header(path)
+        complete = None if header is None else frames_in_dicom(path)
         if complete is not None and complete < 1:
             raise VideoError(f"{path}: no frame of it is complete; export it again")
         readable = count if complete is None else min(complete, count)
+        fps = (header and header.fps) or fps
         super().__init__(source, width=width, height=height, fps=fps, frame_count=readable)
+        self._times = None if header is None else header.times(readable)
         if readable < count:
             self._warn(
                 "length",
@@ -108,6 +104,11 @@ class ItkVideo(Video):
         """The file."""
         return (self._path,)
 
+    @property
+    def timestamps(self) -> np.ndarray:
+        """Presentation time of each frame in seconds, (frame_count,) float64; frame 0 is at 0.0."""
+        return super().timestamps if self._times is None else self._times.copy()
+
     def _read(self, index: int) -> np.ndarray:
         with self._lock:
             self._check_open()
@@ -124,8 +125,23 @@ class ItkVideo(Video):
             if len(sizes) > 2:
                 sizes[self._time], at[self._time] = 1, index
             frames, index = self._load(sizes, at), 0
-        shape = (self._height, self._width) + ((self._channels,) if self._channels > 1 else ())
-        return frames.reshape(-1, *shape)[index]
+        return frames.reshape(-1, *self._frame_shape)[index]
+
+    @property
+    def _frame_shape(self) -> tuple[int, ...]:
+        channels = (self._channels,) if self._channels > 1 else ()
+        return (self._height, self._width, *channels)
+
+    @staticmethod
+    def _open_file(path: Path) -> Any:
+        """Return the reader of a file, whose header is read."""
+        check_header(path)
+        reader = _reader(path)
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise _unreadable(path) from error
+        return reader
 
     def _load(self, sizes: list[int], at: list[int]) -> np.ndarray:
         import SimpleITK
@@ -164,23 +180,6 @@ class ItkVideo(Video):
         self._array = None
 
 
-def is_dicom(path: Path) -> bool:
-    """Return whether the file has DICOM's preamble, whatever its name."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def _holds_video(path: Path) -> bool:
-    """Return whether the file has a video transfer syntax of DICOM (PS3.5 A.4.5 and following)."""
-    with path.open("rb") as file:
-        header = file.read(4096)
-    found = re.search(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.4\.10[0-8]", header, re.S)
-    return is_dicom(path) and found is not None
-
-
 def _reader(path: Path) -> Any:
     try:
         import SimpleITK
@@ -211,12 +210,7 @@ def _unreadable(path: Path) -> VideoError:
     suffix = path.suffix.lower()
     kind = {".mha": "MetaImage", ".mhd": "MetaImage", ".nrrd": "NRRD", ".nhdr": "NRRD"}
     advice = "the file is damaged, cut off or of another kind; export it again"
-    if _holds_video(path):
-        advice = (
-            "it holds MPEG or H.264/HEVC video, which SimpleITK does not decode; export its video "
-            "as an mp4 file and open that"
-        )
-    elif is_dicom(path):
+    if is_dicom(path):
         advice = (
             "it is damaged, not an image, or compressed in a way SimpleITK cannot decode; "
             "export it again as uncompressed DICOM or as mp4"
@@ -251,14 +245,6 @@ def _number(reader: Any, key: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
-
-
-def _dicom_fps(reader: Any) -> float | None:
-    milliseconds = _number(reader, _FRAME_TIME_MS)
-    if milliseconds is not None and milliseconds > 0:
-        return 1000.0 / milliseconds
-    rates = (_number(reader, key) for key in _RATES)
-    return next((rate for rate in rates if rate is not None and rate > 0), None)
 
 
 def _dicom_window(reader: Any) -> tuple[float, float] | None:

@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_listed(
     def refuse(folder: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(image_folder, "_images_in", refuse)
+    monkeypatch.setattr(image_folder, "images_in", refuse)
     with pytest.raises(VideoError, match=r"cannot list the folder \(Permission denied\)"):
         open_video(a_folder_of_images)
 

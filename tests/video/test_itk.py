@@ -153,16 +153,6 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> No
         surgsam2.open_video(path)
 
 
-def test_video_inside_dicom_is_refused_by_name(tmp_path: Path) -> None:
-    syntax = b"1.2.840.10008.1.2.4.102\0"
-    meta = b"\x02\x00\x10\x00UI" + len(syntax).to_bytes(2, "little") + syntax
-    size = b"\x02\x00\x00\x00UL\x04\x00" + len(meta).to_bytes(4, "little")
-    path = tmp_path / "endoscopy.dcm"
-    path.write_bytes(bytes(128) + b"DICM" + size + meta)
-    with pytest.raises(VideoError, match=r"it holds MPEG or H\.264/HEVC video.* export"):
-        surgsam2.open_video(path)
-
-
 def test_frames_that_a_dicom_file_only_declares_are_left_out(tmp_path: Path) -> None:
     """A reader would give black frames for them."""
     path = save(tmp_path / "a.dcm", COLOR)
