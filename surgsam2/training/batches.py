@@ -31,6 +31,7 @@ from surgsam2.errors import DatasetError, InputError
 from surgsam2.model.build import MEAN, STD
 from surgsam2.training.clip_cache import build_cache
 from surgsam2.training.config import AugmentConfig, SourceConfig
+from surgsam2.training.out_of_sight import look_away
 from surgsam2.training.real_clips import build_real_clips
 from surgsam2.training.rollout import ClipBatch
 
@@ -134,6 +135,9 @@ class ClipBatches(TorchDataset[ClipBatch]):
                 continue
             drawn = self._augment.draw((*key, attempt, 1))
             frames, labels = drawn.apply(sample.frames, sample.labels)
+            aside = np.random.default_rng((*key, attempt, 6))
+            if aside.random() < config.away:
+                frames, labels = look_away(frames, labels, aside)
             objects = _large_enough(labels[0], sample.object_ids, config.min_area)
             frame_numbers = ", ".join(str(i) for i in dict.fromkeys(sample.frame_indices))
             found = (frames, labels, objects), f"{sample.name} (frames {frame_numbers})"

@@ -47,6 +47,8 @@ class SourceConfig:
     """Smallest share of the first frame that an object must cover to be used."""
     reverse: float = 0.5
     """Probability that a clip runs backward in time."""
+    away: float = 0.0
+    """Probability that an object is made to be out of sight in some frames of a clip."""
     synthetic: CacheConfig = field(default_factory=CacheConfig)
     real: RealClipsConfig | None = None
     """For the kind `real`: the frames that clips are made of."""
@@ -111,6 +113,8 @@ class LossConfig:
     cross_entropy: float = 0.0
     """Weight of the cross entropy of the masks; from random weights the focal loss favours empty
     masks."""
+    absent: float = 0.0
+    """Weight of the cross entropy of the masks of objects out of sight, which are to be empty."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +169,16 @@ class RolloutConfig:
     """Number of last frames of a clip that are learned from, besides the prompted ones. The
     others are tracked without gradients, so that long clips fit in memory. None: all frames."""
 
+    disturbed: float = 0.0
+    """Probability that the memories of frames that are not learned from hold wrong masks."""
+
     def __post_init__(self) -> None:
         if self.learned is not None and self.learned < 1:
             raise InputError(f"rollout.learned must be at least 1, got {self.learned}")
+        if not 0 <= self.disturbed <= 1:
+            raise InputError(
+                f"rollout.disturbed must be a probability from 0 to 1, got {self.disturbed}"
+            )
 
 
 @dataclass(frozen=True)

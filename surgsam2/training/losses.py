@@ -61,7 +61,8 @@ class SegmentationLoss:
     """The loss of all outputs of a rollout.
 
     Of the candidate masks only the best one, by the mask terms, contributes; the IoU
-    estimates of all of them do. Where the object is not visible only its presence counts.
+    estimates of all of them do. Where the object is not visible only its presence counts, and
+    with `LossConfig.absent` the cross entropy of every candidate against an empty mask.
     Masks are compared at the network's input resolution, before SAM 2 blanks those of
     objects that the presence head does not see.
     """
@@ -103,6 +104,9 @@ class SegmentationLoss:
             name: (value.gather(1, best)[:, 0] * present).mean()
             for name, value in candidates.items()
         }
+        if config.absent:
+            empty = cross_entropy_loss(logits, torch.zeros_like(logits)).mean(dim=1)
+            terms["absent"] = (empty * (1 - present)).mean()
         terms["iou"] = ((step.ious.float() - iou).abs().mean(dim=1) * present).mean()
         terms["presence"] = F.binary_cross_entropy_with_logits(
             step.presence_logits[:, 0].float(), present

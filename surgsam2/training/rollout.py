@@ -18,6 +18,7 @@ from surgsam2.model.frame_data import ImageFeatures, MemoryBatch
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 from surgsam2.training.config import PromptConfig, RolloutConfig
+from surgsam2.training.disturbance import Disturbance
 from surgsam2.training.prompting import Clicks, PromptPlan, corrections, first_clicks
 
 _EVERY_MEMORY = EFP(form="off")
@@ -134,7 +135,8 @@ class Rollout:
 
         Frames prompted with masks give no output, because the mask is the output. As in
         SAM 2's training, prompted frames run first and every other frame attends to them; the
-        others follow in order, those before the last `RolloutConfig.learned` without gradients.
+        others follow in order, those before the last `RolloutConfig.learned` without gradients
+        and in some batches with wrong masks (`RolloutConfig.disturbed`).
         """
         network = self._network
         self.memory_std = None
@@ -146,10 +148,16 @@ class Rollout:
         first = max(clips.frames - (self._config.learned or clips.frames), 0)
         learned = {*plan.prompted, *range(first, clips.frames)}
         features = _encode(network, clips, learned)
+        wrong = None
+        if len(learned) < clips.frames and rng.random() < self._config.disturbed:
+            wrong = Disturbance(clips.masks.shape[1], rng)
         for frame in order:
-            seen = features[frame]
+            seen, truth = features[frame], clips.masks[frame]
             with nullcontext() if frame in learned else _followed():
-                output, outputs = self._run(frame, seen, clips.masks[frame], memories, plan, rng)
+                if wrong is not None and frame not in learned and frame not in plan.corrected:
+                    output, outputs = self._given_mask(seen, wrong.of(truth)), list[Step]()
+                else:
+                    output, outputs = self._run(frame, seen, truth, memories, plan, rng)
                 if frame != order[-1]:
                     clicked = frame in plan.prompted or frame in plan.corrected
                     memory_map = self._remember(seen, output, from_clicks=clicked)

@@ -175,3 +175,22 @@ def test_sources_need_a_path_and_runs_need_sources() -> None:
         open_source(SourceConfig())
     with pytest.raises(InputError, match="data is empty"):
         ClipBatches([], AugmentConfig(), 32, 1)
+
+
+def test_objects_can_be_out_of_sight(a_cache: Path) -> None:
+    """Some frames then show a part of their picture without an object; the first never does."""
+    seen = a_dataset(a_cache, frames=4, away=0.0)
+    away = a_dataset(a_cache, frames=4, away=1.0)
+    absent = 0
+    for step in range(8):
+        clips, changed = seen[step], away[step]
+        assert torch.equal(clips.images[0], changed.images[0])
+        assert torch.equal(clips.masks[0], changed.masks[0])
+        same = [torch.equal(a, b) for a, b in zip(clips.images, changed.images, strict=True)]
+        absent += int((clips.masks.flatten(2).any(-1) & ~changed.masks.flatten(2).any(-1)).sum())
+        assert all(
+            torch.equal(a, b)
+            for a, b, equal in zip(clips.masks, changed.masks, same, strict=True)
+            if equal
+        )
+    assert absent > 4

@@ -91,3 +91,13 @@ def test_nothing_to_learn_from_is_zero() -> None:
     loss = SegmentationLoss(LossConfig())([], torch.zeros(1, 1, 2, 2, dtype=torch.bool))
     assert loss.total.item() == 0
     assert not loss.total.requires_grad
+
+
+def test_the_mask_of_an_object_out_of_sight_is_to_be_empty() -> None:
+    """Only where the setting asks for it, and not where the object is seen."""
+    step = a_step([HALF], [0.0], 0.0)
+    nothing, something = torch.zeros(1, 1, 2, 2, dtype=torch.bool), (ONE_OF_FOUR > 0)[None, None]
+    loss = SegmentationLoss(LossConfig(presence=0, absent=3))
+    assert loss([step], nothing).total.item() == pytest.approx(3 * math.log(2))
+    assert loss([step], something).terms["absent"].item() == 0
+    assert SegmentationLoss(LossConfig(presence=0))([step], nothing).total.item() == 0

@@ -109,6 +109,25 @@ def test_frames_before_the_learned_ones_are_followed_without_gradients(
     assert reached.tolist() == [True, learned is None, True]
 
 
+def test_memories_of_followed_frames_may_be_wrong(
+    a_network: SurgSAM2Network, a_batch: ClipBatch
+) -> None:
+    """The frame between the prompt and the last one is remembered with another mask."""
+    network, plan = a_network.eval(), PromptPlan("mask", (0,), ())
+
+    def last(disturbed: float, seed: int = 1) -> torch.Tensor:
+        config = RolloutConfig(learned=1, disturbed=disturbed)
+        with torch.no_grad():
+            rollout = Rollout(network, PromptConfig(), config)
+            (step,) = rollout(a_batch, plan, np.random.default_rng(seed))
+        assert step.frame == 2
+        return step.masks
+
+    assert not torch.equal(last(0.0), last(1.0))
+    assert torch.equal(last(1.0), last(1.0))
+    assert not torch.equal(last(1.0), last(1.0, seed=2))
+
+
 def test_followed_frames_leave_the_others_their_gradients_in_bfloat16(
     a_network: SurgSAM2Network, a_batch: ClipBatch
 ) -> None:
