@@ -11,6 +11,9 @@ from torch import nn
 from surgsam2.errors import CheckpointError
 from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 
+_PROGRESS = {"network": dict, "optimizer": dict, "step": int, "best": dict, "best_epoch": int}
+"""What the saved progress of a run holds, with its types."""
+
 
 def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> None:
     """Save a flat state dict of plain CPU tensors, which bundles and `load_model` read."""
@@ -69,7 +72,7 @@ def read_progress(path: Path) -> dict[str, Any]:
     """Read what a run saved for resuming.
 
     Raises:
-        CheckpointError: the file is damaged or of another kind.
+        CheckpointError: the file is damaged, of another kind, or of another version's form.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -82,4 +85,11 @@ def read_progress(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: is not the saved progress of a training run; delete it to start again"
         )
+    for name, kind in _PROGRESS.items():
+        if not isinstance(content.get(name), kind):
+            raise CheckpointError(
+                f"{path}: was saved by another version of SurgSAM2 ({name} is no "
+                f"{kind.__name__}), so the run cannot be resumed; delete the file to start the "
+                "stage again, or resume with that version"
+            )
     return content

@@ -140,6 +140,14 @@ def test_damaged_progress_is_named(tmp_path: Path, content: bytes) -> None:
         read_progress(path)
 
 
+def test_progress_of_another_version_is_named(tmp_path: Path) -> None:
+    """An earlier version kept the best score as a number."""
+    path = tmp_path / "progress.pt"
+    torch.save({"network": {}, "optimizer": {}, "step": 1, "best": 0.5, "best_epoch": 0}, path)
+    with pytest.raises(CheckpointError, match=r"progress\.pt: was saved by another version"):
+        read_progress(path)
+
+
 def test_other_files_are_not_progress(tmp_path: Path) -> None:
     path = tmp_path / "progress.pt"
     torch.save({"model": {}}, path)
