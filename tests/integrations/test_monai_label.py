@@ -25,7 +25,6 @@ import pytest
 from PIL import Image
 
 import surgsam2
-from surgsam2.export.bundle_folder import write_bundle
 from tests.conftest import REPOSITORY
 from tests.video.helpers import write_video
 
@@ -35,13 +34,6 @@ FRAMES = 5
 pytestmark = pytest.mark.skipif(
     not PYTHON, reason="SURGSAM2_MONAI_LABEL does not name a Python with MONAI Label"
 )
-
-
-@pytest.fixture(scope="module")
-def a_bundle(demo_weights: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / "small"
-    write_bundle(folder, demo_weights, "demo", 128)
-    return folder
 
 
 @pytest.fixture(scope="module")
