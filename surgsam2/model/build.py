@@ -38,6 +38,9 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Standard deviation of RGB in 0 to 1 that SAM 2 divides by, ImageNet's."""
 
+Pixels = np.ndarray | torch.Tensor
+"""A picture; a tensor may lie on any device."""
+
 
 @dataclass
 class SurgSAM2Model:
@@ -68,7 +71,7 @@ class SurgSAM2Model:
         """Side of the network's square input in pixels."""
         return int(self.network.image_size)
 
-    def preprocess(self, frame: np.ndarray) -> torch.Tensor:
+    def preprocess(self, frame: Pixels) -> torch.Tensor:
         """Preprocess a frame as SAM 2 does: `resize`, then `normalise`.
 
         Args:
@@ -79,16 +82,26 @@ class SurgSAM2Model:
         """
         return self.normalise(self.resize(frame))
 
-    def resize(self, frame: np.ndarray) -> np.ndarray:
-        """Resize (H, W, 3) uint8 RGB to the network's (S, S, 3) by PIL's bicubic filter."""
-        return np.array(Image.fromarray(frame).resize((self.image_size, self.image_size)))
+    def resize(self, frame: Pixels) -> Pixels:
+        """Resize (H, W, 3) uint8 RGB to the network's (S, S, 3) by a bicubic filter.
 
-    def normalise(self, square: np.ndarray) -> torch.Tensor:
+        An array is resized by PIL, as for SAM 2. A tensor is resized on the model's device, by
+        PyTorch's filter of the same form, and its values differ by 1 at most.
+        """
+        size = (self.image_size, self.image_size)
+        if isinstance(frame, np.ndarray):
+            return np.array(Image.fromarray(frame).resize(size))
+        planes = frame.to(self.device).permute(2, 0, 1)[None].float()
+        planes = F.interpolate(planes, size=size, mode="bicubic", antialias=True)
+        return planes[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8)
+
+    def normalise(self, square: Pixels) -> torch.Tensor:
         """Normalise (S, S, 3) uint8 RGB to (1, 3, S, S) float32 on the model's device."""
         # the batch is added before the axes move: otherwise PyTorch does not see that channels
         # come last, and the first convolution takes more than twice as long
-        pixels = torch.from_numpy(square)[None]
-        if self.device.type == "cuda":  # only copies of pinned memory run beside other work
+        pixels = (torch.from_numpy(square) if isinstance(square, np.ndarray) else square)[None]
+        # only copies of pinned memory run beside other work
+        if self.device.type == "cuda" and pixels.device.type == "cpu":
             pixels = pixels.pin_memory()
         pixels = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         mean, std = self._normalisation

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from surgsam2.errors import InputError, PromptError
-from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.build import Pixels, SurgSAM2Model
 from surgsam2.model.frame_data import Decoded, ImageFeatures
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.tracking.memory import MaskOutput
@@ -23,7 +23,8 @@ class EncodedFrame:
 
     Args:
         model: the model, from `load_model`.
-        frame: the pixels, (H, W, 3) uint8 RGB.
+        frame: the pixels, (H, W, 3) uint8 RGB. A tensor on the model's device is used there,
+            without a copy on the host.
         width: the width in pixels that the frame must have.
         height: the height in pixels that the frame must have.
 
@@ -34,21 +35,28 @@ class EncodedFrame:
     def __init__(
         self,
         model: SurgSAM2Model,
-        frame: np.ndarray,
+        frame: Pixels,
         width: int,
         height: int,
     ) -> None:
         wanted = (height, width, 3)
-        if not isinstance(frame, np.ndarray):
+        if not isinstance(frame, np.ndarray | torch.Tensor):
             raise InputError(f"frame must be a {wanted} uint8 array, got {type(frame).__name__}")
-        if frame.shape != wanted or frame.dtype != np.uint8:
-            raise InputError(f"frame must be {wanted} uint8 RGB, got {frame.shape} {frame.dtype}")
-        self.frame = frame
+        if tuple(frame.shape) != wanted or frame.dtype not in (np.uint8, torch.uint8):
+            raise InputError(
+                f"frame must be {wanted} uint8 RGB, got {tuple(frame.shape)} {frame.dtype}"
+            )
+        self._frame = frame
         self._model = model
         self._square = model.resize(frame)
         # Not a cached_property: before Python 3.12 its lock, which all frames share, would let
         # only one frame be encoded at a time.
         self._features: ImageFeatures | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The frame on the host, (H, W, 3) uint8 RGB."""
+        return self._frame if isinstance(self._frame, np.ndarray) else self._frame.cpu().numpy()
 
     def features(self) -> ImageFeatures:
         """Return the image encoder's output, computing it if that has not been done."""
@@ -70,7 +78,7 @@ class EncodedFrame:
         if prompt.mask is None:
             points, labels = prompt.points, prompt.labels
             if prompt.box is not None:  # SAM 2 wants the box first
-                height, width, _ = self.frame.shape
+                height, width, _ = self._frame.shape
                 corners = prompt.box.reshape(2, 2).clip(-0.5, [width - 0.5, height - 0.5])
                 points = np.concatenate([corners.astype(np.float32), points])
                 labels = np.concatenate([[2, 3], labels])
@@ -88,7 +96,7 @@ class EncodedFrame:
             labels: (P,) 1 on the object, 0 outside it, 2 and 3 for the corners of a box.
             previous: (1, 1, S/4, S/4) float32 logits of the mask that the points correct.
         """
-        height, width, _ = self.frame.shape
+        height, width, _ = self._frame.shape
         device, size = self._model.device, self._model.image_size
         scale = torch.tensor([width, height], dtype=torch.float32)
         square = torch.tensor(points, dtype=torch.float32) / scale * size

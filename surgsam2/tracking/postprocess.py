@@ -55,14 +55,7 @@ def make_result(
     def logits() -> torch.Tensor:
         return to_video_resolution(low_res, width, height)
 
-    # One object at a time: its logits stay in the processor's cache while they are compared.
-    one_by_one = (
-        to_video_resolution(low, width, height)[0]
-        if output.given is None
-        else torch.where(output.given.to(low.device), GIVEN_LOGIT, -GIVEN_LOGIT)
-        for output, low in zip(outputs.values(), low_res.split(1), strict=True)
-    )
-    masks = to_masks(one_by_one, allow_overlap=options.allow_overlap).cpu().numpy()
+    masks = make_masks(outputs, low_res, size, options).cpu().numpy()
     for row, output in enumerate(outputs.values()):
         if output.given is not None and not masks[row].any():
             scores[row] = 0  # other objects cover the mask that was given
@@ -75,6 +68,33 @@ def make_result(
         milliseconds=(time.perf_counter() - began) * 1000,
         compute_logits=lambda: logits().cpu().numpy(),
     )
+
+
+def make_masks(
+    outputs: dict[int, MaskOutput],
+    low_res: torch.Tensor,
+    size: tuple[int, int],
+    options: TrackingOptions,
+) -> torch.Tensor:
+    """Return the masks of one or more objects at the video's resolution.
+
+    Args:
+        outputs: the mask decoder's outputs by object id.
+        low_res: their logits, (N, 1, s, s).
+        size: (width, height) of the video in pixels.
+        options: `allow_overlap` counts.
+
+    Returns:
+        (N, H, W) bool on the device of the logits.
+    """
+    # One object at a time: its logits stay in the processor's cache while they are compared.
+    one_by_one = (
+        to_video_resolution(low, *size)[0]
+        if output.given is None
+        else torch.where(output.given.to(low.device), GIVEN_LOGIT, -GIVEN_LOGIT)
+        for output, low in zip(outputs.values(), low_res.split(1), strict=True)
+    )
+    return to_masks(one_by_one, allow_overlap=options.allow_overlap)
 
 
 def to_video_resolution(low_res: torch.Tensor, width: int, height: int) -> torch.Tensor:

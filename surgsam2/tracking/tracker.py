@@ -6,11 +6,10 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from surgsam2.errors import InputError, PromptError
-from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.build import Pixels, SurgSAM2Model
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.encoded_frame import EncodedFrame, prompted_output
@@ -110,11 +109,13 @@ class Tracker:
         for bank in self._banks.values():
             bank.forget_prompted(newest)
 
-    def step(self, frame: np.ndarray, prompts: PromptSet | None = None) -> FrameResult:
+    def step(self, frame: Pixels, prompts: PromptSet | None = None) -> FrameResult:
         """Segment the next frame.
 
         Args:
-            frame: the pixels, (H, W, 3) uint8 RGB.
+            frame: the pixels, (H, W, 3) uint8 RGB, as an array or as a tensor. A tensor on the
+                model's device is used there; it is resized by another filter than an array, so
+                that the masks may differ by some pixels.
             prompts: the prompts for this frame's index are used; later ones wait until the
                 set is passed again with their frame.
 
@@ -131,11 +132,11 @@ class Tracker:
         outputs = self.advance(self.encoded(frame), prompts)
         return make_result(index, outputs, (self.width, self.height), self.options, start)
 
-    def encoded(self, frame: np.ndarray) -> EncodedFrame:
+    def encoded(self, frame: Pixels) -> EncodedFrame:
         """Return a frame of the video in the form that `advance` takes.
 
         Args:
-            frame: the pixels, (H, W, 3) uint8 RGB.
+            frame: the pixels, as for `step`.
 
         Raises:
             InputError: the frame has another size or type.
@@ -190,7 +191,7 @@ class Tracker:
     @torch.no_grad()
     def condition(
         self,
-        frame: np.ndarray,
+        frame: Pixels,
         frame_index: int,
         prompts: PromptSet,
         only: Collection[int] | None = None,

@@ -126,7 +126,7 @@ class VideoTracking:
                     outputs = backward | self._advance(tracker, index, frame)
                     ordered = {i: outputs[i] for i in object_ids if i in outputs}
                     result = make_result(index, ordered, size, self._options, began)
-                yield frame.frame, result
+                yield frame.pixels, result
 
     def _track_before_first_prompts(
         self, encoders: EncoderPool
@@ -156,7 +156,7 @@ class VideoTracking:
                     outputs = self._advance(tracker, index, frame)
                 if outputs:
                     _keep(self._first_pass, index, outputs)
-                yield frame.frame, None
+                yield frame.pixels, None
 
     def _prefetched(
         self,

@@ -10,10 +10,12 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from surgsam2 import EFP
+from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
 from surgsam2.model.frame_data import MemoryBatch
@@ -79,6 +81,20 @@ def test_a_tracked_frame_mixes_no_devices_and_waits_for_none(
     assert decoded.high_res.shape == (OBJECTS, 1, size, size)
     for tensor in (features.tokens, conditioned, maps, *vars(decoded).values()):
         assert tensor.device.type == device
+
+
+@devices
+def test_a_frame_on_the_device_is_resized_there(device: str) -> None:
+    """A tensor of a camera's frame reaches the network without being copied to the host."""
+    network = build_network(load_config("demo"), "demo", SurgSAM2Network).eval()
+    config = OmegaConf.create({})
+    with FakeTensorMode():
+        model = SurgSAM2Model(
+            "demo", network, config, torch.device(device), torch.float32, EFP(), None
+        )
+        pixels = model.preprocess(torch.empty(48, 64, 3, dtype=torch.uint8, device=device))
+    assert pixels.shape == (1, 3, model.image_size, model.image_size)
+    assert pixels.device.type == device
 
 
 def test_fake_tensors_have_no_values() -> None:

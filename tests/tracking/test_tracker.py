@@ -195,6 +195,20 @@ def test_a_prompted_frame_conditions_later_ones(a_model: SurgSAM2Model, a_clip: 
     assert a.frame_index > 5 + a_model.network.num_maskmem
 
 
+def test_a_tensor_gives_the_masks_of_an_array(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+    """They differ only by the filter that resizes the frame."""
+    arrays, tensors = tracker(a_model), tracker(a_model)
+    prompts = three_objects()
+    for frame in a_clip[:4]:
+        square = a_model.resize(torch.from_numpy(frame))
+        assert np.abs(square.numpy().astype(int) - a_model.resize(frame)).max() <= 1
+        wanted = arrays.step(frame, prompts)
+        found = tensors.step(torch.from_numpy(frame), prompts)
+        assert found.object_ids == wanted.object_ids
+        assert (found.masks == wanted.masks).mean() > 0.995
+        assert wanted.masks.any()
+
+
 @pytest.mark.parametrize("shape", [(120, 160), (120, 160, 4), (121, 160, 3), (160, 120, 3)])
 def test_refuses_frames_of_another_shape(a_model: SurgSAM2Model, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"frame must be \(120, 160, 3\) uint8 RGB, got"):
