@@ -18,7 +18,7 @@ from surgsam2.storage.atomic_file import write_bytes_atomically, writing
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.json_text import parse_json
 
-VERSION = 2
+VERSION = 3
 """Version of the format; states of another version are refused."""
 _STATE = "state.pt"
 _CHECK_BYTES = 32

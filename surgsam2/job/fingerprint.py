@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from surgsam2.job.options import JobOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.prompts.file import prompts_as_text
+from surgsam2.storage.hashing import quick_fingerprint
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.plan import TrackingPlan
 from surgsam2.version import __version__
@@ -27,45 +27,51 @@ Identity = dict[str, Any]
 """Values by a description in plain words; equal for runs that give the same results."""
 
 
-def input_files(video: Video, model: SurgSAM2Model | RemoteModel) -> dict[str, list[Path]]:
-    """Return the files whose hashes identify the inputs; none for a video that is no file."""
-    here = model.checkpoint if isinstance(model, SurgSAM2Model) else None
-    checkpoint = [here] if here else []
-    return {"checkpoint": checkpoint, "video": list(video.files)}
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a report and an identity say about a model. It outlives the model."""
 
+    facts: dict[str, Any]
+    """The section ``model`` of a report, but for the hash of the file."""
+    weights: str | None
+    """SHA-256 of the tensors; None for a model on another machine."""
+    config: str
+    """SHA-256 of the configuration."""
 
-def model_facts(model: SurgSAM2Model | RemoteModel) -> dict[str, Any]:
-    """Return what a report says about a model, but for the hash of its weights."""
-    if isinstance(model, RemoteModel):
-        options = model.options
-        return {
+    @classmethod
+    def of(cls, model: SurgSAM2Model | RemoteModel) -> ModelRecord:
+        """Describe a model."""
+        if isinstance(model, RemoteModel):
+            options = model.options
+            facts = {
+                "config": model.name,
+                "checkpoint": None,
+                "trained": model.trained,
+                "device": model.device,
+                "dtype": model.dtype,
+                "pruning": {"form": options.pruning, "prune": options.prune},
+                "engine": model.address,
+            }
+            return cls(facts, None, hashlib.sha256(model.name.encode()).hexdigest())
+        facts = {
             "config": model.name,
-            "checkpoint": None,
-            "trained": model.trained,
-            "device": model.device,
-            "dtype": model.dtype,
-            "pruning": {"form": options.pruning, "prune": options.prune},
-            "engine": model.address,
+            "checkpoint": model.checkpoint and model.checkpoint.name,
+            "trained": model.checkpoint is not None,
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "pruning": asdict(model.pruning),
         }
-    return {
-        "config": model.name,
-        "checkpoint": model.checkpoint and model.checkpoint.name,
-        "trained": model.checkpoint is not None,
-        "device": str(model.device),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "pruning": asdict(model.pruning),
-    }
+        config = OmegaConf.to_yaml(model.config, resolve=True)
+        return cls(facts, model.weights_sha256, hashlib.sha256(config.encode()).hexdigest())
 
 
 def identity_of(
-    model: SurgSAM2Model | RemoteModel,
-    video: Video,
-    prompts: PromptSet,
-    plan: TrackingPlan,
-    options: JobOptions,
-    hashes: Mapping[str, str | None],
+    model: ModelRecord, video: Video, prompts: PromptSet, plan: TrackingPlan, options: JobOptions
 ) -> Identity:
     """Return the identity of a run. It holds hashes and settings, no names of files.
+
+    The video is told by its quick fingerprint, and the model by its tensors: neither waits for
+    a whole file to be read.
 
     Args:
         model: the model.
@@ -73,21 +79,20 @@ def identity_of(
         prompts: the prompts.
         plan: the frames to be tracked.
         options: the options of the run.
-        hashes: the SHA-256 of the `input_files`, by the same names.
+
+    Raises:
+        InputError: a file of the video cannot be read.
     """
-    config = model.name
-    if isinstance(model, SurgSAM2Model):
-        config = OmegaConf.to_yaml(model.config, resolve=True)
-    facts = model_facts(model)
+    facts = model.facts
     return {
-        "video content": hashes["video"],
+        "video content": quick_fingerprint(video.files) if video.files else None,
         "video stream": video.stream,
         "video size": f"{video.width}x{video.height}",
         "video frame rate": float(video.fps),
         "objects": ", ".join(f"{item.id} {item.name}" for item in prompts),
-        "prompts": _hash_of_prompts(prompts),
-        "model weights": hashes["checkpoint"],
-        "model config": hashlib.sha256(config.encode()).hexdigest(),
+        "prompts": hash_of_prompts(prompts),
+        "model weights": model.weights,
+        "model config": model.config,
         "device": facts["device"].partition(":")[0],
         "dtype": facts["dtype"],
         "pruning": f"{facts['pruning']['form']} {facts['pruning']['prune']}",
@@ -141,7 +146,8 @@ def _difference(name: str, before: Any, now: Any) -> str:
     return f"{name} {before} there, {now} here"
 
 
-def _hash_of_prompts(prompts: PromptSet) -> str:
+def hash_of_prompts(prompts: PromptSet) -> str:
+    """Return the SHA-256 of prompts with their names and masks, 64 hexadecimal digits."""
     text, masks = prompts_as_text(prompts, "prompts")
     digest = hashlib.sha256(text.encode())
     for mask in masks.values():

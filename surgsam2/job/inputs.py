@@ -6,17 +6,20 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from surgsam2.engine.remote_model import RemoteModel
 from surgsam2.errors import InputError, OutputError
-from surgsam2.job.fingerprint import input_files
+from surgsam2.job.fingerprint import Identity, ModelRecord, identity_of
 from surgsam2.job.options import JobOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import FORMATS, OutputContext
 from surgsam2.prompts import PromptSet, load_class_list
+from surgsam2.storage.disk_store import DiskStore
 from surgsam2.tracking.encoded_frame import check_masks
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.plan import TrackingPlan, plan_tracking
+from surgsam2.tracking.remote import Tracking, track
 from surgsam2.video import Video
 from surgsam2.video.strided import StridedVideo
 
@@ -27,7 +30,10 @@ logger = logging.getLogger(__name__)
 class RunInputs:
     """What a run segments, and how. Made by `check_inputs`."""
 
-    model: SurgSAM2Model | RemoteModel
+    model: SurgSAM2Model | RemoteModel | None
+    """None if all frames were tracked before, and only the files are written."""
+    model_record: ModelRecord
+    identity: Identity
     video: Video
     prompts: PromptSet
     options: JobOptions
@@ -44,17 +50,24 @@ class RunInputs:
     @property
     def can_resume(self) -> bool:
         """Whether another process can recognise the video and has the state of the tracking."""
-        return bool(self.files["video"]) and isinstance(self.model, SurgSAM2Model)
+        return bool(self.files["video"]) and not isinstance(self.model, RemoteModel)
 
 
 def check_inputs(
-    model: SurgSAM2Model | RemoteModel,
+    model: SurgSAM2Model | RemoteModel | ModelRecord,
     video: Video,
     prompts: PromptSet,
     folder: Path | str,
     options: JobOptions,
 ) -> RunInputs:
     """Check everything about a run that can be checked before it begins.
+
+    Args:
+        model: the model; or its record, if all frames were tracked before.
+        video: the video.
+        prompts: what to segment.
+        folder: the output folder.
+        options: the options of the run.
 
     Raises:
         PromptError, InputError, VideoError: the inputs cannot be used, or not together.
@@ -88,9 +101,22 @@ def check_inputs(
         frame_names=_frame_names(video) if options.keep_names else (),
         stride=options.stride,
     )
-    files = input_files(video, model)
-    inputs = RunInputs(model, video, prompts, options, plan, files, context, whole, tuple(warnings))
-    if options.resume and not isinstance(model, SurgSAM2Model):
+    record = model if isinstance(model, ModelRecord) else ModelRecord.of(model)
+    checkpoint = model.checkpoint if isinstance(model, SurgSAM2Model) else None
+    inputs = RunInputs(
+        None if isinstance(model, ModelRecord) else model,
+        record,
+        identity_of(record, video, prompts, plan, options),
+        video,
+        prompts,
+        options,
+        plan,
+        {"checkpoint": [checkpoint] if checkpoint else [], "video": list(video.files)},
+        context,
+        whole,
+        tuple(warnings),
+    )
+    if options.resume and isinstance(model, RemoteModel):
         raise InputError("a run with an engine on another machine cannot be resumed; start anew")
     if options.resume and not inputs.can_resume:
         raise InputError(
@@ -107,6 +133,34 @@ def _in_strides(tracking: TrackingOptions, stride: int) -> TrackingOptions:
     limits = (tracking.start, tracking.stop)
     start, stop = (None if frame is None else -(-frame // stride) for frame in limits)
     return replace(tracking, start=start, stop=stop)
+
+
+def open_tracking(
+    inputs: RunInputs, first_pass: DiskStore, state: dict[str, Any] | None = None
+) -> Tracking:
+    """Return the tracking of a run, at its beginning or at a saved state.
+
+    Args:
+        inputs: the inputs of the run.
+        first_pass: keeps the backward pass of direction `both`; see `VideoTracking`.
+        state: the state, from `Tracking.state_dict`; None is the beginning.
+
+    Raises:
+        InputError: there is only the record of a model, but frames are left to be tracked.
+    """
+    if inputs.model is None:
+        raise InputError("frames are left to be tracked, which takes the model itself")
+    tracking = track(
+        inputs.model,
+        inputs.video,
+        inputs.prompts,
+        inputs.plan,
+        inputs.options.tracking,
+        first_pass,
+    )
+    if state is not None:
+        tracking.load_state_dict(state)
+    return tracking
 
 
 def _frame_names(video: Video) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from surgsam2.job.fingerprint import Identity, model_facts
+from surgsam2.job.fingerprint import Identity
 from surgsam2.job.inputs import RunInputs
 from surgsam2.job.names import hide_names
 from surgsam2.outputs import collect_versions
@@ -75,7 +75,7 @@ def make_report(
         "status": status if options.keep_names else hide_names(status, _words(inputs, output)),
         "versions": collect_versions(),
         "model": {
-            **model_facts(inputs.model),
+            **inputs.model_record.facts,
             "checkpoint_sha256": hashes["checkpoint"],
         },
         "video": {

@@ -24,8 +24,8 @@ from surgsam2.job.earlier import (
     refuse_another_run,
     refuse_edited_masks,
 )
-from surgsam2.job.fingerprint import Identity, check_same, identity_of
-from surgsam2.job.inputs import RunInputs, check_inputs
+from surgsam2.job.fingerprint import ModelRecord, check_same
+from surgsam2.job.inputs import RunInputs, check_inputs, open_tracking
 from surgsam2.job.options import JobOptions
 from surgsam2.job.report import Timings, make_report
 from surgsam2.model.build import SurgSAM2Model
@@ -40,7 +40,7 @@ from surgsam2.outputs import (
 from surgsam2.prompts import PromptSet
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.hashing import Fingerprints
-from surgsam2.tracking.remote import Tracking, track
+from surgsam2.tracking.remote import Tracking
 from surgsam2.video import Video
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ Progress = Callable[[int, int, float], None]
 
 
 def segment_to_folder(
-    model: SurgSAM2Model | RemoteModel,
+    model: SurgSAM2Model | RemoteModel | ModelRecord,
     video: Video,
     prompts: PromptSet,
     folder: Path | str,
@@ -71,7 +71,8 @@ def segment_to_folder(
     file or folder (an array) has no identity to check, so its runs cannot be resumed.
 
     Args:
-        model: the model, from `load_model`, or from `connect`.
+        model: the model, from `load_model`, or from `connect`; its record serves for a run to be
+            resumed all of whose frames are tracked.
         video: the video, from `open_video`.
         prompts: what to segment.
         folder: the output folder.
@@ -120,7 +121,6 @@ class SegmentationRun:
         self._fingerprints = fingerprints
         self._checkpoints = CheckpointStore(output)
         self._saved: Checkpoint | None = None
-        self._identity: Identity | None = None
         self._timings = Timings()
         self._steps = 0
         self._resumed = 0
@@ -137,7 +137,7 @@ class SegmentationRun:
             InputError: the folder holds another run.
             OutputError: the saved state cannot be used.
         """
-        identity = self._identify(self._fingerprints.results(wait=True))
+        identity = self._inputs.identity
         finished = finished_report(self._output)
         if finished is not None:
             check_same(finished["identity"], identity, self._output)
@@ -147,7 +147,7 @@ class SegmentationRun:
         if saved is not None:
             check_same(saved.identity, identity, self._output)
             logger.info("resuming after %d frames", saved.steps)
-            self._saved, self._identity = saved, saved.identity
+            self._saved = saved
             self._steps, self._resumed = saved.steps, saved.resumed + 1
             self._updating = saved.updating
         return None
@@ -168,8 +168,7 @@ class SegmentationRun:
                 f"cannot write {self._output}: it holds results of another run, which would be "
                 "lost; choose another folder, or replace them with overwrite (--overwrite)"
             )
-        identity = self._identify(self._fingerprints.results(wait=True))
-        refuse_another_run(earlier, identity, self._output)
+        refuse_another_run(earlier, inputs.identity, self._output)
         frames = range(inputs.plan.start, inputs.plan.stop)
         refuse_edited_masks(earlier, inputs, self._output, frames)
         with closing(earlier.open()) as store:
@@ -181,7 +180,8 @@ class SegmentationRun:
         self._earlier = earlier
         formats = (*earlier.formats, *inputs.options.formats)
         options = replace(inputs.options, formats=tuple(dict.fromkeys(formats)))
-        self._inputs = replace(inputs, options=options)
+        identity = inputs.identity | {"formats": ",".join(sorted(options.formats))}
+        self._inputs = replace(inputs, options=options, identity=identity)
 
     def carry_out(self, progress: Progress, should_stop: Callable[[], bool]) -> dict[str, Any]:
         """Track and write to the end; whatever happens, the folder gets a report.
@@ -235,21 +235,10 @@ class SegmentationRun:
             KeyboardInterrupt: `should_stop` asked for the end; what was written is valid.
         """
         inputs, plan = self._inputs, self._inputs.plan
-        total, began = plan.steps, time.perf_counter()
         with ExitStack() as resources:
             results, first_pass = self._open_stores()
             resources.enter_context(closing(results))
             resources.enter_context(closing(first_pass))
-            tracking = track(
-                inputs.model,
-                inputs.video,
-                inputs.prompts,
-                plan,
-                inputs.options.tracking,
-                first_pass,
-            )
-            if self._saved is not None:
-                tracking.load_state_dict(self._saved.tracking)
             record = ResultRecord(results, inputs.video.width, inputs.video.height)
             writer = ResultWriter(
                 self._output,
@@ -260,23 +249,43 @@ class SegmentationRun:
                 descending=plan.direction == "backward",
                 at_end=self._formats_at_end(),
             )
-            with writer, closing(tracking.run()) as steps:
+            with writer:
                 if self._saved is not None:
                     finished = [i for i in plan.finished(self._steps) if i in record]
                     self._timings.tracker.extend(record.get(i).milliseconds for i in finished)
                     writer.replay(lambda: _stop_if(should_stop()))
-                elif self._updating:
+                if self._steps < plan.steps:
+                    self._track_on(writer, results, first_pass, progress, should_stop)
+
+    def _track_on(
+        self,
+        writer: ResultWriter,
+        results: DiskStore,
+        first_pass: DiskStore,
+        progress: Progress,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Track the frames that are left.
+
+        Raises:
+            InputError: there is no model.
+            KeyboardInterrupt: `should_stop` asked for the end.
+        """
+        inputs, total, began = self._inputs, self._inputs.plan.steps, time.perf_counter()
+        tracking = open_tracking(inputs, first_pass, self._saved and self._saved.tracking)
+        with closing(tracking.run()) as steps:
+            if self._saved is None and self._updating:
+                self._save(tracking, writer, results, first_pass)
+            for frame, result in steps:
+                if result is not None:
+                    writer.put(frame, result)
+                    self._timings.tracker.append(result.milliseconds)
+                self._steps += 1
+                progress(self._steps, total, time.perf_counter() - began)
+                stop = should_stop()
+                if stop or self._steps % inputs.options.checkpoint_every == 0:
                     self._save(tracking, writer, results, first_pass)
-                for frame, result in steps:
-                    if result is not None:
-                        writer.put(frame, result)
-                        self._timings.tracker.append(result.milliseconds)
-                    self._steps += 1
-                    progress(self._steps, total, time.perf_counter() - began)
-                    stop = should_stop()
-                    if stop or self._steps % inputs.options.checkpoint_every == 0:
-                        self._save(tracking, writer, results, first_pass)
-                    _stop_if(stop)
+                _stop_if(stop)
 
     def _formats_at_end(self) -> set[str]:
         """Return the formats that are written from earlier and new results together."""
@@ -302,20 +311,15 @@ class SegmentationRun:
         results: DiskStore,
         first_pass: DiskStore,
     ) -> None:
-        """Save the state, once the hashes that identify the run are known."""
+        """Save the state, if the run can be resumed."""
         if not self._inputs.can_resume:
             return
-        if self._identity is None:
-            hashes = self._fingerprints.known()
-            if hashes is None or hashes["video"] is None:
-                return
-            self._identity = self._identify(hashes)
         writer.drain()
         results.sync()
         first_pass.sync()
         self._checkpoints.save(
             Checkpoint(
-                identity=self._identity,
+                identity=self._inputs.identity,
                 tracking=tracking.state_dict(),
                 steps=self._steps,
                 seconds=self._timings.seconds,
@@ -338,19 +342,13 @@ class SegmentationRun:
             timings=timings,
             resumed=self._resumed,
             hashes=hashes,
-            identity=self._identify(hashes) if status == "complete" else None,
-        )
-
-    def _identify(self, hashes: dict[str, str | None]) -> Identity:
-        inputs = self._inputs
-        return identity_of(
-            inputs.model, inputs.video, inputs.prompts, inputs.plan, inputs.options, hashes
+            identity=self._inputs.identity if status == "complete" else None,
         )
 
     def _out_of_memory(self, cause: BaseException) -> DeviceError:
         error = DeviceError(
-            f"out of memory on {self._inputs.model.device} after {len(self._timings.tracker)} "
-            "frames; free memory and resume, or use a smaller model or a 512-pixel config, fewer "
+            f"out of memory on {self._inputs.model_record.facts['device']} after "
+            f"{len(self._timings.tracker)} frames; free memory and resume, or use a smaller model or a 512-pixel config, fewer "
             "objects at a time, or another device"
         )
         error.__cause__ = cause

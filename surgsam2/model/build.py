@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from surgsam2.errors import CheckpointError, InputError
 from surgsam2.model import zoo
 from surgsam2.model.builder import build_network
 from surgsam2.model.bundle import OWN, WEIGHTS, read_bundle
-from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint
+from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint, weights_sha256
 from surgsam2.model.configs import config_names, load_config
 from surgsam2.model.cpu.backend import CpuBackend
 from surgsam2.model.cpu.parallel import EncoderPool
@@ -65,6 +66,11 @@ class SurgSAM2Model:
     def __post_init__(self) -> None:
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, STD))
         self._normalisation = (mean, std)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the tensors as 64 hexadecimal digits, whatever file they came from."""
+        return weights_sha256(self.network.state_dict())
 
     @property
     def image_size(self) -> int:

@@ -93,10 +93,6 @@ class Fingerprints:
         text = "".join(f"{name}\0{digest}\n" for name, digest in digests)
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
-    def known(self) -> dict[str, str | None] | None:
-        """Return the hashes, None for an input without files; None while they are computed."""
-        return None if self._thread.is_alive() else dict(self._done)
-
     def results(self, *, wait: bool) -> dict[str, str | None]:
         """Return the hashes, None for an input without files.
 

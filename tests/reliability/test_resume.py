@@ -281,8 +281,8 @@ def test_a_state_of_another_version_is_refused(
     a_killed_run: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(saved, "VERSION", 3)
-    with pytest.raises(OutputError, match="has version 2, this program writes 3"):
+    monkeypatch.setattr(saved, "VERSION", 4)
+    with pytest.raises(OutputError, match="has version 3, this program writes 4"):
         run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
 
 
@@ -294,7 +294,7 @@ def test_a_state_that_would_run_code_is_not_loaded(
             return (os.mkdir, (str(a_killed_run / "boom"),))
 
     buffer = io.BytesIO()
-    torch.save({"version": 2, "identity": Bomb()}, buffer)
+    torch.save({"version": 3, "identity": Bomb()}, buffer)
     data = hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
     (a_killed_run / ".resume" / "state.pt").write_bytes(data)
     with pytest.raises(OutputError, match="the saved state is damaged"):
