@@ -7,25 +7,36 @@ import contextlib
 from typing import Any
 
 from surgsam2.commands.arguments import add_options, read_options
+from surgsam2.errors import InputError
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add `segment`."""
+    from surgsam2.cluster.options import ListOptions
     from surgsam2.job.options import JobOptions, VideoOptions
     from surgsam2.model.options import ModelOptions
 
     parser = subparsers.add_parser(
-        "segment", help="segment the prompted objects of a video into a folder"
+        "segment", help="segment the prompted objects of a video, or of many, into a folder"
     )
-    parser.add_argument("video", help="video file, folder of images, DICOM, NRRD or MHA sequence")
-    parser.add_argument("--prompts", required=True, help="prompt file (JSON) or label image (PNG)")
+    parser.add_argument(
+        "video", nargs="?", help="video file, folder of images, DICOM, NRRD or MHA sequence"
+    )
+    parser.add_argument(
+        "--prompts", help="prompt file (JSON) or label image (PNG); needed for a single video"
+    )
     parser.add_argument(
         "--prompt-frame", type=int, metavar="N", help="frame that a label image shows (0)"
     )
     parser.add_argument("--output", required=True, help="folder for the results")
+    parser.add_argument(
+        "--datalist", metavar="FILE",
+        help="list of videos with their prompt files and output names (JSON), in place of VIDEO",
+    )  # fmt: skip
     add_options(parser, VideoOptions, "video")
     add_options(parser, JobOptions, "run")
     add_options(parser, ModelOptions, "model")
+    add_options(parser, ListOptions, "list of videos")
     group = parser.add_argument_group("engine on another machine")
     group.add_argument(
         "--engine", metavar="ADDRESS",
@@ -39,13 +50,49 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment the video; return 130 when Ctrl-C stopped it."""
+    """Segment the video or the list; return 130 when Ctrl-C stopped it."""
+    if args.datalist is None:
+        return _run_one(args)
+    from surgsam2.cluster.console import segment_list_with_progress
+    from surgsam2.cluster.options import ListOptions
+    from surgsam2.cluster.tasks import Settings
+    from surgsam2.job.datalist import read_datalist
+    from surgsam2.job.options import JobOptions, VideoOptions
+    from surgsam2.model.options import ModelOptions
+    from surgsam2.storage.places import Place
+
+    if args.video or args.prompts or args.engine:
+        raise InputError(
+            "--datalist names videos and prompts; leave out VIDEO, --prompts, --engine"
+        )
+    output = Place.of(args.output)
+    options = read_options(ListOptions, args)
+    settings = Settings(
+        read_options(ModelOptions, args),
+        read_options(JobOptions, args),
+        read_options(VideoOptions, args),
+        cache_bytes=int(options.cache_gb * 1e9),
+    )
+    segment_list_with_progress(read_datalist(args.datalist, output), output, settings, options)
+    return 0
+
+
+def _run_one(args: argparse.Namespace) -> int:
     from surgsam2.engine.remote_model import connect
     from surgsam2.job.console import segment_with_progress
     from surgsam2.job.options import JobOptions, VideoOptions
     from surgsam2.model.options import ModelOptions
     from surgsam2.prompts import load_prompts, naming_prompt_file
+    from surgsam2.storage.places import Place
 
+    if args.video is None or args.prompts is None:
+        raise InputError("a video and --prompts FILE are needed, or --datalist FILE")
+    for name in ("video", "prompts", "output"):
+        if not Place.of(getattr(args, name)).is_local:
+            raise InputError(
+                f"{getattr(args, name)}: a single video is segmented on this machine's own disk; "
+                "for places elsewhere, write a list of one video and give --datalist"
+            )
     options = read_options(JobOptions, args)
     prompts = load_prompts(args.prompts, frame=args.prompt_frame)
     with read_options(VideoOptions, args).open(args.video) as video:

@@ -37,13 +37,17 @@ class ModelRecord:
     """SHA-256 of the tensors; None for a model on another machine."""
     config: str
     """SHA-256 of the configuration."""
+    file_sha256: str | None = None
+    """SHA-256 of the file of the weights, where a run without the model has to report it."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about prompts of which the network sees little."""
 
     @classmethod
     def of(cls, model: SurgSAM2Model | RemoteModel) -> ModelRecord:
         """Describe a model."""
         if isinstance(model, RemoteModel):
             options = model.options
-            facts = {
+            facts: dict[str, Any] = {
                 "config": model.name,
                 "checkpoint": None,
                 "trained": model.trained,

@@ -44,8 +44,6 @@ class RunInputs:
     """The facts about the run that writers of results need."""
     whole: Video
     """The video as it was opened; `video` has the frames of it that are tracked."""
-    warnings: tuple[str, ...] = ()
-    """Sentences about prompts of which the network sees little."""
 
     @property
     def can_resume(self) -> bool:
@@ -82,9 +80,11 @@ def check_inputs(
     plan = plan_tracking(video, prompts, tracking)
     if options.classes is not None:
         prompts = prompts.with_classes(load_class_list(options.classes))
-    warnings = check_masks(model, prompts) if isinstance(model, SurgSAM2Model) else []
-    for warning in warnings:
-        logger.warning("%s", warning)
+    record = model if isinstance(model, ModelRecord) else ModelRecord.of(model)
+    if isinstance(model, SurgSAM2Model):
+        record = replace(record, warnings=tuple(check_masks(model, prompts)))
+        for warning in record.warnings:
+            logger.warning("%s", warning)
     _keep_inputs(folder, video, prompts)
     name = ""
     if options.keep_names:
@@ -101,7 +101,6 @@ def check_inputs(
         frame_names=_frame_names(video) if options.keep_names else (),
         stride=options.stride,
     )
-    record = model if isinstance(model, ModelRecord) else ModelRecord.of(model)
     checkpoint = model.checkpoint if isinstance(model, SurgSAM2Model) else None
     inputs = RunInputs(
         None if isinstance(model, ModelRecord) else model,
@@ -114,7 +113,6 @@ def check_inputs(
         {"checkpoint": [checkpoint] if checkpoint else [], "video": list(video.files)},
         context,
         whole,
-        tuple(warnings),
     )
     if options.resume and isinstance(model, RemoteModel):
         raise InputError("a run with an engine on another machine cannot be resumed; start anew")

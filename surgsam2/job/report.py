@@ -76,7 +76,7 @@ def make_report(
         "versions": collect_versions(),
         "model": {
             **inputs.model_record.facts,
-            "checkpoint_sha256": hashes["checkpoint"],
+            "checkpoint_sha256": hashes["checkpoint"] or inputs.model_record.file_sha256,
         },
         "video": {
             "name": inputs.context.video_name or None,
@@ -112,7 +112,7 @@ def _skipped(inputs: RunInputs, done: int) -> Iterator[str]:
     video, prompts, plan = inputs.video, inputs.prompts, inputs.plan
     options, number = inputs.options.tracking, inputs.context.number
     yield from video.warnings
-    yield from inputs.warnings
+    yield from inputs.model_record.warnings
     if options.stop is not None and options.stop > inputs.whole.frame_count:
         count = inputs.whole.frame_count
         yield f"stop {options.stop} is beyond the end: the video has {count} frames"

@@ -272,7 +272,7 @@ class SegmentationRun:
             KeyboardInterrupt: `should_stop` asked for the end.
         """
         inputs, total, began = self._inputs, self._inputs.plan.steps, time.perf_counter()
-        tracking = open_tracking(inputs, first_pass, self._saved and self._saved.tracking)
+        tracking = open_tracking(inputs, first_pass, self._saved.tracking if self._saved else None)
         with closing(tracking.run()) as steps:
             if self._saved is None and self._updating:
                 self._save(tracking, writer, results, first_pass)
@@ -348,8 +348,8 @@ class SegmentationRun:
     def _out_of_memory(self, cause: BaseException) -> DeviceError:
         error = DeviceError(
             f"out of memory on {self._inputs.model_record.facts['device']} after "
-            f"{len(self._timings.tracker)} frames; free memory and resume, or use a smaller model or a 512-pixel config, fewer "
-            "objects at a time, or another device"
+            f"{len(self._timings.tracker)} frames; free memory and resume, or use a smaller model "
+            "or a 512-pixel config, fewer objects at a time, or another device"
         )
         error.__cause__ = cause
         return error

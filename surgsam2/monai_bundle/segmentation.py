@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from surgsam2.cluster.console import segment_list_with_progress
+from surgsam2.cluster.options import ListOptions
+from surgsam2.cluster.tasks import Settings
 from surgsam2.errors import CheckpointError, InputError, SurgSAM2Error, VideoError
 from surgsam2.job.console import segment_with_progress
-from surgsam2.job.datalist import SUMMARY, VideoJob, read_datalist, run_jobs
+from surgsam2.job.datalist import VideoJob, read_datalist
 from surgsam2.job.options import JobOptions, VideoOptions
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.options import ModelOptions
 from surgsam2.monai_bundle.inferer import VideoInferer
 from surgsam2.prompts import load_prompts, naming_prompt_file
+from surgsam2.storage.places import Place
 from surgsam2.storage.settings import parse_path
 
 
@@ -58,9 +62,9 @@ class VideoJobs:
         return bool(self._given["datalist"])
 
     @property
-    def output_dir(self) -> Path:
+    def output_dir(self) -> Place:
         """The folder for all results; `InputError` if there is none."""
-        return Path(self._needed("output_dir"))
+        return Place.of(self._needed("output_dir"))
 
     @cached_property
     def jobs(self) -> list[VideoJob]:
@@ -73,7 +77,11 @@ class VideoJobs:
                 self._needed("datalist"), self.output_dir, given["dataset_dir"] or None
             )
         return [
-            VideoJob(Path(self._needed("video")), Path(self._needed("prompts")), self.output_dir)
+            VideoJob(
+                Place.of(self._needed("video")),
+                Place.of(self._needed("prompts")),
+                self.output_dir,
+            )
         ]
 
     def _needed(self, name: str) -> str:
@@ -91,8 +99,9 @@ class VideoSegmentation:
         dataset: the videos.
         inferer: the options of tracking.
         options: values by the names of `surgsam2.model.options.ModelOptions`,
-            `surgsam2.job.options.VideoOptions` and `surgsam2.job.JobOptions`. The device may be a
-            `torch.device`; formats may be a list or text with commas.
+            `surgsam2.job.options.VideoOptions`, `surgsam2.job.JobOptions` and
+            `surgsam2.cluster.options.ListOptions`. The device may be a `torch.device`; formats may
+            be a list or text with commas.
 
     Raises:
         InputError: an unknown name, or a value that cannot be used.
@@ -116,6 +125,12 @@ class VideoSegmentation:
                 model[name] = parse_path(model[name], name)
         self.model_options = ModelOptions.from_mapping(model)
         self.video_options = VideoOptions.from_mapping(video)
+        names = [described.name for described in ListOptions.described()]
+        self.list_options = ListOptions.from_mapping(
+            {name: options.pop(name) for name in names if options.get(name) is not None}
+            | _shard_of_torchrun()
+        )
+        options = {name: value for name, value in options.items() if name not in names}
         self.options = JobOptions.from_mapping(inferer.options.as_mapping() | options)
 
     def run(self) -> dict[str, Any]:
@@ -130,18 +145,18 @@ class VideoSegmentation:
                 incomplete.
             SurgSAM2Error: as `surgsam2.job.segment_to_folder`.
         """
-        jobs, folder = self.dataset.jobs, self.dataset.output_dir
+        jobs = self.dataset.jobs
         if self.dataset.is_list:
-            model = self._load_model()
-            summary = run_jobs(
-                jobs,
-                folder,
-                lambda job: self._segment(job, model),
-                overwrite=self.options.overwrite,
-                keep_names=self.options.keep_names,
+            settings = Settings(
+                self.model_options,
+                self.options,
+                self.video_options,
+                cache_bytes=int(self.list_options.cache_gb * 1e9),
             )
-            print(f"all {len(jobs)} videos complete; see {folder / SUMMARY}")
-            return summary
+            with _naming("model", CheckpointError):
+                return segment_list_with_progress(
+                    jobs, self.dataset.output_dir, settings, self.list_options
+                )
         report = self._segment(jobs[0])
         if report["status"] != "complete":
             raise KeyboardInterrupt
@@ -151,15 +166,21 @@ class VideoSegmentation:
         with _naming("model", CheckpointError):
             return self.model_options.load()
 
-    def _segment(self, job: VideoJob, model: SurgSAM2Model | None = None) -> dict[str, Any]:
+    def _segment(self, job: VideoJob) -> dict[str, Any]:
         with _naming("prompts", SurgSAM2Error):
-            prompts = load_prompts(job.prompts)
+            prompts = load_prompts(job.prompts.path)
         with _naming("video", VideoError):
-            opened = self.video_options.open(job.video)
+            opened = self.video_options.open(job.video.path)
         with opened as video:
-            model = model or self._load_model()
-            with naming_prompt_file(job.prompts):
-                return segment_with_progress(model, video, prompts, job.output, self.options)
+            model = self._load_model()
+            with naming_prompt_file(job.prompts.path):
+                return segment_with_progress(model, video, prompts, job.output.path, self.options)
+
+
+def _shard_of_torchrun() -> dict[str, str]:
+    """Return the part of a list for this process of `torchrun`; empty for a single process."""
+    rank, count = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return {"shard": f"{int(rank) + 1}/{count}"} if count != "1" else {}
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import struct
 import tempfile
 import zlib
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -35,14 +36,22 @@ class DiskStore:
             is deleted when the store is closed.
         length: number of bytes to keep of an existing file: the `length` of the earlier store.
             None begins an empty file.
+        earlier: stores with further frames, which are read and belong to the caller.
 
     Raises:
         OutputError: the file cannot be written, or an existing file is damaged.
     """
 
-    def __init__(self, path: Path | None = None, *, length: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        length: int | None = None,
+        earlier: Sequence[DiskStore] = (),
+    ) -> None:
         self._path = path
         self._where = str(path or TEMPORARY_PLACE)
+        self._earlier = tuple(earlier)
         self._file: IO[bytes] | None = (
             None  # it is made when it is first needed, and most runs never need it
         )
@@ -86,7 +95,10 @@ class DiskStore:
 
     def _read(self, index: int) -> tuple[bytes, bytes]:
         """Return the head and the data of a frame, after checks."""
-        if index not in self or self._file is None:
+        if not self._has(index) or self._file is None:
+            for store in self._earlier:
+                if index in store:
+                    return store._read(index)
             raise KeyError(index)
         with writing(self._where):  # reading first writes what is buffered
             self._file.seek(self._places[index])
@@ -101,9 +113,13 @@ class DiskStore:
 
     def indices(self) -> list[int]:
         """Return the indices of all frames that have arrays, in ascending order."""
-        return [index for index, place in enumerate(self._places) if place >= 0]
+        own = {index for index, place in enumerate(self._places) if place >= 0}
+        return sorted(own.union(*(store.indices() for store in self._earlier)))
 
     def __contains__(self, index: int) -> bool:
+        return self._has(index) or any(index in store for store in self._earlier)
+
+    def _has(self, index: int) -> bool:
         return 0 <= index < len(self._places) and self._places[index] >= 0
 
     def copy_to(self, path: Path) -> None:

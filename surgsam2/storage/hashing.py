@@ -9,7 +9,8 @@ from pathlib import Path
 
 from surgsam2.errors import InputError
 
-_END = 1 << 20  # number of bytes that a quick fingerprint reads at each end of a file
+END_BYTES = 1 << 20
+"""Number of bytes that a quick fingerprint reads at each end of a file."""
 
 
 def sha256_of(path: Path | str, cancelled: threading.Event | None = None) -> str:
@@ -47,21 +48,34 @@ def quick_fingerprint(files: Sequence[Path]) -> str:
     Raises:
         InputError: a file cannot be read.
     """
+    return fingerprint_of(_described(path, read=len(files) == 1) for path in files)
+
+
+def fingerprint_of(files: Iterable[tuple[str, int, bytes | None]]) -> str:
+    """Return the quick fingerprint of files wherever they are.
+
+    Args:
+        files: name, number of bytes, and the first and last mebibyte of each file; None instead
+            of the content if there are several files.
+    """
     digest = hashlib.sha256()
-    for path in files:
-        try:
-            size = path.stat().st_size
-            digest.update(f"{size}\n".encode())
-            if len(files) > 1:
-                digest.update(path.name.encode(errors="surrogateescape"))
-                continue
-            with path.open("rb") as file:
-                digest.update(file.read(_END))
-                file.seek(max(0, size - _END))
-                digest.update(file.read(_END))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    for name, size, ends in files:
+        digest.update(f"{size}\n".encode())
+        digest.update(name.encode(errors="surrogateescape") if ends is None else ends)
     return digest.hexdigest()
+
+
+def _described(path: Path, read: bool) -> tuple[str, int, bytes | None]:
+    try:
+        size = path.stat().st_size
+        if not read:
+            return path.name, size, None
+        with path.open("rb") as file:
+            head = file.read(END_BYTES)
+            file.seek(max(0, size - END_BYTES))
+            return path.name, size, head + file.read(END_BYTES)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 class Fingerprints:

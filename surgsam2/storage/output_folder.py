@@ -32,6 +32,8 @@ RECORD = ".results"
 """File with the results of a complete run, from which every format can be written again."""
 RECORD_IDENTITY = ".results.json"
 """File that says which run the file `RECORD` belongs to."""
+MANIFEST = ".manifest.json"
+"""File that says how far a video of a list is, and of which run it is."""
 
 _PRODUCTS = (
     "overlay.mp4",
@@ -42,7 +44,8 @@ _PRODUCTS = (
     "review.html",
 )
 _PART = re.escape(TEMPORARY_SUFFIX)
-_names = "|".join(map(re.escape, (*_PRODUCTS, MARKER, INCOMPLETE, RECORD, RECORD_IDENTITY)))
+_OWN = (*_PRODUCTS, MARKER, INCOMPLETE, RECORD, RECORD_IDENTITY, MANIFEST)
+_names = "|".join(map(re.escape, _OWN))
 # The files of this program, and the unfinished files that a killed process leaves.
 _OURS = re.compile(rf"(?:{_names})(?:{_PART})?|\.(?:{_names})\.[0-9a-f]{{8}}{_PART}")
 _OURS_IN_MASKS = re.compile(rf"\d{{5,}}\.png|\.\d{{5,}}\.png\.[0-9a-f]{{8}}{_PART}")

@@ -1,16 +1,16 @@
-"""Datalists are checked before anything starts, and the summary says how each video ended."""
+"""Datalists are checked before anything starts."""
 
 from __future__ import annotations
 
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from surgsam2.errors import InputError, OutputError, VideoError
-from surgsam2.job.datalist import SUMMARY, FailedJobsError, VideoJob, read_datalist, run_jobs
+from surgsam2.errors import InputError
+from surgsam2.job.datalist import VideoJob, hide_job_names, read_datalist
+from surgsam2.storage.places import Place
 
 
 def written(folder: Path, *outputs: str) -> Path:
@@ -25,10 +25,11 @@ def written(folder: Path, *outputs: str) -> Path:
 def test_paths_start_at_the_list_or_at_the_dataset(tmp_path: Path) -> None:
     path = written(tmp_path, "a", "b/c")
     first, second = read_datalist(path, "out")
-    assert first == VideoJob(tmp_path / "0.mp4", tmp_path / "p.json", Path("out/a"))
-    assert second.output == Path("out/b/c")
+    video, prompts = Place.of(tmp_path / "0.mp4"), Place.of(tmp_path / "p.json")
+    assert first == VideoJob(video, prompts, Place("out/a"))
+    assert second.output.path == Path("out/b/c")
     elsewhere = read_datalist(path, "out", "/data")
-    assert elsewhere[1].video == Path("/data/1.mp4")
+    assert elsewhere[1].video.path == Path("/data/1.mp4")
 
 
 @pytest.mark.parametrize(
@@ -87,86 +88,38 @@ def test_lists_that_are_refused(content: str, message: str, tmp_path: Path) -> N
     assert str(path) in str(caught.value)
 
 
-DONE = {"status": "complete", "timings": {"frames": 3}}
-
-
-def jobs_in(folder: Path, count: int) -> list[VideoJob]:
-    return read_datalist(written(folder, *map(str, range(count))), folder / "out")
-
-
-def summary_in(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "out" / SUMMARY).read_text())
-
-
-def test_all_done(tmp_path: Path) -> None:
-    seen = []
-
-    def segment(job: VideoJob) -> dict[str, Any]:
-        seen.append((job.video.name, summary_in(tmp_path)["status"]))
-        return DONE
-
-    summary = run_jobs(jobs_in(tmp_path, 2), tmp_path / "out", segment)
-    assert seen == [("0.mp4", "running"), ("1.mp4", "running")]
-    assert summary == summary_in(tmp_path)
-    assert summary["status"] == "complete"
-    assert [video["frames"] for video in summary["videos"]] == [3, 3]
-
-
-@pytest.mark.parametrize("error", [VideoError("cannot be read"), ZeroDivisionError("a bug")])
-def test_one_failure_does_not_stop_the_others(error: Exception, tmp_path: Path) -> None:
-    def segment(job: VideoJob) -> dict[str, Any]:
-        if job.video.name == "0.mp4":
-            raise error
-        return DONE
-
-    with pytest.raises(FailedJobsError, match=r"1 of 2 videos failed \(0\); see .*summary\.json"):
-        run_jobs(jobs_in(tmp_path, 2), tmp_path / "out", segment)
-    first, second = summary_in(tmp_path)["videos"]
-    assert first == {"output": "0", "status": "failed", "error": str(error)}
-    assert second == {"output": "1", "status": "complete", "frames": 3}
-
-
-def test_names_are_written_only_when_asked_for(tmp_path: Path) -> None:
-    def segment(job: VideoJob) -> dict[str, Any]:
-        mask = job.prompts.with_name("mask.png")
-        raise VideoError(f"{job.video}: is {job.video.name} elsewhere? {job.prompts}, {mask}: none")
-
-    (tmp_path / "Doe").mkdir()
-    jobs = read_datalist(written(tmp_path / "Doe", "a"), tmp_path / "out")
-    for keep in (False, True):
-        with pytest.raises(FailedJobsError):
-            run_jobs(jobs, tmp_path / "out", segment, keep_names=keep)
-        text = (tmp_path / "out" / SUMMARY).read_text()
-        assert all((name in text) == keep for name in ("0.mp4", "p.json", "Doe"))
-        assert "mask.png" in text
-
-
 def test_a_list_as_windows_writes_it(tmp_path: Path) -> None:
     path = written(tmp_path, "a")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert len(read_datalist(path, tmp_path / "out")) == 1
 
 
-@pytest.mark.parametrize("raised", [True, False])
-def test_an_interrupt_stops_the_list(raised: bool, tmp_path: Path) -> None:
-    def segment(job: VideoJob) -> dict[str, Any]:
-        if raised:
-            raise KeyboardInterrupt
-        return DONE | {"status": "interrupted"}
-
-    with pytest.raises(KeyboardInterrupt):
-        run_jobs(jobs_in(tmp_path, 2), tmp_path / "out", segment)
-    summary = summary_in(tmp_path)
-    assert summary["status"] == "interrupted"
-    assert [video["status"] for video in summary["videos"]] == ["interrupted", "waiting"]
+def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
+    entries = [{"video": "v", "prompts": "p", "output": f"../{i}"} for i in range(12)]
+    entries[1] = {"video": "gopher://v", "prompts": "p", "output": "a"}
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(entries))
+    with pytest.raises(InputError, match=r"entry 0: .*gopher:// is not known.*; and 2 more$"):
+        read_datalist(path, tmp_path / "out")
 
 
-def test_a_summary_of_something_else_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "out" / SUMMARY
-    path.parent.mkdir()
-    path.write_text('{"mine": 1}')
-    with pytest.raises(OutputError, match="not of an earlier run"):
-        run_jobs(jobs_in(tmp_path, 1), tmp_path / "out", lambda job: DONE)
-    assert path.read_text() == '{"mine": 1}'
-    run_jobs(jobs_in(tmp_path, 1), tmp_path / "out", lambda job: DONE, overwrite=True)
-    run_jobs(jobs_in(tmp_path, 1), tmp_path / "out", lambda job: DONE)
+def test_places_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    entry = {"video": "a/v.mp4", "prompts": "memory://prompts/p.json", "output": "o"}
+    path.write_text(json.dumps([entry]))
+    (job,) = read_datalist(path, "memory://out/", "memory://in")
+    assert job.video.text == "memory://in/a/v.mp4"
+    assert job.prompts.text == "memory://prompts/p.json"
+    assert job.output.text == "memory://out/o"
+    assert not job.video.is_local
+
+
+def test_names_are_hidden_in_messages(tmp_path: Path) -> None:
+    (tmp_path / "Doe").mkdir()
+    (job,) = read_datalist(written(tmp_path / "Doe", "a"), tmp_path / "out")
+    mask = job.prompts.path.with_name("mask.png")
+    said = hide_job_names(job, f"{job.video}: is {job.video.name}? {job.prompts}, {mask}: none")
+    assert said == "the video: is the video? the prompt file, mask.png: none"
+    elsewhere = VideoJob(Place("s3://b/Doe/v.mp4"), job.prompts, job.output)
+    said = hide_job_names(elsewhere, "s3://b/Doe/v.mp4: no v.mp4")
+    assert said == "the video: no the video"

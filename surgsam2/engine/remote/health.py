@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from surgsam2.engine.remote.server import EngineServer
@@ -17,6 +18,8 @@ _HELP = {
     "resumed": "Connections that resumed a session.",
     "refused": "Connections that were refused.",
 }
+METRICS_TYPE = "text/plain; version=0.0.4"
+"""Media type of the text format of Prometheus."""
 _GAUGES = ("running", "waiting")
 
 
@@ -34,18 +37,44 @@ def serve_health(server: EngineServer, host: str, port: int) -> ThreadingHTTPSer
         OSError: the port is in use.
     """
 
+    def health() -> tuple[str, str]:
+        state = {"status": "ok", "surgsam2": __version__, **_figures(server)}
+        return "application/json", json.dumps(state) + "\n"
+
+    def metrics() -> tuple[str, str]:
+        figures = _figures(server)
+        rows = []
+        for name, text in _HELP.items():
+            kind = "gauge" if name in _GAUGES else "counter"
+            rows.append((name if kind == "gauge" else f"{name}_total", kind, text, figures[name]))
+        return METRICS_TYPE, metrics_text(rows)
+
+    return serve_pages({"/health": health, "/metrics": metrics}, host, port)
+
+
+def serve_pages(
+    pages: Mapping[str, Callable[[], tuple[str, str]]], host: str, port: int
+) -> ThreadingHTTPServer:
+    """Answer HTTP requests in a thread.
+
+    Args:
+        pages: by path, a function that gives the media type and the text.
+        host: IP address to listen at; it should be this machine's own.
+        port: TCP port; 0 takes a free one.
+
+    Raises:
+        OSError: the port is in use.
+    """
+
     class Handler(BaseHTTPRequestHandler):
         timeout = 5.0
 
         def do_GET(self) -> None:
             """Answer one request."""
-            if self.path == "/health":
-                state = {"status": "ok", "surgsam2": __version__, **_figures(server)}
-                self._answer(200, "application/json", json.dumps(state) + "\n")
-            elif self.path == "/metrics":
-                self._answer(200, "text/plain; version=0.0.4", _metrics(server))
+            if self.path in pages:
+                self._answer(200, *pages[self.path]())
             else:
-                self._answer(404, "text/plain", "there are /health and /metrics\n")
+                self._answer(404, "text/plain", f"there are {' and '.join(pages)}\n")
 
         def _answer(self, code: int, kind: str, text: str) -> None:
             data = text.encode()
@@ -64,6 +93,24 @@ def serve_health(server: EngineServer, host: str, port: int) -> ThreadingHTTPSer
     return http
 
 
+def metrics_text(rows: Iterable[tuple[str, str, str, float]]) -> str:
+    """Return figures in the text format of Prometheus.
+
+    Args:
+        rows: name without ``surgsam2_``, with labels if there are any; ``gauge`` or ``counter``;
+            meaning; value. Rows of the same name follow each other.
+    """
+    lines, before = [], ""
+    for name, kind, text, value in rows:
+        full = f"surgsam2_{name}"
+        bare = full.partition("{")[0]
+        if bare != before:
+            lines += [f"# HELP {bare} {text}", f"# TYPE {bare} {kind}"]
+            before = bare
+        lines.append(f"{full} {value:g}" if isinstance(value, float) else f"{full} {value}")
+    return "\n".join(lines) + "\n"
+
+
 def _figures(server: EngineServer) -> dict[str, float]:
     counts = server.statistics
     return {
@@ -74,12 +121,3 @@ def _figures(server: EngineServer) -> dict[str, float]:
         "refused": counts.refused,
         "uptime_seconds": round(time.time() - counts.began, 1),
     }
-
-
-def _metrics(server: EngineServer) -> str:
-    figures, lines = _figures(server), []
-    for name, text in _HELP.items():
-        kind = "gauge" if name in _GAUGES else "counter"
-        full = f"surgsam2_{name}" if name in _GAUGES else f"surgsam2_{name}_total"
-        lines += [f"# HELP {full} {text}", f"# TYPE {full} {kind}", f"{full} {figures[name]}"]
-    return "\n".join(lines) + "\n"

@@ -1,0 +1,176 @@
+"""The manifest of a video: which chunks count, and whether its files are complete.
+
+It is the file ``.manifest.json`` in the video's output folder. Only the driver writes it, as a
+whole; what it does not name is not part of the results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from surgsam2.cluster.tasks import RunRecord, Settings
+from surgsam2.errors import InputError, OutputError
+from surgsam2.job.chunks import Chunk
+from surgsam2.job.datalist import VideoJob
+from surgsam2.job.fingerprint import hash_of_prompts
+from surgsam2.model.build import locate
+from surgsam2.model.checkpoint import read_checkpoint, weights_sha256
+from surgsam2.model.configs import load_config
+from surgsam2.prompts import PromptSet
+from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.output_folder import MANIFEST, PROGRAM, RESUME
+from surgsam2.storage.places import Place
+from surgsam2.version import __version__
+
+VERSION = 1
+CHUNKS = f"{RESUME}/chunks"
+"""Folder of the chunks in a video's output folder."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is done of one video."""
+
+    key: str
+    """Tells which video, prompts, model and options it belongs to; see `job_key`."""
+    complete: bool = False
+    """Whether all files are written; the chunks are deleted then."""
+    frames: int = 0
+    """Number of frames with a result, of a complete video."""
+    run: RunRecord | None = None
+    chunks: tuple[Chunk, ...] = ()
+    interruptions: int = 0
+    """How often the tracking was interrupted."""
+    driver: str = ""
+    """A token of the driver that wrote it."""
+
+    @property
+    def left(self) -> float:
+        """Part of the tracking that is left, 0 to 1."""
+        if self.run is None or not self.chunks:
+            return 1.0
+        return 1 - self.chunks[-1].last / self.run.steps if self.run.steps else 0.0
+
+
+class Manifests:
+    """Reads and writes manifests for one driver."""
+
+    def __init__(self) -> None:
+        self._token = secrets.token_hex(8)
+
+    def read(self, output: Place) -> Manifest | None:
+        """Return the manifest of an output folder; None if it has none that can be read.
+
+        Raises:
+            InputError: the folder cannot be read, or another version wrote the manifest.
+        """
+        data = (output / MANIFEST).read_bytes()
+        if data is None:
+            return None
+        try:
+            content = parse_json(data)
+            version = content.pop("version")
+            if content.pop("program") != PROGRAM:
+                return None
+            if version != VERSION:
+                raise InputError(
+                    f"{output / MANIFEST}: has version {version}, this program reads {VERSION}; go "
+                    "on with the program that began the list"
+                )
+            run = content.pop("run")
+            chunks = tuple(map(Chunk.from_json, content.pop("chunks")))
+            return Manifest(run=run and RunRecord.from_json(run), chunks=chunks, **content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            return None
+
+    def write(self, output: Place, manifest: Manifest, *, first: bool = False) -> Manifest:
+        """Replace the manifest of an output folder.
+
+        Args:
+            output: the folder.
+            manifest: the new manifest.
+            first: take the video over from an earlier driver.
+
+        Returns:
+            The manifest with this driver's token.
+
+        Raises:
+            OutputError: it cannot be written, or another driver has taken the video over.
+        """
+        before = None if first else self.read(output)
+        if before is not None and before.driver != self._token:
+            raise OutputError(
+                f"{output}: another run of this list writes here too; let only one go on"
+            )
+        manifest = replace(manifest, driver=self._token)
+        content: dict[str, Any] = {
+            "program": PROGRAM,
+            "version": VERSION,
+            "key": manifest.key,
+            "complete": manifest.complete,
+            "frames": manifest.frames,
+            "interruptions": manifest.interruptions,
+            "driver": manifest.driver,
+            "run": manifest.run and manifest.run.as_json(),
+            "chunks": [chunk.as_json() for chunk in manifest.chunks],
+        }
+        (output / MANIFEST).write_bytes(json.dumps(content).encode())
+        return manifest
+
+
+def settings_key(settings: Settings) -> str:
+    """Return the SHA-256 of what all videos of a list share: the tensors and all settings.
+
+    Raises:
+        InputError: unknown model or configuration.
+        CheckpointError: the weights cannot be read.
+    """
+    options = settings.model.as_mapping()
+    located = locate(options.pop("model"))
+    config = options.pop("config") or located.config
+    job = settings.job.as_mapping()
+    for unimportant in ("overwrite", "resume", "checkpoint_every"):
+        del job[unimportant]
+    parts = {
+        "model": options,
+        "weights": located.weights and weights_sha256(read_checkpoint(located.weights)),
+        "config": config and load_config(config),
+        "job": job,
+        "video": settings.video.as_mapping(),
+        "version": __version__,
+    }
+    return _hash(json.dumps(parts, sort_keys=True, default=str))
+
+
+def job_key(job: VideoJob, prompts: PromptSet, settings: str) -> str:
+    """Return the SHA-256 that tells a video's run from others, without opening the video.
+
+    Args:
+        job: the video; its quick fingerprint is taken.
+        prompts: its prompts.
+        settings: the key of the settings.
+
+    Raises:
+        InputError: the video cannot be read.
+    """
+    return _hash("\n".join((settings, job.video.fingerprint(), hash_of_prompts(prompts))))
+
+
+def delete_chunks(output: Place, keep: Iterable[Chunk] = ()) -> None:
+    """Delete the chunks of a folder that do not count, such as those of lost workers."""
+    kept = {chunk.folder for chunk in keep}
+    folder = output / CHUNKS
+    for name in folder.names():
+        if name not in kept:
+            (folder / name).delete()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

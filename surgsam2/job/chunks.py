@@ -1,0 +1,177 @@
+"""A run in chunks: each tracks some steps from the state that the chunk before it left.
+
+A chunk is a folder with the results of its frames and the state at its end. Its files do not
+change once it is complete, so that a chunk that fails is simply done again. `join_chunks` puts the
+results of all chunks together as the saved state of a run that has nothing left to track;
+`segment_to_folder` with `resume` then writes every file, as for any other run.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from surgsam2.errors import OutputError
+from surgsam2.job.checkpoint import Checkpoint, CheckpointStore
+from surgsam2.job.fingerprint import Identity
+from surgsam2.job.inputs import RunInputs, open_tracking
+from surgsam2.outputs import ResultRecord
+from surgsam2.storage.atomic_file import write_bytes_atomically, writing
+from surgsam2.storage.disk_store import DiskStore
+from surgsam2.storage.hashing import sha256_of
+
+RESULTS = "results.spool"
+"""The results of the chunk's frames; see `ResultRecord`."""
+FIRST_PASS = "first_pass.spool"
+"""What the chunk adds to the backward pass of direction `both`."""
+STATE = "state.pt"
+"""The state of the tracking at the end of the chunk."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive steps of the tracking of a video, complete and in files."""
+
+    folder: str
+    """Name of the chunk's folder."""
+    first: int
+    """Number of steps before it."""
+    last: int
+    """Number of steps up to its end."""
+    seconds: float
+    """Seconds that it took."""
+    files: Mapping[str, tuple[int, str]]
+    """Number of bytes and SHA-256 of each file, by name; without the files that are empty."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Chunk:
+        """Return the chunk that `as_json` has described."""
+        files = {name: (int(size), str(check)) for name, (size, check) in value["files"].items()}
+        return cls(**{**value, "files": files})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the chunk as plain data."""
+        return asdict(self)
+
+    def check(self, path: Path) -> Path:
+        """Check one of the chunk's files against its checksum and return its path.
+
+        Raises:
+            OutputError: the file is damaged.
+        """
+        size, check = self.files[path.name]
+        if path.stat().st_size != size or sha256_of(path) != check:
+            raise OutputError(f"{path}: the file is damaged; delete its folder to start anew")
+        return path
+
+
+def track_chunk(
+    inputs: RunInputs,
+    before: Sequence[tuple[Chunk, Path]],
+    folder: Path,
+    steps: int,
+    should_stop: Callable[[int], bool] = lambda done: False,
+) -> Chunk:
+    """Track some steps of a video into a new folder.
+
+    Args:
+        inputs: the inputs of the run, which are checked.
+        before: the chunks before this one in order, each with its folder. The state of the last
+            one is needed, and for direction `both` all first passes.
+        folder: the folder to make.
+        steps: greatest number of steps.
+        should_stop: asked after every step, with the number of steps that are done; true ends
+            the chunk there, which is then a shorter one.
+
+    Returns:
+        The complete chunk.
+
+    Raises:
+        OutputError: the folder cannot be written, or a file of an earlier chunk is damaged.
+        VideoError, DeviceError: as for `segment_to_folder`.
+    """
+    began = time.perf_counter()
+    first = before[-1][0].last if before else 0
+    with writing(folder):
+        folder.mkdir(parents=True)
+    with ExitStack() as resources:
+        earlier = [
+            resources.enter_context(closing(_opened(chunk, path)))
+            for chunk, path in before
+            if FIRST_PASS in chunk.files
+        ]
+        results = resources.enter_context(closing(DiskStore(folder / RESULTS)))
+        first_pass = DiskStore(folder / FIRST_PASS, earlier=earlier)
+        resources.enter_context(closing(first_pass))
+        tracking = open_tracking(inputs, first_pass, _load(*before[-1]) if before else None)
+        record = ResultRecord(results, inputs.video.width, inputs.video.height)
+        done = 0
+        with closing(tracking.run()) as frames:
+            for _, result in frames:
+                if result is not None:
+                    record.put(result)
+                done += 1
+                if should_stop(done) or done == steps:
+                    break
+            state = tracking.state_dict()
+        results.sync()
+        first_pass.sync()
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes_atomically(folder / STATE, buffer.getvalue(), durable=True)
+    files = {p.name: (p.stat().st_size, sha256_of(p)) for p in sorted(folder.iterdir())}
+    return Chunk(folder.name, first, first + done, time.perf_counter() - began, files)
+
+
+def join_chunks(
+    chunks: Sequence[tuple[Chunk, Path]], output: Path, identity: Identity, interruptions: int
+) -> None:
+    """Make all chunks of a video the saved state of a run that has nothing left to track.
+
+    Args:
+        chunks: the chunks in order, each with its folder.
+        output: the output folder, in which no other run writes.
+        identity: the identity of the run.
+        interruptions: how often its tracking was interrupted, for the report.
+
+    Raises:
+        OutputError: a file is damaged or cannot be written.
+    """
+    store = CheckpointStore(output)
+    with writing(store.record):
+        store.folder.mkdir(parents=True, exist_ok=True)
+        with store.record.open("wb") as target:
+            for chunk, folder in chunks:
+                if RESULTS in chunk.files:
+                    with chunk.check(folder / RESULTS).open("rb") as source:
+                        shutil.copyfileobj(source, target)
+    store.save(
+        Checkpoint(
+            identity=identity,
+            tracking={},
+            steps=chunks[-1][0].last,
+            seconds=sum(chunk.seconds for chunk, _ in chunks),
+            resumed=interruptions - 1,  # the run that writes the files adds one
+            results_bytes=store.record.stat().st_size,
+            first_pass_bytes=0,
+            updating=False,
+        )
+    )
+
+
+def _opened(chunk: Chunk, folder: Path) -> DiskStore:
+    return DiskStore(folder / FIRST_PASS, length=chunk.files[FIRST_PASS][0])
+
+
+def _load(chunk: Chunk, folder: Path) -> dict[str, Any]:
+    data = chunk.check(folder / STATE).read_bytes()
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state

@@ -1,0 +1,63 @@
+"""The order of the tasks, without any worker."""
+
+from __future__ import annotations
+
+from surgsam2.cluster.scheduler import KINDS, Scheduler, parts_of
+
+
+def test_long_videos_come_first_and_are_finished_before_others_begin() -> None:
+    scheduler = Scheduler([1, 3, 2])
+    assert scheduler.next_for(KINDS) == 1
+    scheduler.tracked(1, 0.1)  # less is left of it than of the others, but it is begun
+    assert scheduler.next_for(KINDS) == 1
+    assert scheduler.next_for(KINDS) == 2
+    assert scheduler.next_for(KINDS) == 0
+    assert scheduler.next_for(KINDS) is None
+
+
+def test_files_are_written_before_further_tracking() -> None:
+    scheduler = Scheduler([1, 3])
+    assert scheduler.next_for(("merge",)) is None
+    assert scheduler.next_for(("track",)) == 1
+    scheduler.tracked(1, 0)
+    assert scheduler.next_for(("track",)) == 0
+    scheduler.tracked(0, 0.5)
+    assert scheduler.next_for(KINDS) == 1
+    assert scheduler.videos[1].kind == "merge"
+    scheduler.complete(1)
+    assert not scheduler.finished
+    scheduler.failed(0, "no frames")
+    assert scheduler.finished
+
+
+def test_a_video_that_ends_its_workers_is_quarantined() -> None:
+    scheduler = Scheduler([1], retries=3)
+    for _ in range(3):
+        assert scheduler.next_for(KINDS) == 0
+        scheduler.lost(0, "signal 11")
+    assert scheduler.next_for(KINDS) == 0
+    scheduler.released(0)  # a worker that was told to stop is no fault of the video
+    assert scheduler.next_for(KINDS) == 0
+    scheduler.lost(0, "signal 11")
+    assert (scheduler.videos[0].state, scheduler.videos[0].error) == ("quarantined", "signal 11")
+    assert scheduler.finished
+
+
+def test_progress_forgives_lost_workers() -> None:
+    scheduler = Scheduler([1], retries=1)
+    for left in (0.8, 0.6, 0.4):
+        assert scheduler.next_for(KINDS) == 0
+        scheduler.lost(0, "the power failed")
+        assert scheduler.next_for(KINDS) == 0
+        scheduler.tracked(0, left)
+    assert scheduler.videos[0].state == "waiting"
+
+
+def test_parts_have_all_videos_once_and_about_the_same_length() -> None:
+    sizes = [(37 * i) % 101 for i in range(1000)]
+    parts = parts_of(sizes, 7)
+    assert sorted(index for part in parts for index in part) == list(range(1000))
+    loads = [sum(sizes[index] for index in part) for part in parts]
+    assert max(loads) - min(loads) <= max(sizes)
+    assert parts == parts_of(sizes, 7)
+    assert parts_of([5.0], 3) == [[0], [], []]
