@@ -1,6 +1,6 @@
 """Write the tables of options in the pages of this folder.
 
-Run it after a change of `ModelOptions`, `TrackingOptions`, `JobOptions` or `VideoOptions`:
+Run it after a change of one of the classes in `GROUPS`:
 
     python docs/write_option_tables.py
 
@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from surgsam2.cluster.options import ListOptions
 from surgsam2.commands.arguments import default_text, flag
 from surgsam2.job import JobOptions
 from surgsam2.job.options import VideoOptions
@@ -23,9 +24,10 @@ from surgsam2.storage.options import Option, Options
 from surgsam2.tracking.options import TrackingOptions
 
 FOLDER = Path(__file__).parent
-PAGES = ("bundle.md", "command-line.md", "python.md")
+PAGES = ("bundle.md", "command-line.md", "many-videos.md", "python.md")
 GROUPS: dict[str, type[Options]] = {
-    kind.__name__: kind for kind in (ModelOptions, TrackingOptions, JobOptions, VideoOptions)
+    kind.__name__: kind
+    for kind in (ModelOptions, TrackingOptions, JobOptions, VideoOptions, ListOptions)
 }
 _TABLE = re.compile(r"(<!-- options: (\w+) as (\w+) -->\n).*?(<!-- end of options -->)", re.DOTALL)
 
