@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft201909Validator
 from monai.bundle import ConfigParser, verify_metadata
 
+from surgsam2.cluster.options import ListOptions
 from surgsam2.commands import segment
 from surgsam2.job import JobOptions
 from surgsam2.job.options import VideoOptions
@@ -134,7 +135,8 @@ def options_of(*groups: type[Options]) -> set[str]:
     return {option.name for group in groups for option in group.described()}
 
 
-RUN_OPTIONS = options_of(ModelOptions, VideoOptions, JobOptions) - options_of(TrackingOptions)
+RUN_OPTIONS = options_of(ModelOptions, VideoOptions, JobOptions, ListOptions)
+RUN_OPTIONS -= options_of(TrackingOptions)
 
 
 @pytest.mark.parametrize(
