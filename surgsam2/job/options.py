@@ -11,10 +11,13 @@ from surgsam2.prompts.class_list import CLASS_LISTS
 from surgsam2.storage.options import Options, option
 from surgsam2.tracking.options import TrackingOptions
 
-FORMATS = ("png", "overlay", "coco", "csv", "scene")
+FORMATS = (
+    "png", "overlay", "coco", "csv", "scene", "polygons", "yolo", "vos", "cvat", "label-studio",
+    "mask-video", "cutout-video",
+)  # fmt: skip
 """The names of all formats of results; `surgsam2.outputs.FORMATS` has their writers."""
-DEFAULT_FORMATS = FORMATS[:-1]
-"""The formats that are written unless others are chosen. The scene needs a further package."""
+DEFAULT_FORMATS = FORMATS[:4]
+"""The formats that are written unless others are chosen. """
 
 if TYPE_CHECKING:
     from surgsam2.video import Video
@@ -33,7 +36,7 @@ class JobOptions(Options):
     in the prompt file."""
     formats: tuple[str, ...] = option(
         DEFAULT_FORMATS,
-        f"formats of the results, some of {', '.join(FORMATS)} (scene is for 3D Slicer)",
+        f"formats of the results, some of {', '.join(FORMATS)} (docs/files.md describes them)",
         metavar="NAMES",
     )
     overwrite: bool = option(False, "write into a folder that holds other files")

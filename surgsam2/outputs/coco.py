@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.outputs.classes import classes_of
+from surgsam2.outputs.polygons import polygons_of
 from surgsam2.outputs.streamed import StreamedFile
-from surgsam2.prompts import ObjectClass, PromptedObject, instance_numbers
+from surgsam2.prompts import instance_numbers
 from surgsam2.results.coco_file import CLASS
 from surgsam2.results.frame_result import FrameResult
 
@@ -36,6 +37,8 @@ class CocoWriter(OutputWriter):
     Annotations go to a temporary file at once; memory holds one integer per frame.
     """
 
+    file_name: ClassVar[str] = "annotations.coco.json"
+
     def __init__(self, folder: Path, context: OutputContext) -> None:
         super().__init__(folder, context)
         from pycocotools import mask as rle
@@ -44,7 +47,7 @@ class CocoWriter(OutputWriter):
         self._frames = array("q")
         self._count = 0
         self._classes = classes_of(context.objects)
-        self._file = StreamedFile(self.folder / "annotations.coco.json")
+        self._file = StreamedFile(self.folder / self.file_name)
         given = {item.object_class for item in context.objects}
         head = {
             "info": {"description": context.video_name, "version": "1.0"},
@@ -88,10 +91,7 @@ class CocoWriter(OutputWriter):
                 "category_id": self._classes[object_id].id,
                 "object_id": object_id,
                 "track_id": object_id,
-                "segmentation": {
-                    "size": [self.context.height, self.context.width],
-                    "counts": code["counts"].decode("ascii"),
-                },
+                "segmentation": self._segmentation(result.masks[i], code),
                 "area": area,
                 "bbox": [int(value) for value in self._rle.toBbox(code)],
                 "iscrowd": 0,
@@ -101,6 +101,13 @@ class CocoWriter(OutputWriter):
             lines.append(("\n" if self._count == 1 else ",\n") + _dump(annotation))
         self._frames.append(result.frame_index)
         self._file.write("".join(lines))
+
+    def _segmentation(self, mask: np.ndarray, code: dict[str, Any]) -> Any:
+        """Return a mask, (H, W) bool, whose compressed RLE is given, as the file has it."""
+        return {
+            "size": [self.context.height, self.context.width],
+            "counts": code["counts"].decode("ascii"),
+        }
 
     def close(self) -> None:
         """Add the images and give the file its final name."""
@@ -122,24 +129,16 @@ class CocoWriter(OutputWriter):
         self._file.finish()
 
 
-def classes_of(objects: Sequence[PromptedObject]) -> dict[int, ObjectClass]:
-    """Return the class of each object by object id.
+class CocoPolygonWriter(CocoWriter):
+    """Writes ``polygons.coco.json``: the file of `CocoWriter` with outlines in place of RLE.
 
-    Objects without a class get one with their name and the colour of the first of them, so that
-    two objects of one name are two instances of one class. Its id is that of the first object, or
-    the smallest free one when any object has a class. A name of a given class means that class.
+    Outlines are within a pixel of the mask's edge. Holes are lost; area and box are the mask's.
     """
-    given = {item.object_class.id: item.object_class for item in objects if item.object_class}
-    by_name = {item.name.casefold(): item for item in given.values()}
-    free = (number for number in count(1) if number not in given)
-    classes: dict[int, ObjectClass] = {}
-    for item in objects:
-        found = item.object_class or by_name.get(item.name.casefold())
-        if found is None:
-            found = ObjectClass(next(free) if given else item.id, item.name, item.color)
-            by_name[item.name.casefold()] = found
-        classes[item.id] = found
-    return classes
+
+    file_name: ClassVar[str] = "polygons.coco.json"
+
+    def _segmentation(self, mask: np.ndarray, code: dict[str, Any]) -> Any:
+        return [outline.round(2).ravel().tolist() for outline in polygons_of(mask)]
 
 
 def _rgb(color: str) -> list[int]:

@@ -11,11 +11,16 @@ import numpy as np
 
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.outputs.base import OutputContext, OutputWriter
-from surgsam2.outputs.coco import CocoWriter
+from surgsam2.outputs.coco import CocoPolygonWriter, CocoWriter
+from surgsam2.outputs.cvat import CvatWriter
 from surgsam2.outputs.label_png import LabelPngWriter
+from surgsam2.outputs.label_studio import LabelStudioWriter
+from surgsam2.outputs.mask_video import CutoutVideoWriter, MaskVideoWriter
 from surgsam2.outputs.overlay import OverlayWriter
 from surgsam2.outputs.scene import SceneWriter
 from surgsam2.outputs.table import TableWriter
+from surgsam2.outputs.vos import VosWriter
+from surgsam2.outputs.yolo import YoloWriter
 from surgsam2.results.frame_result import FrameResult
 
 FORMATS: dict[str, type[OutputWriter]] = {
@@ -24,6 +29,13 @@ FORMATS: dict[str, type[OutputWriter]] = {
     "coco": CocoWriter,
     "csv": TableWriter,
     "scene": SceneWriter,
+    "polygons": CocoPolygonWriter,
+    "yolo": YoloWriter,
+    "vos": VosWriter,
+    "cvat": CvatWriter,
+    "label-studio": LabelStudioWriter,
+    "mask-video": MaskVideoWriter,
+    "cutout-video": CutoutVideoWriter,
 }
 """The writer of each format."""
 

@@ -40,9 +40,17 @@ _PRODUCTS = (
     "annotations.coco.json",
     "frames.csv",
     "scene.mrb",
+    "polygons.coco.json",
+    "annotations.cvat.xml",
+    "tasks.label-studio.json",
+    "label-studio.xml",
+    "masks.mkv",
+    "objects.mov",
     "report.json",
     "review.html",
 )
+_TREES = {"vos": r"[^/]+\.(?:jpg|png)", "yolo": r"[^/]+\.(?:jpg|txt)|data\.yaml"}
+"""Folders of products, with the names of the files in them and in their folders."""
 _PART = re.escape(TEMPORARY_SUFFIX)
 _OWN = (*_PRODUCTS, MARKER, INCOMPLETE, RECORD, RECORD_IDENTITY, MANIFEST)
 _names = "|".join(map(re.escape, _OWN))
@@ -114,6 +122,8 @@ def _refuse_links(folder: Path) -> None:
     paths = [folder / MARKER, folder / RECORD, folder / LABELS, resume]
     if resume.is_dir() and not resume.is_symlink():
         paths += sorted(resume.iterdir())
+    for tree in _TREES:
+        paths += [folder / tree, *_folders_in(folder / tree)]
     for path in paths:
         if path.is_symlink():
             raise OutputError(
@@ -195,6 +205,21 @@ def _remove_products(folder: Path, *, only_unfinished: bool) -> None:
             remove_from(masks, _OURS_IN_MASKS)
             if not any(masks.iterdir()):
                 masks.rmdir()
+        for tree, names in _TREES.items():
+            ours = re.compile(rf"{names}|\..*\.[0-9a-f]{{8}}{_PART}")
+            for place in reversed([folder / tree, *_folders_in(folder / tree)]):
+                if place.is_dir() and not place.is_symlink():
+                    remove_from(place, ours)
+                    if not any(place.iterdir()):
+                        place.rmdir()
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder and in those; links are not followed."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    inner = [path for path in folder.iterdir() if path.is_dir()]
+    return [*inner, *(path for each in inner for path in _folders_in(each))]
 
 
 def _remove_resume(folder: Path) -> None:
