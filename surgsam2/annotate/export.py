@@ -47,6 +47,7 @@ def export_project(project: Project, video: Video, formats: Any) -> list[str]:
         video.fps,
         tuple(_with_a_prompt(project, item.id) for item in items),
         frame_count=len(frames),
+        files=video.files,
     )
     before = {path.name: path.stat().st_mtime_ns for path in project.folder.iterdir()}
     chosen = {int(frame) for frame in frames}

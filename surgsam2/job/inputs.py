@@ -100,6 +100,8 @@ def check_inputs(
         pixel_aspect=video.pixel_aspect,
         frame_names=_frame_names(video) if options.keep_names else (),
         stride=options.stride,
+        files=whole.files,
+        tells_names=options.keep_names,
     )
     checkpoint = model.checkpoint if isinstance(model, SurgSAM2Model) else None
     inputs = RunInputs(

@@ -13,7 +13,7 @@ from surgsam2.tracking.options import TrackingOptions
 
 FORMATS = (
     "png", "overlay", "coco", "csv", "scene", "polygons", "yolo", "vos", "cvat", "label-studio",
-    "mask-video", "cutout-video",
+    "mask-video", "cutout-video", "dicom-seg",
 )  # fmt: skip
 """The names of all formats of results; `surgsam2.outputs.FORMATS` has their writers."""
 DEFAULT_FORMATS = FORMATS[:4]

@@ -43,6 +43,11 @@ class OutputContext:
     stride: int = 1
     """Results are of every `stride`-th frame of the video, and are counted among those."""
 
+    files: tuple[Path, ...] = field(default=(), repr=False)
+    """The files that the frames of the video are in."""
+    tells_names: bool = False
+    """Whether files may name the video, and the patient if they have a place for it."""
+
     @cached_property
     def order(self) -> dict[int, int]:
         """Position of each object id in `objects`."""

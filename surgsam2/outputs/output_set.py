@@ -13,6 +13,7 @@ from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoPolygonWriter, CocoWriter
 from surgsam2.outputs.cvat import CvatWriter
+from surgsam2.outputs.dicom_seg import DicomSegWriter
 from surgsam2.outputs.label_png import LabelPngWriter
 from surgsam2.outputs.label_studio import LabelStudioWriter
 from surgsam2.outputs.mask_video import CutoutVideoWriter, MaskVideoWriter
@@ -36,6 +37,7 @@ FORMATS: dict[str, type[OutputWriter]] = {
     "label-studio": LabelStudioWriter,
     "mask-video": MaskVideoWriter,
     "cutout-video": CutoutVideoWriter,
+    "dicom-seg": DicomSegWriter,
 }
 """The writer of each format."""
 

@@ -46,6 +46,8 @@ _PRODUCTS = (
     "label-studio.xml",
     "masks.mkv",
     "objects.mov",
+    "segmentation.dcm",
+    "segmentation.dcm.pixels",
     "report.json",
     "review.html",
 )
