@@ -130,7 +130,7 @@ class DicomSegWriter(OutputWriter):
         )
         data = Dataset()
         data.file_meta = FileMetaDataset()
-        data.file_meta.TransferSyntaxUID = _EXPLICIT_LITTLE
+        data.file_meta.TransferSyntaxUID = pydicom.uid.UID(_EXPLICIT_LITTLE)
         data.SpecificCharacterSet = "ISO_IR 192"
         data.SOPClassUID, data.SOPInstanceUID = _SEGMENTATION, uid
         for name in _PATIENT:
