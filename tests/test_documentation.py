@@ -56,7 +56,7 @@ def test_paths_in_the_repository_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_commands_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(argparse.ArgumentParser, "exit", _refuse)
-    for command in _commands(page):
+    for command in commands_of(page):
         try:
             cli.build_parser().parse_args(command)
         except ValueError as error:
@@ -67,12 +67,18 @@ def _refuse(parser: argparse.ArgumentParser, status: int, message: str) -> None:
     raise ValueError(message)
 
 
-def _commands(page: Path) -> list[list[str]]:
+def commands_of(page: Path) -> list[list[str]]:
     """Arguments of each `surgsam2` command in a block of code; those with `...` left out."""
     commands = []
     for block in _FENCE.findall(page.read_text(encoding="utf-8")):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.strip(), comments=True) if "surgsam2 " in line else []
             if words[:1] == ["surgsam2"] and not any(w in ("...", "…") for w in words):
-                commands.append([word.strip("[]") for word in words[1:]])
+                commands.append([_without_brackets(word) for word in words[1:]])
     return commands
+
+
+def _without_brackets(word: str) -> str:
+    """Remove the brackets of optional arguments, and keep those of lists such as ``a=[1,2]``."""
+    word = word.lstrip("[")
+    return word.rstrip("]") if word.count("]") > word.count("[") else word

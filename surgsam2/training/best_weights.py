@@ -19,19 +19,29 @@ logger = logging.getLogger(__name__)
 class BestWeights:
     """A handler that keeps the weights with the best J&F and warns if training harms.
 
-    A validation before the first step gives the score of the start.
+    A validation before the first step gives the score of the start. The training ends early after
+    a number of validations that were no better than the best one, if `patience` says so.
 
     Args:
         trainer: its network is saved.
         folder: where `best.pt` is written.
         name: what log messages begin with.
         writes: whether this process writes files and logs.
+        patience: number of validations in a row without a better J&F after which the training
+            ends; None never ends it early.
     """
 
     def __init__(
-        self, trainer: SupervisedTrainer, folder: Path, name: str, *, writes: bool
+        self,
+        trainer: SupervisedTrainer,
+        folder: Path,
+        name: str,
+        *,
+        writes: bool,
+        patience: int | None = None,
     ) -> None:
         self._trainer, self._folder, self._name, self._writes = trainer, folder, name, writes
+        self._patience, self._waited = patience, 0
         self.best = -1.0
         """Best J&F so far; -1 before the first validation."""
         self.start: float | None = None
@@ -43,11 +53,17 @@ class BestWeights:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scores, for resuming."""
-        return {"best": self.best, "start_score": self.start}
+        return {"best": self.best, "start_score": self.start, "waited": self._waited}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the scores of an interrupted run."""
         self.best, self.start = state["best"], state["start_score"]
+        self._waited = state.get("waited", 0)  # earlier versions had no early end
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the training ends early."""
+        return self._patience is not None and self._waited >= self._patience
 
     def _compare(self, evaluator: Engine) -> None:
         state, score = self._trainer.state, float(evaluator.state.metrics[KEY_METRIC])
@@ -62,10 +78,17 @@ class BestWeights:
                 "%s %s: J&F %.3f is below the %.3f of the weights that the run started from",
                 self._name, when, score, self.start,
             )  # fmt: skip
+        self._waited += 1
         if score > self.best:
-            self.best = score
+            self.best, self._waited = score, 0
             if self._writes:
                 save_weights(self._trainer.network, self._folder / BEST)
+        if self.is_exhausted:
+            logger.info(
+                "%s %s: ends early, J&F was no better in %d validations in a row",
+                self._name, when, self._waited,
+            )  # fmt: skip
+            self._trainer.terminate()
 
     def report(self) -> None:
         """Warn if no validation was better than the start."""

@@ -6,6 +6,7 @@ Unknown names and wrong types are refused with the path to the setting.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,6 +195,15 @@ class ValidationConfig:
     """Kinds of prompts (mask, box, 5pt, 1pt); each object is tracked once for each of them."""
     every: int = 1
     """Number of epochs between two validations."""
+    patience: int | None = None
+    """Number of validations in a row without a better J&F after which the stage ends early."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or (self.patience is not None and self.patience < 1):
+            raise InputError(
+                "validation.every and validation.patience must be at least 1, got "
+                f"{self.every} and {self.patience}"
+            )
 
 
 @dataclass(frozen=True)
@@ -235,6 +245,9 @@ class TrainConfig:
     freeze: FreezeConfig = FreezeConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     validation: ValidationConfig = ValidationConfig()
+    patient: str = ""
+    """Regular expression; what it matches in the name of a sequence is the patient. A run warns of
+    patients that are trained on and validated on. Empty text compares no patients."""
     mean_with: MeanConfig | None = None
     """If given, the stage ends in the mean of its last weights and an earlier stage's."""
     epochs: int = 30
@@ -255,6 +268,12 @@ class TrainConfig:
             raise InputError(
                 f"epochs and steps must be at least 1, got {self.epochs} and {self.steps}"
             )
+        try:
+            re.compile(self.patient)
+        except re.error as error:
+            raise InputError(
+                f"patient must be a regular expression, got {self.patient!r} ({error})"
+            ) from error
         if self.from_scratch and self.network is None:
             raise InputError("from_scratch needs the name of a network configuration: network")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import TensorBoardStatsHandler
 
 from surgsam2.data import Sequence as VideoSequence
+from surgsam2.errors import DatasetError
 from surgsam2.training.config import SourceConfig
 
 logger = logging.getLogger(__name__)
@@ -41,8 +45,8 @@ class ProgressLog:
         self._began, self._first = time.monotonic(), engine.state.iteration
 
     def _log(self, engine: Engine) -> None:
-        output, step, steps = engine.state.output, engine.state.iteration, self._steps()
-        assert isinstance(output, dict)
+        assert isinstance(engine.state.output, list)
+        (output,), step, steps = engine.state.output, engine.state.iteration, self._steps()
         seconds = (time.monotonic() - self._began) / (step - self._first) * (steps - step)
         numbers = " ".join(f"{k} {v:.4g}" for k, v in output.items())
         logger.info("%s %d/%d, %s left, %s", self._name, step, steps, duration(seconds), numbers)
@@ -68,7 +72,7 @@ def attach_tensorboard(
             log_dir=str(folder / "tensorboard"),
             iteration_log=every if every is not None else False,
             epoch_log=every is None,
-            output_transform=lambda output: output if every is not None else None,
+            output_transform=lambda output: output[0] if every is not None else None,
             global_epoch_transform=lambda _: epoch(),
         )
     except Exception as error:  # MONAI has a type of its own for a missing package.
@@ -77,15 +81,53 @@ def attach_tensorboard(
     handler.attach(engine)
 
 
-def warn_of_shared_sequences(name: str, trained: Opened, validated: Opened) -> None:
-    """Warn of sequences that are used for training and for validation."""
+def warn_of_shared_sequences(
+    name: str, trained: Opened, validated: Opened, patient: str = ""
+) -> None:
+    """Warn of sequences, and of patients, that are used for training and for validation.
 
-    def places(sources: Opened) -> set[tuple[Path, str]]:
-        return {(Path(source.path).resolve(), s.name) for source, ss in sources for s in ss}
+    Sequences are the same if they are the same folder, or if their first frames are equal.
 
-    shared = sorted(sequence for _, sequence in places(trained) & places(validated))
+    Args:
+        name: what the message begins with.
+        trained: the sources that are trained on.
+        validated: the sources of the validation.
+        patient: a regular expression; what it matches in the name of a sequence is the patient.
+            Empty text compares no patients.
+    """
+    if not any(found for _, found in validated):
+        return
+    ours = [(source, sequence) for source, found in trained for sequence in found]
+    theirs = [(source, sequence) for source, found in validated for sequence in found]
+    known = {key: sequence.name for source, sequence in ours for key in _keys(source, sequence)}
+    shared = []
+    for source, sequence in theirs:
+        same = next((known[key] for key in _keys(source, sequence) if key in known), None)
+        if same is not None:
+            alias = "" if same == sequence.name else f" ({same} in training)"
+            shared.append(f"{sequence.name}{alias}")
     if shared:
         logger.warning(
             f"{name}: the validation uses sequences that are trained on, so its scores say little "
-            f"about other videos: {', '.join(shared)}"
+            f"about other videos: {', '.join(sorted(shared))}"
         )
+    patients = [{_patient(patient, s.name) for _, s in side} - {""} for side in (ours, theirs)]
+    both = sorted(patients[0] & patients[1])
+    if both:
+        logger.warning(
+            f"{name}: patients are on both sides of the split, so the scores of the validation say "
+            f"little about other patients: {', '.join(both)}"
+        )
+
+
+def _keys(source: SourceConfig, sequence: VideoSequence) -> list[str]:
+    """Return the place of a sequence and what its first frame shows."""
+    keys = [f"{Path(source.path).resolve()}\n{sequence.name}"]
+    with contextlib.suppress(DatasetError):  # the run says so when it draws a clip of it
+        keys.append(hashlib.sha256(sequence.read_frame(0).tobytes()).hexdigest())
+    return keys
+
+
+def _patient(pattern: str, name: str) -> str:
+    match = re.search(pattern, name) if pattern else None
+    return match.group(0) if match else ""

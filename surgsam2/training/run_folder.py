@@ -26,7 +26,7 @@ _MAY_CHANGE = (
     "optimizer.clip",
 )  # fmt: skip
 """Settings, or tables of settings, that may change when an interrupted stage is resumed."""
-_WITHOUT_EFFECT = ("save_every", "log_every", "workers")
+_WITHOUT_EFFECT = ("save_every", "log_every", "workers", "patient")
 """Settings that change nothing about the weights."""
 
 _DECIDED = ("network", "image_size", "freeze.image_encoder")

@@ -113,7 +113,9 @@ class StageTrainer(SupervisedTrainer):
         """Settings with which an interrupted run is continued."""
         self.threads: Threads = None
         """Number of CPU threads; see `train`."""
-        self.best = BestWeights(self, folder, config.name, writes=place.first)
+        self.best = BestWeights(
+            self, folder, config.name, writes=place.first, patience=config.validation.patience
+        )
         self._bad_steps = 0
         self._batches: ClipBatches | None = None
         super().__init__(
@@ -173,7 +175,10 @@ class StageTrainer(SupervisedTrainer):
             ", ".join(part.replace("_", " ") for part in self.trained_parts),
         )  # fmt: skip
         warn_of_shared_sequences(
-            config.name, sources, self.evaluator.sources if self.evaluator is not None else []
+            config.name,
+            sources,
+            self.evaluator.sources if self.evaluator is not None else [],
+            config.patient,
         )
 
     def start_from(self, weights: Path) -> None:
@@ -213,7 +218,7 @@ class StageTrainer(SupervisedTrainer):
         )  # fmt: skip
         if self.evaluator is not None and self.state.iteration == 0 and not self.from_random:
             self.evaluator.run()
-        if self.state.iteration < self.steps:
+        if self.state.iteration < self.steps and not self.best.is_exhausted:
             super().run()
         if self.place.first:
             save_weights(self.network, self.folder / LAST)
@@ -298,8 +303,12 @@ class StageTrainer(SupervisedTrainer):
             loss, terms = self._learner(clips.to(self.place.device), rng)
         return loss, terms
 
-    def _iteration(self, engine: Any, batchdata: Any) -> dict[str, Any]:
-        """Train on one batch of clips; Ignite calls it."""
+    def _iteration(self, engine: Any, batchdata: Any) -> list[dict[str, Any]]:  # type: ignore[override]
+        """Train on one batch of clips; Ignite calls it.
+
+        Returns:
+            One table of numbers in a list, as MONAI's handlers expect the output of a trainer.
+        """
         step = self.state.iteration - 1
         loss, terms = self._forward(batchdata, step)
         if not bool(loss.isfinite()):
@@ -312,7 +321,7 @@ class StageTrainer(SupervisedTrainer):
         output["loss"] = float(loss.detach())
         assert self.schedule is not None
         output["lr"] = float(self.schedule.get_last_lr()[0])
-        return output
+        return [output]
 
     def _stop_at(self, step: int, loss: float, clips: ClipBatch) -> None:
         """Keep the weights before this step and raise `DivergedError` with the clips' names."""

@@ -25,11 +25,11 @@ from surgsam2.training.config import SourceConfig, ValidationConfig
 PROMPTS = ("mask", "box", *POINTS)
 
 
-KEY_METRIC = "J&F"
+KEY_METRIC = "J and F"
 
 
 class ClipEvaluator(SupervisedEvaluator):
-    """MONAI's evaluator for validation clips; its key metric is `J&F`, the mean of J and F.
+    """MONAI's evaluator for validation clips; its key metric is `J and F`, the mean of J and F.
 
     Further metrics are J for each kind of prompt and the overlap of objects. The clips are
     opened when the evaluator runs for the first time, or by `open`.

@@ -21,6 +21,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
+from monai.handlers import from_engine
 
 import surgsam2
 from surgsam2.model.bundle import OWN
@@ -283,6 +284,10 @@ def test_monais_engines(a_bundle: Path, some_clips: Path, tmp_path: Path) -> Non
     made.run()
     assert made.trainer.evaluator is made.evaluator
     assert made.evaluator.network is made.trainer.network
+    loss = from_engine(["loss"], first=True)(made.trainer.state.output)
+    assert isinstance(loss, float)  # as handlers of MONAI take it
+    for name in made.evaluator.state.metrics:
+        assert re.fullmatch(r"[\w\-. :/]+", name), f"MLflow refuses the name {name}"
     assert sorted(p.name for p in marks.iterdir()) == ["RecipeEvaluator", "RecipeTrainer"]
     saved = yaml.safe_load((tmp_path / "out" / "finetune" / "settings.yaml").read_text())
     assert saved["optimizer"]["lr"] == 2e-4
@@ -346,7 +351,7 @@ def test_two_sites_learn_together(a_bundle: Path, some_clips: Path, tmp_path: Pa
     assert any(not torch.equal(changes[0][k], changes[1][k]) for k in changes[0])
     mean = {k: (v + (changes[0][k] + changes[1][k]) / 2).numpy() for k, v in shared.items()}
     metrics = sites[0].evaluate(ExchangeObject(weights=mean)).metrics
-    assert 0 <= metrics["J&F"] <= 1
+    assert 0 <= metrics["J and F"] <= 1
 
 
 def test_the_bundle_of_a_run_is_replaced_by_the_next(a_run: Path) -> None:

@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 import torch
 from monai.engines import SupervisedTrainer
-from monai.handlers import StatsHandler
+from monai.handlers import StatsHandler, from_engine
+from PIL import Image
 
+from surgsam2.data import VOSDataset
 from surgsam2.model.checkpoint import read_checkpoint
 from surgsam2.training import threads
 from surgsam2.training.checkpoints import read_progress
-from surgsam2.training.reporting import duration
+from surgsam2.training.config import SourceConfig
+from surgsam2.training.reporting import duration, warn_of_shared_sequences
 from surgsam2.training.run_folder import BEST, LAST, PROGRESS
 from surgsam2.training.stage import DivergedError, StageTrainer
+from tests.evaluation.conftest import write_vos_sequence
 
 from .conftest import a_config, cpu
 from .test_run_folder import history
@@ -109,14 +113,32 @@ def test_shared_sequences_are_named(
     assert source[1][0].name in caplog.text
 
 
+def test_a_copied_sequence_and_a_shared_patient_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A copy under another name is the same video; patients are what a pattern finds."""
+    sides = [tmp_path / "train", tmp_path / "held"]
+    for side, names in zip(sides, (["p1_a", "p2_a"], ["p2_b", "copy"]), strict=True):
+        for sequence in names:
+            write_vos_sequence(side, sequence, frames=2)
+            first = side / "JPEGImages" / sequence / "00000.png"
+            grey = {"p1_a": 50, "copy": 50, "p2_a": 60, "p2_b": 70}[sequence]
+            Image.new("RGB", Image.open(first).size, (grey, grey, grey)).save(first)
+    opened = [[(SourceConfig(path=str(s)), list(VOSDataset(s)))] for s in sides]
+    warn_of_shared_sequences("tiny", *opened, "^p[0-9]+")
+    assert "trained on, so its scores say little about other videos: copy (p1_a in" in caplog.text
+    assert "patients are on both sides" in caplog.text
+    assert "other patients: p2" in caplog.text
+
+
 def test_the_trainer_is_monais_and_takes_its_handlers(
     some_settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     some_settings |= {"epochs": 1, "steps": 1}
     handler = StatsHandler(
         tag_name="loss",
-        output_transform=lambda output: output["loss"],
-        iteration_print_logger=lambda engine: noted.append(engine.state.output["loss"]),
+        output_transform=from_engine(["loss"], first=True),
+        iteration_print_logger=lambda engine: noted.append(engine.state.output[0]["loss"]),
     )
     noted: list[float] = []
     run = StageTrainer(a_config(some_settings), tmp_path, cpu(), train_handlers=[handler])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import subprocess
 import sys
@@ -97,6 +98,24 @@ def test_a_killed_run_reaches_the_same_weights(
     )
 
 
+def test_a_stage_ends_early(
+    some_settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At a rate of almost 0 no validation is better than that of the start."""
+    caplog.set_level(logging.INFO)
+    some_settings |= {"epochs": 5, "steps": 1, "optimizer": {"lr": 1e-30, "weight_decay": 0.0}}
+    some_settings["validation"] = {
+        "sources": some_settings["data"], "clips": 1, "frames": 2, "patience": 2,
+    }  # fmt: skip
+    run = StageTrainer(a_config(some_settings), tmp_path, cpu())
+    run.run()
+    assert run.state.iteration == 2
+    assert "ends early" in caplog.text
+    ended = json.loads((tmp_path / HISTORY).read_text().splitlines()[-1])
+    assert (ended["event"], ended["step"]) == ("ended", 2)
+    assert (tmp_path / LAST).is_file()
+
+
 def test_steps_reduce_the_loss_of_a_fixed_clip(
     some_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -115,7 +134,7 @@ def test_steps_reduce_the_loss_of_a_fixed_clip(
 
     def note(engine: Any, batch: Any) -> Any:
         output = update(engine, batch)
-        losses.append(output["loss"])
+        losses.append(output[0]["loss"])
         return output
 
     run._process_function = note
@@ -238,6 +257,44 @@ def test_two_processes(some_settings: dict[str, Any], tmp_path: Path) -> None:
     weights = [torch.load(tmp_path / f"weights{rank}", weights_only=True) for rank in range(2)]
     assert same(*weights)
     assert same(read_checkpoint(tmp_path / LAST), weights[0])
+
+
+@pytest.mark.nightly
+def test_two_processes_that_are_killed_reach_the_same_weights(
+    some_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Both are killed in step 4 of 4, after the progress of step 2 was saved."""
+    recipe = a_recipe(some_settings | {"epochs": 1, "steps": 4, "save_every": 2}, tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, pathlib, sys\n"
+        "from surgsam2.training import load_recipe\n"
+        "from surgsam2.training.distributed import find_place, process_group\n"
+        "from surgsam2.training.stage import StageTrainer\n"
+        "place = find_place('cpu')\n"
+        "with process_group(place):\n"
+        f"    (config,) = load_recipe({recipe!r})\n"
+        "    run = StageTrainer(config, pathlib.Path(sys.argv[1]), place)\n"
+        "    update = run._iteration\n"
+        "    def step(engine, batch):\n"
+        "        if len(sys.argv) > 2 and engine.state.iteration == 4:\n"
+        "            os._exit(9)\n"
+        "        return update(engine, batch)\n"
+        "    run._process_function = step\n"
+        "    run.run()\n"
+    )
+
+    def launch(*arguments: str) -> int:
+        words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+        command = [sys.executable, *words, *arguments]
+        return subprocess.run(command, check=False, timeout=600).returncode
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert launch(str(whole)) == 0
+    assert launch(str(killed), "kill") != 0
+    assert read_progress(killed / PROGRESS)["step"] == 2
+    assert launch(str(killed)) == 0
+    assert same(read_checkpoint(killed / LAST), read_checkpoint(whole / LAST))
 
 
 def test_two_processes_learn_what_one_does(some_settings: dict[str, Any], tmp_path: Path) -> None:
