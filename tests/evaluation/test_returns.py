@@ -30,6 +30,15 @@ def test_objects_disappear_for_the_given_time_and_come_back(event):
     assert all(visible[30 + 8 :])
 
 
+def test_distractors_have_no_label_and_stay():
+    clip = ReturnClip(3, "distractor", 20, before=10, after=12, size=SIZE)
+    alone = ReturnClip(3, "leave", 20, before=10, after=12, size=SIZE)
+    gone = 25
+    assert not clip.labels(gone).any()
+    assert not np.array_equal(clip.frame(gone)[0], alone.frame(gone)[0])
+    assert clip.object_ids == alone.object_ids
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_frame_is_the_same_whenever_it_is_read(event):
     one, other = (ReturnClip(4, event, 20, before=4, after=4, size=SIZE) for _ in range(2))

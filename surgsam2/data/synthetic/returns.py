@@ -16,14 +16,16 @@ from surgsam2.data.synthetic.organs import SoftBody
 from surgsam2.data.synthetic.scene import Layer, Scene
 from surgsam2.errors import InputError
 
-Event = Literal["leave", "lookalike", "blackout", "smoke", "wipe"]
+Event = Literal["leave", "lookalike", "distractor", "blackout", "smoke", "wipe"]
 """Why objects are not visible.
 
 `leave`: they move out of the picture and return at another place, with another size. During
-`lookalike` unlabelled objects of the same look are in the picture meanwhile. `blackout`,
-`smoke` and `wipe` (of the lens, with a cloth) hide the whole picture.
+`lookalike` unlabelled objects of the same look are in the picture meanwhile, during
+`distractor` they are there from the first frame to the last. `blackout`, `smoke` and `wipe`
+(of the lens, with a cloth) hide the whole picture.
 """
 EVENTS: tuple[Event, ...] = get_args(Event)
+_LEAVING = ("leave", "lookalike", "distractor")
 
 RAMP = 6
 """Frames that leaving, returning, and the beginning and end of what hides the picture take."""
@@ -118,7 +120,7 @@ class _ReturnScene(Scene):
         return np.zeros_like(labels) if self._covered(t) >= _HIDDEN else labels
 
     def _covered(self, t: float) -> float:
-        return 0.0 if self._event in ("leave", "lookalike") else self._cover(t)
+        return 0.0 if self._event in _LEAVING else self._cover(t)
 
     def _hide(self, picture: np.ndarray, cover: float, index: int) -> np.ndarray:
         """Return the picture behind darkness, smoke or a cloth, of which `cover` is visible."""
@@ -136,17 +138,20 @@ class _ReturnScene(Scene):
 
     def _populate(self, objects: int | None) -> None:
         super()._populate(objects)
-        if self._event not in ("leave", "lookalike"):
+        if self._event not in _LEAVING:
             return
         forever = 1e9
         gone = Presence([(-forever, self._leave + RAMP)], RAMP)
         returned = Presence([(self._back, forever)], RAMP)
-        meanwhile = Presence([(self._leave, self._back + 2 * RAMP)], RAMP)
+        others = {
+            "lookalike": Presence([(self._leave, self._back + 2 * RAMP)], RAMP),
+            "distractor": Presence([(-forever, forever)], RAMP),
+        }
         for layer in [layer for layer in self._layers if layer.object_id]:
             layer.presence = gone
             self._layers.append(self._elsewhere(layer, layer.object_id, returned))
-            if self._event == "lookalike":
-                self._layers.append(self._elsewhere(layer, 0, meanwhile))
+            if self._event in others:
+                self._layers.append(self._elsewhere(layer, 0, others[self._event]))
 
     def _elsewhere(self, layer: Layer, object_id: int, presence: Presence) -> Layer:
         """Return a copy of a layer at another place, with another size and position."""
