@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
-from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 
 from surgsam2.model.frame_data import Decoded, ImageFeatures
+
+_ABSENT = -10.0
+"""Presence logit of an object that is removed from a decoded frame."""
 
 
 class BaseNetwork(SAM2Base):
@@ -61,6 +65,27 @@ class BaseNetwork(SAM2Base):
                 multimask_output=multimask,
                 **prompts,
             )
+
+    def without_objects(self, decoded: Decoded, absent: torch.Tensor) -> Decoded:
+        """Let objects count as absent from a frame, as if the presence head had said so.
+
+        Args:
+            decoded: B objects of a frame.
+            absent: (B,) bool, the objects in question. One that is absent anyway is not changed.
+        """
+        removed = absent & (decoded.presence_logits[:, 0] > 0)
+        row, mask = removed[:, None], removed[:, None, None, None]
+        pointers = decoded.pointers
+        if self.pred_obj_scores and self.use_obj_ptrs_in_encoder:
+            kept = 0 if self.fixed_no_obj_ptr else pointers
+            pointers = torch.where(row, kept + self.no_obj_ptr.to(pointers.dtype), pointers)
+        return replace(
+            decoded,
+            low_res=decoded.low_res.masked_fill(mask, NO_OBJ_SCORE),
+            high_res=decoded.high_res.masked_fill(mask, NO_OBJ_SCORE),
+            pointers=pointers,
+            presence_logits=decoded.presence_logits.masked_fill(row, _ABSENT),
+        )
 
     def without_memory(self, features: ImageFeatures) -> torch.Tensor:
         """Return the conditioned map of a frame without memories, (B, C, h, w)."""

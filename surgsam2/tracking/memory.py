@@ -52,6 +52,8 @@ class ConditioningMemory:
     """Object pointer, (C,)."""
     output: MaskOutput
     """The result of the object for this frame."""
+    look: torch.Tensor
+    """Appearance of the object, (C,) float32; see `surgsam2.tracking.appearance`."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ class MemoryBank:
         """Return whether the object's mask on this frame comes from memory, not from a prompt."""
         return frame_index not in self.conditioning and self.has_begun(frame_index)
 
+    def looks(self) -> list[torch.Tensor]:
+        """Return the object's appearances on its prompted frames, (C,) each."""
+        return [memory.look for memory in self.conditioning.values()]
+
     def view(self, frame_index: int, pointer_limit: int) -> BankView:
         """Return the memories that frame `frame_index` attends to.
 
@@ -173,6 +179,7 @@ class MemoryBank:
                     memory.pointer,
                     memory.output.low_res,
                     memory.output.scores,
+                    memory.look,
                 ]
                 for index, memory in self.conditioning.items()
             ],
@@ -191,9 +198,9 @@ class MemoryBank:
         """
         self.conditioning = {}
         for index, given, *tensors in state["conditioning"]:
-            map_, pointer, low_res, scores = (t.to(device) for t in tensors)
+            map_, pointer, low_res, scores, look = (t.to(device) for t in tensors)
             output = MaskOutput(low_res, scores, given)
-            self.condition(index, ConditioningMemory(map_, pointer, output))
+            self.condition(index, ConditioningMemory(map_, pointer, output, look))
         self._tracked.load_state_dict(state, device)
 
     def _age(self, memory_frame: int, frame_index: int) -> int:

@@ -54,11 +54,18 @@ class MemoryPolicy:
     long_term: int = 2
     min_presence: float = 0.5
     min_iou: float = 0.5
+    min_similarity: float = 0.0
 
     @classmethod
     def of(cls, options: TrackingOptions) -> MemoryPolicy:
         """Return the policy that options describe."""
-        return cls(options.memory, options.long_term, options.min_presence, options.min_iou)
+        return cls(
+            options.memory,
+            options.long_term,
+            options.min_presence,
+            options.min_iou,
+            options.min_similarity,
+        )
 
     def check(self, num_maskmem: int) -> None:
         """Check that a network's bank is large enough for the policy.
@@ -87,6 +94,11 @@ class MemoryPolicy:
         """Whether memories that leave the window may stay beside it."""
         return self.memory in ("diverse", "reliable-diverse")
 
+    @property
+    def checks_appearance(self) -> bool:
+        """Whether objects that look unlike their prompted frames count as absent."""
+        return self.has_reliable_window and self.min_similarity > 0
+
     def described(self) -> str:
         """Return the policy with those of its settings that have an effect, as text."""
         text = self.memory
@@ -94,6 +106,8 @@ class MemoryPolicy:
             text += f", {self.long_term} long-term"
         if self.needs_reliability:
             text += f", presence {self.min_presence:g}, IoU {self.min_iou:g}"
+        if self.checks_appearance:
+            text += f", similarity {self.min_similarity:g}"
         return text
 
     def pruning(self, pruning: EFP) -> EFP:

@@ -12,6 +12,7 @@ from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import Pixels, SurgSAM2Model
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.appearance import appearances, similarities
 from surgsam2.tracking.encoded_frame import EncodedFrame, prompted_output
 from surgsam2.tracking.memory import (
     ConditioningMemory,
@@ -299,7 +300,8 @@ class Tracker:
         decoded = frame.decode(prompt, f"object {object_id}, frame {index}")
         maps = self.model.network.encode_memory(frame.features(), decoded, prompted=True)
         output = prompted_output(decoded, prompt)
-        return ConditioningMemory(maps[0], decoded.pointers[0], output)
+        look = appearances(frame.features(), decoded.low_res)[0]
+        return ConditioningMemory(maps[0], decoded.pointers[0], output, look)
 
     def _condition(self, index: int, memories: dict[int, ConditioningMemory]) -> None:
         """Keep the memories of prompts on frame `index`; objects that are new begin."""
@@ -322,8 +324,12 @@ class Tracker:
             network.attend(features, batch, pruning, self._pointer_limit) for _, batch in batches
         ]
         decoded = network.decode_tracked(features, torch.cat(conditioned))
-        maps = network.encode_memory(features, decoded, prompted=False)
         object_ids = [object_id for ids, _ in batches for object_id in ids]
+        if self._policy.checks_appearance:
+            looks = appearances(features, decoded.low_res)
+            alike = similarities(looks, [banks[object_id].looks() for object_id in object_ids])
+            decoded = network.without_objects(decoded, alike < self._policy.min_similarity)
+        maps = network.encode_memory(features, decoded, prompted=False)
         return remember(banks, index, object_ids, decoded, maps, self._policy)
 
     def _new_bank(self) -> MemoryBank:

@@ -410,6 +410,7 @@ def test_choices_are_saved_with_the_scene(
     panel.ui.memoryComboBox.currentIndex = 2
     panel.ui.longTermSpinBox.value = 3
     panel.ui.minPresenceDoubleSpinBox.value = 0.7
+    panel.ui.minSimilarityDoubleSpinBox.value = 0.9
     panel.ui.modelComboBox.currentIndex = panel.ui.modelComboBox.count - 1
     panel.ui.modelPathLineEdit.currentPath = "/weights/mine.pt"
     panel.logic.saveScene(tmp_path / "scene.mrb")
@@ -429,6 +430,7 @@ def test_choices_are_saved_with_the_scene(
     tracking = options_of(panel.context.parameters, TrackingOptions)
     assert (tracking.memory, tracking.long_term) == ("reliable", 3)
     assert (tracking.min_presence, tracking.min_iou) == (0.7, 0.5)
+    assert tracking.min_similarity == 0.9
     assert panel.logic.session is not None
     assert panel.context.selected == 1
     assert points_shown(panel) == 1

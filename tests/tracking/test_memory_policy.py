@@ -83,6 +83,11 @@ class ATinyNetwork:
     use_signed_tpos_enc_to_obj_ptrs = False
 
 
+def prompted(values: torch.Tensor) -> ConditioningMemory:
+    output = MaskOutput(torch.zeros(1, 1, 2, 2), torch.ones(2))
+    return ConditioningMemory(values, torch.zeros(2), output, torch.zeros(2))
+
+
 @pytest.mark.parametrize("memory", MEMORY_POLICIES)
 @pytest.mark.parametrize("seed", range(5))
 def test_a_bank_keeps_what_the_reference_keeps(memory: str, seed: int) -> None:
@@ -90,8 +95,7 @@ def test_a_bank_keeps_what_the_reference_keeps(memory: str, seed: int) -> None:
     policy = MemoryPolicy(memory, long_term=3)
     bank = MemoryBank(ATinyNetwork(), policy=policy)  # type: ignore[arg-type]
     prompt = random_map(rng)
-    output = MaskOutput(torch.zeros(1, 1, 2, 2), torch.ones(2))
-    bank.condition(0, ConditioningMemory(prompt, torch.zeros(2), output))
+    bank.condition(0, prompted(prompt))
     reference = Reference(policy, prompt.numpy(), ATinyNetwork.num_maskmem - 1)
     maps: dict[str, torch.Tensor] = {}
     for index in range(1, 40):
@@ -117,8 +121,7 @@ def test_a_bank_keeps_what_the_reference_keeps(memory: str, seed: int) -> None:
 def test_a_bank_does_not_grow(memory: str) -> None:
     rng = np.random.default_rng(0)
     bank = MemoryBank(ATinyNetwork(), policy=MemoryPolicy(memory))  # type: ignore[arg-type]
-    output = MaskOutput(torch.zeros(1, 1, 2, 2), torch.ones(2))
-    bank.condition(0, ConditioningMemory(random_map(rng), torch.zeros(2), output))
+    bank.condition(0, prompted(random_map(rng)))
     sizes = []
     for index in range(1, 1000):
         reliable = torch.tensor(index % 100 < 50)  # the object comes and goes
@@ -245,6 +248,7 @@ def test_a_policy_that_needs_a_window_is_refused_without_one() -> None:
         ({"long_term": 17}, "long_term must be a whole number from 0 to 16, got 17"),
         ({"min_presence": 1.5}, "min_presence must be a number from 0 to 1, got 1.5"),
         ({"min_iou": -1}, "min_iou must be a number from 0 to 1, got -1"),
+        ({"min_similarity": 2}, "min_similarity must be a number from 0 to 1, got 2"),
     ],
 )
 def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:

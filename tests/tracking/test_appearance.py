@@ -1,0 +1,91 @@
+"""Objects that look unlike their prompted frames count as absent, with `min_similarity`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.frame_data import ImageFeatures
+from surgsam2.prompts import PromptSet
+from surgsam2.tracking.appearance import appearances, similarities
+from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.tracker import Tracker
+from tests.conftest import disc
+
+WIDTH, HEIGHT = 160, 120
+
+
+def features_of(grid: torch.Tensor) -> ImageFeatures:
+    """Features of (C, h, w) values; nothing but the lowest resolution."""
+    tokens = grid.flatten(1).T[:, None]
+    return ImageFeatures(tokens, torch.zeros_like(tokens), [], tuple(grid.shape[1:]))  # type: ignore[arg-type]
+
+
+def test_an_appearance_is_a_weighted_mean_without_the_mean_of_the_frame() -> None:
+    rng = np.random.default_rng(0)
+    grid, logits = rng.normal(size=(5, 3, 4)), rng.normal(size=(2, 1, 12, 16))
+    found = appearances(features_of(torch.tensor(grid).float()), torch.tensor(logits).float())
+    for row in range(2):
+        total = np.zeros(5)
+        for y in range(3):
+            for x in range(4):
+                cell = logits[row, 0, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
+                weight = np.mean(1 / (1 + np.exp(-cell)))
+                total += weight * (grid[:, y, x] - grid.mean(axis=(1, 2)))
+        wanted = total / np.linalg.norm(total)
+        assert np.allclose(found[row].numpy(), wanted, atol=1e-5)
+    assert not appearances(
+        features_of(torch.randn(5, 3, 4)), torch.full((1, 1, 12, 16), -1e3)
+    ).any()
+
+
+def test_the_most_similar_prompted_frame_counts() -> None:
+    a, b = torch.eye(3)[0], torch.eye(3)[1]
+    looks = torch.stack([a, (a + b) / 2**0.5])
+    found = similarities(looks, [[b, a], [b]])
+    assert torch.allclose(found, torch.tensor([1, 0.5**0.5]))
+
+
+def results(model: SurgSAM2Model, clip: np.ndarray, **options: Any) -> list[Any]:
+    prompts = PromptSet().add(object_id=1, frame=0, mask=disc(WIDTH, HEIGHT, 60, 60, 20))
+    tracker = Tracker(model, WIDTH, HEIGHT, options=TrackingOptions(**options))
+    return [tracker.step(frame, prompts) for frame in clip]
+
+
+def test_an_object_unlike_its_prompt_is_absent(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
+    plain = results(a_model, a_clip, memory="reliable")
+    assert all(result.masks.any() for result in plain)
+    strict = results(a_model, a_clip, memory="reliable", min_similarity=1)
+    assert strict[0].masks.any(), "a prompted frame is as the user says"
+    assert not any(result.masks.any() for result in strict[1:])
+    assert all(result.presence[0] < 0.001 for result in strict[1:])
+
+
+def test_the_check_is_part_of_the_reliable_policies(
+    a_model: SurgSAM2Model, a_clip: np.ndarray
+) -> None:
+    for memory in ("efp", "diverse"):
+        one, other = (results(a_model, a_clip[:4], memory=memory, min_similarity=s) for s in (0, 1))
+        assert all(np.array_equal(a.logits, b.logits) for a, b in zip(one, other, strict=True))
+
+
+def test_an_absent_object_is_remembered_as_absent(a_model: SurgSAM2Model) -> None:
+    network = a_model.network
+    frame = np.random.default_rng(3).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    encoded = Tracker(a_model, WIDTH, HEIGHT).encoded(frame)
+    with torch.no_grad():
+        features = encoded.features()
+        attended = network.without_memory(features).expand(3, -1, -1, -1)
+        decoded = network.decode_tracked(features, attended)
+        decoded.presence_logits[:] = torch.tensor([[2.0], [2.0], [-2.0]])
+        removed = network.without_objects(decoded, torch.tensor([False, True, True]))
+        assert torch.equal(removed.low_res[0], decoded.low_res[0])
+        assert removed.low_res[1].max() < 0
+        assert removed.high_res[1].max() < 0
+        assert torch.equal(removed.pointers[1], network.no_obj_ptr[0])
+        assert removed.presence_logits[:, 0].tolist() == [2.0, -10.0, -2.0]
+        maps = network.encode_memory(features, removed, prompted=False)
+    assert not torch.equal(maps[0], maps[1])
