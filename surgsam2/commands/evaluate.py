@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from surgsam2.commands.arguments import add_options, names_in
 from surgsam2.errors import InputError
 from surgsam2.model.options import ModelOptions
+from surgsam2.tracking.options import MEMORY_SETTINGS, TrackingOptions
 
 EPILOG = """\
 examples:
@@ -78,6 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--seed", type=int, default=0, help="seed of the points in the true masks (%(default)s)"
     )
     add_options(parser, ModelOptions, "device", only=("device", "dtype"))
+    add_options(parser, TrackingOptions, "memory policies", only=MEMORY_SETTINGS)
     existing = parser.add_argument_group("existing masks, without a model")
     existing.add_argument(
         "--predictions", action="append", metavar="DIR",
@@ -135,8 +138,12 @@ def _evaluate(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
     models, names = args.model or ["demo"], args.name or []
     if len(names) > len(models):
         raise InputError(f"there are {len(names)} --name for {len(models)} models")
+    settings = {name: getattr(args, name) for name in MEMORY_SETTINGS}
+    tracking = TrackingOptions.from_mapping(settings)
     specs = [
-        runner.ModelSpec(model, config, pruning, args.device, args.dtype, name, memory)
+        runner.ModelSpec(
+            model, config, pruning, args.device, args.dtype, name, replace(tracking, memory=memory)
+        )
         for model, name in zip_longest(models, names)
         for config in args.config or [None]
         for pruning in names_in(args.pruning) or ["capped"]

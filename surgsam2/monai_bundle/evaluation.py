@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from surgsam2.errors import InputError
 from surgsam2.evaluation.truth.datasets import Values
 from surgsam2.storage.settings import parse
+from surgsam2.tracking.options import TrackingOptions
 
 
 class BundleEvaluation:
@@ -29,6 +31,10 @@ class BundleEvaluation:
         config: configurations for every model.
         pruning: forms of Efficient Frame Pruning.
         memory: memory policies.
+        long_term: number of older memories that the diverse policies keep per object.
+        min_presence: least presence of a reliable frame.
+        min_iou: least predicted IoU of a reliable frame.
+        min_similarity: least similarity of an object to its prompted frames.
         baselines: what to compare with: copy, flow or none.
         seed: the seed of the points in the true masks.
         device: where the models run.
@@ -52,6 +58,10 @@ class BundleEvaluation:
         config: Any = "",
         pruning: Any = "capped",
         memory: Any = "efp",
+        long_term: int = 2,
+        min_presence: float = 0.5,
+        min_iou: float = 0.5,
+        min_similarity: float = 0.0,
         baselines: Any = "copy,flow",
         seed: int = 0,
         device: str | torch.device = "auto",
@@ -68,8 +78,14 @@ class BundleEvaluation:
             "seed": parse(int, seed, "seed"),
         }
         self._prompts = ",".join(_as_list(prompts))
+        tracking = TrackingOptions(
+            long_term=long_term,
+            min_presence=min_presence,
+            min_iou=min_iou,
+            min_similarity=min_similarity,
+        )
         self._models = [
-            (name, chosen, form, policy)
+            (name, chosen, form, replace(tracking, memory=policy))
             for name in _as_list(model) or ["demo"]
             for chosen in configs or [None]
             for form in _as_list(pruning) or ["capped"]
@@ -96,9 +112,9 @@ class BundleEvaluation:
                 prompts=parse_settings(self._prompts),
                 models=[
                     runner.ModelSpec(
-                        name, config, pruning, self._device, self._dtype, memory=memory
+                        name, config, pruning, self._device, self._dtype, tracking=tracking
                     )
-                    for name, config, pruning, memory in self._models
+                    for name, config, pruning, tracking in self._models
                 ],
                 **self._options,
             )

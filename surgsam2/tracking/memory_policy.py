@@ -20,6 +20,9 @@ A policy changes that rule:
 * ``reliable-diverse``: Both of these: the window of ``reliable``, and the long-term memory of
   what leaves it.
 
+With `min_similarity` the two reliable policies let an object count as absent that looks unlike
+its prompted frames (`surgsam2.tracking.appearance`).
+
 Pruning comes after the policy: it selects among the prompted frames and the window, and the
 long-term memories are attended to in addition. With ``efp`` results are those of EFP alone.
 
@@ -40,7 +43,7 @@ import torch
 
 from surgsam2.errors import InputError
 from surgsam2.model.pruning import EFP
-from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.options import MEMORY_SETTINGS, TrackingOptions
 
 _SHORTEST = 1e-8
 """Smallest length of a vector in a division, so that the similarity of zeros is 0."""
@@ -59,13 +62,7 @@ class MemoryPolicy:
     @classmethod
     def of(cls, options: TrackingOptions) -> MemoryPolicy:
         """Return the policy that options describe."""
-        return cls(
-            options.memory,
-            options.long_term,
-            options.min_presence,
-            options.min_iou,
-            options.min_similarity,
-        )
+        return cls(**{name: getattr(options, name) for name in ("memory", *MEMORY_SETTINGS)})
 
     def check(self, num_maskmem: int) -> None:
         """Check that a network's bank is large enough for the policy.

@@ -11,6 +11,8 @@ Direction = Literal["forward", "backward", "both"]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
 MemoryPolicyName = Literal["efp", "window", "reliable", "diverse", "reliable-diverse"]
 MEMORY_POLICIES: tuple[str, ...] = get_args(MemoryPolicyName)
+MEMORY_SETTINGS = ("long_term", "min_presence", "min_iou", "min_similarity")
+"""Names of the options that belong to the option `memory`."""
 
 
 @dataclass(frozen=True, kw_only=True)

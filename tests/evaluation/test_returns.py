@@ -14,6 +14,7 @@ from surgsam2.evaluation.metrics.scores import score_frame
 from surgsam2.evaluation.report import render_html, summary_text, write_report
 from surgsam2.evaluation.runner import ModelSpec, evaluate
 from surgsam2.evaluation.truth.returns import open_returns
+from surgsam2.tracking.options import TrackingOptions
 
 from .test_report import check_page
 
@@ -105,7 +106,9 @@ def test_a_prediction_on_another_object_is_noticed():
 
 def test_policies_stand_side_by_side_in_the_report(a_spec, tmp_path):
     specs = [
-        ModelSpec(a_spec.model, a_spec.config, device="cpu", memory=memory)
+        ModelSpec(
+            a_spec.model, a_spec.config, device="cpu", tracking=TrackingOptions(memory=memory)
+        )
         for memory in ("efp", "reliable")
     ]
     results = evaluate(
@@ -114,7 +117,8 @@ def test_policies_stand_side_by_side_in_the_report(a_spec, tmp_path):
     )  # fmt: skip
     names = [run["name"] for run in results["runs"]]
     assert names == ["strong, 128, EFP", "strong, 128, EFP, memory reliable", "first mask copied"]
-    assert [run.get("memory") for run in results["runs"]] == ["efp", "reliable", None]
+    settings = ["efp", "reliable, presence 0.5, IoU 0.5", None]
+    assert [run.get("memory") for run in results["runs"]] == settings
     for run in results["runs"]:
         (group,) = run["returns"]["groups"]
         assert (group["event"], group["absence"]) == ("blackout", 10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +22,7 @@ from surgsam2.evaluation.truth.problems import Problems
 from surgsam2.evaluation.truth.sequences import Scan
 from surgsam2.model.options import ModelOptions
 from surgsam2.storage.hashing import sha256_of
+from surgsam2.tracking.options import TrackingOptions
 
 if TYPE_CHECKING:
     from surgsam2.model.build import SurgSAM2Model
@@ -61,8 +62,8 @@ class ModelSpec:
     dtype: str = "auto"
     name: str | None = None
     """Name in tables, instead of the name of the file."""
-    memory: str = "efp"
-    """Memory policy of the tracker."""
+    tracking: TrackingOptions = field(default_factory=TrackingOptions)
+    """The memory policy with its settings; direction, range and post-processing do not count."""
 
     def load(self) -> SurgSAM2Model:
         """Load the model. Raises what `load_model` raises."""
@@ -90,7 +91,7 @@ def titles(specs: Sequence[ModelSpec], models: Sequence[LoadedFacts]) -> list[st
         [spec.name or label for spec, label in zip(specs, labels, strict=True)],
         configs,
         [model.image_size for model in models],
-        [pruning_name(spec.pruning, spec.memory) for spec in specs],
+        [pruning_name(spec.pruning, spec.tracking.memory) for spec in specs],
     )
 
 
@@ -117,8 +118,10 @@ def run_model(
         seed: Seed of the points that are sampled from the truth.
         progress: Called after each group of frames.
     """
+    from surgsam2.tracking.memory_policy import MemoryPolicy
     from surgsam2.tracking.segment import segment_video
 
+    policy = MemoryPolicy.of(spec.tracking)
     watch, worst, oracle = Stopwatch(), WorstFrames(), OracleGap()
     problems = Problems()
     scored = []
@@ -134,9 +137,7 @@ def run_model(
                 score_results(
                     each,
                     watch.sequence(
-                        segment_video(
-                            model, video, prompts, allow_overlap=False, memory=spec.memory
-                        )
+                        segment_video(model, video, prompts, allow_overlap=False, **asdict(policy))
                     )
                     if prompts
                     else (),
@@ -155,7 +156,7 @@ def run_model(
         checkpoint_sha256=None if model.checkpoint is None else sha256_of(model.checkpoint),
         image_size=model.image_size,
         efp=spec.pruning,
-        memory=spec.memory,
+        memory=policy.described(),
         prompts=setting,
         speed=watch.record(gpu_peak_mb(model)),
         oracle=oracle.result() if oracle.chosen else None,
