@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +77,14 @@ class BundleEvaluation:
             "seed": parse(int, seed, "seed"),
         }
         self._prompts = ",".join(_as_list(prompts))
-        tracking = TrackingOptions(
-            long_term=long_term,
-            min_presence=min_presence,
-            min_iou=min_iou,
-            min_similarity=min_similarity,
-        )
+        settings = {
+            "long_term": long_term,
+            "min_presence": min_presence,
+            "min_iou": min_iou,
+            "min_similarity": min_similarity,
+        }
         self._models = [
-            (name, chosen, form, replace(tracking, memory=policy))
+            (name, chosen, form, TrackingOptions.from_mapping({**settings, "memory": policy}))
             for name in _as_list(model) or ["demo"]
             for chosen in configs or [None]
             for form in _as_list(pruning) or ["capped"]
