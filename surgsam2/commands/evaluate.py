@@ -33,7 +33,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("dataset", nargs="?", help="dataset folder (frames and label PNGs)")
     parser.add_argument("--output", required=True, help="folder for the results and the report")
     parser.add_argument(
-        "--protocol", default="vos", choices=("vos", "endovis17", "endovis18", "returns"),
+        "--protocol", default="vos", choices=(
+            "vos", "endovis17", "endovis18", "returns", "cholecseg8k", "dsad", "robust-mis",
+            "sar-rarp50", "endoscapes",
+        ),
         help="how the data is split and counted (%(default)s)",
     )  # fmt: skip
     parser.add_argument(

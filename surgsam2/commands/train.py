@@ -36,7 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--data", action="append", metavar="KIND=PATH[,NAME=VALUE]",
         help="train on this instead of the recipe's data; KIND is vos, endovis17, endovis18, "
-        "images or synthetic; settings such as batch=2,frames=4 may follow; may be repeated",
+        "cholecseg8k, dsad, robust-mis, sar-rarp50, endoscapes, images or synthetic; settings "
+        "such as batch=2,frames=4 may follow; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--validate",

@@ -8,6 +8,7 @@ from surgsam2.data.endovis import EndoVis17, EndoVis18
 from surgsam2.data.images import ImageDataset
 from surgsam2.data.sample import Sample, draw_sample
 from surgsam2.data.sequence import Dataset, Sequence
+from surgsam2.data.surgical import LAYOUTS, SurgicalDataset
 from surgsam2.data.synthetic import (
     Difficulty,
     SyntheticClip,
@@ -19,6 +20,7 @@ from surgsam2.data.synthetic import (
 from surgsam2.data.vos import VOSDataset
 
 __all__ = [
+    "LAYOUTS",
     "Augmentation",
     "Dataset",
     "Difficulty",
@@ -28,6 +30,7 @@ __all__ = [
     "ImageDataset",
     "Sample",
     "Sequence",
+    "SurgicalDataset",
     "SyntheticClip",
     "SyntheticObject",
     "VOSDataset",

@@ -151,7 +151,7 @@ class EndoVis18(Dataset):
         found: list[Sequence] = []
         for root in _sequence_folders(folder, "seq_*"):
             table = _labels_json(root, folder)
-            maker = partial(_ColourSequence, table=table, wanted=_wanted(table, classes))
+            maker = partial(ColourSequence, table=table, wanted=_wanted(table, classes))
             labels = image_files(root / "labels")
             name = root.relative_to(folder).as_posix() if root != folder else root.name
             sequence = scan_pairs(name, image_files(_left(root)), labels, skipped, maker)
@@ -335,13 +335,20 @@ def _wanted(table: Table, classes: tuple[int | str, ...] | None) -> frozenset[in
 
 
 @dataclass(eq=False)
-class _ColourSequence(FileSequence):
+class ColourSequence(FileSequence):
     """Frames with colour-coded labels."""
 
     table: Table = field(default_factory=dict)
+    """Name and RGB colour of each class by its id."""
     wanted: frozenset[int] = frozenset()
+    """Ids of the classes that are read; others are background."""
 
     def decode(self, path: Path) -> np.ndarray:
+        """Read a label file: (H, W) uint16 class ids.
+
+        Raises:
+            DatasetError: the file cannot be read, or has a colour of no class.
+        """
         if has_wide_channels(path):
             raise DatasetError(f"{path} has 16 bits per channel; its colours are of 8 bits")
         image = read_image(path)

@@ -250,10 +250,11 @@ def scan_pairs(
     labels: list[Path],
     skipped: Skipped,
     make: Callable[..., FileSequence] = FileSequence,
+    frame_of: Callable[[Path], str] = lambda label: label.stem,
 ) -> FileSequence | None:
     """Make a sequence of the frames and labels that can be used.
 
-    A label file belongs to the frame whose name has the same stem. Every label file is read
+    Every label file is read
     once to find its object ids; of frames only the header is read.
 
     Args:
@@ -262,13 +263,14 @@ def scan_pairs(
         labels: label files, in any order.
         skipped: takes note of every file that is left out.
         make: class of the sequence.
+        frame_of: returns the stem of the frame that a label file belongs to.
 
     Returns:
         The sequence, or None when no object is left.
     """
     by_stem: dict[str, Path] = {}
     for label in labels:
-        by_stem[label.stem] = label
+        by_stem[frame_of(label)] = label
     known = {frame.stem for frame in frames}
     for stem, label in by_stem.items():
         if stem not in known:

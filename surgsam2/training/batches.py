@@ -18,12 +18,14 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from surgsam2.data import (
+    LAYOUTS,
     Augmentation,
     EndoVis17,
     EndoVis18,
     ImageDataset,
     Sample,
     Sequence,
+    SurgicalDataset,
     VOSDataset,
     draw_sample,
 )
@@ -63,6 +65,8 @@ def open_source(config: SourceConfig) -> list[Sequence]:
         return list(VOSDataset(config.path, config.sequences))
     if config.kind == "images":
         return list(ImageDataset(Path(config.path, "images"), Path(config.path, "masks")))
+    if config.kind in LAYOUTS:
+        return list(SurgicalDataset(config.path, config.kind))
     return list((EndoVis17 if config.kind == "endovis17" else EndoVis18)(config.path))
 
 

@@ -20,7 +20,19 @@ from surgsam2.training.real_clips import RealClipsConfig
 
 _RECIPES = Path(__file__).with_name("recipes")
 
-SourceKind = Literal["vos", "endovis17", "endovis18", "images", "synthetic", "real"]
+SourceKind = Literal[
+    "vos",
+    "endovis17",
+    "endovis18",
+    "images",
+    "synthetic",
+    "real",
+    "cholecseg8k",
+    "dsad",
+    "robust-mis",
+    "sar-rarp50",
+    "endoscapes",
+]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from surgsam2.data import EndoVis17, EndoVis18
+from surgsam2.data import LAYOUTS, Dataset, EndoVis17, EndoVis18, SurgicalDataset
 from surgsam2.data.endovis import instrument_type
 from surgsam2.data.label_reader import LabelFile
 from surgsam2.data.sequence import Sequence
@@ -54,8 +54,8 @@ def open_truth(
 ) -> Truth:
     """Open the sequences to evaluate, in order.
 
-    A folder with ``JPEGImages`` has DAVIS' layout, which every protocol accepts. For any
-    other folder the raw release of EndoVis is expected.
+    A folder with ``JPEGImages`` has DAVIS' layout, which every protocol accepts. Any other folder
+    is expected to be as the protocol's dataset is published.
 
     Args:
         folder: Folder of the dataset.
@@ -85,7 +85,7 @@ def open_truth(
         if not labels_only:
             names = _with_frames(names, known, problems)
         return Truth([known[name] for name in names], class_names)
-    dataset = EndoVis17(folder) if protocol.name == "endovis17" else EndoVis18(folder)
+    dataset = _open_raw(folder, protocol)
     if dataset.skipped.counts:
         message = str(dataset.skipped).replace(f"{folder}/", "")
         problems.add("truth-skipped", folder.absolute().name, message)
@@ -98,10 +98,21 @@ def open_truth(
     return Truth([_as_truth(by_name[name], protocol, class_names) for name in names], class_names)
 
 
+def _open_raw(folder: Path, protocol: Protocol) -> Dataset:
+    if protocol.name in LAYOUTS:
+        return SurgicalDataset(folder, protocol.name)
+    return EndoVis17(folder) if protocol.name == "endovis17" else EndoVis18(folder)
+
+
 def _is_raw(folder: Path, protocol: Protocol) -> bool:
-    """Return whether a folder is a raw EndoVis release, which has ``left_frame*`` folders."""
+    """Return whether a folder is a dataset as it is published, not one in DAVIS' layout.
+
+    A raw EndoVis release has ``left_frame*`` folders.
+    """
     if protocol.name == "vos" or (folder / "JPEGImages").is_dir():
         return False
+    if protocol.name in LAYOUTS:
+        return True
     patterns = ("left_frame*", "*/left_frame*", "*/*/left_frame*", "*/*/*/left_frame*")
     return any(next(folder.glob(pattern), None) for pattern in patterns)
 

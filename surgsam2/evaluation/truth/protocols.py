@@ -4,6 +4,7 @@
   apart by their ids.
 * ``endovis17`` and ``endovis18``: The EndoVis instrument benchmarks with the published
   splits. The splits are data files in ``splits/``, which name their sources.
+* The names of `surgsam2.data.LAYOUTS`: public datasets as they are published, all sequences.
 * ``returns``: Generated sequences whose objects disappear and come back (see `returns`).
 """
 
@@ -16,11 +17,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from surgsam2.data import LAYOUTS
 from surgsam2.errors import DatasetError, InputError
-from surgsam2.evaluation.metrics.conventions import CLASS_SCORES, DAVIS, SCORES, SURGSAM2
+from surgsam2.evaluation.metrics.conventions import ALL, CLASS_SCORES, DAVIS, SCORES, SURGSAM2
 from surgsam2.storage.json_text import parse_json
 
-ProtocolName = Literal["vos", "endovis17", "endovis18", "returns"]
+ProtocolName = Literal[
+    "vos",
+    "endovis17",
+    "endovis18",
+    "returns",
+    "cholecseg8k",
+    "dsad",
+    "robust-mis",
+    "sar-rarp50",
+    "endoscapes",
+]
 PROTOCOL_NAMES: tuple[ProtocolName, ...] = get_args(ProtocolName)
 
 COUNTING = (
@@ -125,6 +137,12 @@ def get_protocol(name: str) -> Protocol:
         return _endovis("endovis18", "EndoVis 2018")
     if name == "returns":
         return Protocol("returns", "Returns after an absence", default_split="quick")
+    if name in LAYOUTS and name in PROTOCOL_NAMES:
+        layout = LAYOUTS[name]
+        # The pictures of ROBUST-MIS are single ones, of which no frame may be left out.
+        convention = ALL.name if name == "robust-mis" else DAVIS.name
+        classes = layout.class_names
+        return Protocol(name, layout.title, class_names=classes, convention=convention)
     raise InputError(f"protocol must be one of {', '.join(PROTOCOL_NAMES)}, got {name!r}")
 
 
