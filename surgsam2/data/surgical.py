@@ -221,7 +221,8 @@ def _sar_rarp50(folder: Path) -> Iterator[FoundSequence]:
         if not frames:
             raise DatasetError(
                 f"{labels.parent} has no frames in the folder rgb: extract them from "
-                "video_left.avi as the authors of SAR-RARP50 do, one for each file in the folder segmentation"
+                "video_left.avi as the authors of SAR-RARP50 do, one for each file in the folder "
+                "segmentation"
             )
         name = _name(labels.parent, folder)
         yield FoundSequence(name, frames, image_files(labels), _same_stem)
