@@ -124,7 +124,7 @@ def test_nothing_changes_a_locked_object(logic: LogicCore, tmp_path: Path) -> No
         lambda: logic.clearPrompts(1),
         lambda: logic.markAbsent(0, 5, [1]),
         lambda: logic.eraseMasks(0, 5, [1]),
-        lambda: logic.copyMask(1, 0, 1, 5),
+        lambda: logic.copyMasks(0, 1, 5, [1]),
         lambda: logic.correct(1, [[20, 20, 1]], frame=3, wait=True),
         lambda: logic.removeObject(1),
         lambda: logic.loadPrompts(tmp_path / "prompts.json"),

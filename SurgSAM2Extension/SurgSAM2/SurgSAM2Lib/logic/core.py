@@ -407,9 +407,15 @@ class LogicCore:
         """Remove masks and prompts of objects (None for all) from frame `first` to `last`."""
         self.review.erase(first, last, objects)
 
-    def copyMask(self, objectId: int, source: int, first: int, last: int) -> None:
-        """Give an object its mask of the frame `source` from frame `first` to `last`."""
-        self.review.copy_mask(objectId, source, first, last)
+    def copyMasks(
+        self, source: int, first: int, last: int, objects: Collection[int] | None = None
+    ) -> None:
+        """Give objects (None for all) their masks of the frame `source` from `first` to `last`."""
+        self.review.copy_masks(source, first, last, objects)
+
+    def interpolate(self, first: int, last: int, objects: Collection[int] | None = None) -> None:
+        """Write masks of objects (None for all) between those of the frames `first` and `last`."""
+        self.review.interpolate(first, last, objects)
 
     def exportResults(
         self,

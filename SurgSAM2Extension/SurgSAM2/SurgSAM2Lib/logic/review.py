@@ -8,7 +8,7 @@ from pathlib import Path
 from SurgSAM2Lib.files.mask_export import EXPORT_FORMATS, export_results
 from SurgSAM2Lib.files.mask_import import import_masks
 from SurgSAM2Lib.logic.workspace import Workspace
-from SurgSAM2Lib.session.range_edits import copy_mask, erase, mark_absent
+from SurgSAM2Lib.session.range_edits import copy_masks, erase, interpolate, mark_absent
 
 
 class ReviewActions:
@@ -59,10 +59,18 @@ class ReviewActions:
         self._workspace.refuse_while_tracking()
         erase(self._workspace.current_session, self._chosen(objects), first, last)
 
-    def copy_mask(self, object_id: int, source: int, first: int, last: int) -> None:
-        """Copy the mask of one frame to a range of frames; see `range_edits.copy_mask`."""
+    def copy_masks(
+        self, source: int, first: int, last: int, objects: Collection[int] | None = None
+    ) -> None:
+        """Copy the masks of one frame to a range of frames; see `range_edits.copy_masks`."""
         self._workspace.refuse_while_tracking()
-        copy_mask(self._workspace.current_session, object_id, source, first, last)
+        session = self._workspace.current_session
+        copy_masks(session, self._chosen(objects), source, first, last)
+
+    def interpolate(self, first: int, last: int, objects: Collection[int] | None = None) -> None:
+        """Write masks between those of two frames; see `range_edits.interpolate`."""
+        self._workspace.refuse_while_tracking()
+        interpolate(self._workspace.current_session, self._chosen(objects), first, last)
 
     def export(
         self,

@@ -74,7 +74,7 @@ class ObjectsSection(Section):
         self.context.select_object(self.logic.objects.add())
 
     def remove(self) -> None:
-        """Remove the selected object after asking, since this cannot be undone."""
+        """Remove the selected object after asking."""
         object_id = self.context.selected
         name = self._objects[object_id].name
         question = _("Remove {name} with its prompts and masks on all frames?").format(name=name)

@@ -36,7 +36,8 @@ class TimelineSection(Section):
         self._buttons = {
             self.ui.absentButton: lambda: review.mark_absent(*self.range, self._objects()),
             self.ui.eraseButton: lambda: review.erase(*self.range, self._objects()),
-            self.ui.copyMaskButton: self._copy_mask,
+            self.ui.copyMaskButton: self._copy_masks,
+            self.ui.interpolateButton: self._interpolate,
             self.ui.goodRangeButton: lambda: review.mark_good(
                 range(self.range[0], self.range[1] + 1)
             ),
@@ -106,9 +107,15 @@ class TimelineSection(Section):
             return None
         return [self.context.required_object()]
 
-    def _copy_mask(self) -> None:
+    def _copy_masks(self) -> None:
         frame = self.logic.currentSession.video.current_frame
-        self.logic.review.copy_mask(self.context.required_object(), frame, *self.range)
+        self.logic.review.copy_masks(frame, *self.range, self._objects())
+
+    def _interpolate(self) -> None:
+        """Interpolate in the selected range, else between the prompts around the shown frame."""
+        session = self.logic.currentSession
+        ends = self.selection or session.between(session.video.current_frame)
+        self.logic.review.interpolate(*ends, self._objects())
 
     def _tracked(self, frame: int) -> None:
         if self._timeline is not None and self.session is self._of:

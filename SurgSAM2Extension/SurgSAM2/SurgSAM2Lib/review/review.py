@@ -9,6 +9,7 @@ import numpy as np
 from surgsam2.mrml import MaskNodes, ReviewNodes
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.results.review import (
+    QUANTITIES,
     Measurements,
     Reason,
     Stretch,
@@ -74,6 +75,16 @@ class Review:
             mask = self._masks.mask(frame, style.id)
             if mask.any() or self.measurements.knows(frame, style.id):
                 self.measurements.measure(frame, style.id, mask)
+        self._version += 1
+
+    def measured(self, object_id: int) -> dict[str, np.ndarray]:
+        """Return all that was measured of an object, (frame_count,) float32 by quantity."""
+        return {name: self.measurements.of(object_id, name).copy() for name in QUANTITIES}
+
+    def put(self, object_id: int, measured: Mapping[str, np.ndarray]) -> None:
+        """Take back what `measured` returned."""
+        for name, values in measured.items():
+            self.measurements.put(object_id, name, values)
         self._version += 1
 
     def remove(self, object_id: int) -> None:

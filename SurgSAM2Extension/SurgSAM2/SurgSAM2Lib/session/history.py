@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from surgsam2.mrml import ObjectStyle
 from surgsam2.prompts import Prompt
 from SurgSAM2Lib.prompts.correction import Correction
 
+Measured = dict[str, np.ndarray]
+"""The measurements of an object: (frame_count,) float32 by the name of the quantity."""
 DEPTH = 50
 """Largest number of changes that can be undone."""
 MOST_BYTES = 256 * 2**20
@@ -23,15 +26,19 @@ class Step:
 
     Attributes:
         frame: the frame to look at after undoing.
+        objects: all objects.
         prompts: all prompts, by object id and frame.
         corrections: all corrections, by object id and frame.
         marks: the marked frames of each set, as text by the name of the set.
+        measurements: what was measured of objects that the change removes, by object id.
     """
 
     frame: int
+    objects: tuple[ObjectStyle, ...]
     prompts: dict[tuple[int, int], Prompt]
     corrections: dict[tuple[int, int], Correction]
     marks: dict[str, str]
+    measurements: dict[int, Measured] = field(default_factory=dict)
     _masks: dict[int, dict[int, bytes]] = field(default_factory=dict)
     _shape: tuple[int, int] = (0, 0)
 
@@ -48,14 +55,18 @@ class Step:
 
     def differs(self, present: Step) -> bool:
         """Return whether going back to this state changes anything."""
-        return bool(self._masks) or (self.prompts, self.marks) != (present.prompts, present.marks)
+        mine, others = (
+            ([style.id for style in step.objects], step.prompts, step.marks)
+            for step in (self, present)
+        )
+        return bool(self._masks) or mine != others
 
     @property
     def frames(self) -> list[int]:
         """The frames with masks that are kept."""
         return list(self._masks)
 
-    def objects(self, frame: int) -> Iterable[int]:
+    def kept(self, frame: int) -> Iterable[int]:
         """Return the objects whose masks are kept of a frame."""
         return self._masks.get(frame, {}).keys()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from surgsam2.errors import InputError
+from surgsam2.results.interpolation import interpolate_masks
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.session.session import Session
 
@@ -50,13 +51,15 @@ def erase(session: Session, objects: Collection[int], first: int, last: int) -> 
     return frames
 
 
-def copy_mask(session: Session, object_id: int, source: int, first: int, last: int) -> list[int]:
-    """Give an object its mask of one frame on a range of frames.
+def copy_masks(
+    session: Session, objects: Collection[int], source: int, first: int, last: int
+) -> list[int]:
+    """Give objects their masks of one frame on a range of frames.
 
     Args:
         session: the session of the video.
-        object_id: id of the object.
-        source: the frame with the mask to copy.
+        objects: ids of the objects. Those without a mask on the frame keep their masks.
+        source: the frame with the masks to copy.
         first: first frame.
         last: last frame, which is included.
 
@@ -64,23 +67,77 @@ def copy_mask(session: Session, object_id: int, source: int, first: int, last: i
         The frames that were changed: those of the range that are not marked as good.
 
     Raises:
-        InputError: the object has no mask on the frame, a frame or the object does not exist,
-            or all frames are good.
+        InputError: no object has a mask on the frame, a frame or an object does not exist, or all
+            frames are good.
     """
     frames = [frame for frame in _changeable(session, first, last) if frame != source]
-    mask = session.masks.mask(session.video.check_frame(source), object_id)
-    if not mask.any():
+    masks = {i: session.masks.mask(session.video.check_frame(source), i) for i in objects}
+    masks = {object_id: mask for object_id, mask in masks.items() if mask.any()}
+    if not masks:
+        names = ", ".join(session.objects[object_id].name for object_id in objects)
         raise InputError(
-            _("{name} has no mask on frame {frame} to copy").format(
-                name=session.objects[object_id].name, frame=source
+            _("{name} has no mask on frame {frame} to copy").format(name=names, frame=source)
+        )
+    _put(session, {frame: masks for frame in frames})
+    return frames
+
+
+def interpolate(session: Session, objects: Collection[int], first: int, last: int) -> list[int]:
+    """Give objects masks between those of two frames; see `interpolate_masks`.
+
+    Args:
+        session: the session of the video.
+        objects: ids of the objects. Those without a mask on both frames keep their masks.
+        first: the frame with the first masks.
+        last: the frame with the last masks.
+
+    Returns:
+        The frames that were changed: those between the two that are not marked as good.
+
+    Raises:
+        InputError: no object has a mask on both frames, there is no frame between them, a frame
+            or an object does not exist, or all frames between them are good.
+    """
+    first, last = sorted((session.video.check_frame(first), session.video.check_frame(last)))
+    if last - first < 2:
+        raise InputError(
+            _("there is no frame between {first} and {last}; select more frames").format(
+                first=first, last=last
             )
         )
-    with session.changing([object_id], frames):
-        for frame in frames:
-            session.prompts.remove(object_id, frame)
-            session.masks.write(frame, {object_id: mask})
-        session.absent(object_id).discard(frames)
+    ends = {i: [session.masks.mask(frame, i) for frame in (first, last)] for i in objects}
+    ends = {i: pair for i, pair in ends.items() if all(mask.any() for mask in pair)}
+    if not ends:
+        names = ", ".join(session.objects[object_id].name for object_id in objects)
+        raise InputError(
+            _(
+                "{name} has no masks on both frames {first} and {last}; correct or paint it on both"
+            ).format(name=names, first=first, last=last)
+        )
+    frames = _changeable(session, first + 1, last - 1)
+    _put(
+        session,
+        {
+            frame: {
+                i: interpolate_masks(pair[0], pair[1], (frame - first) / (last - first))
+                for i, pair in ends.items()
+            }
+            for frame in frames
+        },
+    )
     return frames
+
+
+def _put(session: Session, masks: Mapping[int, Mapping[int, np.ndarray]]) -> None:
+    """Write masks by frame and object id, in place of prompts there."""
+    objects = {object_id for on_frame in masks.values() for object_id in on_frame}
+    with session.changing(objects, list(masks)):
+        for frame, on_frame in masks.items():
+            for object_id in on_frame:
+                session.prompts.remove(object_id, frame)
+            session.masks.write(frame, on_frame)
+        for object_id in objects:
+            session.absent(object_id).discard(masks)
 
 
 def _changeable(session: Session, first: int, last: int) -> list[int]:

@@ -127,15 +127,29 @@ class Session:
                 )
 
     def remove_object(self, object_id: int) -> None:
-        """Remove an object with its prompts and all its masks. This cannot be undone."""
+        """Remove an object with its prompts and all its masks."""
         self._refuse_locked([object_id])
+        before = self._state(self.video.current_frame)
+        self._keep_object(object_id, before)
+        self._take_object_away(object_id)
+        self.history.remember(before)
+        self.save()
+
+    def _keep_object(self, object_id: int, step: Step) -> None:
+        """Let a step bring an object back: its masks and what was measured."""
+        area = self.review.measurements.of(object_id, "area")
+        step.measurements[object_id] = self.review.measured(object_id)
+        for frame in np.flatnonzero(area != 0):  # where nothing was measured there may be a mask
+            mask = self.masks.mask(int(frame), object_id)
+            if mask.any():
+                step.keep(int(frame), object_id, mask)
+
+    def _take_object_away(self, object_id: int) -> None:
+        self.absent(object_id).clear()
         self.objects.remove(object_id)
         self.prompts.remove(object_id)
         self.review.remove(object_id)
-        self.absent(object_id).clear()
         self._corrections = {k: v for k, v in self._corrections.items() if k[0] != object_id}
-        self.history.forget()
-        self.save()
 
     # prompts
 
@@ -205,22 +219,26 @@ class Session:
                 self._take_prompt_away(object_id, index)
 
     def take_prompts(self, prompts: PromptSet) -> None:
-        """Replace all prompts and add the objects that are missing. This cannot be undone.
+        """Replace all prompts and add the objects that are missing.
 
         Raises:
             PromptError: the prompts do not fit the video; nothing has changed then.
             InputError: an object that has prompts, or gets some, is locked.
         """
         self._refuse_locked(i for i in self._with_prompts(prompts) if self.is_locked(i))
+        before = self._state(self.video.current_frame)
         self.prompts.take(prompts)
+        known = [style.id for style in self.objects]
         self._add_missing_objects(prompts)
         for item in prompts:
             for prompt in item.prompts:
                 if prompt.mask is not None:
+                    if item.id in known:
+                        before.keep(prompt.frame, item.id, self.masks.mask(prompt.frame, item.id))
                     self.masks.write(prompt.frame, {item.id: prompt.mask})
                     self.review.measure(prompt.frame)
         self._corrections.clear()
-        self.history.forget()
+        self.history.remember(before)
         self.save()
 
     def undo(self, redo: bool = False) -> int | None:
@@ -236,9 +254,7 @@ class Session:
         if step is None:
             return None
         present.frame = step.frame
-        for frame in step.frames:
-            for object_id in step.objects(frame):
-                present.keep(frame, object_id, self.masks.mask(frame, object_id))
+        self._restore_objects(step, present)
         self.prompts.restore(step.prompts)
         self._corrections = dict(step.corrections)
         for name, frames in self._marks().items():
@@ -247,9 +263,27 @@ class Session:
             masks = {i: m for i, m in step.masks(frame).items() if i in self.objects}
             self.masks.write(frame, masks)
             self.review.measure(frame)
+        for object_id, measured in step.measurements.items():
+            self.review.put(object_id, measured)
         self.history.move(present, redo)
         self.save()
         return step.frame
+
+    def _restore_objects(self, step: Step, present: Step) -> None:
+        """Remove and add objects as they were; let the present state keep what is replaced."""
+        wanted = {style.id: style for style in step.objects}
+        known = [style.id for style in self.objects]
+        for object_id in known:
+            if object_id not in wanted:
+                self._keep_object(object_id, present)
+                self._take_object_away(object_id)
+        for frame in step.frames:
+            for object_id in step.kept(frame):
+                if object_id in known:
+                    present.keep(frame, object_id, self.masks.mask(frame, object_id))
+        for object_id, style in wanted.items():
+            if object_id not in known:
+                self.masks.add_object(style.id, style.name, style.color, style.terminology)
 
     def prompt_set(
         self, objects: Collection[int] | None = None, frame: int | None = None
@@ -454,7 +488,8 @@ class Session:
 
     def _state(self, frame: int) -> Step:
         marks = {name: frames.text for name, frames in self._marks().items()}
-        return Step(frame, self.prompts.snapshot(), dict(self._corrections), marks)
+        objects = tuple(self.objects)
+        return Step(frame, objects, self.prompts.snapshot(), dict(self._corrections), marks)
 
     def _marks(self) -> dict[str, FrameSet]:
         absent = {str(style.id): self.absent(style.id) for style in self.objects}
