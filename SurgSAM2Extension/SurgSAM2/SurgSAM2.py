@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
@@ -21,6 +22,7 @@ if pythonProblem():  # the panel then says that Slicer is too old
 else:
     from SurgSAM2Lib.file_reader import SurgSAM2FileReader  # noqa: F401
     from SurgSAM2Lib.logic.slicer_logic import SurgSAM2Logic  # noqa: F401
+    from SurgSAM2Lib.panel.sample_data import register_sample
     from SurgSAM2Lib.panel.widget import SurgSAM2Widget  # noqa: F401
     from SurgSAM2Lib.self_test import SurgSAM2Test  # noqa: F401
 
@@ -48,3 +50,5 @@ class SurgSAM2(ScriptedLoadableModule):
         parent.acknowledgementText = _(
             "Built on SAM 2 (Meta) and SurgSAM2 with Efficient Frame Pruning (arXiv 2408.07931)."
         )
+        if not pythonProblem():
+            slicer.app.connect("startupCompleted()", register_sample)

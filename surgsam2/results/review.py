@@ -209,6 +209,71 @@ def doubtful_frames(
     }
 
 
+@dataclass(frozen=True)
+class JointStretch:
+    """The stretches of several objects on about the same frames, to be looked at together."""
+
+    stretches: tuple[Stretch, ...]
+    """At least one."""
+
+    @property
+    def object_ids(self) -> tuple[int | None, ...]:
+        """Ids of the objects, each once; None means all objects."""
+        return tuple(dict.fromkeys(stretch.object_id for stretch in self.stretches))
+
+    @property
+    def first(self) -> int:
+        """Index of the first frame of all stretches."""
+        return min(stretch.first for stretch in self.stretches)
+
+    @property
+    def last(self) -> int:
+        """Index of the last frame of all stretches."""
+        return max(stretch.last for stretch in self.stretches)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """The reasons of all stretches, each once."""
+        found = {reason for stretch in self.stretches for reason in stretch.reasons}
+        return tuple(reason for reason in Reason if reason in found)
+
+    @property
+    def frames(self) -> range:
+        """Indices of the frames."""
+        return range(self.first, self.last + 1)
+
+    def __contains__(self, frame: int) -> bool:
+        return self.first <= frame <= self.last
+
+
+def joint_stretches(stretches: Sequence[Stretch]) -> list[JointStretch]:
+    """Put stretches together that have at least half of their frames in common.
+
+    Args:
+        stretches: the stretches, in the order of their first frames.
+
+    Returns:
+        The joint stretches in the same order; a stretch that is like no other is alone.
+    """
+    groups: list[list[Stretch]] = []
+    near: list[list[Stretch]] = []  # those that reach the present stretch
+    for stretch in stretches:
+        near = [group for group in near if any(stretch.first in other for other in group)]
+        for group in near:
+            if all(_alike(stretch, other) for other in group):
+                group.append(stretch)
+                break
+        else:
+            groups.append([stretch])
+            near.append(groups[-1])
+    return [JointStretch(tuple(group)) for group in groups]
+
+
+def _alike(one: Stretch, other: Stretch) -> bool:
+    shared = min(one.last, other.last) - max(one.first, other.first) + 1
+    return 2 * shared >= max(len(one.frames), len(other.frames))
+
+
 def next_doubtful(stretches: Sequence[Stretch], frame: int, step: int = 1) -> int | None:
     """Return the first frame of the next stretch after `frame`, or before it if `step` is -1."""
     starts = sorted({stretch.first for stretch in stretches})

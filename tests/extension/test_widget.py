@@ -83,7 +83,7 @@ def test_the_panel_opens_without_packages_and_installs_nothing(
     ui = slicer.modules.SurgSAM2Widget.ui
     assert not ui.setupCollapsibleButton.collapsed
     assert ui.setupCollapsibleButton.text == "What is missing"
-    assert "torch" in ui.setupLabel.text
+    assert "torch" in ui.setupDetailsLabel.text
     assert ui.installButton.enabled
     assert slicer_app.pip.calls == []
     slicer_app.unload_module("SurgSAM2")

@@ -15,6 +15,7 @@ from surgsam2.results.review import (
     Stretch,
     Thresholds,
     doubtful_stretches,
+    joint_stretches,
     next_doubtful,
 )
 
@@ -137,3 +138,21 @@ def test_from_one_stretch_to_the_next() -> None:
 def test_impossible_thresholds(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Thresholds(**wrong)
+
+
+def test_stretches_of_several_objects_on_the_same_frames_are_joined() -> None:
+    stretches = [
+        Stretch(1, 10, 14, (Reason.PRESENCE,)),
+        Stretch(2, 11, 14, (Reason.AREA,)),
+        Stretch(None, 13, 13, (Reason.BAD,)),
+        Stretch(1, 40, 41, (Reason.AREA,)),
+        Stretch(2, 41, 42, (Reason.AREA,)),
+    ]
+    joint = joint_stretches(stretches)
+    assert [(j.object_ids, j.first, j.last) for j in joint] == [
+        ((1, 2), 10, 14), ((None,), 13, 13), ((1, 2), 40, 42),
+    ]  # fmt: skip
+    assert joint[0].reasons == (Reason.PRESENCE, Reason.AREA)
+    assert list(joint[0].frames) == [10, 11, 12, 13, 14]
+    assert 14 in joint[0]
+    assert 15 not in joint[0]

@@ -12,6 +12,8 @@ from .mrml_widgets import qMRMLWidget
 
 
 class qMRMLSegmentEditorWidget(qMRMLWidget):
+    """Shows the names of its effects as buttons, and records what is set."""
+
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._segmentation = self._source = None
@@ -35,8 +37,43 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setCurrentSegmentID(self, segment: str) -> None:
         self._segment = segment
 
+    def activeEffectName(self) -> str:
+        """Return the name of the active effect; only the host has this method."""
+        return self._effect
+
     def setActiveEffectByName(self, name: str) -> None:
         self._effect = name
+        for button in self.findChildren(qt.QPushButton):
+            button.setChecked(button.text == name)
+
+    def setMRMLSegmentEditorNode(self, node: Any) -> None:
+        self.node = node
+
+    def setEffectNameOrder(self, names: list[str]) -> None:
+        row = qt.QHBoxLayout(self)
+        for name in names:
+            button = qt.QPushButton(name)
+            button.setCheckable(True)
+            button.connect("clicked(bool)", lambda _on, name=name: self.setActiveEffectByName(name))
+            row.addWidget(button)
+
+    def setUnorderedEffectsVisible(self, on: bool) -> None:
+        pass
+
+    setSegmentationNodeSelectorVisible = setUnorderedEffectsVisible
+    setSourceVolumeNodeSelectorVisible = setUnorderedEffectsVisible
+    setSwitchToSegmentationsButtonVisible = setUnorderedEffectsVisible
+    setAddRemoveSegmentButtonsVisible = setUnorderedEffectsVisible
+    setShow3DButtonVisible = setUnorderedEffectsVisible
+
+    def installKeyboardShortcuts(self) -> None:
+        pass
+
+    def uninstallKeyboardShortcuts(self) -> None:
+        pass
+
+    def removeViewObservations(self) -> None:
+        pass
 
 
 class SegmentEditorPanel(qt.QWidget):

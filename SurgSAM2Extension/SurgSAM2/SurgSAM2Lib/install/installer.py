@@ -31,15 +31,20 @@ def describe(packages: list[Package]) -> str:
     for package in packages:
         old = _(" (now {version})").format(version=package.installed) if package.installed else ""
         lines.append(f"  {package.requirement}{old}")
-    megabytes = sum(package.megabytes for package in packages)
-    size = _("{size} MB").format(size=megabytes)
-    if megabytes >= 1000:
-        size = _("{size} GB").format(size=round(megabytes / 1000, 1))
+    size = size_text(packages)
     lines += ["", _("About {size} on the disk, downloaded from the internet.").format(size=size)]
     if any(package.name == "torch" for package in packages):
         lines.append(_("With an NVIDIA graphics card, torch takes up to 6 GB instead of 0.8 GB."))
     lines.append(_("They go into Slicer's own Python, which other extensions share."))
     return "\n".join(lines)
+
+
+def size_text(packages: list[Package]) -> str:
+    """Return how much packages take on the disk, such as "1.2 GB"."""
+    megabytes = sum(package.megabytes for package in packages)
+    if megabytes >= 1000:
+        return _("{size} GB").format(size=round(megabytes / 1000, 1))
+    return _("{size} MB").format(size=megabytes)
 
 
 def offerInstallation(progress: Progress = print) -> bool:

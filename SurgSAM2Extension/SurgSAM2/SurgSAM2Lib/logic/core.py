@@ -59,6 +59,7 @@ class LogicCore:
         live: segments a volume that another module keeps filling.
         onChange: called when a job was added, made progress or ended.
         onVideo: called with the sequence browser, or None, when another video is used.
+        onPainted: called when a mask was painted by hand, during an event of its nodes.
         onError: called with a text when something failed that no caller waits for.
     """
 
@@ -81,6 +82,8 @@ class LogicCore:
         self.onVideo: Callable[[Any], None] = lambda browserNode: None
         self.onError: Callable[[str], None] = lambda text: None
         self._workspace.on_video = self._video_changed
+        self.onPainted: Callable[[], None] = lambda: None
+        self._workspace.on_painted = self._painted
         self._workspace.on_error = self._failed
         self._workspace.meanwhile = self._meanwhile
         self.engine.on_change = self.live.on_change = self._engine_changed
@@ -448,6 +451,9 @@ class LogicCore:
 
     def _video_changed(self, browser: Any) -> None:
         self.onVideo(browser)
+
+    def _painted(self) -> None:
+        self.onPainted()
 
     def _failed(self, text: str) -> None:
         self.onError(text)

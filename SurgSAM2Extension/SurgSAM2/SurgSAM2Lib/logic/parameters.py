@@ -117,6 +117,8 @@ class SurgSAM2ParameterNode:
     onlySelected: bool = False
     overwriteGood: bool = False
     livePreview: bool = True
+    usePaintedMask: bool = False
+    """Whether a painted mask becomes a prompt as soon as a stroke ends."""
     liveVolume: vtkMRMLScalarVolumeNode
     liveGigabytes: Annotated[float, WithinRange(0.1, 1000.0)] = 2.0
     """Memory that a recording may take, in units of 10^9 bytes."""

@@ -159,7 +159,9 @@ class VideoActions:
         workspace.engine.use_video(None if session is None else session.video)
         if session is not None and not session.classes.chosen and workspace.class_list is not None:
             session.classes.choices = workspace.class_list
-        if session is not None:  # the masks of a live recording are hidden until it is used
+        if session is not None:
+            session.on_painted = workspace.on_painted
+            # the masks of a live recording are hidden until it is used
             session.masks.proxy.SetDisplayVisibility(True)
         streamed = self._streamed
         if streamed is not None:

@@ -26,6 +26,7 @@ class Workspace:
         live_preview: whether the masks of a frame are previewed when its prompts change.
         on_video: called with the sequence browser, or None, when another video is used.
         on_error: called with a text when a job failed that no caller waits for.
+        on_painted: called when a mask was painted by hand, during an event of its nodes.
         meanwhile: called repeatedly while a caller waits for a job.
     """
 
@@ -37,6 +38,7 @@ class Workspace:
         self.live_preview = False
         self.on_video: Callable[[Any], None] = lambda browser: None
         self.on_error: Callable[[str], None] = lambda text: None
+        self.on_painted: Callable[[], None] = lambda: None
         self.meanwhile: Callable[[], None] = lambda: None
 
     @property

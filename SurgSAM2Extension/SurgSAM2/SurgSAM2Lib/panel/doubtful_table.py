@@ -8,24 +8,24 @@ from typing import Any
 import qt
 
 from surgsam2.mrml import ObjectStyle
-from surgsam2.results.review import Reason, Stretch
+from surgsam2.results.review import JointStretch, Reason
 from SurgSAM2Lib.i18n import _
 
 OBJECT, FRAMES, REASON = range(3)
 
 
 class DoubtfulTable:
-    """Shows stretches, and selects the one that a frame belongs to.
+    """Shows stretches of one or several objects, and selects the one that a frame belongs to.
 
     Args:
         table: the ``QTableWidget``.
         on_select: called with the stretch that the user selected.
     """
 
-    def __init__(self, table: Any, on_select: Callable[[Stretch], None]) -> None:
+    def __init__(self, table: Any, on_select: Callable[[JointStretch], None]) -> None:
         self._table = table
         self._on_select = on_select
-        self._stretches: list[Stretch] = []
+        self._stretches: list[JointStretch] = []
         self._shown: Any = None
         self._filling = False
         table.setColumnCount(3)
@@ -38,27 +38,27 @@ class DoubtfulTable:
         table.connect("cellClicked(int,int)", lambda row, column: self._selected())
 
     @property
-    def selected(self) -> Stretch | None:
+    def selected(self) -> JointStretch | None:
         """The stretch of the selected row; None when no row is selected."""
         row = self._table.currentRow()
         chosen = self._shown is not None and 0 <= row < len(self._stretches)
         return self._stretches[row] if chosen else None
 
-    def show(self, stretches: Sequence[Stretch], styles: Sequence[ObjectStyle]) -> None:
+    def show(self, stretches: Sequence[JointStretch], styles: Sequence[ObjectStyle]) -> None:
         """Fill the table, unless it shows these stretches and objects already."""
         wanted = (tuple(stretches), tuple(styles))
         if wanted == self._shown:
             return
-        known = {style.id: style for style in styles}
+        known: dict[int | None, ObjectStyle] = {style.id: style for style in styles}
         self._filling = True
         self._stretches, self._shown = list(stretches), wanted
         self._table.setRowCount(len(stretches))
         for row, stretch in enumerate(stretches):
-            style = known.get(stretch.object_id or 0)
-            name = _("all objects") if style is None else style.name
-            item = self._cell(row, OBJECT, name)
-            if style is not None:
-                item.setForeground(qt.QBrush(qt.QColor(style.color).darker(130)))
+            found = [known[i] for i in stretch.object_ids if i in known]
+            names = ", ".join(style.name for style in found)
+            item = self._cell(row, OBJECT, names or _("all objects"))
+            if len(found) == 1:
+                item.setForeground(qt.QBrush(qt.QColor(found[0].color).darker(130)))
             frames = f"{stretch.first} - {stretch.last}"
             self._cell(row, FRAMES, frames if stretch.last > stretch.first else str(stretch.first))
             self._cell(row, REASON, ", ".join(map(_label, stretch.reasons)))

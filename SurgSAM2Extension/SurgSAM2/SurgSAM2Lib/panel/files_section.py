@@ -13,6 +13,7 @@ from SurgSAM2Lib.panel.section import Section, enable
 
 SCENE_FILTER = "Medical reality bundle (*.mrb)"
 COCO_FILTER = "COCO (*.json)"
+JSON_FILTER = "JSON (*.json)"
 AS_PROMPTS = 1
 """Row of the combo box that imports masks as prompts."""
 
@@ -37,7 +38,8 @@ class FilesSection(Section):
             box.connect("toggled(bool)", lambda on: self.refresh())
         self.on_click(self.ui.exportButton, self.export)
         self.on_click(self.ui.saveSceneButton, self.save_scene)
-        self.on_click(context.ui.saveSceneButton, self.save_scene)
+        self.on_click(self.ui.loadPromptsButton, self.load_prompts)
+        self.on_click(self.ui.savePromptsButton, self.save_prompts)
         self.on_click(self.ui.importFolderButton, self.import_folder)
         self.on_click(self.ui.importCocoButton, self.import_coco)
 
@@ -70,6 +72,18 @@ class FilesSection(Section):
         """Ask for a COCO file and import it."""
         self._import(dialogs.ask_file(_("Import COCO"), COCO_FILTER))
 
+    def load_prompts(self) -> None:
+        """Ask for a prompt file and read it."""
+        path = dialogs.ask_file(_("Load prompts"), JSON_FILTER)
+        if path:
+            self.logic.prompts.load(path)
+
+    def save_prompts(self) -> None:
+        """Ask for a file name and write the prompts."""
+        path = dialogs.ask_save(_("Save prompts"), JSON_FILTER, ".json")
+        if path:
+            self.logic.prompts.save(path)
+
     def _import(self, path: str) -> None:
         if path:
             as_prompts = self.ui.importAsComboBox.currentIndex == AS_PROMPTS
@@ -82,7 +96,12 @@ class FilesSection(Section):
         """Enable the buttons that can be used now."""
         session = self.session
         problem = "" if session is not None else _("Open or choose a video first")
-        enable(self.ui.saveSceneButton, problem)
+        for button in (
+            self.ui.saveSceneButton,
+            self.ui.loadPromptsButton,
+            self.ui.savePromptsButton,
+        ):
+            enable(button, problem)
         if self.logic.engine.tracking is not None:
             problem = problem or _("Tracking is in progress")
         for widget in (self.ui.importFolderButton, self.ui.importCocoButton):

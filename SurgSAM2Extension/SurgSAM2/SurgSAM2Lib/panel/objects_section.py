@@ -11,13 +11,14 @@ from SurgSAM2Lib import dialogs
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.panel.class_chooser import ClassChooser
 from SurgSAM2Lib.panel.context import PanelContext
+from SurgSAM2Lib.panel.icons import prompt_icons
 from SurgSAM2Lib.panel.objects_table import ObjectsTable
+from SurgSAM2Lib.panel.painting import Painting
 from SurgSAM2Lib.panel.placing import PromptPlacing
 from SurgSAM2Lib.panel.section import Section, enable, set_checked
 from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
 from SurgSAM2Lib.session.objects import Objects
 
-PROMPT_FILTER = "JSON (*.json)"
 CLASSES_FILTER = "CSV (*.csv);;JSON (*.json)"
 
 
@@ -47,6 +48,11 @@ class ObjectsSection(Section):
         }
         for kind, button in self._place_buttons.items():
             button.connect("toggled(bool)", lambda on, kind=kind: placing.place(kind, on))
+        self.painting = Painting(context, self.ui.paintFrame)
+        self.ui.paintButton.connect("toggled(bool)", self.painting.show)
+        icons = prompt_icons()
+        for kind, button in {**self._place_buttons, "paint": self.ui.paintButton}.items():
+            button.setIcon(icons[kind])
         self._classes = ClassChooser(
             self.ui.classComboBox,
             on_class=lambda name: context.run(lambda: self.choose_class(name)),
@@ -55,13 +61,11 @@ class ObjectsSection(Section):
         for button, action in (
             (self.ui.addObjectButton, self.add),
             (self.ui.removeObjectButton, self.remove),
-            (self.ui.segmentEditorButton, self.paint),
+            (self.ui.segmentEditorButton, self.open_segment_editor),
             (self.ui.useMaskButton, self.use_painted_mask),
             (self.ui.undoButton, self.logic.prompts.undo),
             (self.ui.redoButton, lambda: self.logic.prompts.undo(redo=True)),
             (self.ui.clearFrameButton, self.clear_frame),
-            (self.ui.loadPromptsButton, self.load_prompts),
-            (self.ui.savePromptsButton, self.save_prompts),
         ):
             self.on_click(button, action)
 
@@ -103,8 +107,8 @@ class ObjectsSection(Section):
         if path:
             self.logic.objects.choose_classes(path)
 
-    def paint(self) -> None:
-        """Open Segment Editor with the selected object's segment on this frame."""
+    def open_segment_editor(self) -> None:
+        """Open the module Segment Editor with the selected object's segment on this frame."""
         session = self.logic.currentSession
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.SegmentEditorWidget.editor
@@ -122,18 +126,6 @@ class ObjectsSection(Section):
         frame = self.logic.currentSession.video.current_frame
         self.logic.prompts.clear(self.context.required_object(), frame)
 
-    def load_prompts(self) -> None:
-        """Ask for a prompt file and read it."""
-        path = dialogs.ask_file(_("Load prompts"), PROMPT_FILTER)
-        if path:
-            self.logic.prompts.load(path)
-
-    def save_prompts(self) -> None:
-        """Ask for a file name and write the prompts."""
-        path = dialogs.ask_save(_("Save prompts"), PROMPT_FILTER, ".json")
-        if path:
-            self.logic.prompts.save(path)
-
     def refresh(self) -> None:
         """Show the objects and the prompts of the selected one."""
         session, selected = self.session, self.context.selected
@@ -141,8 +133,6 @@ class ObjectsSection(Section):
         no_object = no_video or ("" if selected else _("Add or select an object first"))
         self._table.show(session, selected)
         enable(self.ui.addObjectButton, no_video)
-        for widget in (self.ui.loadPromptsButton, self.ui.savePromptsButton):
-            enable(widget, no_video)
         for widget in (
             *self._place_buttons.values(), self.ui.removeObjectButton, self.ui.classComboBox,
             self.ui.segmentEditorButton, self.ui.useMaskButton, self.ui.clearFrameButton,
@@ -152,6 +142,10 @@ class ObjectsSection(Section):
         enable(self.ui.undoButton, "" if undoable else _("There is nothing to undo"))
         redoable = session is not None and session.history.newest(redo=True) is not None
         enable(self.ui.redoButton, "" if redoable else _("There is nothing to redo"))
+        locked = session is not None and bool(selected) and session.is_locked(selected)
+        enable(self.ui.paintButton, no_object or (_("This object is locked") if locked else ""))
+        self.painting.follow()
+        set_checked(self.ui.paintButton, self.painting.shown)
         self._show_class()
         self._show_placing()
         self.show_prompts()

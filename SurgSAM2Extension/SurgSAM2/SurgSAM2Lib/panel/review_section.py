@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from surgsam2.results.review import Stretch, Thresholds
+from surgsam2.results.review import JointStretch, Thresholds, joint_stretches
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.doubtful_table import DoubtfulTable
@@ -65,7 +65,7 @@ class ReviewSection(Section):
         frame = session.video.current_frame
         self.logic.review.mark_bad(frame, frame not in session.bad)
 
-    def _go_to(self, stretch: Stretch) -> None:
+    def _go_to(self, stretch: JointStretch) -> None:
         session = self.session
         if session is not None and session.video.current_frame not in stretch:
             session.video.current_frame = stretch.first
@@ -111,7 +111,7 @@ class ReviewSection(Section):
             return
         if self._may_publish():
             session.review.publish()
-            self.table.show(session.review.stretches, list(session.objects))
+            self.table.show(joint_stretches(session.review.stretches), list(session.objects))
             self._show_summary()
             self._follow_video()
         self._show_limits(session.review.thresholds)
@@ -148,7 +148,7 @@ class ReviewSection(Section):
 
     def _show_summary(self) -> None:
         session = self.logic.currentSession
-        stretches = session.review.stretches
+        stretches = joint_stretches(session.review.stretches)
         frames = len({frame for stretch in stretches for frame in stretch.frames})
         if stretches:
             text = _("Doubtful stretches: {count} ({frames} of {total} frames)").format(

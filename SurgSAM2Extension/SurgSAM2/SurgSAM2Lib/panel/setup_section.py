@@ -13,7 +13,7 @@ from SurgSAM2Lib.install.chosen_python import (
     other_python,
     startup_environment,
 )
-from SurgSAM2Lib.install.installer import offerInstallation
+from SurgSAM2Lib.install.installer import offerInstallation, size_text
 from SurgSAM2Lib.install.other_python import checkPython
 from SurgSAM2Lib.install.requirements import missingPackages
 from SurgSAM2Lib.panel.context import PanelContext
@@ -33,27 +33,43 @@ class SetupSection(Section):
         self.on_click(self.ui.checkSetupButton, self.check)
         self.on_click(self.ui.checkPythonButton, self.use_python)
         self.ui.pythonPathLineEdit.currentPath = other_python()
+        self.ui.setupDetailsButton.connect("toggled(bool)", self.ui.setupDetailsFrame.setVisible)
+        self.ui.setupDetailsFrame.hide()
+        self.on_click(self.ui.showSetupButton, self.show)
         self.check()
+
+    def show(self) -> None:
+        """Show the section, also when nothing is missing."""
+        self.ui.setupCollapsibleButton.setVisible(True)
+        self.ui.setupCollapsibleButton.collapsed = False
 
     def check(self) -> None:
         """Check what is installed, and show it."""
-        missing = [package.name for package in missingPackages()]
+        missing = missingPackages()
         python = other_python()
         if python:
             text = _("The engine runs in {python}.").format(python=python)
         elif missing:
-            text = _(
-                "<b>What is missing:</b> {names}.<br>Without them you can look at videos and "
-                "masks that are in the scene, but not open video files or track. Install them "
-                "here (you are asked first), or name another Python environment that has "
-                "surgsam2."
-            ).format(names=", ".join(missing))
+            text = _("Tracking needs {count} more Python packages, about {size}.").format(
+                count=len(missing), size=size_text(missing)
+            )
         else:
             text = _("Everything that is needed is installed.")
         self.ui.setupLabel.text = text
+        self.ui.setupDetailsLabel.text = (
+            _(
+                "Missing: {names}. They are installed into Slicer's own Python after a question. "
+                "Without them you can look at videos and masks that are in the scene. Or name "
+                "another Python environment that has surgsam2; Slicer's own then stays as it is."
+            ).format(names=", ".join(package.name for package in missing))
+            if missing
+            else _("The engine can run in another Python environment that has surgsam2.")
+        )
         self.ui.installButton.enabled = bool(missing)
         self.ui.setupCollapsibleButton.text = _("What is missing") if missing else _("Setup")
-        self.ui.setupCollapsibleButton.collapsed = not missing or bool(python)
+        needed = bool(missing) and not python
+        self.ui.setupCollapsibleButton.setVisible(needed)
+        self.ui.setupCollapsibleButton.collapsed = not needed
 
     def install(self) -> None:
         """Ask the user, and install what is missing into Slicer's own Python."""

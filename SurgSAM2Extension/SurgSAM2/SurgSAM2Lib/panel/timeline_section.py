@@ -83,7 +83,7 @@ class TimelineSection(Section):
         session = self.session
         if session is None or self._timeline is None:
             self.view.show([], [], 0, None)
-            self.ui.rangeLabel.text = ""
+            self.ui.rangeFrame.setVisible(False)
             return
         colors = {style.id: style.color for style in session.objects}
         rows = {i: row for i, row in self._timeline.rows.items() if i in colors}
@@ -93,6 +93,7 @@ class TimelineSection(Section):
             session.video.current_frame,
             self.selection,
         )
+        self.ui.rangeFrame.setVisible(bool(rows))
         first, last = self.range
         text = _("Selected: frame {first}") if first == last else _("Selected: {first} to {last}")
         self.ui.rangeLabel.text = text.format(first=first, last=last)

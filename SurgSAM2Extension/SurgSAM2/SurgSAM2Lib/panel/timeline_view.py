@@ -44,6 +44,7 @@ class TimelineView:
         self._on_frame, self._on_range = on_frame, on_range
         self._frame_count = 0
         self._pressed: int | None = None
+        self._shown: tuple[Any, Any, int, tuple[int, int] | None] | None = None
         self._filter = _MouseFilter(self)
         label.installEventFilter(self._filter)
 
@@ -64,11 +65,18 @@ class TimelineView:
         """
         self._label.setVisible(bool(len(rows)))
         if not len(rows):
-            self._frame_count = 0
+            self._frame_count, self._shown = 0, None
             return
         self._frame_count = len(rows[0])
         self._label.setFixedHeight(len(rows) * (ROW + GAP) + GAP)
-        image = draw(rows, colors, frame, selection, max(self._label.width, 100))
+        self._shown = (rows, colors, frame, selection)
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw the timeline again, because its width has changed."""
+        if self._shown is None:
+            return
+        image = draw(*self._shown, max(self._label.width, 100))
         pixmap = qt.QPixmap()
         pixmap.loadFromData(qt.QByteArray(_as_ppm(image)), "PPM")
         self._label.setPixmap(pixmap)
@@ -106,7 +114,7 @@ class _MouseFilter(qt.QObject):
         self._view = view
 
     def eventFilter(self, _label: Any, event: Any) -> bool:
-        """Take presses, moves and releases of a mouse button; Qt calls this."""
+        """Take presses, moves and releases of a mouse button, and resizing; Qt calls this."""
         kind = event.type()
         if kind == qt.QEvent.MouseButtonPress:
             self._view.press(event.pos().x())
@@ -114,6 +122,9 @@ class _MouseFilter(qt.QObject):
             self._view.move(event.pos().x())
         elif kind == qt.QEvent.MouseButtonRelease:
             self._view.release(event.pos().x())
+        elif kind == qt.QEvent.Resize:
+            self._view.redraw()
+            return False
         else:
             return False
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+import qt
 import slicer
 
 from surgsam2.tracking.options import Direction, TrackingOptions
@@ -13,11 +14,20 @@ from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.install.chosen_python import engine_python, startup_environment
 from SurgSAM2Lib.logic.option_names import options_of
 from SurgSAM2Lib.panel.context import PanelContext
-from SurgSAM2Lib.panel.model_chooser import ModelChooser, known_models, model_problem
+from SurgSAM2Lib.panel.model_chooser import (
+    BUILT_IN,
+    ModelChooser,
+    known_models,
+    model_problem,
+)
 from SurgSAM2Lib.panel.section import Section, enable
 from SurgSAM2Lib.tracking.jobs import TrackJob
 from SurgSAM2Lib.tracking.model_download import download_model
 
+RECOMMENDED = "sam2.1-hiera-small"
+"""The model for real operations that the banner offers."""
+BANNER_SETTING = "SurgSAM2/modelBanner"
+"""Application setting: "hidden" once the user has hidden the banner."""
 _StartTrack = Callable[[TrackingOptions, Collection[int] | None, bool], TrackJob]
 
 
@@ -34,6 +44,7 @@ class TrackingSection(Section):
             self.ui.modelComboBox, self.ui.modelPathLineEdit, self._model_chosen
         )
         self._last: TrackJob | None = None
+        self.ui.bannerLabel.connect("linkActivated(QString)", self._banner_clicked)
         self.on_click(self.ui.trackButton, lambda: self.start(self.logic.tracking.track))
         self.on_click(self.ui.cancelButton, self.logic.tracking.cancel)
         self.on_click(self.ui.downloadButton, self.download)
@@ -62,9 +73,13 @@ class TrackingSection(Section):
         actions = self.logic.tracking
         self.start(lambda *what: actions.track_from(None, *what), direction)
 
-    def download(self) -> None:
-        """Download the chosen model's weights, after asking."""
-        name = self.context.parameters.model
+    def download(self, name: str = "") -> None:
+        """Download a model's weights, after asking.
+
+        Args:
+            name: name of a known model; empty for the chosen one.
+        """
+        name = name or self.context.parameters.model
         source = known_models()[name].source
         question = _("Download {name} from {source}?").format(name=name, source=source)
         if not slicer.util.confirmOkCancelDisplay(question, _("SurgSAM2")):
@@ -74,6 +89,36 @@ class TrackingSection(Section):
             download_model(name, engine_python(), startup_environment(), progress.stopped)
         self.context.refresh()
 
+    def _banner_clicked(self, link: str) -> None:
+        """Use the recommended model, or hide the banner from now on."""
+        if link == "hide":
+            qt.QSettings().setValue(BANNER_SETTING, "hidden")
+            self.refresh()
+        else:
+            self.context.run(self._use_recommended)
+
+    def _use_recommended(self) -> None:
+        entry = known_models()[RECOMMENDED]
+        if not entry.path.is_file():
+            self.download(RECOMMENDED)
+        if entry.path.is_file():
+            self.context.parameters.model = RECOMMENDED
+
+    def _show_banner(self) -> None:
+        entry = known_models().get(RECOMMENDED)
+        hidden = qt.QSettings().value(BANNER_SETTING, "") == "hidden"
+        wanted = self.context.parameters.model == BUILT_IN and not hidden and entry is not None
+        self.ui.bannerLabel.setVisible(wanted)
+        if entry is not None:
+            text = _(
+                "The built-in model is a small one for trying out. "
+                "<a href='use'>Use {name}</a> (a download of {size} MB) for real operations. "
+                "<a href='hide'>Hide</a>"
+            )
+            self.ui.bannerLabel.text = text.format(
+                name=RECOMMENDED, size=round(4 * entry.parameters / 1e6)
+            )
+
     def _model_chosen(self, model: str) -> None:
         self.context.parameters.model = model
 
@@ -81,6 +126,7 @@ class TrackingSection(Section):
         """Show the model, the engine and the progress."""
         parameters = self.context.parameters
         self._chooser.show(parameters.model)
+        self._show_banner()
         entry = known_models().get(parameters.model)
         missing = entry is not None and bool(entry.url) and not entry.path.is_file()
         self.ui.downloadButton.setVisible(missing)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import slicer
+
 from surgsam2.mrml.video_nodes import STREAM_ATTRIBUTE
 from surgsam2.video import Video
 from SurgSAM2Lib import dialogs
 from SurgSAM2Lib.files.loading_options import LoadingOptions, describe_video, memory_text
 from SurgSAM2Lib.files.opening import VIDEO_FILTER
+from SurgSAM2Lib.files.sample import sample_video
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.section import Section, enable
@@ -37,6 +40,7 @@ class VideoSection(Section):
         self.layout = PictureLayout()
         self.on_click(self.ui.openVideoButton, self.ask_for_file)
         self.on_click(self.ui.openFolderButton, self.ask_for_folder)
+        self.on_click(self.ui.sampleButton, self.load_sample)
         self.on_click(self.ui.loadButton, self.load)
         self.on_click(self.ui.streamButton, self.stream)
         self.on_click(self.ui.cancelLoadButton, self.forget_pending)
@@ -107,6 +111,14 @@ class VideoSection(Section):
             )
         if browser is not None:
             self.forget_pending()
+            self._show(browser)
+
+    def load_sample(self) -> None:
+        """Make a short video and load it."""
+        with dialogs.ProgressDialog(_("Making a short video"), known_length=False) as progress:
+            slicer.app.processEvents()
+            browser = self.logic.videos.load(sample_video(), should_stop=progress.stopped)
+        if browser is not None:
             self._show(browser)
 
     def stream(self) -> None:

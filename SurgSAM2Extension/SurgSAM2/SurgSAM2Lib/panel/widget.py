@@ -49,12 +49,13 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel, self.ui = self._load_ui("SurgSAM2")
         review, review_ui = self._load_ui("SurgSAM2Review")
         live, live_ui = self._load_ui("SurgSAM2Live")
-        for widget in (panel, live):
-            self.layout.addWidget(widget)
-            widget.setMRMLScene(slicer.mrmlScene)
+        self.layout.addWidget(panel)
         column = self.ui.correctCollapsibleButton.parentWidget().layout()
         below = column.indexOf(self.ui.correctCollapsibleButton) + 1
         column.insertWidget(below, review)
+        column.insertWidget(below + 1, live)
+        for widget in (panel, live):
+            widget.setMRMLScene(slicer.mrmlScene)
         for name in ("liveVolumeSelector", "liveLimitSpinBox"):  # widgets of parameters
             setattr(self.ui, name, getattr(live_ui, name))
         self.logic = SurgSAM2Logic()
@@ -62,6 +63,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.onChange = self.context.refresh_later
         self.logic.onError = self.context.show_message
         self.logic.onVideo = self._video_changed
+        self.logic.onPainted = lambda: later(self._painted)
         self.placing = PromptPlacing(self.context)
         self.setup_section = SetupSection(self.context)
         self.video = VideoSection(self.context)
@@ -86,6 +88,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
         self.removeObservers()
         self.placing.forget()
+        self.objects.painting.forget()
         self.live.forget()
         self.review.plot.forget()
         self.logic.close()
@@ -103,6 +106,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.shortcuts.deactivate()
         self.wheel.deactivate()
         self.placing.stop()
+        self.objects.painting.show(False)
         self.video.layout.restore()
 
     def onReload(self) -> None:
@@ -212,12 +216,23 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.review.show_frame()
         self.placing.show()
 
+    def _painted(self) -> None:
+        """Show that a mask was painted, and use it at once if the user wants that."""
+        parameters, session = self.context.parameters, self.logic.session
+        if parameters is None or session is None or self.logic.engine.tracking is not None:
+            return
+        if parameters.usePaintedMask:
+            self.context.run(session.adopt_edits)
+        else:
+            self.context.refresh_later()
+
     def _interaction_mode_changed(self, _caller: Any, _event: Any) -> None:
         self.placing.mode_changed()
 
     def _scene_starts_closing(self, _caller: Any, _event: Any) -> None:
         self.setParameterNode(None)
         self.placing.forget()
+        self.objects.painting.forget()
         self.live.forget()
         self.logic.setVideo(None)
 
@@ -238,6 +253,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "P": press(self.ui.positiveButton),
             "N": press(self.ui.negativeButton),
             "B": press(self.ui.boxButton),
+            "E": press(self.ui.paintButton),
             "A": press(self.ui.absentButton),
             "U": press(self.ui.undoButton),
             "Ctrl+Z": press(self.ui.undoButton),

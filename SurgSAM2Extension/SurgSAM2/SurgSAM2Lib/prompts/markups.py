@@ -13,7 +13,8 @@ from surgsam2.mrml import add_points, box_of, points_of, set_box
 
 POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
 _NAMES = {POSITIVE: "On the object", NEGATIVE: "Outside the object", BOX: "Box"}
-_COLORS = {POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (1.0, 0.25, 0.2), BOX: (0.95, 0.8, 0.2)}
+COLORS = {POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (1.0, 0.25, 0.2), BOX: (0.95, 0.8, 0.2)}
+"""Colours of the markers, red, green and blue from 0 to 1, by kind."""
 _FIDUCIALS, _ROI = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode"
 
 
@@ -134,8 +135,8 @@ class PromptMarkups:
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetSaveWithScene(False)
-        display.SetColor(*_COLORS[kind])
-        display.SetSelectedColor(*_COLORS[kind])
+        display.SetColor(*COLORS[kind])
+        display.SetSelectedColor(*COLORS[kind])
         if kind == BOX:
             display.SetFillVisibility(False)
             display.SetPropertiesLabelVisibility(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class Session:
         edited: frames on which masks were painted since the last track.
         review: the measurements of the masks, and the doubtful frames.
         history: the states that `undo` goes back to.
+        on_painted: called when a mask was painted by hand, during an event of its nodes.
     """
 
     def __init__(self, video: VideoNodes) -> None:
@@ -75,6 +76,7 @@ class Session:
         self._absent: dict[int, FrameSet] = {}
         self.review = Review(self.masks, self.good, self.bad, self.absent)
         self.history = History()
+        self.on_painted: Callable[[], None] = lambda: None
         self._corrections: dict[tuple[int, int], Correction] = {}
         self._stop_observing = self.masks.on_edit(self._on_edit)
 
@@ -509,6 +511,8 @@ class Session:
         if self.masks.style_changed():  # another module renamed or recoloured a segment
             self.masks.copy_style_to_all_frames()
             self.save()
-        change = self.edited.add if self.masks.edited(frame) else self.edited.discard
-        change([frame])
+        painted = self.masks.edited(frame)
+        (self.edited.add if painted else self.edited.discard)([frame])
         self.review.measure(frame)
+        if painted:
+            self.on_painted()
