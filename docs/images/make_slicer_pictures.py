@@ -30,6 +30,8 @@ FOLDER = Path(__file__).parent
 MODULE = REPOSITORY / "SurgSAM2Extension" / "SurgSAM2" / "SurgSAM2.py"
 SEED, FRAMES, SIZE = 32, 40, (640, 480)
 PANEL_WIDTH = 430
+CLASSES = ("Irrigator", "Grasper")
+"""Classes of the clip's instruments."""
 
 
 def main() -> None:
@@ -51,9 +53,12 @@ def take_all(host: SlicerHost, folder: Path) -> None:
     video, truth = clip.arrays()
     panel = open_panel(host)
     look_at_video(panel, host, video, folder)
-    for obj in clip.objects:
-        prompt(panel, obj.name, truth[0] == obj.id)
+    panel.logic.chooseClasses("cholec80")
+    for obj, name in zip(clip.objects, CLASSES, strict=True):
+        prompt(panel, name, truth[0] == obj.id)
     panel.context.select_object(1)
+    settle(panel, host)
+    save_panel(panel, host, "slicer-classes.png", panel.ui.objectsCollapsibleButton)
     save(view(panel, host, 0), "slicer-prompts.png")
     panel.ui.trackButton.click()
     while (
@@ -64,6 +69,7 @@ def take_all(host: SlicerHost, folder: Path) -> None:
     panel.tracking.refresh()
     save_panel(panel, host, "slicer-panel-tracking.png")
     settle(panel, host)
+    save_panel(panel, host, "slicer-panel-768.png", height=768)
     correct_the_worst(panel, host, truth)
     take_timeline(panel, host)
     open_all(panel)
@@ -102,10 +108,10 @@ def look_at_video(panel: Any, host: SlicerHost, video: np.ndarray, folder: Path)
     settle(panel, host)
 
 
-def prompt(panel: Any, name: str, mask: np.ndarray) -> None:
+def prompt(panel: Any, class_name: str, mask: np.ndarray) -> None:
     """Prompt an object with a box and a point in its middle, on the first frame."""
     panel.ui.addObjectButton.click()
-    panel.objects.restyle(panel.context.selected, name=name)
+    panel.logic.setClass(panel.context.selected, class_name)
     panel.logic.setBox(panel.context.selected, box_of(mask), frame=0)
     x, y = middle_of(mask)
     panel.logic.addPoint(panel.context.selected, x, y, frame=0)
@@ -186,15 +192,20 @@ def open_all(panel: Any) -> None:
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
 
 
-def save_panel(panel: Any, host: SlicerHost, name: str, part: Any = None) -> None:
-    """Save a picture of the panel, or of a part of it."""
+def save_panel(
+    panel: Any, host: SlicerHost, name: str, part: Any = None, height: int | None = None
+) -> None:
+    """Save a picture of the panel, or of a part of it, or of the upper part of some height."""
     whole = panel.parent
     whole.resize(PANEL_WIDTH, 10)
     whole.show()
     host.process_events()
     whole.resize(PANEL_WIDTH, whole.layout().sizeHint().height())
     host.process_events()
-    (part or whole).grab().save(str(FOLDER / name))
+    picture = (part or whole).grab()
+    if height is not None:
+        picture = picture.copy(0, 0, whole.width, height)
+    picture.save(str(FOLDER / name))
 
 
 def save(picture: np.ndarray, name: str) -> None:

@@ -92,10 +92,11 @@ def test_every_button_that_is_named_is_on_the_panel() -> None:
     ui = "".join(file.read_text(encoding="utf-8") for file in UI_FILES)
     texts = {text.rstrip(".") for text in re.findall(r"<string>([^<]*)</string>", ui)}
     for name in (
-        "Open video", "Open image folder", "Add object", "+ Point (P)", "- Point (N)", "Box (B)",
-        "Use painted mask", "Live preview", "Undo (U)", "Track (T)", "Cancel", "From here on",
+        "Open video", "Image folder", "Sample", "Add object", "Point (P)", "Not (N)", "Box (B)",
+        "Paint (E)", "Use painted mask", "After each stroke", "Interpolate",
+        "Live preview", "Undo (U)", "Track (T)", "Cancel", "From here on",
         "From here back", "Between corrections", "This frame is good (G)",
-        "Overwrite good frames", "Save scene as .mrb", "Save prompts", "Install what is missing",
+        "Overwrite good frames", "Save scene", "Save prompts", "Install", "Details",
         "Work from the file", "Find the files of this video", "Segment live", "Hold picture",
         "Record", "Next doubtful (D)", "Previous doubtful (Shift+D)", "Stretch is good",
         "This frame is bad (X)", "Export",

@@ -121,7 +121,7 @@ class EngineClient:
             python = interpreter(self._python) if self._python else default_python()
             return EngineProcess(python, self._environment)
         if self._address.scheme == "ssh":
-            return SshEngine(self._address, str(self._python or "python3"))
+            return SshEngine(self._address, str(self._python or "python3"), self._environment)
         channel = ServerChannel(self._address, self._token, self._authorities)
         return RemoteEngine(channel, str(self._address))
 

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 
 from surgsam2.engine.protocol.events import ConnectionChanged, FailureKind
 from surgsam2.engine.protocol.framing import ProtocolError
@@ -118,12 +119,18 @@ class SshEngine(RemoteEngine):
     Args:
         address: the machine.
         python: the command there that has surgsam2.
+        environment: environment variables of ssh; None takes this process's own.
 
     Raises:
         EngineError: ssh cannot be started.
     """
 
-    def __init__(self, address: Address, python: str = "python3") -> None:
+    def __init__(
+        self,
+        address: Address,
+        python: str = "python3",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         target = f"{address.user}@{address.host}" if address.user else address.host
         port = ["-p", str(address.port)] if address.port else []
         command = [
@@ -137,6 +144,7 @@ class SshEngine(RemoteEngine):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                env=None if environment is None else dict(environment),
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:

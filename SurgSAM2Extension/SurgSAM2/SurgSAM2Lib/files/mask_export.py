@@ -64,7 +64,7 @@ def export_results(
         raise MissingDependencyError(
             _(
                 "this cannot be exported yet: the Python package {package} is missing. Press "
-                "'Install what is missing' at the top of the panel."
+                "'Install...' at the top of the panel."
             ).format(package=error.name)
         ) from error
 

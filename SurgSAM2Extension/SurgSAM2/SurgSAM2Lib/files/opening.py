@@ -62,6 +62,6 @@ def _missing_decoder(source: Any, error: Exception) -> MissingDependencyError:
     return MissingDependencyError(
         _(
             "{file} cannot be read yet: a Python package is missing ({package}). Open the "
-            "module SurgSAM2 and press 'Install what is missing', or name another Python there."
+            "module SurgSAM2 and press 'Install...', or name another Python there."
         ).format(file=shown, package=package)
     )

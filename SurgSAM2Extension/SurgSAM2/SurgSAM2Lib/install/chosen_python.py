@@ -1,4 +1,4 @@
-"""The Python that the engine runs in: Slicer's own, or another one that the user chose."""
+"""Where the engine runs: in Slicer's own Python, in another one, or on another machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from surgsam2.engine.client.engine_video import open_in_engine
 from surgsam2.video import Video
 from SurgSAM2Lib.dialogs import ProgressDialog
 from SurgSAM2Lib.i18n import _
+from SurgSAM2Lib.install.remote_engine import saved_remote_engine
 
 PYTHON_SETTING = "SurgSAM2/python"
 """Application setting: path of another Python for the engine; empty for Slicer's own."""
@@ -36,11 +37,20 @@ def open_in_other_python(path: str | Path) -> Video | None:
         return None
     text = _("Starting the engine to read the video")
     with ProgressDialog(text, known_length=False) as progress:
-        return open_in_engine(make_client(), path, progress.stopped)
+        return open_in_engine(_local_client(), path, progress.stopped)
 
 
 def make_client() -> EngineClient:
-    """Return a client of an engine process in the Python that was chosen in the panel."""
+    """Return a client of an engine at the place that was chosen in the panel.
+
+    Raises:
+        InputError: the token for another machine cannot be read.
+    """
+    remote = saved_remote_engine()
+    return _local_client() if remote is None else remote.client(startup_environment())
+
+
+def _local_client() -> EngineClient:
     return EngineClient(engine_python(), startup_environment())
 
 

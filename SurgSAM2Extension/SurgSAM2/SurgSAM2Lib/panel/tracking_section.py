@@ -12,6 +12,7 @@ from surgsam2.tracking.options import Direction, TrackingOptions
 from SurgSAM2Lib import dialogs
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.install.chosen_python import engine_python, startup_environment
+from SurgSAM2Lib.install.remote_engine import saved_remote_engine
 from SurgSAM2Lib.logic.option_names import options_of
 from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.model_chooser import (
@@ -107,7 +108,8 @@ class TrackingSection(Section):
     def _show_banner(self) -> None:
         entry = known_models().get(RECOMMENDED)
         hidden = qt.QSettings().value(BANNER_SETTING, "") == "hidden"
-        wanted = self.context.parameters.model == BUILT_IN and not hidden and entry is not None
+        built_in = self.context.parameters.model == BUILT_IN and saved_remote_engine() is None
+        wanted = built_in and not hidden and entry is not None
         self.ui.bannerLabel.setVisible(wanted)
         if entry is not None:
             text = _(
@@ -128,7 +130,8 @@ class TrackingSection(Section):
         self._chooser.show(parameters.model)
         self._show_banner()
         entry = known_models().get(parameters.model)
-        missing = entry is not None and bool(entry.url) and not entry.path.is_file()
+        here = saved_remote_engine() is None  # else the other machine has the models
+        missing = here and entry is not None and bool(entry.url) and not entry.path.is_file()
         self.ui.downloadButton.setVisible(missing)
         for widget in (self.ui.firstFrameSpinBox, self.ui.lastFrameSpinBox):
             widget.enabled = parameters.onlyRange
@@ -146,6 +149,8 @@ class TrackingSection(Section):
             return _("Tracking is in progress")
         if not len(session.prompts) and not len(session.edited):
             return _("Mark an object first, with a point, a box or a painted mask")
+        if saved_remote_engine() is not None:
+            return ""
         return model_problem(self.context.parameters.model)
 
     def _show_engine(self) -> None:
@@ -171,10 +176,13 @@ class TrackingSection(Section):
             return
         bar.maximum = max(1, job.total)
         bar.value = job.done
-        self.ui.statusLabel.text = _job_text(job)
+        news = self.logic.engine.connection
+        self.ui.statusLabel.text = " ".join(filter(None, [_job_text(job), news]))
 
     def _waiting_text(self) -> str:
         engine = self.logic.engine
+        if engine.connection:
+            return engine.connection
         if engine.busy and engine.loading:
             return _("Starting the engine and loading the model...")
         return _("Working...") if engine.busy else ""

@@ -22,6 +22,7 @@ from SurgSAM2Lib.panel.live_section import LiveSection
 from SurgSAM2Lib.panel.objects_section import ObjectsSection
 from SurgSAM2Lib.panel.parameter_binding import ParameterBinding
 from SurgSAM2Lib.panel.placing import PromptPlacing
+from SurgSAM2Lib.panel.remote_section import RemoteSection
 from SurgSAM2Lib.panel.review_section import ReviewSection
 from SurgSAM2Lib.panel.setup_section import SetupSection
 from SurgSAM2Lib.panel.shortcuts import Shortcuts
@@ -69,6 +70,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.video = VideoSection(self.context)
         self.timeline = TimelineSection(self.context)
         self.tracking = TrackingSection(self.context)
+        self.remote = RemoteSection(self.context)
         self.objects = ObjectsSection(self.context, self.placing)
         self.correct = CorrectSection(self.context, self.tracking)
         self.review = ReviewSection(self.context, review_ui)
@@ -201,7 +203,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             context.parameters.selectedObject = 0
         for section in (
             self.video, self.timeline, self.tracking, self.objects, self.correct, self.review,
-            self.files, self.live,
+            self.files, self.live, self.remote,
         ):  # fmt: skip
             section.refresh()
         self.placing.show()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from surgsam2.engine import (
+    ConnectionChanged,
     Died,
     EngineClient,
     Event,
@@ -41,6 +42,7 @@ class Engine:
         model_options: the model to use; a change takes effect with the next job.
         ready: the versions in the engine process; None while none runs.
         model: the model that is loaded; None while none is.
+        connection: what keeps the connection to another machine waiting; empty when nothing does.
         details: the last lines that a process wrote before it ended by itself.
         on_change: called when a job was added, made progress or ended.
     """
@@ -57,6 +59,7 @@ class Engine:
         self.model_options = ModelOptions()
         self.ready: Ready | None = None
         self.model: ModelLoaded | None = None
+        self.connection = ""
         self.details = ""
         self.on_change: Callable[[], None] = lambda: None
 
@@ -154,6 +157,8 @@ class Engine:
     def _take(self, event: Event) -> None:
         if isinstance(event, Ready):
             self.ready = event
+        elif isinstance(event, ConnectionChanged):
+            self.connection = "" if event.state == "connected" else event.message
         elif isinstance(event, Died):
             self._died(event)
         elif isinstance(event, Failed) and event.request in (None, self._request):
@@ -278,4 +283,5 @@ class Engine:
 
     def _forget_process(self) -> None:
         self.ready = self.model = self._loaded = self._opened = None
+        self.connection = ""
         self._request = self._step = None
