@@ -48,7 +48,7 @@ def check_command(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         if not _is_monai_command():
             return
-        sys.excepthook = _report
+        report_in_one_line()
         arguments = sys.argv[1:]
     given = dict(_options(arguments))
     if "args_file" in given:
@@ -56,6 +56,15 @@ def check_command(arguments: Sequence[str] | None = None) -> None:
     content = ConfigParser.load_config_files(given.get("config_file", []))
     for name in sorted(set(given) - MONAI_OPTIONS):
         _check_name(name, content)
+
+
+def report_in_one_line() -> None:
+    """Let MONAI's command end with one line and exit code 2 for every error of this package.
+
+    Nothing changes in other programs.
+    """
+    if _is_monai_command():
+        sys.excepthook = _report
 
 
 def find_bundle_root() -> str:

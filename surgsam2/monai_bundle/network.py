@@ -18,6 +18,7 @@ from surgsam2.model.bundle import config_in
 from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.monai_bundle.clicks import clicks_of
+from surgsam2.monai_bundle.command import report_in_one_line
 
 
 class FrameNetwork(SurgSAM2Network):
@@ -78,6 +79,8 @@ class FrameNetwork(SurgSAM2Network):
 def frame_network(config: str, image_size: int | None = None, folder: str = ".") -> FrameNetwork:
     """Return a `FrameNetwork` in evaluation mode, on the CPU, without trained weights.
 
+    In MONAI's command, such as `ckpt_export`, errors of this package are one line from then on.
+
     Args:
         config: name of a network configuration, or a YAML file in `folder`.
         image_size: side of the network's square input in pixels; None for the
@@ -87,5 +90,6 @@ def frame_network(config: str, image_size: int | None = None, folder: str = ".")
     Raises:
         InputError, CheckpointError: as `load_config`, or a file outside of `folder`.
     """
+    report_in_one_line()
     resolved = load_config(config_in(folder, config), image_size)
     return build_network(resolved, config, FrameNetwork).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
@@ -87,16 +88,43 @@ def check_settings(
 
 
 def differences(stored: TrainConfig, given: TrainConfig) -> Changes:
-    """Return the settings that differ, without those that have no effect on the weights."""
+    """Return the settings that differ, without those that have no effect on the weights.
+
+    A source that only one of them has is one difference.
+    """
     old, new = _flat(asdict(stored)), _flat(asdict(given))
-    names = [*old, *(name for name in new if name not in old)]
+    changes: Changes = {}
+    for name in [*old, *(name for name in new if name not in old)]:
+        values = (old.get(name), new.get(name))
+        if values[0] == values[1] or _within(name, _WITHOUT_EFFECT):
+            continue
+        if name in _DECIDED and None in values:
+            continue
+        lonely = _lonely_source(name, old, new)
+        if lonely is None:
+            changes[name] = values
+        else:
+            changes[lonely] = (_source_of(lonely, old), _source_of(lonely, new))
+    # A list without sources is a setting of its own; the sources have been named.
     return {
-        name: (old.get(name), new.get(name))
-        for name in names
-        if old.get(name) != new.get(name)
-        and not _within(name, _WITHOUT_EFFECT)
-        and not (name in _DECIDED and None in (old.get(name), new.get(name)))
+        name: values
+        for name, values in changes.items()
+        if not any(other.startswith(f"{name}[") for other in changes)
     }
+
+
+def _lonely_source(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Return the source that a setting belongs to, if only one of two runs has that source."""
+    match = re.match(r"(data|validation\.sources)\[\d+\]", name)
+    if match is None or (f"{match[0]}.kind" in old) == (f"{match[0]}.kind" in new):
+        return None
+    return match[0]
+
+
+def _source_of(name: str, settings: Mapping[str, Any]) -> str | None:
+    if f"{name}.kind" not in settings:
+        return None
+    return f"{settings[f'{name}.kind']}={settings[f'{name}.path']}"
 
 
 def write_settings(folder: Path, config: TrainConfig) -> None:

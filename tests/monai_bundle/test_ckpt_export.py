@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import ckpt_export, onnx_export
+from monai.bundle import ckpt_export
 
 from surgsam2.monai_bundle.network import frame_network
+from tests.monai_bundle.conftest import MonaiCommand
 
 
 @torch.no_grad()
@@ -45,26 +45,23 @@ def test_the_traced_network_gives_the_same_logits_for_pictures_of_any_size(
 @pytest.mark.parametrize(
     ("export", "message"),
     [
-        (ckpt_export, "without tracing; add --use_trace True"),
-        (onnx_export, "use surgsam2 export"),
+        ("ckpt_export", "without tracing; add --use_trace True"),
+        ("onnx_export", "use surgsam2 export"),
     ],
 )
-@pytest.mark.filterwarnings("ignore")  # of PyTorch's exporters
 def test_exports_that_cannot_work_say_what_to_use(
-    export: Callable[..., None],
-    message: str,
-    a_bundle: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    export: str, message: str, a_bundle: Path, monai: MonaiCommand, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(Exception, match=message):
-        export(
-            "network_def",
-            filepath="model.out",
-            ckpt_file=str(a_bundle / "models" / "model.pt"),
-            meta_file=str(a_bundle / "configs" / "metadata.json"),
-            config_file=str(a_bundle / "configs" / "inference.json"),
-            bundle_root=str(a_bundle),
-        )
+    configs = a_bundle / "configs"
+    done = monai(
+        export, "network_def", "--filepath", tmp_path / "model.out",
+        "--ckpt_file", a_bundle / "models" / "model.pt",
+        "--meta_file", configs / "metadata.json", "--config_file", configs / "inference.json",
+        "--bundle_root", a_bundle,
+    )  # fmt: skip
+    *_, last = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert last.startswith("surgsam2: error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "model.out").exists()

@@ -15,7 +15,7 @@ from surgsam2.errors import InputError, OutputError
 from surgsam2.model.checkpoint import read_checkpoint
 from surgsam2.training import checkpoints
 from surgsam2.training.checkpoints import read_progress, save_atomically
-from surgsam2.training.config import OptimizerConfig, TrainConfig
+from surgsam2.training.config import OptimizerConfig, SourceConfig, TrainConfig, ValidationConfig
 from surgsam2.training.run_folder import (
     HISTORY,
     LAST,
@@ -62,6 +62,17 @@ def test_sources_are_compared_one_by_one(some_settings: dict[str, Any]) -> None:
     some_settings["data"][0]["path"] = "elsewhere"
     (name,) = differences(one, a_config(some_settings))
     assert name == "data[0].path"
+
+
+def test_a_source_that_only_one_run_has_is_one_difference() -> None:
+    held = ValidationConfig(sources=[SourceConfig(path="held")])
+    assert differences(replace(CONFIG, validation=held), CONFIG) == {
+        "validation.sources[0]": ("vos=held", None)
+    }
+    two = [SourceConfig(path="a"), SourceConfig(kind="images", path="b")]
+    assert differences(replace(CONFIG, data=two[:1]), replace(CONFIG, data=two)) == {
+        "data[1]": (None, "images=b")
+    }
 
 
 @pytest.mark.parametrize("file", [LAST, PROGRESS])
