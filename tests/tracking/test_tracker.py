@@ -296,7 +296,7 @@ def test_the_memory_test_sees_a_leak_of_one_map_per_frame(
 
 
 def test_the_state_is_what_the_design_says(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
-    """Per object: its prompted frames, 6 spatial memories and 15 object pointers."""
+    """Per object: its prompted frame with its appearance, 6 spatial memories, 15 pointers."""
     a_tracker = tracker(a_model)
     prompts = PromptSet().add(object_id=1, frame=0, points=[[40, 50, 1]])
     for index in range(40):
@@ -305,7 +305,8 @@ def test_the_state_is_what_the_design_says(a_model: SurgSAM2Model, a_clip: np.nd
     map_bytes = network.mem_dim * (a_model.image_size // 16) ** 2 * 2  # bfloat16
     pointer_bytes = network.hidden_dim * 4
     mask_bytes = (a_model.image_size // 4) ** 2 * 4 + 2 * 4
-    assert memory_bytes(a_tracker) == 7 * map_bytes + 16 * pointer_bytes + mask_bytes
+    look_bytes = network.hidden_dim * 4
+    assert memory_bytes(a_tracker) == 7 * map_bytes + 16 * pointer_bytes + mask_bytes + look_bytes
 
 
 def test_training_after_tracking_still_works(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
