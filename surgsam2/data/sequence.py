@@ -156,6 +156,8 @@ def read_indexed(path: Path) -> np.ndarray:
         stored = read_pixels(path, formats=LOSSLESS_FORMATS)
     except ImageFileError as error:
         raise DatasetError(f"cannot read the labels {error}") from error
+    if stored.mode == "F":
+        raise DatasetError(f"{path} has fractions, which are not object ids from 0 to 65535")
     if stored.mode not in ("P", "L", "1", "I", "I;16", "I;16B"):
         raise DatasetError(
             f"{path} is a colour image ({stored.mode}); labels must be indexed: a palette, "
@@ -308,11 +310,12 @@ def _checked(
     try:
         values = sequence.decode(label)
     except DatasetError as error:
-        colour = "colour image" in str(error)
-        reason = (
-            "colour PNG where an indexed one is expected" if colour else "unreadable annotation"
-        )
-        skipped.add(reason, label)
+        reasons = {
+            "colour image": "colour PNG where an indexed one is expected",
+            "not object ids": "values that are not object ids",
+        }
+        found = (reason for words, reason in reasons.items() if words in str(error))
+        skipped.add(next(found, "unreadable annotation"), label)
         return None
     if values.shape != (size[1], size[0]):
         skipped.add("size differs from its frame's", label)

@@ -106,6 +106,16 @@ def test_colour_png_in_place_of_an_indexed_one(
     check_left_out(root, caplog, reason, "00001.png", 1)
 
 
+def test_fractions_are_no_object_ids(
+    a_vos_folder: VOSFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = a_vos_folder({"a": {0: (1,), 1: (1,)}})
+    label = root / "Annotations" / "a" / "00001.png"
+    label.unlink()
+    Image.fromarray(box_labels(1).astype(np.float32)).save(label.with_suffix(".tif"))
+    check_left_out(root, caplog, "values that are not object ids", "00001.tif", 1)
+
+
 @pytest.mark.parametrize("cut", [0, 20, 400])
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_unreadable_image(
