@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft201909Validator
-from monai.bundle import ConfigParser, verify_metadata
+from monai.bundle import verify_metadata
 
 from surgsam2.cluster.options import ListOptions
 from surgsam2.commands import segment
@@ -20,7 +20,6 @@ from surgsam2.job.options import VideoOptions
 from surgsam2.model.build import load_model
 from surgsam2.model.bundle import OWN
 from surgsam2.model.options import ModelOptions
-from surgsam2.model.zoo import known_checkpoints
 from surgsam2.monai_bundle.evaluation import BundleEvaluation
 from surgsam2.monai_bundle.network import frame_network
 from surgsam2.monai_bundle.segmentation import VideoJobs
@@ -99,18 +98,10 @@ def test_the_figures_are_those_of_the_card() -> None:
     assert len(metrics) == 3
 
 
-def test_large_files_are_the_official_checkpoints() -> None:
-    listed = ConfigParser.load_config_file(str(OWN / "large_files.yml"))["large_files"]
-    official = [e for name, e in known_checkpoints().items() if name.startswith("sam2.1-")]
-    assert listed == [
-        {
-            "path": f"models/{e.filename}",
-            "url": e.url,
-            "hash_type": "sha256",
-            "hash_val": e.sha256,
-        }
-        for e in official
-    ]
+def test_no_large_file_is_missing() -> None:
+    """The weights that the configurations need are in the bundle, so there is nothing to fetch."""
+    assert (OWN / "models" / "model.pt").is_file()
+    assert not (OWN / "large_files.yml").exists()
 
 
 def test_the_licence_is_the_projects() -> None:
