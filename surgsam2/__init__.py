@@ -20,10 +20,15 @@ _LAZY = {
     "PromptSet": "surgsam2.prompts",
     "Tracker": "surgsam2.tracking.tracker",
     "connect": "surgsam2.engine.remote_model",
+    "correct_results": "surgsam2.job.correction",
     "load_model": "surgsam2.model.build",
     "load_prompts": "surgsam2.prompts",
     "open_video": "surgsam2.video",
+    "review_output": "surgsam2.job.review",
+    "segment_to_folder": "surgsam2.job.run",
     "segment_video": "surgsam2.tracking.segment",
+    "to_coco": "surgsam2.outputs.collected",
+    "to_pandas": "surgsam2.outputs.collected",
 }
 _SUBPACKAGES = ("data", "evaluation", "outputs", "video")
 
@@ -31,8 +36,13 @@ __all__ = ["SurgSAM2Error", "__version__", *_LAZY]  # noqa: PLE0604 - its keys a
 
 if TYPE_CHECKING:
     from surgsam2.engine.remote_model import connect as connect
+    from surgsam2.job.correction import correct_results as correct_results
+    from surgsam2.job.review import review_output as review_output
+    from surgsam2.job.run import segment_to_folder as segment_to_folder
     from surgsam2.model.build import load_model as load_model
     from surgsam2.model.pruning import EFP as EFP
+    from surgsam2.outputs.collected import to_coco as to_coco
+    from surgsam2.outputs.collected import to_pandas as to_pandas
     from surgsam2.prompts import PromptSet as PromptSet
     from surgsam2.prompts import load_prompts as load_prompts
     from surgsam2.results.frame_result import FrameResult as FrameResult

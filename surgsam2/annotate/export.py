@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from surgsam2.annotate.project import PROMPTS, STATE, Project
+from surgsam2.annotate.project import Project
 from surgsam2.annotate.states import UNKNOWN_SCORE, FrameState
 from surgsam2.errors import InputError
 from surgsam2.outputs.base import OutputContext
 from surgsam2.outputs.output_set import FORMATS, OutputSet
 from surgsam2.prompts import Prompt, PromptedObject
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.output_folder import ANNOTATION, PROMPTS
 from surgsam2.video import Video
 
 EXPORTS = tuple(name for name in FORMATS if name != "png")
@@ -59,7 +60,7 @@ def export_project(project: Project, video: Video, formats: Any) -> list[str]:
         path.name
         for path in project.folder.iterdir()
         if path.is_file()
-        and path.name not in (PROMPTS, STATE)
+        and path.name not in (PROMPTS, ANNOTATION)
         and before.get(path.name) != path.stat().st_mtime_ns
     )
 

@@ -21,19 +21,17 @@ import numpy as np
 from surgsam2.annotate.history import History, Snapshot
 from surgsam2.annotate.states import AnnotatedObject, FrameState, ObjectTimeline, runs_of, values_of
 from surgsam2.errors import ImageFileError, InputError, OutputError
-from surgsam2.prompts import Prompt, PromptSet, load_prompts
+from surgsam2.prompts import Prompt, PromptedObject, PromptSet, load_prompts
 from surgsam2.prompts.checks import checked_color, checked_id, checked_name
 from surgsam2.prompts.file import save_prompts
 from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically, writing
 from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS, label_name, label_palette, write_labels
-from surgsam2.storage.output_folder import hold_output
+from surgsam2.storage.output_folder import ANNOTATION, PROMPTS, hold_output
 from surgsam2.storage.palette import default_color
 
 VERSION = 1
-PROMPTS = "prompts.json"
-STATE = "annotation.json"
 
 
 class Project:
@@ -148,18 +146,9 @@ class Project:
         """Return the prompts of these objects; objects without a prompt are left out."""
         chosen = PromptSet()
         for object_id in object_ids:
-            item = self.objects[object_id]
-            for prompt in self.prompts[object_id].values():
-                rows = np.column_stack([prompt.points, prompt.labels])
-                chosen.add(
-                    object_id=object_id,
-                    frame=prompt.frame,
-                    points=rows if len(rows) else None,
-                    box=prompt.box,
-                    mask=prompt.mask,
-                    name=item.name,
-                    color=item.color,
-                )
+            item, prompts = self.objects[object_id], tuple(self.prompts[object_id].values())
+            if prompts:
+                chosen.put(PromptedObject(item.id, item.name, item.color, prompts))
         return chosen
 
     def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> None:
@@ -343,11 +332,11 @@ class Project:
                 for item in self.objects.values()
             ],
         }
-        write_text_atomically(self.folder / STATE, json.dumps(content, ensure_ascii=False))
+        write_text_atomically(self.folder / ANNOTATION, json.dumps(content, ensure_ascii=False))
         self.changed = False
 
     def _load(self) -> None:
-        path = self.folder / STATE
+        path = self.folder / ANNOTATION
         if not path.is_file():
             self._import_results()
             return

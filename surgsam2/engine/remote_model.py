@@ -130,6 +130,9 @@ class RemoteModel:
         self._client = client
         self._opened: str | None = None
 
+    def __repr__(self) -> str:
+        return f"RemoteModel({self.name}, {self.dtype} on {self.device} at {self.address})"
+
     def __enter__(self) -> RemoteModel:
         return self
 

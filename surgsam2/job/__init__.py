@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from surgsam2.job.options import JobOptions
 
 if TYPE_CHECKING:
+    from surgsam2.job.correction import correct_results
     from surgsam2.job.run import Progress, segment_to_folder
 
-__all__ = ["JobOptions", "Progress", "segment_to_folder"]
+__all__ = ["JobOptions", "Progress", "correct_results", "segment_to_folder"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from surgsam2.job import run
 
         return getattr(run, name)
+    if name == "correct_results":
+        from surgsam2.job.correction import correct_results
+
+        return correct_results
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

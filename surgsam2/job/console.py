@@ -19,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from surgsam2.engine.remote_model import RemoteModel
-from surgsam2.job import JobOptions, segment_to_folder
+from surgsam2.job import JobOptions, correct_results, segment_to_folder
 from surgsam2.job.review import review_output
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
@@ -130,13 +130,33 @@ def segment_with_progress(
     The arguments, the report that is returned and the errors are those of `segment_to_folder`.
     Ctrl-C ends the run after the current frame, and a second one at once.
     """
+    return _with_progress(
+        lambda **watch: segment_to_folder(model, video, prompts, output, options, **watch), output
+    )
+
+
+def correct_with_progress(
+    model: SurgSAM2Model | RemoteModel,
+    video: Video,
+    corrections: PromptSet,
+    output: Path | str,
+    **options: Any,
+) -> dict[str, Any]:
+    """Correct the results in a folder, show the progress, and print a summary.
+
+    The arguments, the report that is returned and the errors are those of `correct_results`.
+    Ctrl-C ends the correction after the current frame, and a second one at once.
+    """
+    return _with_progress(
+        lambda **watch: correct_results(model, video, corrections, output, **options, **watch),
+        output,
+    )
+
+
+def _with_progress(run: Callable[..., dict[str, Any]], output: Path | str) -> dict[str, Any]:
+    """Call a function that reports its progress and can be stopped, and print a summary."""
     with ProgressDisplay() as display, stop_on_interrupt() as should_stop:
-        report = segment_to_folder(
-            model,
-            video,
-            prompts,
-            output,
-            options,
+        report = run(
             progress=lambda done, total, seconds: display.update(done, total),
             should_stop=should_stop,
         )

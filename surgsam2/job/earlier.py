@@ -21,7 +21,7 @@ from surgsam2.outputs import INCOMPLETE, OutputContext, ResultRecord, label_map
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, write_text_atomically, writing
 from surgsam2.storage.atomic_file import replace as replace_file
-from surgsam2.storage.disk_store import DiskStore
+from surgsam2.storage.disk_store import DiskStore, valid_length
 from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS, label_name
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 _MAY_DIFFER = frozenset(
     {
         "prompts",
+        "corrected objects",
         "direction",
         "frame range",
         "formats",
@@ -54,6 +55,8 @@ class EarlierResults:
     """The file with its results; see `ResultRecord`."""
     length: int
     """Valid length of the file in bytes."""
+    interrupted: bool = False
+    """Whether the run was interrupted."""
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -71,7 +74,8 @@ def find_earlier(output: Path) -> EarlierResults | None:
     try:
         state = store.load() if (output / INCOMPLETE).exists() else None
         if state is not None:
-            interrupted = EarlierResults(state.identity, store.record, state.results_bytes)
+            length = max(valid_length(store.record), state.results_bytes)
+            interrupted = EarlierResults(state.identity, store.record, length, interrupted=True)
             interrupted.open().close()
             return interrupted
     except OutputError as error:
@@ -98,13 +102,22 @@ def finished_report(output: Path) -> dict[str, Any] | None:
     return report if complete and isinstance(report.get("identity"), dict) else None
 
 
-def refuse_another_run(earlier: EarlierResults, identity: Identity, output: Path) -> None:
+def refuse_another_run(
+    earlier: EarlierResults, identity: Identity, output: Path, *, new_objects: bool
+) -> None:
     """Check that a new run may replace frames of an earlier one.
+
+    Args:
+        earlier: the earlier run.
+        identity: the identity of the new run.
+        output: the output folder.
+        new_objects: whether the new run may have objects that the earlier one does not have.
 
     Raises:
         OutputError: the earlier run had another video, other objects or other options.
     """
-    relevant = {name: value for name, value in identity.items() if name not in _MAY_DIFFER}
+    may_differ = _MAY_DIFFER | ({"objects"} if new_objects else set())
+    relevant = {name: value for name, value in identity.items() if name not in may_differ}
     different = differences(earlier.identity, relevant)
     if different:
         raise OutputError(
@@ -125,7 +138,10 @@ def refuse_edited_masks(
         return
     with closing(earlier.open()) as store:
         record = ResultRecord(store, inputs.video.width, inputs.video.height)
-        edited = list(_edited(output, record, inputs.context, frames))
+        # An interrupted run checked the files before, and recorded each result before its file.
+        began = _modified(output / INCOMPLETE) if earlier.interrupted else 0
+        since = (i for i in frames if _modified(_label_path(output, inputs.context, i)) >= began)
+        edited = list(_edited(output, record, inputs.context, since))
     if edited:
         more = f" and {len(edited) - 1} others" if len(edited) > 1 else ""
         first = _label_path(output, inputs.context, edited[0]).name
@@ -136,7 +152,7 @@ def refuse_edited_masks(
         )
 
 
-def copy_record(earlier: EarlierResults, inputs: RunInputs, output: Path, path: Path) -> None:
+def copy_record(earlier: EarlierResults, inputs: RunInputs, output: Path, path: Path) -> list[int]:
     """Copy the results of an earlier run, with the masks that were changed by hand since.
 
     Args:
@@ -144,6 +160,9 @@ def copy_record(earlier: EarlierResults, inputs: RunInputs, output: Path, path: 
         inputs: the inputs of the new run.
         output: the output folder.
         path: the new file; its folder is made if it is missing.
+
+    Returns:
+        The indices of the frames whose masks were changed by hand.
 
     Raises:
         OutputError: a file is damaged or cannot be written.
@@ -156,7 +175,7 @@ def copy_record(earlier: EarlierResults, inputs: RunInputs, output: Path, path: 
         store.copy_to(copy)
     replace_file(copy, path)
     if "png" not in earlier.formats:
-        return
+        return []
     with closing(DiskStore(path, length=path.stat().st_size)) as store:
         record = ResultRecord(store, inputs.video.width, inputs.video.height)
         touched = [
@@ -164,10 +183,12 @@ def copy_record(earlier: EarlierResults, inputs: RunInputs, output: Path, path: 
             for index in record.indices()
             if _modified(_label_path(output, inputs.context, index)) > written
         ]
-        for index in list(_edited(output, record, inputs.context, touched)):
+        edited = list(_edited(output, record, inputs.context, touched))
+        for index in edited:
             path = _label_path(output, inputs.context, index)
             record.put(_with_labels(record.get(index), path))
         store.sync()
+    return edited
 
 
 def keep_record(output: Path, identity: Identity) -> None:
@@ -189,6 +210,34 @@ def keep_record(output: Path, identity: Identity) -> None:
 def _label_path(output: Path, context: OutputContext, index: int) -> Path:
     """Return the label image of a result."""
     return output / LABELS / label_name(context.number(index))
+
+
+def with_kept_objects(result: FrameResult, kept: FrameResult, inputs: RunInputs) -> FrameResult:
+    """Return the result of a corrected frame, with the objects that were not tracked again.
+
+    Args:
+        result: the result of the objects that were tracked again. Where masks must not overlap,
+            they get the pixels that they share with other objects.
+        kept: the earlier result of the frame.
+        inputs: the inputs of the correction.
+    """
+    rows = {object_id: (kept, row) for row, object_id in enumerate(kept.object_ids)}
+    rows |= {object_id: (result, row) for row, object_id in enumerate(result.object_ids)}
+    ordered = [rows[item.id] for item in inputs.prompts if item.id in rows]
+    masks = np.stack([source.masks[row] for source, row in ordered])
+    if not inputs.options.tracking.allow_overlap:
+        taken = result.masks.any(axis=0)
+        for position, (source, _) in enumerate(ordered):
+            if source is kept:
+                masks[position] &= ~taken
+    return FrameResult(
+        result.frame_index,
+        tuple(source.object_ids[row] for source, row in ordered),
+        masks,
+        np.array([source.iou_scores[row] for source, row in ordered], np.float32),
+        np.array([source.presence[row] for source, row in ordered], np.float32),
+        result.milliseconds,
+    )
 
 
 def _edited(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,12 @@ class ModelRecord:
 
 
 def identity_of(
-    model: ModelRecord, video: Video, prompts: PromptSet, plan: TrackingPlan, options: JobOptions
+    model: ModelRecord,
+    video: Video,
+    prompts: PromptSet,
+    plan: TrackingPlan,
+    options: JobOptions,
+    corrected: Iterable[int] = (),
 ) -> Identity:
     """Return the identity of a run. It holds hashes and settings, no names of files.
 
@@ -83,6 +89,7 @@ def identity_of(
         prompts: the prompts.
         plan: the frames to be tracked.
         options: the options of the run.
+        corrected: ids of the objects that a correction tracks again.
 
     Raises:
         InputError: a file of the video cannot be read.
@@ -95,6 +102,7 @@ def identity_of(
         "video frame rate": float(video.fps),
         "objects": ", ".join(f"{item.id} {item.name}" for item in prompts),
         "prompts": hash_of_prompts(prompts),
+        "corrected objects": ", ".join(map(str, corrected)),
         "model weights": model.weights,
         "model config": model.config,
         "device": facts["device"].partition(":")[0],

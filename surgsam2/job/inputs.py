@@ -44,6 +44,13 @@ class RunInputs:
     """The facts about the run that writers of results need."""
     whole: Video
     """The video as it was opened; `video` has the frames of it that are tracked."""
+    corrected: PromptSet | None = None
+    """In a correction, the prompts of the objects that are tracked again; else None."""
+
+    @property
+    def tracked(self) -> PromptSet:
+        """The prompts that the tracker gets."""
+        return self.prompts if self.corrected is None else self.corrected
 
     @property
     def can_resume(self) -> bool:
@@ -57,15 +64,18 @@ def check_inputs(
     prompts: PromptSet,
     folder: Path | str,
     options: JobOptions,
+    corrected: PromptSet | None = None,
 ) -> RunInputs:
     """Check everything about a run that can be checked before it begins.
 
     Args:
         model: the model; or its record, if all frames were tracked before.
         video: the video.
-        prompts: what to segment.
+        prompts: the prompts of all objects.
         folder: the output folder.
         options: the options of the run.
+        corrected: the prompts of the objects that are tracked again, if the run is a correction
+            of the results in the folder.
 
     Raises:
         PromptError, InputError, VideoError: the inputs cannot be used, or not together.
@@ -77,15 +87,17 @@ def check_inputs(
         prompts = prompts.for_every(options.stride)
         video = StridedVideo(video, options.stride)
         tracking = _in_strides(tracking, options.stride)
-    plan = plan_tracking(video, prompts, tracking)
+    tracked = prompts if corrected is None else corrected
+    plan = plan_tracking(video, tracked, tracking)
     if options.classes is not None:
         prompts = prompts.with_classes(load_class_list(options.classes))
     record = model if isinstance(model, ModelRecord) else ModelRecord.of(model)
     if isinstance(model, SurgSAM2Model):
-        record = replace(record, warnings=tuple(check_masks(model, prompts)))
+        record = replace(record, warnings=tuple(check_masks(model, tracked)))
         for warning in record.warnings:
             logger.warning("%s", warning)
-    _keep_inputs(folder, video, prompts)
+    if corrected is None:  # a correction does not empty the folder
+        _keep_inputs(folder, video, prompts)
     name = ""
     if options.keep_names:
         name = os.fsencode(Path(video.source).name).decode(errors="replace")
@@ -107,7 +119,10 @@ def check_inputs(
     inputs = RunInputs(
         None if isinstance(model, ModelRecord) else model,
         record,
-        identity_of(record, video, prompts, plan, options),
+        identity_of(
+            *(record, video, prompts, plan, options),
+            () if corrected is None else (item.id for item in corrected),
+        ),
         video,
         prompts,
         options,
@@ -115,6 +130,7 @@ def check_inputs(
         {"checkpoint": [checkpoint] if checkpoint else [], "video": list(video.files)},
         context,
         whole,
+        corrected,
     )
     if options.resume and isinstance(model, RemoteModel):
         raise InputError("a run with an engine on another machine cannot be resumed; start anew")
@@ -153,7 +169,7 @@ def open_tracking(
     tracking = track(
         inputs.model,
         inputs.video,
-        inputs.prompts,
+        inputs.tracked,
         inputs.plan,
         inputs.options.tracking,
         first_pass,

@@ -23,6 +23,7 @@ from surgsam2.job.earlier import (
     keep_record,
     refuse_another_run,
     refuse_edited_masks,
+    with_kept_objects,
 )
 from surgsam2.job.fingerprint import ModelRecord, check_same
 from surgsam2.job.inputs import RunInputs, check_inputs, open_tracking
@@ -30,6 +31,8 @@ from surgsam2.job.options import JobOptions
 from surgsam2.job.report import Timings, make_report
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import (
+    ANNOTATION,
+    PROMPTS,
     ResultRecord,
     ResultWriter,
     begin_output,
@@ -37,7 +40,8 @@ from surgsam2.outputs import (
     hold_output,
     write_report,
 )
-from surgsam2.prompts import PromptSet
+from surgsam2.prompts import PromptSet, save_prompts
+from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.hashing import Fingerprints
 from surgsam2.tracking.remote import Tracking
@@ -126,6 +130,8 @@ class SegmentationRun:
         self._resumed = 0
         self._updating = False
         self._earlier: EarlierResults | None = None
+        self._edited: list[int] | None = None
+        self._kept: ResultRecord | None = None
 
     def resume(self) -> dict[str, Any] | None:
         """Continue the run that the folder holds, if there is one.
@@ -160,6 +166,11 @@ class SegmentationRun:
                 hand and that this run would replace.
         """
         inputs = self._inputs
+        if (self._output / ANNOTATION).exists():
+            raise OutputError(
+                f"cannot write {self._output}: it holds a project of surgsam2 annotate, which "
+                "would be lost; choose another folder, or replace it with overwrite (--overwrite)"
+            )
         earlier = None if self._saved is not None else find_earlier(self._output)
         if earlier is None:
             return
@@ -168,12 +179,13 @@ class SegmentationRun:
                 f"cannot write {self._output}: it holds results of another run, which would be "
                 "lost; choose another folder, or replace them with overwrite (--overwrite)"
             )
-        refuse_another_run(earlier, inputs.identity, self._output)
+        corrects = inputs.corrected is not None
+        refuse_another_run(earlier, inputs.identity, self._output, new_objects=corrects)
         frames = range(inputs.plan.start, inputs.plan.stop)
         refuse_edited_masks(earlier, inputs, self._output, frames)
         with closing(earlier.open()) as store:
             kept = [index for index in store.indices() if index not in frames]
-        if not kept and set(earlier.formats) <= set(inputs.options.formats):
+        if not (kept or corrects) and set(earlier.formats) <= set(inputs.options.formats):
             return
         logger.info("%s: %d frames of earlier results are kept", self._output, len(kept))
         self._updating = True
@@ -201,6 +213,8 @@ class SegmentationRun:
         if not keep and self._checkpoints.exists():
             logger.warning("%s: an interrupted run is discarded; resume would go on", self._output)
         begin_output(self._output, keep=keep)
+        if self._inputs.options.stride == 1:  # otherwise the frames are counted differently
+            save_prompts(self._inputs.prompts, self._output / PROMPTS, self._inputs.video)
         self._timings = Timings(self._saved.seconds if self._saved else 0.0)
         status = "complete"
         failure: Exception | None = None
@@ -248,7 +262,13 @@ class SegmentationRun:
                 record,
                 descending=plan.direction == "backward",
                 at_end=self._formats_at_end(),
+                edited=self._edited,
             )
+            if inputs.corrected is not None:  # it is read here, while `results` is written
+                path = self._checkpoints.record
+                store = DiskStore(path, length=path.stat().st_size)
+                resources.enter_context(closing(store))
+                self._kept = ResultRecord(store, inputs.video.width, inputs.video.height)
             with writer:
                 if self._saved is not None:
                     finished = [i for i in plan.finished(self._steps) if i in record]
@@ -278,7 +298,7 @@ class SegmentationRun:
                 self._save(tracking, writer, results, first_pass)
             for frame, result in steps:
                 if result is not None:
-                    writer.put(frame, result)
+                    writer.put(frame, self._completed(result))
                     self._timings.tracker.append(result.milliseconds)
                 self._steps += 1
                 progress(self._steps, total, time.perf_counter() - began)
@@ -286,6 +306,12 @@ class SegmentationRun:
                 if stop or self._steps % inputs.options.checkpoint_every == 0:
                     self._save(tracking, writer, results, first_pass)
                 _stop_if(stop)
+
+    def _completed(self, result: FrameResult) -> FrameResult:
+        """Return a result with the objects that a correction does not track again."""
+        if self._kept is None or result.frame_index not in self._kept:
+            return result
+        return with_kept_objects(result, self._kept.get(result.frame_index), self._inputs)
 
     def _formats_at_end(self) -> set[str]:
         """Return the formats that are written from earlier and new results together."""
@@ -301,7 +327,9 @@ class SegmentationRun:
         if self._earlier is None:
             return self._checkpoints.open(self._saved)
         record = self._checkpoints.record
-        copy_record(self._earlier, self._inputs, self._output, record)
+        edited = copy_record(self._earlier, self._inputs, self._output, record)
+        if self._inputs.corrected is not None and not self._earlier.interrupted:
+            self._edited = edited  # the names and colours of objects are those of the files
         return self._checkpoints.open(None, record.stat().st_size)
 
     def _save(

@@ -72,6 +72,16 @@ class SurgSAM2Model:
         """SHA-256 of the tensors as 64 hexadecimal digits, whatever file they came from."""
         return weights_sha256(self.network.state_dict())
 
+    def __repr__(self) -> str:
+        millions = sum(p.numel() for p in self.network.parameters()) / 1e6
+        dtype = str(self.dtype).removeprefix("torch.")
+        weights = "untrained" if self.checkpoint is None else self.checkpoint.name
+        side = self.image_size
+        return (
+            f"SurgSAM2Model({Path(self.name).name}, {millions:.1f} M parameters, "
+            f"{side} x {side} input, {weights}, {dtype} on {self.device})"
+        )
+
     @property
     def image_size(self) -> int:
         """Side of the network's square input in pixels."""

@@ -12,7 +12,7 @@ from surgsam2.cluster.console import segment_list_with_progress
 from surgsam2.cluster.options import ListOptions
 from surgsam2.cluster.tasks import Settings
 from surgsam2.errors import CheckpointError, InputError, SurgSAM2Error, VideoError
-from surgsam2.job.console import segment_with_progress
+from surgsam2.job.console import correct_with_progress, segment_with_progress
 from surgsam2.job.datalist import VideoJob, read_datalist
 from surgsam2.job.options import JobOptions, VideoOptions
 from surgsam2.model.build import SurgSAM2Model
@@ -20,7 +20,7 @@ from surgsam2.model.options import ModelOptions
 from surgsam2.monai_bundle.inferer import VideoInferer
 from surgsam2.prompts import load_prompts, naming_prompt_file
 from surgsam2.storage.places import Place
-from surgsam2.storage.settings import parse_path
+from surgsam2.storage.settings import parse, parse_path
 
 
 class VideoJobs:
@@ -98,6 +98,9 @@ class VideoSegmentation:
     Args:
         dataset: the videos.
         inferer: the options of tracking.
+        correct: whether the prompts correct results that the output folder holds; see
+            `surgsam2.job.correct_results`. Of the options of tracking, direction, start and stop
+            count then.
         options: values by the names of `surgsam2.model.options.ModelOptions`,
             `surgsam2.job.options.VideoOptions`, `surgsam2.job.JobOptions` and
             `surgsam2.cluster.options.ListOptions`. The device may be a `torch.device`; formats may
@@ -111,9 +114,12 @@ class VideoSegmentation:
         self,
         dataset: VideoJobs,
         inferer: VideoInferer,
+        *,
+        correct: bool = False,
         **options: Any,
     ) -> None:
         self.dataset = dataset
+        self.correct: bool = parse(bool, correct, "correct")
         model, video = (
             {o.name: options.pop(o.name) for o in kind.described() if o.name in options}
             for kind in (ModelOptions, VideoOptions)
@@ -168,12 +174,20 @@ class VideoSegmentation:
 
     def _segment(self, job: VideoJob) -> dict[str, Any]:
         with _naming("prompts", SurgSAM2Error):
-            prompts = load_prompts(job.prompts.path)
+            prompts = load_prompts(job.prompts.path, corrections=self.correct)
         with _naming("video", VideoError):
             opened = self.video_options.open(job.video.path)
         with opened as video:
             model = self._load_model()
             with naming_prompt_file(job.prompts.path):
+                if self.correct:
+                    chosen = self.options.tracking
+                    return correct_with_progress(
+                        *(model, video, prompts, job.output.path),
+                        direction=chosen.direction,
+                        start=chosen.start,
+                        stop=chosen.stop,
+                    )
                 return segment_with_progress(model, video, prompts, job.output.path, self.options)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoWriter
+from surgsam2.outputs.collected import to_coco, to_pandas
 from surgsam2.outputs.drawing import draw_overlay
 from surgsam2.outputs.label_png import LabelPngWriter, label_map
 from surgsam2.outputs.output_set import FORMATS, OutputSet
@@ -25,7 +26,9 @@ from surgsam2.outputs.result_writer import ResultWriter
 from surgsam2.outputs.scene import SceneWriter
 from surgsam2.outputs.table import TableWriter
 from surgsam2.storage.output_folder import (
+    ANNOTATION,
     INCOMPLETE,
+    PROMPTS,
     RESUME,
     begin_output,
     finish_output,
@@ -35,8 +38,10 @@ from surgsam2.storage.output_folder import (
 )
 
 __all__ = [
+    "ANNOTATION",
     "FORMATS",
     "INCOMPLETE",
+    "PROMPTS",
     "RESUME",
     "CocoWriter",
     "LabelPngWriter",
@@ -56,5 +61,7 @@ __all__ = [
     "is_ours",
     "label_map",
     "prepare_output",
+    "to_coco",
+    "to_pandas",
     "write_report",
 ]

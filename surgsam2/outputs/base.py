@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -105,6 +106,24 @@ class OutputContext:
                 )
 
 
+@dataclass(frozen=True)
+class OutputUpdate:
+    """The frames of an earlier run's file that changed."""
+
+    folder: Path
+    """The output folder with the file."""
+    context: OutputContext
+    """The video and the objects of the run."""
+    before: tuple[int, ...]
+    """Indices of the frames that the file has, ascending."""
+    after: tuple[int, ...]
+    """Indices of the frames that it shall have, ascending."""
+    changed: frozenset[int]
+    """Indices of the frames that differ from the file, new ones included."""
+    write: Callable[[OutputWriter, int, int], None]
+    """Gives a writer the frames ``start <= index < stop`` of `after`, in this order."""
+
+
 class OutputWriter(ABC):
     """Writes the results of a run in one format, frame by frame.
 
@@ -120,6 +139,19 @@ class OutputWriter(ABC):
     """
 
     needs_order: ClassVar[bool] = False
+
+    @classmethod
+    def update(cls, update: OutputUpdate) -> bool:
+        """Replace some frames in the file that an earlier run wrote, if the format can.
+
+        Returns:
+            Whether it was done. If not, the file is as it was, and is to be written anew.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        return False
+
     """Whether frames must come with ascending frame indices."""
 
     def __init__(self, folder: Path, context: OutputContext) -> None:

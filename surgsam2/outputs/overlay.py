@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
+from surgsam2.outputs.base import OutputUpdate
 from surgsam2.outputs.drawing import draw_overlay
 from surgsam2.outputs.video_file import VideoFileWriter
+from surgsam2.outputs.video_update import update_video
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.video.h264 import add_h264
 
@@ -23,6 +25,15 @@ class OverlayWriter(VideoFileWriter):
 
     file_name: ClassVar[str] = "overlay.mp4"
     container_format: ClassVar[str] = "mp4"
+
+    @classmethod
+    def update(cls, update: OutputUpdate) -> bool:
+        """Replace the groups of pictures with changed frames; copy the others without decoding.
+
+        See `OutputWriter.update`. Videos with irregular times are not updated.
+        """
+        rate = cls.constant_rate(update.context)
+        return rate is not None and update_video(update, cls.file_name, cls, rate)
 
     def _picture(self, frame: np.ndarray, result: FrameResult) -> Any:
         image = draw_overlay(frame, result, self.context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 
 from surgsam2.outputs.background_writer import BackgroundWriter
-from surgsam2.outputs.base import OutputContext
+from surgsam2.outputs.base import OutputContext, OutputUpdate, OutputWriter
 from surgsam2.outputs.output_set import FORMATS, OutputSet
 from surgsam2.outputs.result_record import ResultRecord
 from surgsam2.results.frame_result import FrameResult
@@ -26,6 +26,8 @@ class ResultWriter:
     in another process. So each format comes out as if there had been no interruption, without
     code of its own for that.
 
+    Where the changed frames are known, formats that can update their file do so instead.
+
     Use it in a ``with`` block: leaving it waits until everything is written and closes the files.
 
     Args:
@@ -36,6 +38,8 @@ class ResultWriter:
         record: takes the results; it may hold earlier ones.
         descending: whether results come with descending frame indices.
         at_end: names of formats that are written from the whole record at the end.
+        edited: indices of the recorded frames whose masks differ from those in the files of
+            `at_end`; None when it is not known.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class ResultWriter:
         *,
         descending: bool,
         at_end: Collection[str] = (),
+        edited: Collection[int] | None = None,
     ) -> None:
         formats = list(formats)
         self._late = [
@@ -59,6 +64,8 @@ class ResultWriter:
         self._context = context
         self._video = video
         self._record = record
+        self._before = tuple(record.indices())
+        self._changed = None if edited is None else set(edited)
         self._descending = descending
         self._background = BackgroundWriter(self._write)
 
@@ -88,8 +95,11 @@ class ResultWriter:
         self._write_recorded(self._at_once, self._descending, on_frame)
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
-        self._at_once.write(frame, result)
+        # The record comes first: what it holds tells a killed run's files from a person's.
         self._record.put(result)
+        if self._changed is not None:
+            self._changed.add(result.frame_index)
+        self._at_once.write(frame, result)
 
     def _write_recorded(
         self, outputs: OutputSet, reverse: bool, on_frame: Callable[[], None] = lambda: None
@@ -97,12 +107,37 @@ class ResultWriter:
         indices = self._record.indices()
         if not indices or not outputs.writers:
             return
-        frames = self._video.frames(indices[0], indices[-1] + 1, reverse=reverse)
+        for frame, result in self._recorded(indices[0], indices[-1] + 1, reverse):
+            outputs.write(frame, result)
+            on_frame()
+
+    def _recorded(
+        self, start: int, stop: int, reverse: bool = False
+    ) -> Iterator[tuple[np.ndarray, FrameResult]]:
+        """Yield the recorded results of a range with their frames."""
+        frames = self._video.frames(start, stop, reverse=reverse)
         with closing(frames):
             for index, frame in frames:
                 if index in self._record:
-                    outputs.write(frame, self._record.get(index))
-                    on_frame()
+                    yield frame, self._record.get(index)
+
+    def _write_late(self) -> None:
+        """Write the formats that are written at the end, or update their files."""
+        late = self._late
+        if self._changed is not None:
+
+            def write(writer: OutputWriter, start: int, stop: int) -> None:
+                for frame, result in self._recorded(start, stop):
+                    writer.write(frame, result)
+
+            update = OutputUpdate(
+                *(self._folder, self._context, self._before, tuple(self._record.indices())),
+                frozenset(self._changed),
+                write,
+            )
+            late = [name for name in late if not FORMATS[name].update(update)]
+        with OutputSet(self._folder, late, self._context) as outputs:
+            self._write_recorded(outputs, reverse=False)
 
     def __enter__(self) -> ResultWriter:
         return self
@@ -117,7 +152,6 @@ class ResultWriter:
         with self._at_once:
             self._background.__exit__(kind, error, trace)
             if error is None or isinstance(error, KeyboardInterrupt):
-                with OutputSet(self._folder, self._late, self._context) as at_end:
-                    self._write_recorded(at_end, reverse=False)
+                self._write_late()
             if error is not None:
                 raise error

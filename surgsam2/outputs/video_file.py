@@ -39,6 +39,13 @@ class VideoFileWriter(OutputWriter):
     container_format: ClassVar[str]
     """FFmpeg's name of the container."""
 
+    @classmethod
+    def constant_rate(cls, context: OutputContext) -> Fraction | None:
+        """Return the frames per second of a run; None if its frames come irregularly."""
+        rate = _frame_rate(context.fps)
+        irregular = context.times is not None and not is_regular(context.times, float(rate))
+        return None if irregular else rate
+
     def __init__(self, folder: Path, context: OutputContext) -> None:
         super().__init__(folder, context)
         self._path = self.folder / self.file_name
@@ -48,9 +55,7 @@ class VideoFileWriter(OutputWriter):
         self._first = 0
         self._last = -1
         self._closed = False
-        times = context.times
-        rate = float(_frame_rate(context.fps))
-        self._irregular = times is not None and not is_regular(times, rate)
+        self._irregular = self.constant_rate(context) is None
         with writing(self._part):  # so that an unwritable folder is noticed at once
             self._part.touch()
 

@@ -58,7 +58,9 @@ class _Video(Protocol):
     def frame_count(self) -> int | None: ...
 
 
-def load_prompts(path: Path | str, *, frame: int | None = None) -> PromptSet:
+def load_prompts(
+    path: Path | str, *, frame: int | None = None, corrections: bool = False
+) -> PromptSet:
     """Read a prompt file (JSON, format version 1) with its mask images, or a label image (PNG).
 
     Mask images are PNG files in the folder of the JSON file or below it, with one object on a
@@ -69,6 +71,7 @@ def load_prompts(path: Path | str, *, frame: int | None = None) -> PromptSet:
         path: the prompt file or label image.
         frame: index of the frame of a label image; None takes 0, unless the name of the image
             has another number.
+        corrections: whether the prompts correct masks that are there; see `PromptSet`.
 
     Raises:
         PromptError: the file or a mask cannot be read, has an unknown key, or a value that cannot
@@ -81,7 +84,7 @@ def load_prompts(path: Path | str, *, frame: int | None = None) -> PromptSet:
             return _label_image_prompts(path, frame)
         if frame is not None:
             raise PromptError("a prompt file names the frames itself; leave out the prompt frame")
-        return _Reader(path.parent).prompt_set(_parse(path))
+        return _Reader(path.parent, corrections).prompt_set(_parse(path))
 
 
 def _label_image_prompts(path: Path, frame: int | None) -> PromptSet:
@@ -255,8 +258,9 @@ def _parse_json(data: bytes) -> Any:
 class _Reader:
     """Makes a `PromptSet` of parsed JSON. Messages name the place in the file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, corrections: bool = False) -> None:
         self.folder = folder
+        self.corrections = corrections
         self.mask_files: list[Path] = []
         self.mask_pixels = 0
 
@@ -265,7 +269,7 @@ class _Reader:
         version = data["version"]
         if isinstance(version, bool) or not isinstance(version, int) or version != FILE_VERSION:
             refuse("version", f"must be {FILE_VERSION}, got {show(version)}")
-        result = PromptSet(video=self.video(data.get("video")))
+        result = PromptSet(video=self.video(data.get("video")), corrections=self.corrections)
         objects = self.array(data["objects"], "objects")
         seen: dict[int, str] = {}
         for index, record in enumerate(objects):

@@ -44,6 +44,8 @@ class Prompt:
     """(4,) float32 ``[x0, y0, x1, y1]`` with x0 < x1 and y0 < y1, in pixels."""
     mask: np.ndarray | None = None
     """(H, W) bool with at least one pixel set. Of an integer array, non-zero is the object."""
+    corrects: bool = False
+    """Whether the points correct a mask that is there, so that all of them may be negative."""
 
     def __post_init__(self) -> None:
         frame = whole_number(self.frame, "frame", 0, MAX_FRAME)
@@ -58,7 +60,7 @@ class Prompt:
             )
         if mask is None and box is None and not len(points):
             raise PromptError(f"{place}: nothing is marked; give points, a box or a mask")
-        if len(points) and box is None and not labels.any():
+        if len(points) and box is None and not labels.any() and not self.corrects:
             raise PromptError(
                 f"{place}: all points are negative (label 0); add a positive point or a box"
             )
@@ -124,6 +126,7 @@ class Prompt:
             np.concatenate([self.labels, more_labels]),
             self.box if box is None else box,
             self.mask if mask is None else mask,
+            self.corrects,
         )
 
 

@@ -48,13 +48,19 @@ class PromptSet:
 
     Objects keep the order in which they were first added. The set has the length of its
     number of objects and iterates over them.
+
+    Args:
+        video: the video that the prompts were made for, if that is known.
+        corrections: whether the prompts correct masks that are there, for
+            `surgsam2.job.correct_results`. Then all points of a prompt may be negative.
     """
 
-    def __init__(self, *, video: VideoShape | None = None) -> None:
+    def __init__(self, *, video: VideoShape | None = None, corrections: bool = False) -> None:
         self.video = video
         """The video that the prompts were made for, if that is known; `validate` checks it."""
         self.mask_files: tuple[Path, ...] = ()
         """The files that `load_prompts` read masks from."""
+        self._corrections = corrections
         self._entries: dict[int, _Entry] = {}
 
     def add(  # one keyword per part of a prompt
@@ -104,7 +110,7 @@ class PromptSet:
             if existing is not None:
                 prompt = existing.extended(xy, labels, box, mask)
             else:
-                prompt = Prompt(frame, xy, labels, box, mask)  # type: ignore[arg-type]
+                prompt = Prompt(frame, xy, labels, box, mask, self._corrections)  # type: ignore[arg-type]
         except PromptError as error:
             text = str(error)
             if not text.startswith("frame"):
@@ -117,6 +123,16 @@ class PromptSet:
         entry.name = name or entry.name
         entry.color = color or entry.color
         entry.object_class = object_class or entry.object_class
+        return self
+
+    def put(self, item: PromptedObject) -> PromptSet:
+        """Add an object with all its prompts, in place of one that has the same id.
+
+        Returns:
+            The set itself.
+        """
+        prompts = {prompt.frame: prompt for prompt in item.prompts}
+        self._entries[item.id] = _Entry(item.name, item.color, prompts, item.object_class)
         return self
 
     def remove(self, object_id: int) -> PromptSet:

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from surgsam2.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from surgsam2.prompts import PromptSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +69,63 @@ class FrameResult:
             return self.masks[self.object_ids.index(object_id)]
         except ValueError:
             raise KeyError(f"object {object_id} is not among {self.object_ids}") from None
+
+    def show(
+        self, frame: np.ndarray, prompts: PromptSet | None = None, opacity: float = 0.35
+    ) -> Image.Image:
+        """Return the frame with the masks drawn over it; a notebook shows it.
+
+        Args:
+            frame: the pixels, (H, W, 3) uint8 RGB.
+            prompts: gives the names and colours of the objects and their order, later ones on
+                top; None draws every object in the colour of its id.
+            opacity: opacity of the fills, 0 to 1.
+
+        Raises:
+            ValueError: the frame has another shape or type.
+        """
+        from PIL import Image
+
+        from surgsam2.results.drawing import DrawnObject, PlainObject, draw_masks
+
+        if frame.shape != (*self.masks.shape[1:], 3) or frame.dtype != np.uint8:
+            raise ValueError(
+                f"frame must be {(*self.masks.shape[1:], 3)} uint8 RGB, got {frame.shape} "
+                f"{frame.dtype}"
+            )
+        objects: list[DrawnObject] = [PlainObject(i) for i in self.object_ids]
+        if prompts is not None:
+            objects = [item for item in prompts.objects if item.id in self.object_ids]
+        masks = [self.mask(item.id) for item in objects]
+        return Image.fromarray(draw_masks(frame, masks, objects, self.frame_index, opacity))
+
+    def plot(self, frame: np.ndarray, prompts: PromptSet | None = None, axes: Any = None) -> Any:
+        """Draw what `show` returns with matplotlib, which must be installed.
+
+        Args:
+            frame: the pixels, (H, W, 3) uint8 RGB.
+            prompts: as for `show`.
+            axes: the axes to draw into; None makes a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+            ValueError: the frame has another shape or type.
+        """
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise MissingDependencyError(
+                "plots need the Python package matplotlib: pip install matplotlib"
+            ) from error
+        if axes is None:
+            _, axes = pyplot.subplots()
+        axes.imshow(self.show(frame, prompts))
+        axes.set_title(f"frame {self.frame_index}")
+        axes.set_axis_off()
+        return axes
 
     def __repr__(self) -> str:
         n, h, w = self.masks.shape

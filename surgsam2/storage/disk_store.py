@@ -64,6 +64,8 @@ class DiskStore:
     def put(self, index: int, **arrays: np.ndarray) -> None:
         """Store the arrays of a frame; they replace earlier ones of the same frame.
 
+        They are in the file when this returns, also if the process is killed then.
+
         Args:
             index: the frame index, 0 or more.
             arrays: the arrays by name.
@@ -80,6 +82,7 @@ class DiskStore:
             head = _HEAD.pack(index, data.nbytes, zlib.crc32(data))
             file.write(head + _CHECK.pack(zlib.crc32(head)))
             file.write(data)
+            file.flush()
         self._note(index, self.length)
         self.length += _RECORD_BYTES + data.nbytes
 
@@ -180,6 +183,25 @@ class DiskStore:
     def _note(self, index: int, place: int) -> None:
         self._places.extend([-1] * (index + 1 - len(self._places)))
         self._places[index] = place
+
+
+def valid_length(path: Path) -> int:
+    """Return how many bytes at the beginning of a store's file are complete records.
+
+    A process that is killed may leave a part of a record at the end.
+
+    Raises:
+        OutputError: the file cannot be read.
+    """
+    length = 0
+    with writing(path), path.open("rb") as file:
+        size = path.stat().st_size
+        while (head := _read_head(file.read(_RECORD_BYTES))) is not None:
+            end = length + _RECORD_BYTES + head[1]
+            if end > size or zlib.crc32(file.read(head[1])) != head[2]:
+                break
+            length = end
+    return length
 
 
 def _read_head(data: bytes) -> tuple[int, int, int] | None:

@@ -34,8 +34,14 @@ RECORD_IDENTITY = ".results.json"
 """File that says which run the file `RECORD` belongs to."""
 MANIFEST = ".manifest.json"
 """File that says how far a video of a list is, and of which run it is."""
+PROMPTS = "prompts.json"
+"""File with the prompts of the masks in the folder; masks among them are PNG files beside it."""
+ANNOTATION = "annotation.json"
+"""File with the state of a project of `surgsam2 annotate`."""
 
 _PRODUCTS = (
+    PROMPTS,
+    ANNOTATION,
     "overlay.mp4",
     "annotations.coco.json",
     "frames.csv",
@@ -57,6 +63,7 @@ _PART = re.escape(TEMPORARY_SUFFIX)
 _OWN = (*_PRODUCTS, MARKER, INCOMPLETE, RECORD, RECORD_IDENTITY, MANIFEST)
 _names = "|".join(map(re.escape, _OWN))
 # The files of this program, and the unfinished files that a killed process leaves.
+_names += r"|prompts_object\d+_frame\d+\.png"
 _OURS = re.compile(rf"(?:{_names})(?:{_PART})?|\.(?:{_names})\.[0-9a-f]{{8}}{_PART}")
 _OURS_IN_MASKS = re.compile(rf"\d{{5,}}\.png|\.\d{{5,}}\.png\.[0-9a-f]{{8}}{_PART}")
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from surgsam2.errors import InputError
 from surgsam2.model.build import SurgSAM2Model
@@ -31,7 +32,8 @@ def segment_video(
     stop: int | None = None,
     direction: Direction = "forward",
     *,
-    allow_overlap: bool = True,
+    allow_overlap: bool = False,
+    progress: bool = False,
     **options: Any,
 ) -> Iterator[FrameResult]:
     """Segment the prompted objects in a recorded video, frame by frame.
@@ -51,7 +53,9 @@ def segment_video(
         direction: `forward` gives ascending frames, `backward` descending ones. `both`
             tracks backward from each object's first prompt, then forward, and gives
             ascending frames; the first pass is complete before the first result.
-        allow_overlap: whether a pixel may belong to several objects.
+        allow_overlap: whether a pixel may belong to several objects; otherwise the object with
+            the higher logit gets it.
+        progress: show a bar with the frames that are done on standard error.
         **options: the further options of `surgsam2.tracking.options.TrackingOptions`.
 
     Returns:
@@ -75,13 +79,16 @@ def segment_video(
             logger.warning("%s", warning)
         first_pass = resources.enter_context(closing(DiskStore()))
         steps = track(model, opened, prompts, plan, chosen, first_pass).run()
-        return _results(steps, resources.pop_all())
+        bar = tqdm(total=plan.steps, unit="frame", disable=not progress)
+        resources.enter_context(closing(bar))
+        return _results(steps, bar, resources.pop_all())
 
 
 def _results(
-    steps: Generator[tuple[np.ndarray, FrameResult | None]], resources: ExitStack
+    steps: Generator[tuple[np.ndarray, FrameResult | None]], bar: tqdm[Any], resources: ExitStack
 ) -> Iterator[FrameResult]:
     with resources, closing(steps):
         for _, result in steps:
+            bar.update()
             if result is not None:
                 yield result

@@ -25,9 +25,6 @@ from surgsam2.tracking.memory_policy import MemoryPolicy
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.postprocess import make_result
 
-OVERLAPPING = TrackingOptions(allow_overlap=True)
-"""The options of a `Tracker` that is given none: masks of objects may share pixels."""
-
 
 class Tracker:
     """Segments prompted objects in a stream of frames.
@@ -50,7 +47,7 @@ class Tracker:
         frame_count: length of the video in frames, if it is known. SAM 2 scales the age of
             object pointers by it in videos of less than 16 frames.
         options: how masks are made and which memories are kept; direction and range do not
-            count. Without options, masks of different objects may overlap.
+            count.
 
     Raises:
         InputError: width or height is not positive, or the network has too few memories for
@@ -66,7 +63,7 @@ class Tracker:
         first_frame: int = 0,
         reverse: bool = False,
         frame_count: int | None = None,
-        options: TrackingOptions = OVERLAPPING,
+        options: TrackingOptions = TrackingOptions(),  # noqa: B008 - immutable
     ) -> None:
         if width < 1 or height < 1:
             raise InputError(f"frame size must be positive, got {width}x{height}")
@@ -109,6 +106,12 @@ class Tracker:
         """
         for bank in self._banks.values():
             bank.forget_prompted(newest)
+
+    def __repr__(self) -> str:
+        return (
+            f"Tracker({self.width} x {self.height}, next frame {self.frame_index}, "
+            f"objects {list(self.object_ids)}, model {self.model.name})"
+        )
 
     def step(self, frame: Pixels, prompts: PromptSet | None = None) -> FrameResult:
         """Segment the next frame.

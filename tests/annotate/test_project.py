@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from surgsam2.annotate.history import History, Snapshot
 from surgsam2.annotate.masks import label_runs, mask_from_runs
-from surgsam2.annotate.project import STATE, Project
+from surgsam2.annotate.project import Project
 from surgsam2.annotate.states import FrameState, runs_of, values_of
 from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.prompts import Prompt, load_prompts
+from surgsam2.storage.output_folder import ANNOTATION
 
 SIZE = (8, 5, 6)
 
@@ -75,7 +76,7 @@ def test_results_of_the_command_are_taken_over(tmp_path: Path) -> None:
     with Project(tmp_path / "work", *SIZE) as project:
         tool = project.add_object("tool").id
         mark(project, tool, 1, square(0, 0))
-    (tmp_path / "work" / STATE).unlink()
+    (tmp_path / "work" / ANNOTATION).unlink()
     with Project(tmp_path / "work", *SIZE) as again:
         assert again.objects[tool].name == "tool"
         assert again.timelines[tool].states[1] == FrameState.PROMPTED
@@ -152,7 +153,7 @@ def test_two_at_a_time_are_refused(project: Project, tmp_path: Path) -> None:
 def test_other_project_files_are_refused(tmp_path: Path, change: Any, message: str) -> None:
     with Project(tmp_path / "work", *SIZE) as project:
         project.add_object()
-    path = tmp_path / "work" / STATE
+    path = tmp_path / "work" / ANNOTATION
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     before = path.read_bytes()
     with pytest.raises(OutputError, match=message):
@@ -171,7 +172,7 @@ def test_any_json_is_refused_in_words(tmp_path_factory: pytest.TempPathFactory, 
     folder = tmp_path_factory.mktemp("any")
     with Project(folder, *SIZE) as project:
         project.save()
-    (folder / STATE).write_text(json.dumps(value))
+    (folder / ANNOTATION).write_text(json.dumps(value))
     with pytest.raises((OutputError, PromptError)):
         Project(folder, *SIZE)
 

@@ -163,11 +163,10 @@ class TestDrawing:
         run = a_run(ids=(1, 2), width=300, height=200, names=("one", "two"))
         masks = np.zeros((2, 200, 300), bool)
         masks[:, 100:120, 100:140] = True
-        drawn = draw_overlay(
-            np.full((200, 300, 3), 90, np.uint8), run.result(0, masks), run.context
-        )
-        dark = (drawn < 40).all(axis=-1)[:180]
-        rows = np.flatnonzero(dark.any(axis=1))
+        other = a_run(ids=(1, 2), width=300, height=200, names=(".", "."))
+        frame = np.full((200, 300, 3), 90, np.uint8)
+        named, dots = (draw_overlay(frame, run.result(0, masks), r.context) for r in (run, other))
+        rows = np.flatnonzero((named != dots).any(axis=(1, 2))[:180])
         assert (np.diff(rows) > 10).sum() == 1  # two separate bands of letters
 
     @pytest.mark.parametrize("name", ["Größe é", "胆囊", "a" * 200, "?", "%s", "日 1"])
@@ -177,6 +176,29 @@ class TestDrawing:
         mask = np.ones((1, size[1], size[0]), bool)
         drawn = draw_overlay(run.frame(), run.result(0, mask), run.context)
         assert drawn.shape == (size[1], size[0], 3)
+
+    @pytest.mark.parametrize("ground", [0, 90, 255, "own"])
+    def test_the_outline_is_seen_on_any_ground(self, a_run, ground):
+        run = a_run(ids=(1,), width=300, height=200, names=(".",))
+        color = run.context.objects[0].rgb
+        frame = np.full((200, 300, 3), color if ground == "own" else ground, np.uint8)
+        mask = np.zeros((1, 200, 300), bool)
+        mask[0, 60:140, 80:200] = True
+        drawn = draw_overlay(frame, run.result(0, mask), run.context)[100, 60:100].astype(int)
+        contrast = np.abs(drawn[:, None] - drawn[None]).sum(axis=-1).max()
+        assert contrast > 150
+
+    def test_the_label_is_at_the_largest_part(self, a_run):
+        run = a_run(ids=(1,), width=400, height=300, names=("grasper",))
+        other = a_run(ids=(1,), width=400, height=300, names=(".",))
+        mask = np.zeros((1, 300, 400), bool)
+        mask[0, 2:8, 2:8] = True
+        mask[0, 180:280, 250:380] = True
+        frame = np.full((300, 400, 3), 90, np.uint8)
+        named, dot = (draw_overlay(frame, run.result(0, mask), r.context) for r in (run, other))
+        rows, columns = np.nonzero((named != dot).any(axis=-1))
+        assert rows.min() > 140
+        assert columns.min() > 200
 
     def test_empty_masks_and_no_objects_draw_only_the_frame_number(self, a_run):
         run = a_run(ids=(1,), width=300, height=200)
