@@ -68,9 +68,8 @@ def export_project(project: Project, video: Video, formats: Any) -> list[str]:
 def _with_a_prompt(project: Project, object_id: int) -> PromptedObject:
     item = project.objects[object_id]
     prompts = tuple(project.prompts[object_id].values())
-    return PromptedObject(
-        item.id, item.name, item.color, prompts or (Prompt(0, np.zeros((1, 2)), np.ones(1)),)
-    )
+    shown = prompts or (Prompt(0, np.zeros((1, 2)), np.ones(1)),)
+    return PromptedObject(item.id, item.name, item.color, shown, item.object_class)
 
 
 def _result(project: Project, frame: int) -> FrameResult:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from surgsam2.errors import ImageFileError, InputError, OutputError
 from surgsam2.prompts import Prompt, PromptedObject, PromptSet, load_prompts
 from surgsam2.prompts.checks import checked_color, checked_id, checked_name
 from surgsam2.prompts.file import save_prompts
+from surgsam2.prompts.object_class import ClassList, ObjectClass
 from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically, writing
 from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.json_text import parse_json
@@ -42,13 +43,22 @@ class Project:
         width: the width of the video in pixels.
         height: the height of the video in pixels.
         frame_count: the number of frames of the video.
+        classes: the classes that objects get by their names.
 
     Raises:
         OutputError: the folder belongs to something else, is being written, or its project
             file is damaged, of another version, or of another video.
     """
 
-    def __init__(self, folder: Path | str, width: int, height: int, frame_count: int) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        width: int,
+        height: int,
+        frame_count: int,
+        classes: ClassList | None = None,
+    ) -> None:
+        self.classes = classes
         self.width, self.height, self.frame_count = width, height, frame_count
         self.objects: dict[int, AnnotatedObject] = {}
         self.prompts: dict[int, dict[int, Prompt]] = {}
@@ -102,6 +112,8 @@ class Project:
     def update_object(self, object_id: int, **changes: Any) -> AnnotatedObject:
         """Change the name, colour, lock or visibility of an object.
 
+        A name that is one of `classes` also sets the class of the object and its colour.
+
         Raises:
             InputError: there is no such object.
             PromptError: the name or the colour cannot be used.
@@ -109,6 +121,9 @@ class Project:
         place = f"object {object_id}"
         if "name" in changes:
             checked_name(changes["name"], place)
+            found = self.classes.by_name(changes["name"]) if self.classes is not None else None
+            if found is not None:
+                changes = {"color": found.color} | changes | {"object_class": found}
         if "color" in changes:
             changes["color"] = checked_color(changes["color"], place)
         item = replace(self.object(object_id), **changes)
@@ -148,7 +163,8 @@ class Project:
         for object_id in object_ids:
             item, prompts = self.objects[object_id], tuple(self.prompts[object_id].values())
             if prompts:
-                chosen.put(PromptedObject(item.id, item.name, item.color, prompts))
+                described = (item.name, item.color, prompts, item.object_class)
+                chosen.put(PromptedObject(item.id, *described))
         return chosen
 
     def set_prompt(self, object_id: int, frame: int, prompt: Prompt | None) -> None:
@@ -246,12 +262,20 @@ class Project:
 
     @contextmanager
     def change(self, name: str) -> Iterator[None]:
-        """Make what is changed in the block one step of the history."""
+        """Make what is changed in the block one step of the history.
+
+        After an error, such as that of a full disk, everything is as before the block.
+        """
         self.begin_change(name)
         try:
             yield
-        finally:
-            self.end_change()
+        except BaseException:
+            snapshot, self._snapshot = self._snapshot, None
+            if snapshot is not None:
+                with suppress(OutputError):
+                    self._restore(snapshot)
+            raise
+        self.end_change()
 
     def begin_change(self, name: str) -> None:
         """Begin a step of the history that lasts until `end_change`."""
@@ -294,6 +318,7 @@ class Project:
         before.labels = {frame: self._label_bytes(frame) for frame in snapshot.labels}
         self.objects, self.prompts = snapshot.objects, snapshot.prompts
         self.timelines = snapshot.timelines
+        self._cached = None
         for frame, data in snapshot.labels.items():
             path = self._label_path(frame)
             if data is None:
@@ -301,7 +326,6 @@ class Project:
                     path.unlink(missing_ok=True)
             else:
                 write_bytes_atomically(path, data)
-        self._cached = None
         self.changed = True
         return before
 
@@ -375,6 +399,7 @@ class Project:
                 checked_color(record["color"], place),
                 record["locked"] is True,
                 record["visible"] is True,
+                ObjectClass(**kind) if (kind := record.get("object_class")) else None,
             )
             self._put_object(item)
             line = self.timelines[item.id]
@@ -390,7 +415,8 @@ class Project:
         prompts.validate(self.width, self.height, self.frame_count)
         for item in prompts.objects:
             if item.id not in self.objects:
-                self._put_object(AnnotatedObject(item.id, item.name, item.color))
+                kind = item.object_class
+                self._put_object(AnnotatedObject(item.id, item.name, item.color, object_class=kind))
             for prompt in item.prompts:
                 self.prompts[item.id][prompt.frame] = prompt
 

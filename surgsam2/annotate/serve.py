@@ -1,4 +1,4 @@
-"""Serve the page for one video until it is stopped."""
+"""Serve the page until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ from pathlib import Path
 
 import uvicorn
 
-from surgsam2.annotate.project import Project
+from surgsam2.annotate.desk import Desk, find_videos
 from surgsam2.annotate.server import make_app
-from surgsam2.annotate.session import Session
-from surgsam2.engine import EngineClient
 from surgsam2.errors import InputError
 from surgsam2.model.options import ModelOptions
-from surgsam2.video import open_video
+from surgsam2.prompts import load_class_list
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def annotate(
     video: Path | str,
-    folder: Path | str,
+    folder: Path | str | None = None,
     model: ModelOptions | None = None,
     *,
+    classes: Path | str | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     certificate: Path | str | None = None,
     key: Path | str | None = None,
     on_ready: Callable[[str], None] = print,
 ) -> None:
-    """Serve the page for one video; return when the server is stopped by Ctrl-C.
+    """Serve the page; return when the server is stopped by Ctrl-C.
 
     Args:
-        video: the video file or image folder.
-        folder: the folder for masks and prompts; a project or results in it are continued.
+        video: a video file, an image folder, or a folder of video files, of which the page lets
+            choose.
+        folder: the folder for masks and prompts; a project or results in it are continued. For a
+            folder of videos, each of them has its own folder in it. None is `default_folder`.
         model: which model segments; None is the built-in one.
+        classes: the classes that objects can have, as for `load_class_list`; None takes the
+            package's list of surgical objects.
         host: the address to listen on. Another one than loopback needs a certificate.
         port: the port; 0 takes a free one.
         certificate: a PEM file with the certificate for TLS.
@@ -55,14 +58,22 @@ def annotate(
             "TLS, or leave --host at 127.0.0.1"
         )
     with contextlib.ExitStack() as resources:
-        opened = resources.enter_context(open_video(video))
-        size = (opened.width, opened.height, opened.frame_count)
-        project = resources.enter_context(Project(folder, *size))
+        path = Path(video)
+        videos = find_videos(path) if path.is_dir() else {}
+        own = None if folder is None else Path(folder)
+
+        def project_folder(one: Path) -> Path:
+            if own is None:
+                return default_folder(one)
+            return own / default_folder(one).name if videos else own
+
+        chosen = load_class_list("general" if classes is None else classes)
+        desk = resources.enter_context(
+            Desk(videos or {path.name: path}, project_folder, model or ModelOptions(), chosen)
+        )
         listening = resources.enter_context(_listen(host, port))
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
-        source = Path(video).absolute()
-        session = Session(opened, source, project, model or ModelOptions(), EngineClient())
         names = LOOPBACK if host in LOOPBACK else (host,)
         hosts = frozenset(f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in names)
         secure = certificate is not None
@@ -70,7 +81,7 @@ def annotate(
         address = f"http{'s' if secure else ''}://{shown}:{port}/?token={token}"
         server = _Server(
             uvicorn.Config(
-                make_app(session, token, hosts, secure),
+                make_app(desk, token, hosts, secure),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -83,6 +94,11 @@ def annotate(
         )
         with contextlib.suppress(KeyboardInterrupt):  # This is how a person ends the server.
             server.run(sockets=[listening])
+
+
+def default_folder(video: Path) -> Path:
+    """Return the folder for the masks and prompts of a video, if none is named."""
+    return Path(f"{video.stem}-annotated")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -25,16 +25,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from surgsam2.annotate.desk import Desk
 from surgsam2.annotate.export import export_project
-from surgsam2.annotate.frames import FramePictures
-from surgsam2.annotate.session import Session
-from surgsam2.errors import SurgSAM2Error
+from surgsam2.annotate.session import Send as SendEvent
+from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.storage.json_text import parse_json
 
 STATIC = Path(__file__).with_name("static")
 COOKIE = "surgsam2-token"
 ALREADY_OPEN = 4001
 """Code with which the server closes the connection of a second page."""
+_POLL_SECONDS = 0.01
 MAX_COMMAND_BYTES = 16 * 2**20
 _HEADERS = {
     "Content-Security-Policy": (
@@ -95,19 +96,18 @@ class Guard:
         return None
 
 
-def make_app(session: Session, token: str, hosts: frozenset[str], secure: bool = False) -> ASGIApp:
+def make_app(desk: Desk, token: str, hosts: frozenset[str], secure: bool = False) -> ASGIApp:
     """Make the web application.
 
     Args:
-        session: the session that the page works on.
+        desk: the videos that the page works on.
         token: the secret in the address.
         hosts: the values of the ``Host`` header that are accepted, such as ``127.0.0.1:8123``.
         secure: whether the server speaks TLS.
 
     Returns:
-        An ASGI application; its lifespan runs the session.
+        An ASGI application; its lifespan runs the sessions.
     """
-    pictures = FramePictures(session.video)
     exporting = asyncio.Lock()
 
     async def page(request: Request) -> Response:
@@ -118,14 +118,16 @@ def make_app(session: Session, token: str, hosts: frozenset[str], secure: bool =
         return Response((STATIC / "index.html").read_bytes(), media_type="text/html")
 
     async def frame(request: Request) -> Response:
-        data = await pictures.jpeg(request.path_params["index"])
+        if request.path_params["key"] != desk.key:
+            return PlainTextResponse("this video is not open any more", status_code=404)
+        data = await desk.pictures.jpeg(request.path_params["index"])
         return Response(
             data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"}
         )
 
     async def labels(request: Request) -> Response:
         return Response(
-            session.labels(request.path_params["index"]), media_type="application/octet-stream"
+            desk.session.labels(request.path_params["index"]), media_type="application/octet-stream"
         )
 
     async def export(request: Request) -> Response:
@@ -133,6 +135,7 @@ def make_app(session: Session, token: str, hosts: frozenset[str], secure: bool =
         if exporting.locked():
             return JSONResponse({"error": "an export is in progress; wait for its end"}, 409)
         async with exporting:
+            session = desk.session
             session.project.save()
             files = await asyncio.get_running_loop().run_in_executor(
                 None, export_project, session.project, session.video, formats
@@ -140,24 +143,22 @@ def make_app(session: Session, token: str, hosts: frozenset[str], secure: bool =
         return JSONResponse({"files": files})
 
     async def socket(websocket: WebSocket) -> None:
-        await _serve_page(websocket, session)
+        await _serve_page(websocket, desk, exporting)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        running = asyncio.create_task(session.run())
+        running = asyncio.create_task(_run(desk))
         try:
             yield
         finally:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
-            session.close()
-            pictures.close()
 
     app = Starlette(
         routes=[
             Route("/", page),
-            Route("/frames/{index:int}.jpg", frame),
+            Route("/frames/{key}/{index:int}.jpg", frame),
             Route("/labels/{index:int}", labels),
             Route("/export", export, methods=["POST"]),
             WebSocketRoute("/session", socket),
@@ -169,14 +170,22 @@ def make_app(session: Session, token: str, hosts: frozenset[str], secure: bool =
     return Guard(app, token, hosts)
 
 
-async def _serve_page(websocket: WebSocket, session: Session) -> None:
-    """Pass commands and events between a page and the session."""
+async def _run(desk: Desk) -> None:
+    """Take what the engine reports, until the task is cancelled."""
+    desk.start()
+    while True:
+        desk.session.step()
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _serve_page(websocket: WebSocket, desk: Desk, exporting: asyncio.Lock) -> None:
+    """Pass commands and events between a page and the session of the open video."""
     await websocket.accept()
-    if session.connected:
+    if desk.session.connected:
         await websocket.close(ALREADY_OPEN, "this project is open in another tab")
         return
     events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    session.connect(events.put_nowait)
+    desk.connect(events.put_nowait)
 
     async def forward() -> None:
         while True:
@@ -187,12 +196,26 @@ async def _serve_page(websocket: WebSocket, session: Session) -> None:
         while True:
             text = await websocket.receive_text()
             command = parse_json(text) if len(text) <= MAX_COMMAND_BYTES else None
-            session.handle(command if isinstance(command, dict) else {})
+            command = command if isinstance(command, dict) else {}
+            if command.get("command") == "open":
+                _open(desk, command.get("video"), exporting, events.put_nowait)
+            else:
+                desk.session.handle(command)
     except (WebSocketDisconnect, ValueError):
         pass  # The page was closed, or is not ours.
     finally:
-        session.disconnect()
+        desk.session.disconnect()
         sending.cancel()
+
+
+def _open(desk: Desk, name: Any, exporting: asyncio.Lock, send: SendEvent) -> None:
+    """Open another video, or say why not."""
+    try:
+        if exporting.locked():
+            raise InputError("an export is in progress; wait for its end")
+        desk.open(str(name))
+    except SurgSAM2Error as error:
+        send({"type": "error", "message": str(error)})
 
 
 async def _refused(request: Request, error: Exception) -> Response:

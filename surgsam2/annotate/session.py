@@ -7,7 +7,6 @@ reported to the page as events, which are plain dictionaries with a ``type``.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -38,6 +37,7 @@ from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.results.prompt_advice import advise
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import Video
 
@@ -49,7 +49,6 @@ MARKS = ("good", "absent", "tracked", "erased")
 """What a person can say of a range of frames."""
 SAVE_SECONDS = 1.0
 """Time after a change until the project is saved."""
-_POLL_SECONDS = 0.01
 _REPORT_SECONDS = 0.1
 
 Send = Callable[[dict[str, Any]], None]
@@ -134,14 +133,20 @@ class Session:
         """Whether a page is connected."""
         return self._send is not None
 
-    def connect(self, send: Send) -> None:
-        """Connect the page; it gets the whole state at once."""
-        self._send = send
-        self._emit(self.hello())
+    def connect(self, send: Send, beside: dict[str, Any] | None = None) -> None:
+        """Connect the page; it gets the whole state at once.
 
-    def disconnect(self) -> None:
-        """Forget the page; what runs goes on."""
-        self._send = None
+        Args:
+            send: takes the events for the page.
+            beside: what the page gets besides the state of the session.
+        """
+        self._send = send
+        self._emit(self.hello() | (beside or {}))
+
+    def disconnect(self) -> Send | None:
+        """Forget the page, and return what took its events; what runs goes on."""
+        send, self._send = self._send, None
+        return send
 
     def hello(self) -> dict[str, Any]:
         """Return the whole state of the session for a page that has just connected."""
@@ -157,6 +162,9 @@ class Session:
             },
             "folder": str(self.project.folder),
             "model": self._model.model,
+            "classes": [
+                {"name": item.name, "color": item.color} for item in self.project.classes or ()
+            ],
             "doubtful_below": DOUBTFUL_BELOW,
             "status": self._status,
             "tracking": self._track is not None,
@@ -280,6 +288,8 @@ class Session:
         def take(event: Event) -> None:
             if isinstance(event, Previewed):
                 mask = event.masks[object_id]
+                for text in advise(self.video[frame], prompt, mask):
+                    self._emit({"type": "advice", "message": f"Object {object_id}: {text}."})
                 with self.project.change("mark an object"):
                     self.project.set_prompt(object_id, frame, prompt)
                     self.project.set_mask(
@@ -476,13 +486,6 @@ class Session:
         self._client.cancel()
 
     # the engine
-
-    async def run(self) -> None:
-        """Run until the task is cancelled."""
-        self.start()
-        while True:
-            self.step()
-            await asyncio.sleep(_POLL_SECONDS)
 
     def step(self) -> None:
         """Take what the engine reports, and save changes that are due. It does not wait."""

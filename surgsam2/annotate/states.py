@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from surgsam2.prompts.object_class import ObjectClass
+
 
 @dataclass(frozen=True)
 class AnnotatedObject:
@@ -23,6 +25,8 @@ class AnnotatedObject:
     """Whether nothing changes the masks of this object."""
     visible: bool = True
     """Whether the page draws the object."""
+    object_class: ObjectClass | None = None
+    """What the object is; None when nobody said."""
 
 
 class FrameState(IntEnum):

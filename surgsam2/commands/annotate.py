@@ -15,9 +15,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "annotate", help="mark, track and correct objects of a video in the browser"
     )
-    parser.add_argument("video", help="video file or folder of images")
+    parser.add_argument("video", help="video file, folder of images, or folder of video files")
     parser.add_argument(
         "output", nargs="?", help="folder for prompts and masks (VIDEO's name with -annotated)"
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="LIST",
+        help="classes that objects can have: a list's name, or a CSV or JSON file (general)",
     )
     add_options(parser, ModelOptions, "model")
     server = parser.add_argument_group("server")
@@ -35,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
     import webbrowser
 
-    from surgsam2.annotate.serve import annotate
+    from surgsam2.annotate.serve import annotate, default_folder
 
-    output = args.output or f"{Path(args.video).stem}-annotated"
+    output = args.output or str(default_folder(Path(args.video)))
 
     def show(address: str) -> None:
         print(f"open in a browser: {address}\nmasks and prompts: {output}\nCtrl-C ends", flush=True)
@@ -46,8 +51,9 @@ def run(args: argparse.Namespace) -> int:
 
     annotate(
         args.video,
-        output,
+        args.output,
         read_options(ModelOptions, args),
+        classes=args.classes,
         host=args.host,
         port=args.port,
         certificate=args.certificate,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from surgsam2.engine.remote_model import RemoteModel
@@ -42,6 +43,7 @@ from surgsam2.outputs import (
 )
 from surgsam2.prompts import PromptSet, save_prompts
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.results.prompt_advice import advise
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.hashing import Fingerprints
 from surgsam2.tracking.remote import Tracking
@@ -298,6 +300,7 @@ class SegmentationRun:
                 self._save(tracking, writer, results, first_pass)
             for frame, result in steps:
                 if result is not None:
+                    self._advise(frame, result)
                     writer.put(frame, self._completed(result))
                     self._timings.tracker.append(result.milliseconds)
                 self._steps += 1
@@ -312,6 +315,15 @@ class SegmentationRun:
         if self._kept is None or result.frame_index not in self._kept:
             return result
         return with_kept_objects(result, self._kept.get(result.frame_index), self._inputs)
+
+    def _advise(self, frame: np.ndarray, result: FrameResult) -> None:
+        """Say which prompts of a frame a person would want to look at again."""
+        for object_id, prompt in self._inputs.tracked.on_frame(result.frame_index).items():
+            if object_id not in result.object_ids:
+                continue
+            number = self._inputs.context.number(result.frame_index)
+            for text in advise(frame, prompt, result.mask(object_id)):
+                logger.warning("object %d, frame %d: %s", object_id, number, text)
 
     def _formats_at_end(self) -> set[str]:
         """Return the formats that are written from earlier and new results together."""

@@ -153,6 +153,8 @@ class VideoSegmentation:
         """
         jobs = self.dataset.jobs
         if self.dataset.is_list:
+            if self.correct:
+                raise InputError("correct works on one video; leave out datalist")
             settings = Settings(
                 self.model_options,
                 self.options,

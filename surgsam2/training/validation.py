@@ -18,6 +18,7 @@ from surgsam2.evaluation.metrics import region_similarity, score_mask
 from surgsam2.evaluation.prompting import POINTS, sample_points
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.tracker import Tracker
 from surgsam2.training.batches import open_source
 from surgsam2.training.config import SourceConfig, ValidationConfig
@@ -173,7 +174,8 @@ def score_sequence(
     last = min(first + frames, len(sequence))
     scores: dict[int, list[tuple[float, float]]] = {i: [] for i in ids}
     overlaps: list[float] = []
-    tracker = Tracker(model, labels.shape[1], labels.shape[0], first_frame=first)
+    options = TrackingOptions(allow_overlap=True)
+    tracker = Tracker(model, labels.shape[1], labels.shape[0], first_frame=first, options=options)
     for index in range(first, last if ids else first):
         result = tracker.step(frame if index == first else sequence.read_frame(index), prompts)
         overlaps += [region_similarity(a, b) for a, b in combinations(result.masks, 2)]

@@ -16,7 +16,7 @@ from surgsam2.annotate.masks import label_runs, mask_from_runs
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.states import FrameState, runs_of, values_of
 from surgsam2.errors import InputError, OutputError, PromptError
-from surgsam2.prompts import Prompt, load_prompts
+from surgsam2.prompts import Prompt, load_class_list, load_prompts
 from surgsam2.storage.output_folder import ANNOTATION
 
 SIZE = (8, 5, 6)
@@ -204,3 +204,41 @@ def test_label_runs_are_the_label_image(pixels: list[int]) -> None:
 def test_runs_that_leave_the_picture_are_refused(runs: Any) -> None:
     with pytest.raises(InputError, match="a painted mask must"):
         mask_from_runs(runs, 8, 5)
+
+
+def paint(project: Project, object_id: int) -> None:
+    with project.change("paint"):
+        project.set_prompt(object_id, 2, None)
+        project.set_mask(object_id, 2, square(4, 2), FrameState.CORRECTED)
+
+
+def test_a_full_disk_changes_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = project.add_object()
+    mark(project, item.id, 2, square(1, 1))
+    steps = project.history.undo_name
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OutputError("cannot write masks/00002.png: no space left on device")
+
+    monkeypatch.setattr("surgsam2.annotate.project.write_labels", full)
+    with pytest.raises(OutputError, match="no space"):
+        paint(project, item.id)
+    assert np.array_equal(project.mask(item.id, 2), square(1, 1))
+    assert project.history.undo_name == steps
+    monkeypatch.undo()
+    paint(project, item.id)
+    project.undo()
+    assert np.array_equal(project.mask(item.id, 2), square(1, 1))
+
+
+def test_a_name_of_the_list_is_a_class(tmp_path: Path) -> None:
+    classes = load_class_list("general")
+    chosen = next(iter(classes))
+    with Project(tmp_path / "work", *SIZE, classes) as project:
+        item = project.add_object()
+        project.update_object(item.id, name=chosen.name.upper())
+        assert project.object(item.id).color == chosen.color
+        project.set_prompt(item.id, 0, Prompt(0, mask=square(1, 1)))
+    assert load_prompts(tmp_path / "work" / "prompts.json").for_object(1).object_class == chosen
+    with Project(tmp_path / "work", *SIZE) as again:
+        assert again.object(1).object_class == chosen

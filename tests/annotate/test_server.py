@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +15,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from surgsam2.annotate.project import Project
+from surgsam2.annotate.desk import Desk, find_videos
 from surgsam2.annotate.serve import annotate
 from surgsam2.annotate.server import ALREADY_OPEN, COOKIE, make_app
-from surgsam2.annotate.session import Session
-from surgsam2.engine import EngineClient
 from surgsam2.errors import InputError
 from surgsam2.model.options import ModelOptions
-from surgsam2.video import open_video
+from tests.video.helpers import write_video
 
 HOST = "127.0.0.1:8123"
 TOKEN = "a-secret"
@@ -30,12 +30,9 @@ SOCKET = f"ws://{HOST}/session"
 @pytest.fixture
 def client(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Iterator[TestClient]:
     """Return a client of the application that has opened the address with its token."""
-    with (
-        open_video(video_file) as video,
-        Project(tmp_path / "out", video.width, video.height, video.frame_count) as project,
-    ):
-        session = Session(video, video_file, project, model_options, EngineClient())
-        app = make_app(session, TOKEN, frozenset({HOST}))
+    videos = {"clip.mp4": video_file}
+    with Desk(videos, lambda path: tmp_path / "out", model_options) as desk:
+        app = make_app(desk, TOKEN, frozenset({HOST}))
         with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as opened:
             assert opened.get(f"/?token={TOKEN}").status_code == 303
             yield opened
@@ -65,12 +62,12 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
 
 
 def test_frames_are_the_video_s(client: TestClient, a_clip: np.ndarray) -> None:
-    response = client.get("/frames/3.jpg")
+    response = client.get("/frames/1/3.jpg")
     with Image.open(io.BytesIO(response.content), formats=["JPEG"]) as image:
         difference = np.abs(np.asarray(image).astype(int) - a_clip[3])
     assert difference.mean() < 8
-    assert client.get("/frames/3.jpg").content == response.content
-    missing = client.get("/frames/99.jpg")
+    assert client.get("/frames/1/3.jpg").content == response.content
+    missing = client.get("/frames/1/99.jpg")
     assert (missing.status_code, "no frame 99" in missing.json()["error"]) == (409, True)
 
 
@@ -90,7 +87,7 @@ def test_labels_of_a_frame(client: TestClient) -> None:
         {"cookie": ""},
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/frames/0.jpg", "/labels/0", "/static/app.js"])
+@pytest.mark.parametrize("path", ["/", "/frames/1/0.jpg", "/labels/0", "/static/app.js"])
 def test_others_are_refused(client: TestClient, path: str, headers: dict[str, str]) -> None:
     response = client.get(path, headers=headers)
     assert response.status_code == 403
@@ -157,3 +154,69 @@ def test_a_port_in_use(video_file: Path, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port}"):
             annotate(video_file, tmp_path / "out", port=port)
+
+
+def test_another_video_of_the_folder(
+    video_file: Path, model_options: ModelOptions, tmp_path: Path
+) -> None:
+    place = tmp_path / "videos"
+    place.mkdir()
+    shutil.copy(video_file, place / "a.mp4")
+    write_video(place / "b.MP4", 5, size=(64, 48))
+    (place / "c.mp4").write_bytes(b"not a video")
+    (place / "notes.txt").write_text("")
+    found = find_videos(place)
+    assert list(found) == ["a.mp4", "b.MP4", "c.mp4"]
+    work = tmp_path / "work"
+    with (
+        Desk(found, lambda path: work / path.stem, model_options) as desk,
+        TestClient(
+            make_app(desk, TOKEN, frozenset({HOST})),
+            base_url=f"http://{HOST}",
+            follow_redirects=False,
+        ) as client,
+    ):
+        client.get(f"/?token={TOKEN}")
+        with client.websocket_connect(SOCKET) as page:
+            hello = page.receive_json()
+            assert (hello["videos"], hello["chosen"]) == (["a.mp4", "b.MP4", "c.mp4"], "a.mp4")
+            page.send_json({"command": "add_object", "name": "kept"})
+            page.send_json({"command": "open", "video": "b.MP4"})
+            hello = received(page, "hello")
+            assert (hello["chosen"], hello["video"]["frames"]) == ("b.MP4", 5)
+            assert not hello["objects"]
+            assert client.get(f"/frames/{hello['key']}/4.jpg").status_code == 200
+            assert client.get("/frames/1/4.jpg").status_code == 404
+            page.send_json({"command": "open", "video": "c.mp4"})
+            assert received(page, "hello")["chosen"] == "b.MP4"
+            assert "c.mp4" in received(page, "error")["message"]
+            page.send_json({"command": "open", "video": "a.mp4"})
+            assert received(page, "hello")["objects"][0]["name"] == "kept"
+
+
+def received(page: Any, kind: str) -> dict[str, Any]:
+    """Return the next event of a kind."""
+    while True:
+        event: dict[str, Any] = page.receive_json()
+        if event["type"] == kind:
+            return event
+
+
+def test_frames_that_vanish(model_options: ModelOptions, tmp_path: Path) -> None:
+    """The message names the frame's file; what was marked stays."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index in range(4):
+        Image.new("RGB", (32, 24), (index, 0, 0)).save(frames / f"{index}.png")
+    with (
+        Desk({"frames": frames}, lambda path: tmp_path / "out", model_options) as desk,
+        TestClient(make_app(desk, TOKEN, frozenset({HOST})), base_url=f"http://{HOST}") as client,
+    ):
+        client.get(f"/?token={TOKEN}")
+        desk.session.project.add_object("kept")
+        assert client.get("/frames/1/0.jpg").status_code == 200
+        shutil.rmtree(frames)
+        response = client.get("/frames/1/3.jpg")
+        assert response.status_code == 409
+        assert "3.png" in response.json()["error"]
+    assert "kept" in (tmp_path / "out" / "annotation.json").read_text()

@@ -23,6 +23,7 @@ from surgsam2.export.graphs import describe_graphs
 from surgsam2.export.rotary import RealRotaryAttention
 from surgsam2.export.steps import MaskDecoder, MemoryEncoder
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.tracking.options import TrackingOptions
 from tests.conftest import disc
 from tests.export.onnx_tracker import OnnxTracker
 
@@ -60,7 +61,7 @@ def test_a_clip_tracked_without_torch_has_the_engines_masks(
         2: {3: points([[*box[:2], 2], [*box[2:], 3]])},
         9: {1: points(clicks)},
     }
-    engine = Tracker(a_model, WIDTH, HEIGHT)
+    engine = Tracker(a_model, WIDTH, HEIGHT, options=TrackingOptions(allow_overlap=True))
     graphs = OnnxTracker(an_export, WIDTH, HEIGHT)
     overlaps, covered = [], []
     for frame, picture in enumerate(a_clip):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,9 @@ from surgsam2.results.frame_result import FrameResult
 from tests.conftest import disc
 from tests.model.helpers import sam2_modules
 from tests.tracking.reference import sam2_logits
+
+segment_overlapping = partial(surgsam2.segment_video, allow_overlap=True)
+"""As in SAM 2, masks of different objects may share pixels."""
 
 ALONE, TOGETHER = 1e-4, 2e-3
 
@@ -68,10 +72,10 @@ def compare(
     }
     tolerance = ALONE if len(expected) == 1 else TOGETHER
     with sam2_modules():
-        results = surgsam2.segment_video(model, video, prompts, direction=direction)
+        results = segment_overlapping(model, video, prompts, direction=direction)
         check(expected, results, tolerance, prompts)
     if cpu_backend_too:
-        results = surgsam2.segment_video(model, video, prompts, direction=direction)
+        results = segment_overlapping(model, video, prompts, direction=direction)
         check(expected, results, TOGETHER, prompts)
     spread = np.ptp([f for frames in expected.values() for f in frames.values() if f.max() > 0])
     assert spread > 5, "the weights must be strong enough for this comparison to mean much"
@@ -165,7 +169,7 @@ def test_pruning_changes_the_result(a_model: SurgSAM2Model, a_clip: np.ndarray) 
     last = {}
     for form in ("off", "capped", "full-bank"):
         model = replace(a_model, pruning=EFP(form))
-        results = surgsam2.segment_video(model, a_clip, one("mask"))
+        results = segment_overlapping(model, a_clip, one("mask"))
         last[form] = np.stack([result.logits for result in results])
     for a, b in (("off", "capped"), ("off", "full-bank")):
         assert np.abs(last[a] - last[b]).max() > 0.02
@@ -181,5 +185,5 @@ def test_the_official_configurations(config: str, tmp_path: Path, a_clip: np.nda
     short = a_clip[:3]
     expected = sam2_logits(model, short, one("point"), 1)
     with sam2_modules():
-        check({1: expected}, surgsam2.segment_video(model, short, one("point")), ALONE)
-    check({1: expected}, surgsam2.segment_video(model, short, one("point")), TOGETHER)
+        check({1: expected}, segment_overlapping(model, short, one("point")), ALONE)
+    check({1: expected}, segment_overlapping(model, short, one("point")), TOGETHER)

@@ -177,7 +177,8 @@ def test_pruning_selects_beside_long_term_memories() -> None:
 def track(model: SurgSAM2Model, clip: np.ndarray, **options: Any) -> list[np.ndarray]:
     prompts = PromptSet().add(object_id=1, frame=0, mask=disc(WIDTH, HEIGHT, 60, 60, 20))
     prompts.add(object_id=2, frame=3, points=[[90, 60, 1]])
-    return [result.masks for result in segment_video(model, clip, prompts, **options)]
+    results = segment_video(model, clip, prompts, allow_overlap=True, **options)
+    return [result.masks for result in results]
 
 
 def test_the_default_is_pruning_alone(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ import surgsam2
 from surgsam2 import PromptSet, Tracker, open_video, segment_video
 from surgsam2.errors import InputError, PromptError, VideoError
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video.arrays import ArrayVideo
 from tests.conftest import disc
 from tests.video.helpers import blank, open_files, write_video, x264
+
+OVERLAPPING = TrackingOptions(allow_overlap=True)
+segment_overlapping = partial(segment_video, allow_overlap=True)
 
 WIDTH, HEIGHT = 160, 120
 
@@ -33,7 +38,7 @@ def indices(results: list[surgsam2.FrameResult]) -> list[int]:
 def test_forward_begins_at_the_first_prompt(
     a_model: SurgSAM2Model, a_clip: np.ndarray, two_objects: PromptSet
 ) -> None:
-    results = list(segment_video(a_model, a_clip, two_objects))
+    results = list(segment_overlapping(a_model, a_clip, two_objects))
     assert indices(results) == list(range(2, 18))
     assert [r.object_ids for r in results] == [(1,)] * 6 + [(1, 2)] * 10
 
@@ -41,7 +46,7 @@ def test_forward_begins_at_the_first_prompt(
 def test_backward_descends_from_the_last_prompt(
     a_model: SurgSAM2Model, a_clip: np.ndarray, two_objects: PromptSet
 ) -> None:
-    results = list(segment_video(a_model, a_clip, two_objects, direction="backward"))
+    results = list(segment_overlapping(a_model, a_clip, two_objects, direction="backward"))
     assert indices(results) == list(range(8, -1, -1))
     assert [r.object_ids for r in results] == [(2,)] * 6 + [(1, 2)] * 3
 
@@ -49,7 +54,7 @@ def test_backward_descends_from_the_last_prompt(
 def test_both_gives_every_object_in_every_frame_once_ascending(
     a_model: SurgSAM2Model, a_clip: np.ndarray, two_objects: PromptSet
 ) -> None:
-    results = list(segment_video(a_model, a_clip, two_objects, direction="both"))
+    results = list(segment_overlapping(a_model, a_clip, two_objects, direction="both"))
     assert indices(results) == list(range(18))
     assert {r.object_ids for r in results} == {(1, 2)}
 
@@ -58,9 +63,9 @@ def test_both_is_forward_and_backward_joined(a_model: SurgSAM2Model, a_clip: np.
     prompts = PromptSet().add(object_id=1, frame=9, mask=disc(WIDTH, HEIGHT, 60, 60, 15))
     expected = {}
     for direction in ("backward", "forward"):
-        for result in segment_video(a_model, a_clip, prompts, direction=direction):
+        for result in segment_overlapping(a_model, a_clip, prompts, direction=direction):
             expected[result.frame_index] = result.logits
-    for result in segment_video(a_model, a_clip, prompts, direction="both"):
+    for result in segment_overlapping(a_model, a_clip, prompts, direction="both"):
         assert np.array_equal(result.logits, expected[result.frame_index])
 
 
@@ -78,7 +83,7 @@ def test_both_resolves_overlaps_across_the_two_passes(
 
 def test_a_range(a_model: SurgSAM2Model, a_clip: np.ndarray, two_objects: PromptSet) -> None:
     def run(*bounds: int, direction: str = "forward") -> list[surgsam2.FrameResult]:
-        return list(segment_video(a_model, a_clip, two_objects, *bounds, direction))
+        return list(segment_overlapping(a_model, a_clip, two_objects, *bounds, direction))
 
     assert indices(run(0, 5)) == [0, 1, 2, 3, 4]
     assert [r.object_ids for r in run(0, 5)] == [(), (), (1,), (1,), (1,)]
@@ -93,8 +98,8 @@ def test_equals_the_tracker_when_nothing_lies_ahead(
     a_model: SurgSAM2Model, a_clip: np.ndarray
 ) -> None:
     prompts = PromptSet().add(object_id=1, frame=0, points=[[60, 60, 1]])
-    a_tracker = Tracker(a_model, WIDTH, HEIGHT)
-    for frame, result in zip(a_clip, segment_video(a_model, a_clip, prompts), strict=True):
+    a_tracker = Tracker(a_model, WIDTH, HEIGHT, options=OVERLAPPING)
+    for frame, result in zip(a_clip, segment_overlapping(a_model, a_clip, prompts), strict=True):
         assert np.array_equal(a_tracker.step(frame, prompts).logits, result.logits)
 
 
@@ -104,8 +109,8 @@ def test_prompts_ahead_change_the_frames_before_them(
     one = PromptSet().add(object_id=1, frame=0, mask=disc(WIDTH, HEIGHT, 60, 60, 15))
     two = PromptSet().add(object_id=1, frame=0, mask=disc(WIDTH, HEIGHT, 60, 60, 15))
     two.add(object_id=1, frame=12, mask=disc(WIDTH, HEIGHT, 110, 30, 9))
-    a = list(segment_video(a_model, a_clip, one, stop=6))
-    b = list(segment_video(a_model, a_clip, two, stop=6))
+    a = list(segment_overlapping(a_model, a_clip, one, stop=6))
+    b = list(segment_overlapping(a_model, a_clip, two, stop=6))
     assert np.abs(a[3].logits - b[3].logits).max() > 0.05
 
 
@@ -131,21 +136,21 @@ def test_refuses_at_once(
 ) -> None:
     arguments = {"start": 0} | arguments if "stop" in arguments else arguments
     with pytest.raises(error, match=text):
-        segment_video(a_model, a_clip, two_objects, **arguments)
+        segment_overlapping(a_model, a_clip, two_objects, **arguments)
 
 
 def test_refuses_prompts_that_do_not_fit(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
     with pytest.raises(PromptError, match="frame 18"):
         segment_video(a_model, a_clip, PromptSet().add(object_id=1, frame=18, box=[1, 1, 9, 9]))
     with pytest.raises(PromptError):
-        segment_video(a_model, a_clip, PromptSet())
+        segment_overlapping(a_model, a_clip, PromptSet())
     with pytest.raises(InputError, match="must be a PromptSet, as load_prompts gives, got str"):
-        segment_video(a_model, a_clip, "prompts.json")  # type: ignore[arg-type]
+        segment_overlapping(a_model, a_clip, "prompts.json")  # type: ignore[arg-type]
 
 
 def test_refuses_the_name_of_a_model(a_clip: np.ndarray, two_objects: PromptSet) -> None:
     with pytest.raises(InputError, match="model must be what load_model gives, got str"):
-        segment_video("demo", a_clip, two_objects)  # type: ignore[arg-type]
+        segment_overlapping("demo", a_clip, two_objects)  # type: ignore[arg-type]
 
 
 def test_leaves_no_thread_behind(
@@ -154,7 +159,7 @@ def test_leaves_no_thread_behind(
     before = set(threading.enumerate())
     with open_video(a_clip) as video:
         for direction in ("forward", "backward", "both"):
-            results = segment_video(a_model, video, two_objects, direction=direction)
+            results = segment_overlapping(a_model, video, two_objects, direction=direction)
             next(results)
             results.close()
     assert set(threading.enumerate()) == before
@@ -164,7 +169,7 @@ def test_leaves_no_thread_behind(
 def test_closes_the_file_it_opened(a_model: SurgSAM2Model, a_damaged_file: Path) -> None:
     prompts = PromptSet().add(object_id=1, frame=3, points=[[30, 30, 1]])
     for ending in ("exhausted", "dropped"):
-        results = segment_video(a_model, str(a_damaged_file), prompts)
+        results = segment_overlapping(a_model, str(a_damaged_file), prompts)
         next(results)
         if ending == "exhausted":
             list(results)
@@ -192,12 +197,12 @@ def test_frames_lost_at_the_end_shift_nothing(
         whole = np.stack(list(video))
     expected = {
         result.frame_index: result.logits
-        for result in segment_video(a_model, whole, prompts, direction=direction)
+        for result in segment_overlapping(a_model, whole, prompts, direction=direction)
     }
     stop = None if direction == "both" else 40
     with open_video(a_damaged_file) as video:
         stop = min(stop or len(video), len(video))
-        found = list(segment_video(a_model, video, prompts, 0, stop, direction))
+        found = list(segment_overlapping(a_model, video, prompts, 0, stop, direction))
     assert len(found) >= 20
     for result in found:
         if result.frame_index <= 10:
@@ -223,7 +228,7 @@ def test_a_prompt_on_a_frame_that_does_not_decode_is_refused(
     video = Shrinking(np.zeros((9, 48, 64, 3), np.uint8), fps=25)
     prompts = PromptSet().add(object_id=7, frame=8, points=[[30, 30, 1]])
     with pytest.raises(VideoError, match="frame 8, where object 7 is prompted, cannot be decoded"):
-        list(segment_video(a_model, video, prompts))
+        list(segment_overlapping(a_model, video, prompts))
 
 
 def test_an_image_is_encoded_once_for_all_objects_prompted_on_it(

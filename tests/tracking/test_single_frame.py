@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.tracking.single_frame import StillFrame
 from tests.conftest import disc
 from tests.tracking.reference import _state, sam2_predictor
+
+segment_overlapping = partial(segment_video, allow_overlap=True)
 
 MASK = disc(160, 120, 60, 60, 20)
 
@@ -60,7 +64,7 @@ def test_a_preview_is_what_tracking_has_for_the_frame(
     prompts = PromptSet().add(object_id=3, frame=2, mask=MASK)
     prompts.add(object_id=2, frame=2, points=[[100, 50, 1]])
     prompts.add(object_id=2, frame=5, box=[10, 10, 40, 60])
-    tracked = {r.frame_index: r for r in segment_video(a_model, a_clip[:6], prompts)}
+    tracked = {r.frame_index: r for r in segment_overlapping(a_model, a_clip[:6], prompts)}
     still = StillFrame(a_model, a_clip[2], 2)
     for _ in range(2):
         shown = still.preview(prompts)
@@ -96,7 +100,7 @@ def test_a_mask_that_was_given_is_the_result_at_full_resolution(
     line[200:204, 100:500] = True
     frames = np.random.default_rng(0).integers(0, 255, (2, 480, 640, 3), np.uint8)
     prompts = PromptSet().add(object_id=1, frame=0, mask=line)
-    results = list(segment_video(a_model, frames, prompts))
+    results = list(segment_overlapping(a_model, frames, prompts))
     assert np.array_equal(results[0].masks[0], line)
     assert results[0].iou_scores[0] == 1
     assert "object 1, frame 0: the network keeps 0% of the mask" in caplog.text

@@ -21,12 +21,14 @@ from surgsam2.tracking.postprocess import make_result
 from tests.conftest import demo_config_at, disc, moving_picture
 from tests.tracking.memory_size import memory_bytes
 
+OVERLAPPING = TrackingOptions(allow_overlap=True)
+
 WIDTH, HEIGHT = 160, 120
 TOGETHER = 2e-3  # see test_equals_sam2
 
 
 def tracker(model: SurgSAM2Model, **options: object) -> Tracker:
-    return Tracker(model, WIDTH, HEIGHT, **options)
+    return Tracker(model, WIDTH, HEIGHT, **{"options": OVERLAPPING} | options)
 
 
 def three_objects(frame: int = 0) -> PromptSet:

@@ -12,6 +12,7 @@ import surgsam2
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.prompts import PromptSet
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.training.clip_cache import CachedClip
 from surgsam2.training.config import PromptConfig, RolloutConfig, TrainConfig
 from surgsam2.training.losses import SegmentationLoss
@@ -57,7 +58,8 @@ def test_equals_the_tracker(
         for k in range(count):
             x, y = at[row + k][0]
             prompts.add(object_id=k + 1, frame=0, points=[[x, y, 1]])
-        tracker = surgsam2.Tracker(model, SIZE, SIZE, frame_count=3)
+        options = TrackingOptions(allow_overlap=True)
+        tracker = surgsam2.Tracker(model, SIZE, SIZE, frame_count=3, options=options)
         for t in range(3):
             outputs = tracker.advance(tracker.encoded(some_clips[clip].read_frame(t)), prompts)
             for k in range(count):

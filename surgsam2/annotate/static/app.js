@@ -1,6 +1,6 @@
 // The page: the project's state, the controls and the keyboard.
 
-import { Connection, labels, pictures } from "./connection.js";
+import { Connection, labels, pictures, video } from "./connection.js";
 import { Timeline } from "./timeline.js";
 import { View } from "./view.js";
 
@@ -25,9 +25,15 @@ const timeline = new Timeline(element("timeline"), project, act);
 // What the server reports
 
 connection.addEventListener("hello", ({ detail }) => {
+  if (video.key !== detail.key) project.frame = 0;
+  video.key = detail.key;
   project.video = detail.video;
+  timeline.range = null;
+  drawVideos(detail);
   element("title").textContent = detail.video.name;
   element("frame").max = detail.video.frames - 1;
+  element("classes").replaceChildren(...detail.classes.map(({ name }) =>
+    Object.assign(document.createElement("option"), { value: name })));
   document.title = `${detail.video.name} · SurgSAM2 annotate`;
   pictures.clear();
   labels.clear();
@@ -41,6 +47,7 @@ connection.addEventListener("objects", ({ detail }) => takeObjects(detail));
 connection.addEventListener("selected", ({ detail }) => select(detail.object));
 connection.addEventListener("status", ({ detail }) => setStatus(detail.status));
 connection.addEventListener("saved", () => { element("status").textContent = "saved"; });
+connection.addEventListener("advice", ({ detail }) => banner(detail.message, "advice"));
 connection.addEventListener("error", ({ detail }) => banner(detail.message));
 connection.addEventListener("lost", ({ detail }) => { banner(detail.message); setTracking(false); });
 connection.addEventListener("tracking", ({ detail }) => {
@@ -58,6 +65,14 @@ connection.addEventListener("progress", ({ detail }) => {
 connection.addEventListener("hover", ({ detail }) => {
   if (detail.frame === project.frame && view.pointer) view.showHover(detail.runs);
 });
+
+function drawVideos({ videos, chosen }) {
+  const list = element("videos");
+  list.hidden = videos.length < 2;
+  element("title").hidden = !list.hidden;
+  list.replaceChildren(...videos.map((name) =>
+    Object.assign(document.createElement("option"), { value: name, textContent: name, selected: name === chosen })));
+}
 
 function takeObjects(event) {
   project.objects = event.objects;
@@ -136,6 +151,7 @@ function objectRow(object) {
   color.onchange = () => change({ color: color.value });
   const name = Object.assign(document.createElement("input"), { type: "text", value: object.name });
   name.setAttribute("aria-label", `Name or class of object ${object.id}`);
+  name.setAttribute("list", "classes");
   name.onchange = () => { name.blur(); change({ name: name.value }); };
   name.onfocus = () => { project.selected = object.id; timeline.draw(); };
   const visible = toggle(object.visible ? "shown" : "hidden", object.visible, () => change({ visible: !object.visible }));
@@ -174,9 +190,10 @@ function setTracking(running) {
 }
 
 let bannerTimer = 0;
-function banner(message) {
+function banner(message, kind = "error") {
   clearTimeout(bannerTimer);
   element("banner").textContent = message;
+  element("banner").dataset.kind = kind;
   element("banner").hidden = !message;
   if (message) bannerTimer = setTimeout(() => banner(""), 12000);
 }
@@ -262,6 +279,10 @@ async function exportFiles() {
 for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => setTool(button.dataset.tool);
 for (const button of document.querySelectorAll("[data-track]")) button.onclick = () => track(button.dataset.track);
 for (const button of document.querySelectorAll("[data-mark]")) button.onclick = () => mark(button.dataset.mark);
+element("videos").onchange = () => {
+  if (playing) play();
+  connection.send("open", { video: element("videos").value });
+};
 element("add").onclick = () => connection.send("add_object");
 element("undo").onclick = () => connection.send("undo");
 element("redo").onclick = () => connection.send("redo");

@@ -102,7 +102,10 @@ class FrameCache {
 
 // 24 decoded 4K pictures are 800 MB; for the frames around the current one these suffice.
 export const pictures = new FrameCache(24, async (frame) =>
-  createImageBitmap(await (await fetched(`/frames/${frame}.jpg`)).blob()));
+  createImageBitmap(await (await fetched(`/frames/${video.key}/${frame}.jpg`)).blob()));
+
+// The open video: its key is part of the addresses of its frames, which the browser keeps.
+export const video = { key: "" };
 
 // Runs of [object id, number of pixels] in row order.
 export const labels = new FrameCache(64, async (frame) =>

@@ -1,0 +1,118 @@
+"""The videos that can be annotated in one run of the server, and the one that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from surgsam2.annotate.frames import FramePictures
+from surgsam2.annotate.project import Project
+from surgsam2.annotate.session import Send, Session
+from surgsam2.engine import EngineClient
+from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.model.options import ModelOptions
+from surgsam2.prompts.object_class import ClassList
+from surgsam2.video import open_video
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v"})
+"""Suffixes of the files that are offered from a folder of videos."""
+
+
+def find_videos(folder: Path) -> dict[str, Path]:
+    """Return the videos of a folder by name, in alphabetical order; none if it has none itself."""
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    return {path.name: path for path in files if path.is_file()}
+
+
+class Desk:
+    """Opens one of several videos at a time. Use it in a ``with`` block.
+
+    Args:
+        videos: the path of each video by its name.
+        folder: returns the project folder of a video.
+        model: which model the engine loads.
+        classes: the classes that objects get by their names.
+
+    Raises:
+        VideoError: the first video cannot be read.
+        OutputError: its folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        videos: Mapping[str, Path],
+        folder: Callable[[Path], Path],
+        model: ModelOptions,
+        classes: ClassList | None = None,
+    ) -> None:
+        self._videos, self._folder = dict(videos), folder
+        self._model, self._classes = model, classes
+        self._resources = ExitStack()
+        self._number = 0
+        self._running = False
+        self._open(next(iter(self._videos)))
+
+    def __enter__(self) -> Desk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._resources.close()
+
+    @property
+    def key(self) -> str:
+        """Part of the addresses of the open video's frames; each video has another one."""
+        return str(self._number)
+
+    def start(self) -> None:
+        """Start the engine."""
+        self._running = True
+        self.session.start()
+
+    def open(self, name: str) -> None:
+        """Close the open video, whose project is saved, and open another one.
+
+        If that is refused, the video before is open again.
+
+        Raises:
+            InputError: there is no such video.
+            VideoError: it cannot be read.
+            OutputError: its folder cannot be used.
+        """
+        if name not in self._videos:
+            raise InputError(f"there is no video {name!r} here")
+        before, send = self._name, self.session.disconnect()
+        self._resources.close()
+        try:
+            self._open(name)
+        except SurgSAM2Error:
+            self._open(before)
+            raise
+        finally:
+            if self._running:
+                self.session.start()
+            if send is not None:
+                self.connect(send)
+
+    def connect(self, send: Send) -> None:
+        """Connect the page; it gets the whole state at once."""
+        names = list(self._videos)
+        self.session.connect(send, {"key": self.key, "videos": names, "chosen": self._name})
+
+    def _open(self, name: str) -> None:
+        path = self._videos[name]
+        with ExitStack() as resources:
+            video = resources.enter_context(open_video(path))
+            size = (video.width, video.height, video.frame_count)
+            folder = self._folder(path)
+            project = resources.enter_context(Project(folder, *size, self._classes))
+            client: Any = EngineClient()
+            self.session = Session(video, path.absolute(), project, self._model, client)
+            """The session of the open video."""
+            self.pictures = FramePictures(video)
+            """The frames of the open video."""
+            resources.callback(self.pictures.close)
+            resources.callback(self.session.close)
+            self._resources = resources.pop_all()
+        self._name, self._number = name, self._number + 1
