@@ -1,5 +1,5 @@
 # Two commands for a fresh machine with Python 3.10 or later: `make demo` and `make test`.
-# Both make .venv first. To choose another torch build, give pip's options for it, such as
+# Both make .venv first; the tests need more packages than the demo. To choose another torch build, give pip's options for it, such as
 #   make demo TORCH_ARGS='--index-url <the address that pytorch.org/get-started names>'
 
 PYTHON ?= python3
@@ -7,18 +7,21 @@ TORCH_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUNS := $(VENV)/ready-to-run
 READY := $(VENV)/ready
+# Progress bars are for people: a terminal shows them, a log does not.
+SHOWN := $(if $(MAKE_TERMERR),,--quiet)
 
 .PHONY: demo test gpu-check lint format clean
 
-demo: $(READY)
+demo: $(RUNS)
 	$(BIN)/surgsam2 demo --output demo-output
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 # at most six minutes on a machine with an NVIDIA GPU; needs a CUDA build of torch
-gpu-check: $(READY)
+gpu-check: $(RUNS)
 	$(BIN)/python -m surgsam2.benchmark.gpu_check --output gpu-check
 
 lint: $(READY)
@@ -34,15 +37,20 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) demo-output gpu-check build dist *.egg-info
 
-# torch comes first, because sam2 is built with it; sam2 comes last and without its
-# dependencies, because it names torchvision, which nothing here uses
-$(READY): pyproject.toml constraints.txt Makefile
+# what the command and the page need; torch comes first, because sam2 is built with it; sam2 comes
+# last and without its dependencies, because it names torchvision, which nothing here uses
+$(RUNS): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "surgsam2 needs Python 3.10 or later; try: make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade pip setuptools wheel
-	$(PIP) install --quiet --constraint constraints.txt $(TORCH_ARGS) torch numpy
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install $(SHOWN) --constraint constraints.txt $(TORCH_ARGS) torch numpy
+	$(PIP) install $(SHOWN) --constraint constraints.txt --editable '.[annotate]'
 	SAM2_BUILD_CUDA=0 $(PIP) install --quiet --constraint constraints.txt \
 		--no-build-isolation --no-deps sam2
+	@touch $@
+
+# what tests and checks need as well: Qt, CMake, Slicer's libraries, MONAI, linters
+$(READY): $(RUNS)
+	$(PIP) install $(SHOWN) --constraint constraints.txt --editable '.[dev]'
 	@touch $@

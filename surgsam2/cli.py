@@ -15,6 +15,7 @@ from surgsam2.commands import (
     annotate,
     benchmark,
     bundle,
+    completion,
     correct,
     demo,
     doctor,
@@ -85,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         doctor,
     ):
         command.add_parser(subparsers)
+    completion.add_parser(subparsers, parser)
     return parser
 
 

@@ -438,17 +438,28 @@ def test_models_list(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "sam2_hiera_tiny.pt").touch()
     code, out, err = run("models", "list")
     assert (code, err) == (0, "")
-    head, *lines = out.splitlines()
-    assert head.split() == ["NAME", "STATE", "SIZE", "USE", "SOURCE"]
+    head, *lines, blank, advice = out.splitlines()
+    assert head.split() == ["NAME", "STATE", "SIZE", "SPEED", "USE", "SOURCE"]
+    assert blank == ""
+    assert advice.startswith("recommended here: ")
     rows = {line.split()[0]: line for line in lines}
     assert len(rows) == 10
-    assert "  184 MB  recommended for real video" in rows["sam2.1-hiera-small"]
+    assert "  184 MB  -      recommended for real video" in rows["sam2.1-hiera-small"]
     assert " to try the software" in rows["demo"]
     assert "built in" in rows["demo"]
     assert " here " in rows["sam2-hiera-tiny"]
     assert " here " not in rows["sam2-hiera-small"]
     assert rows["sam2.1-hiera-large"].endswith("/sam2.1_hiera_large.pt")
     assert "Surgical-SAM-2" in rows["surgsam2-hiera-small-512"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(run: Command, shell: str) -> None:
+    pytest.importorskip("shtab")
+    code, out, _ = run("completion", shell)
+    assert code == 0
+    assert "--prompts" in out
+    assert "annotate" in out
 
 
 def test_models_download_by_hand(
