@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from surgsam2.commands.arguments import add_options, read_options
 from surgsam2.model.options import ModelOptions
@@ -28,5 +29,9 @@ def run(args: argparse.Namespace) -> int:
 
     options = read_options(ModelOptions, args)
     model = load_model(options.model, config=options.config, device="cpu", dtype="float32")
-    print(export_onnx(model, args.output, opset=args.opset))
+
+    def progress(graph: str, done: int, total: int) -> None:
+        print(f"surgsam2: {graph}, {done + 1} of {total}", file=sys.stderr)
+
+    print(export_onnx(model, args.output, opset=args.opset, progress=progress))
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,17 @@ OPSETS = range(18, 24)
 """Versions of ONNX's operators that can be chosen."""
 
 
-def export_onnx(model: SurgSAM2Model, folder: str | Path, opset: int = DEFAULT_OPSET) -> Path:
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a graph, the number of graphs that are done, and that of all."""
+
+
+def export_onnx(
+    model: SurgSAM2Model,
+    folder: str | Path,
+    opset: int = DEFAULT_OPSET,
+    *,
+    progress: Progress = lambda graph, done, total: None,
+) -> Path:
     """Write the model's graphs, each compared with PyTorch, and ``export.json``.
 
     Nothing is written before all graphs have passed the comparison. ``export.json`` is
@@ -36,6 +46,8 @@ def export_onnx(model: SurgSAM2Model, folder: str | Path, opset: int = DEFAULT_O
         model: Model on any device. The graphs compute in float32.
         folder: New or empty folder.
         opset: Version of ONNX's operators, 18 to 23.
+        progress: called before each graph with its name, the number of graphs that are done, and
+            the number of all.
 
     Returns:
         The path of ``export.json``, which describes the inputs and outputs of each graph.
@@ -47,7 +59,7 @@ def export_onnx(model: SurgSAM2Model, folder: str | Path, opset: int = DEFAULT_O
     folder = Path(folder)
     _check_request(model, folder, opset)
     files, descriptions = {}, []
-    for graph, content, difference in _checked_graphs(model, opset):
+    for graph, content, difference in _checked_graphs(model, opset, progress):
         file = f"{graph.name}.onnx"
         files[file] = content
         descriptions.append(_describe(graph, file, difference))
@@ -73,7 +85,9 @@ def _check_request(model: SurgSAM2Model, folder: Path, opset: int) -> None:
 
 
 @torch.no_grad()
-def _checked_graphs(model: SurgSAM2Model, opset: int) -> Iterator[tuple[Graph, bytes, float]]:
+def _checked_graphs(
+    model: SurgSAM2Model, opset: int, progress: Progress
+) -> Iterator[tuple[Graph, bytes, float]]:
     """Yield each graph, the content of its file and its largest difference from PyTorch."""
     reference = copy.deepcopy(model.network).cpu()
     exportable = copy.deepcopy(reference)
@@ -84,7 +98,9 @@ def _checked_graphs(model: SurgSAM2Model, opset: int) -> Iterator[tuple[Graph, b
     image = reference.encode_image(torch.zeros(1, 3, size, size))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for graph in describe_graphs(reference):
+        graphs = list(describe_graphs(reference))
+        for done, graph in enumerate(graphs):
+            progress(graph.name, done, len(graphs))
             content = to_onnx(graph, graph.step(exportable, image.position), opset)
             difference = compare(graph, content, graph.step(reference, image.position))
             yield graph, content, difference
