@@ -14,7 +14,11 @@ from surgsam2.errors import MissingDependencyError, missing_dependency
 from tests.conftest import REPOSITORY
 
 HEAVY = ("torch", "torchvision", "sam2", "cv2", "av", "hydra", "omegaconf", "SimpleITK", "PIL")
-NEED_TORCH = ("EFP", "Tracker", "load_model", "segment_video")
+NEEDED = dict.fromkeys(
+    ("EFP", "Tracker", "correct_results", "load_model", "segment_to_folder", "segment_video"),
+    "torch",
+) | {"review_output": "PIL", "to_coco": "cv2", "to_pandas": "cv2"}
+"""The package that a name lacks first."""
 
 WITHOUT_HEAVY_PACKAGES = f"""
 import sys
@@ -56,12 +60,12 @@ print(json.dumps({{"names": names, "refusals": refusals, "objects": len(prompts)
     )
     assert {*surgsam2.__all__, "evaluation", "data", "outputs", "video"} <= set(found["names"])
     assert found["objects"] == 1
-    assert set(found["refusals"]) == set(NEED_TORCH)
+    assert set(found["refusals"]) == set(NEEDED)
     for name, (kind, message) in found["refusals"].items():
         assert kind == "MissingDependencyError"
         assert message == (
-            f"surgsam2.{name} needs the package 'torch', which is not installed or is broken "
-            "(No module named 'torch'); to see what to do, run: surgsam2 doctor"
+            f"surgsam2.{name} needs the package '{NEEDED[name]}', which is not installed or is "
+            f"broken (No module named '{NEEDED[name]}'); to see what to do, run: surgsam2 doctor"
         )
 
 

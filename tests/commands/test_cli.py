@@ -165,7 +165,7 @@ def check_outputs(folder: Path, job: dict[str, str]) -> None:
 def test_segment(run: Command, a_job: dict[str, str], tmp_path: Path) -> None:
     code, out, err = run(*arguments(a_job))
     assert code == 0
-    assert err == ""
+    assert all("WARNING: object" in line for line in err.splitlines()), err
     lines = out.splitlines()
     assert lines[0].startswith(f"complete: {FRAMES} frames, ")
     assert lines[1] == "note: object 7: no masks before frame 2, its first prompt"
@@ -185,7 +185,7 @@ def test_segment_as_a_process_of_its_own(a_job: dict[str, str], tmp_path: Path) 
         cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert all("WARNING: object" in line for line in done.stderr.splitlines()), done.stderr
     check_outputs(tmp_path / "out", a_job)
 
 
