@@ -94,10 +94,11 @@ def test_every_button_that_is_named_is_on_the_panel() -> None:
     for name in (
         "Open video", "Image folder", "Sample", "Add object", "Point (P)", "Not (N)", "Box (B)",
         "Paint (E)", "Use painted mask", "After each stroke", "Interpolate",
-        "Live preview", "Undo (U)", "Track (T)", "Cancel", "From here on",
+        "Live preview", "Undo (U)", "Track (T)", "Cancel", "From here on (R)",
         "From here back", "Between corrections", "This frame is good (G)",
         "Overwrite good frames", "Save scene", "Save prompts", "Install", "Details",
-        "Work from the file", "Find the files of this video", "Segment live", "Hold picture",
+        "Work from the file", "Find the files of this video", "Task list",
+        "Next video", "Segment live", "Hold picture",
         "Record", "Next doubtful (D)", "Previous doubtful (Shift+D)", "Stretch is good",
         "This frame is bad (X)", "Export",
     ):  # fmt: skip

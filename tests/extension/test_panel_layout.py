@@ -18,7 +18,17 @@ from tests.slicer_host.host import SlicerHost
 
 SCREEN = 768
 """Height in pixels of a small screen."""
-SECTIONS = ("video", "objects", "tracking", "correct", "review", "files", "live", "advanced")
+SECTIONS = (
+    "tasks",
+    "video",
+    "objects",
+    "tracking",
+    "correct",
+    "review",
+    "files",
+    "live",
+    "advanced",
+)
 
 
 def paint(panel: Any, object_id: int) -> None:  # noqa: F811

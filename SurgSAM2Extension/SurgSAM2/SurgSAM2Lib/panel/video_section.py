@@ -113,6 +113,12 @@ class VideoSection(Section):
             self.forget_pending()
             self._show(browser)
 
+    def load_or_stream(self) -> None:
+        """Load the opened video, or work from its file when it does not fit in memory."""
+        if self.pending is not None:
+            fits = memory_text(self.pending, self.options)[1]
+            (self.load if fits else self.stream)()
+
     def load_sample(self) -> None:
         """Make a short video and load it."""
         with dialogs.ProgressDialog(_("Making a short video"), known_length=False) as progress:

@@ -26,6 +26,7 @@ from SurgSAM2Lib.panel.remote_section import RemoteSection
 from SurgSAM2Lib.panel.review_section import ReviewSection
 from SurgSAM2Lib.panel.setup_section import SetupSection
 from SurgSAM2Lib.panel.shortcuts import Shortcuts
+from SurgSAM2Lib.panel.tasks_section import TasksSection
 from SurgSAM2Lib.panel.timeline_section import TimelineSection
 from SurgSAM2Lib.panel.tracking_section import TrackingSection
 from SurgSAM2Lib.panel.video_section import VideoSection
@@ -71,6 +72,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.timeline = TimelineSection(self.context)
         self.tracking = TrackingSection(self.context)
         self.remote = RemoteSection(self.context)
+        self.tasks = TasksSection(self.context, self.video)
         self.objects = ObjectsSection(self.context, self.placing)
         self.correct = CorrectSection(self.context, self.tracking)
         self.review = ReviewSection(self.context, review_ui)
@@ -99,6 +101,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Take up work; the module is shown."""
         self.shortcuts.activate()
         self.wheel.activate()
+        self.tasks.go_on_counting()
         self.initializeParameterNode()
         if self.logic.session is not None:
             self.context.run(self.logic.session.adopt_new_segments)
@@ -109,6 +112,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.wheel.deactivate()
         self.placing.stop()
         self.objects.painting.show(False)
+        self.context.run(self.tasks.pause)
         self.video.layout.restore()
 
     def onReload(self) -> None:
@@ -203,7 +207,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             context.parameters.selectedObject = 0
         for section in (
             self.video, self.timeline, self.tracking, self.objects, self.correct, self.review,
-            self.files, self.live, self.remote,
+            self.files, self.live, self.remote, self.tasks,
         ):  # fmt: skip
             section.refresh()
         self.placing.show()
@@ -261,6 +265,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "Ctrl+Z": press(self.ui.undoButton),
             "Ctrl+Shift+Z": press(self.ui.redoButton),
             "T": press(self.ui.trackButton),
+            "R": press(self.ui.trackForwardButton),
             "G": press(self.ui.goodButton),
             "D": press(self.review.ui.nextDoubtfulButton),
             "Shift+D": press(self.review.ui.previousDoubtfulButton),
