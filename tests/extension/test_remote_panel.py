@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.extension.conftest import FRAMES
-from tests.extension.test_widget import clip, panel, settle  # noqa: F401 - fixtures
+from tests.extension.test_widget import clip, panel  # noqa: F401 - fixtures
 from tests.slicer_host.host import SlicerHost
 
 
@@ -76,7 +76,8 @@ def test_the_connection_is_tested_and_used(
     panel.logic.setBox(1, [30, 30, 80, 90], frame=0)
     slicer_app.process_events()
     ui.trackButton.click()
-    settle(panel, slicer_app)
+    assert panel.logic.wait(300)
+    slicer_app.process_events(10)
     assert panel.logic.getMask(1, FRAMES - 1).any()
     assert ui.statusLabel.text == f"Finished: {FRAMES} frames"
     ui.engineAddressLineEdit.text = ""
