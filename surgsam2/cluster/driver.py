@@ -19,7 +19,7 @@ from surgsam2.cluster.manifest import (
     settings_key,
 )
 from surgsam2.cluster.options import ListOptions
-from surgsam2.cluster.scheduler import Scheduler, parts_of
+from surgsam2.cluster.scheduler import FreeWorker, Scheduler, parts_of
 from surgsam2.cluster.summary import ListSummary, WorkerRow, local_lock, summary_name
 from surgsam2.cluster.tasks import Ended, Joined, Lost, Outcome, Progressed, Settings, Task
 from surgsam2.cluster.worker import fetch_prompts
@@ -136,8 +136,7 @@ class _ListRun:
         self._tasks: dict[str, Task] = {}
         self._kinds: dict[str, tuple[str, ...]] = {}
         """The kinds of tasks that each worker does."""
-        self._free: dict[str, tuple[str, ...]] = {}
-        """The same, of the workers without a task."""
+        self._free: dict[str, FreeWorker] = {}
         self._number = 0
         self._settings_key = settings_key(settings)
 
@@ -238,10 +237,7 @@ class _ListRun:
         return False
 
     def _assign(self, executor: Executor) -> None:
-        for worker, kinds in list(self._free.items()):
-            index = self._scheduler.next_for(kinds)
-            if index is None:
-                continue
+        for worker, index in self._scheduler.assign(self._free):
             manifest, self._number = self._manifests[index], self._number + 1
             task = Task(
                 number=self._number,
@@ -267,7 +263,12 @@ class _ListRun:
         if before:
             row.frames, row.seconds, row.tasks = before.frames, before.seconds, before.tasks
         self._summary.workers[event.worker] = row
-        self._free[event.worker] = self._kinds[event.worker] = event.kinds
+        self._kinds[event.worker] = event.kinds
+        self._release(event.worker)
+
+    def _release(self, worker: str) -> None:
+        rate = self._summary.workers[worker].rate or float("inf")
+        self._free[worker] = FreeWorker(self._kinds[worker], rate)
 
     def _progressed(self, event: Progressed) -> None:
         task = self._tasks.get(event.worker)
@@ -285,7 +286,7 @@ class _ListRun:
         row.video = ""
         self._log(task.video, outcome.log)
         if not (outcome.stopped or outcome.is_lost):
-            self._free[event.worker] = self._kinds[event.worker]
+            self._release(event.worker)
         try:
             self._take_note(task, outcome, row)
         except SurgSAM2Error as error:

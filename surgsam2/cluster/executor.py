@@ -17,6 +17,8 @@ CORES_PER_WORKER = 2
 """Cores of a CPU machine for each worker, without a number of workers from the user."""
 MERGERS_PER_GPU = 3
 """Processes per GPU that write files: in the default formats this takes longer than tracking."""
+REPORT_SECONDS = 0.5
+"""Seconds between two reports of a worker's progress."""
 
 
 class Executor(Protocol):

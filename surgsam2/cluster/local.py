@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import os
 import shutil
 import signal
 import socket
@@ -21,13 +22,11 @@ from typing import Any
 
 import torch
 
-from surgsam2.cluster.executor import WorkerPlan
+from surgsam2.cluster.executor import REPORT_SECONDS, WorkerPlan
 from surgsam2.cluster.tasks import Ended, Event, Joined, Lost, Progressed, Settings, Task
 from surgsam2.cluster.worker import Worker
 from surgsam2.errors import DeviceError, SurgSAM2Error
 
-REPORT_SECONDS = 0.5
-"""Seconds between two reports of a worker's progress."""
 _STARTS = 3  # workers in a row that may end before one is ready
 _CLOSE_SECONDS = 5.0
 
@@ -174,7 +173,7 @@ def _work(
     except SurgSAM2Error as error:
         connection.send(Lost(name, str(error), error))
         return
-    connection.send(Joined(name, socket.gethostname(), plan.device, plan.kinds))
+    connection.send(Joined(name, socket.gethostname(), plan.device, plan.kinds, os.getpid()))
     try:
         while (task := told.next_task()) is not None:
             outcome = worker.perform(task, told.should_stop)

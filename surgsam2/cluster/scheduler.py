@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +39,16 @@ class VideoProgress:
         return self.state in ("complete", "failed", "quarantined")
 
 
+@dataclass(frozen=True)
+class FreeWorker:
+    """A worker without a task."""
+
+    kinds: tuple[str, ...]
+    """The kinds of tasks that it does."""
+    rate: float = float("inf")
+    """Frames per second that it has tracked; infinite for one that has not been measured."""
+
+
 class Scheduler:
     """Orders the tasks of many videos.
 
@@ -64,6 +74,25 @@ class Scheduler:
     def finished(self) -> bool:
         """Whether nothing is left to do for any video."""
         return self._open == 0
+
+    def assign(self, free: Mapping[str, FreeWorker]) -> list[tuple[str, int]]:
+        """Give tasks to workers that are free, the fastest first.
+
+        So a video on a slow worker moves to a faster one, after its chunk, once there is one
+        without a task.
+
+        Args:
+            free: the workers by name.
+
+        Returns:
+            The name of each worker that got a task, with the index of the video.
+        """
+        given = []
+        for name in sorted(free, key=lambda name: -free[name].rate) if self._waits() else ():
+            index = self.next_for(free[name].kinds)
+            if index is not None:
+                given.append((name, index))
+        return given
 
     def next_for(self, kinds: Collection[str]) -> int | None:
         """Take the next task for a worker that is free.
@@ -120,6 +149,9 @@ class Scheduler:
             self._end(index, "quarantined", reason)
         else:
             self.released(index)
+
+    def _waits(self) -> bool:
+        return any(self._queues.values())
 
     def _end(self, index: int, state: State, error: str = "") -> None:
         video = self.videos[index]

@@ -95,6 +95,8 @@ class Joined:
     host: str
     device: str
     kinds: tuple[str, ...]
+    pid: int
+    """Number of its process on the host."""
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,7 @@ class Place:
                 else:
                     self.path.unlink(missing_ok=True)
             return
-        with contextlib.suppress(FileNotFoundError):
-            self._writing(lambda system, path: system.rm(path, recursive=True), missing=True)
+        self._writing(_remove)
 
     def download(self, target: Path) -> None:
         """Copy a file, or the files of a folder, to a path on this machine.
@@ -208,8 +207,8 @@ class Place:
     def _reading(self, work: Callable[[Any, str], _T], missing: bool = False) -> _T:
         return self._trying(work, InputError, "read", missing)
 
-    def _writing(self, work: Callable[[Any, str], _T], missing: bool = False) -> _T:
-        return self._trying(work, OutputError, "write", missing)
+    def _writing(self, work: Callable[[Any, str], _T]) -> _T:
+        return self._trying(work, OutputError, "write", missing=False)
 
     def _trying(
         self,
@@ -333,6 +332,15 @@ def _put(system: Any, path: str, content: bytes | Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             system.rm_file(path)
         system.mv(target, path)
+
+
+def _remove(system: Any, path: str) -> None:
+    """Delete a file or folder; an earlier attempt may have deleted a part of it."""
+    for _ in range(_ATTEMPTS):
+        if not system.exists(path):
+            return
+        with contextlib.suppress(FileNotFoundError):
+            system.rm(path, recursive=True)
 
 
 def _protocols(system: Any) -> tuple[str, ...]:

@@ -9,17 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from surgsam2 import open_video
 from surgsam2.cluster.executor import WorkerPlan
 from surgsam2.cluster.local import LocalExecutor
 from surgsam2.cluster.options import ListOptions
 from surgsam2.cluster.tasks import Outcome, Settings, Task
 from surgsam2.cluster.worker import ShouldStop, Worker
-from surgsam2.job import JobOptions
+from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job.datalist import VideoJob, read_datalist
+from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.options import ModelOptions
-from surgsam2.prompts import save_prompts
-from tests.reliability.conftest import FORMATS, prompts_for_two, write_short_file
+from surgsam2.prompts import load_prompts, save_prompts
+from tests.reliability.conftest import FORMATS, contents, prompts_for_two, write_short_file
 
+BROKEN = ("broken0", "broken1")
 CRASHES = "crashes"
 """A video of this output name ends the process that tracks it."""
 
@@ -68,3 +71,24 @@ def local(settings: Settings, count: int, kind: type[Worker] = Worker) -> Callab
 
 
 SMALL = ListOptions(chunk=5)
+
+
+def serial(model: SurgSAM2Model, path: Path, out: Path) -> dict[str, dict[str, bytes]]:
+    """The files of each good video, written by one run after the other."""
+    found = {}
+    for job in jobs_of(path, out):
+        if job.output.name in (CRASHES, *BROKEN):
+            continue
+        with open_video(job.video.path) as video:
+            prompts = load_prompts(job.prompts.path)
+            options = JobOptions(formats=FORMATS)
+            segment_to_folder(model, video, prompts, job.output.path, options)
+        found[job.output.name] = contents(job.output.path)
+    return found
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """All files but the manifest."""
+    found = contents(folder)
+    found.pop(".manifest.json")
+    return found

@@ -13,48 +13,26 @@ from typing import Any
 
 import pytest
 
-from surgsam2 import open_video
 from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.local import LocalExecutor
 from surgsam2.cluster.options import ListOptions
 from surgsam2.errors import CheckpointError, InputError
-from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job.datalist import FailedJobsError
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.prompts import load_prompts
 from surgsam2.storage.places import Place
 from tests.cluster.helpers import (
     CRASHES,
     SMALL,
     FragileWorker,
+    files_of,
     jobs_of,
     local,
+    serial,
     settings_for,
     write_list,
 )
-from tests.reliability.conftest import FORMATS, contents
 
 BROKEN = ("broken0", "deep/broken1")
-
-
-def serial(model: SurgSAM2Model, path: Path, out: Path) -> dict[str, dict[str, bytes]]:
-    """The files of each good video, written by one run after the other."""
-    found = {}
-    for job in jobs_of(path, out):
-        if job.output.name in (CRASHES, "broken0", "broken1"):
-            continue
-        with open_video(job.video.path) as video:
-            prompts = load_prompts(job.prompts.path)
-            options = JobOptions(formats=FORMATS)
-            segment_to_folder(model, video, prompts, job.output.path, options)
-        found[job.output.name] = contents(job.output.path)
-    return found
-
-
-def kept(folder: Path) -> dict[str, bytes]:
-    found = contents(folder)
-    found.pop(".manifest.json")
-    return found
 
 
 @pytest.mark.parametrize(
@@ -123,7 +101,7 @@ def test_killed_workers_and_drivers(
     log = (tmp_path / "out/logs" / f"{CRASHES}.log").read_text()
     assert "signal 11 (SIGSEGV)" in log
     for name, files in serial(a_model, path, tmp_path / "serial").items():
-        assert kept(tmp_path / "out" / name) == files, name
+        assert files_of(tmp_path / "out" / name) == files, name
         report = json.loads((tmp_path / "out" / name / "report.json").read_text())
         assert report["status"] == "complete"
 

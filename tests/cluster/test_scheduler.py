@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from surgsam2.cluster.scheduler import KINDS, Scheduler, parts_of
+from surgsam2.cluster.scheduler import KINDS, FreeWorker, Scheduler, parts_of
 
 
 def test_long_videos_come_first_and_are_finished_before_others_begin() -> None:
@@ -51,6 +51,18 @@ def test_progress_forgives_lost_workers() -> None:
         assert scheduler.next_for(KINDS) == 0
         scheduler.tracked(0, left)
     assert scheduler.videos[0].state == "waiting"
+
+
+def test_a_slow_worker_passes_its_video_on() -> None:
+    scheduler = Scheduler([5])
+    slow, fast = FreeWorker(KINDS, 1.0), FreeWorker(KINDS, 9.0)
+    assert scheduler.assign({"slow": slow}) == [("slow", 0)]
+    assert scheduler.assign({"fast": fast}) == []
+    scheduler.tracked(0, 0.5)
+    assert scheduler.assign({"slow": slow, "fast": fast}) == [("fast", 0)]
+    scheduler.tracked(0, 0.2)
+    new = FreeWorker(KINDS)
+    assert scheduler.assign({"slow": slow, "new": new}) == [("new", 0)]
 
 
 def test_parts_have_all_videos_once_and_about_the_same_length() -> None:

@@ -1,0 +1,187 @@
+"""Videos, prompts and results in stores, whose errors are injected."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from surgsam2.cluster.driver import segment_list
+from surgsam2.cluster.manifest import CHUNKS, Manifest, Manifests
+from surgsam2.cluster.options import ListOptions
+from surgsam2.cluster.tasks import Ended, Event, Joined, Lost, Settings, Task
+from surgsam2.cluster.worker import Worker
+from surgsam2.errors import InputError, MissingDependencyError, OutputError
+from surgsam2.job.datalist import FailedJobsError, VideoJob, read_datalist
+from surgsam2.model.build import SurgSAM2Model
+from surgsam2.storage import places
+from surgsam2.storage.places import LocalCopies, Place
+from tests.cluster.helpers import files_of, serial, settings_for, write_list
+
+
+class Unreliable(MemoryFileSystem):
+    """A store in memory in which operations may fail."""
+
+    protocol = "unreliable"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    calls = 0
+    every = 0
+    """Each call of this number fails; 0 for none."""
+    refused = ""
+    """A part of the names of files that cannot be written."""
+
+    def _may_fail(self, path: str = "") -> None:
+        Unreliable.calls += 1
+        if self.every and Unreliable.calls % self.every == 0:
+            raise ConnectionResetError("the connection was reset")
+        if self.refused and self.refused in path:
+            raise PermissionError(13, "Permission denied")
+
+    def _open(self, path: str, mode: str = "rb", **given: Any) -> Any:
+        self._may_fail(path if "w" in mode else "")
+        return super()._open(path, mode, **given)
+
+    def info(self, path: str, **given: Any) -> Any:
+        self._may_fail()
+        return super().info(path, **given)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty folder in a store."""
+    fsspec.register_implementation("unreliable", Unreliable, clobber=True)
+    monkeypatch.setattr(places, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(Unreliable, "every", 0)
+    monkeypatch.setattr(Unreliable, "refused", "")
+    Unreliable.clear_instance_cache()
+    return f"unreliable://{uuid.uuid4().hex}"
+
+
+class InThisProcess:
+    """An executor whose one worker runs in the driver's process, where the store is."""
+
+    def __init__(self, settings: Settings, scratch: Path, stop_after: int = 0) -> None:
+        self._worker = Worker(settings, scratch)
+        self._events: list[Event] = [Joined("0", "here", "cpu", ("merge", "track"), 0)]
+        self._left = stop_after
+
+    def assign(self, worker: str, task: Task) -> None:
+        outcome = self._worker.perform(task)
+        self._left -= 1
+        if self._left == 0:  # as if its machine had gone when all was done but told
+            self._events += [Lost("0", "gone"), Joined("0", "here", "cpu", ("merge", "track"), 0)]
+        else:
+            self._events.append(Ended(worker, outcome))
+
+    def poll(self, seconds: float) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def uploaded(folder: Path, store: str) -> list[VideoJob]:
+    """The list and its files in the store."""
+    for path in sorted((folder / "in").iterdir()):
+        (Place.of(store) / "in" / path.name).upload(path)
+    return read_datalist(folder / "list.json", f"{store}/out", store)
+
+
+def test_results_in_a_store(
+    a_model: SurgSAM2Model, demo_checkpoint: Path, small_config: Path, tmp_path: Path,
+    store: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """One call in seven fails, a worker is lost, and the files are those of serial runs."""
+    path = write_list(tmp_path, ["a", "deep/b"])
+    jobs, out = uploaded(tmp_path, store), Place.of(f"{store}/out")
+    settings = settings_for(demo_checkpoint, small_config)
+    monkeypatch.setattr(Unreliable, "every", 7)
+    summary = segment_list(
+        jobs, out, settings, ListOptions(chunk=5),
+        executor=lambda: InThisProcess(settings, tmp_path / "scratch", stop_after=2),
+    )  # fmt: skip
+    assert [row["status"] for row in summary["videos"]] == ["complete", "complete"]
+    monkeypatch.setattr(Unreliable, "every", 0)
+    assert (out / "summary.json").exists()
+    assert "a worker was lost" in ((out / "logs" / "a.log").read_bytes() or b"").decode()
+    for name, files in serial(a_model, path, tmp_path / "serial").items():
+        place = next(job.output for job in jobs if job.output.name == name)
+        assert not (place / CHUNKS).names()
+        place.download(tmp_path / "back" / name)
+        assert files_of(tmp_path / "back" / name) == files, name
+    assert not list((tmp_path / "scratch").glob("[!c]*"))  # only copies of videos are kept
+    told: list[str] = []
+    segment_list(jobs, out, settings, ListOptions(chunk=5), tell=told.append)
+    assert told[0] == "a: complete already, nothing to resume"
+
+
+def test_a_place_without_permission(
+    demo_checkpoint: Path, small_config: Path, tmp_path: Path, store: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    write_list(tmp_path, ["a"])
+    jobs, out = uploaded(tmp_path, store), Place.of(f"{store}/out")
+    settings = settings_for(demo_checkpoint, small_config)
+    run = lambda: segment_list(  # noqa: E731
+        jobs, out, settings, executor=lambda: InThisProcess(settings, tmp_path / "scratch")
+    )
+    monkeypatch.setattr(Unreliable, "refused", "summary")
+    with pytest.raises(OutputError, match=r"cannot write .*summary\.json: Permission denied"):
+        run()
+    monkeypatch.setattr(Unreliable, "refused", "results.spool")
+    with pytest.raises(FailedJobsError):
+        run()
+    row = json.loads((out / "summary.json").read_bytes() or b"")["videos"][0]
+    assert row["status"] == "failed"
+    assert "results.spool: Permission denied" in row["error"]
+
+
+def test_a_driver_that_was_replaced_writes_no_manifest(store: str) -> None:
+    output, first, second = Place.of(f"{store}/a"), Manifests(), Manifests()
+    manifest = first.write(output, Manifest("k"), first=True)
+    second.write(output, manifest, first=True)
+    with pytest.raises(OutputError, match="another run of this list writes here too"):
+        first.write(output, manifest)
+
+
+def test_schemes() -> None:
+    with pytest.raises(InputError, match=r"gopher:// is not known; use a path, s3://"):
+        Place.of("gopher://a/b")
+    assert Place.of("file:///a/b").path == Path("/a/b")
+    assert Place.of("C:\\videos").is_local
+    assert (Place.of("memory://a") / "b").text == "memory://a/b"
+    try:
+        import s3fs  # noqa: F401
+    except ImportError:
+        with pytest.raises(MissingDependencyError, match="s3fs"):
+            Place.of("s3://bucket/name")
+
+
+def test_copies_are_bounded(tmp_path: Path, store: str) -> None:
+    copies = LocalCopies(tmp_path / "copies", 250)
+    files = [Place.of(store) / f"{i}.mp4" for i in range(4)]
+    for number, place in enumerate(files):
+        place.write_bytes(bytes([number]) * 100)
+        assert copies.fetch(place).read_bytes() == bytes([number]) * 100
+        assert copies.fetch(files[0]).exists()
+    kept = sorted(path.name for path in (tmp_path / "copies").rglob("*.mp4"))
+    assert kept == ["0.mp4", "3.mp4"]
+    files[3].write_bytes(b"new")
+    assert copies.fetch(files[3]).read_bytes() == b"new"
+
+
+def test_fingerprints_do_not_depend_on_the_place(tmp_path: Path, store: str) -> None:
+    for size in (0, 5, 2**20 + 3, 3 * 2**20):
+        path = tmp_path / f"{size}"
+        path.write_bytes(bytes(i % 251 for i in range(1000)) * (size // 1000 + 1))
+        place = Place.of(store) / path.name
+        place.upload(path)
+        assert place.fingerprint() == Place.of(path).fingerprint()
