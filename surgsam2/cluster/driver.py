@@ -57,6 +57,9 @@ def segment_list(
     each video. A video that cannot be segmented does not stop the others; one that ends
     several workers in a row is quarantined.
 
+    Processes of workers import the script that calls this function, so a script calls it under
+    ``if __name__ == "__main__":``.
+
     Args:
         jobs: the videos, from `read_datalist`.
         output_dir: the folder that holds the folders of all videos.

@@ -149,7 +149,10 @@ class LocalExecutor:
         if not slot.joined:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:
-                raise DeviceError(f"no worker can start: {reason}; is there enough memory?")
+                raise DeviceError(
+                    f"no worker can start: {reason}; is there enough memory? (A script must call "
+                    "segment_list under if __name__ == '__main__')"
+                )
         if not self._stopping:
             self._start(slot.name, slot.plan)
         return Lost(slot.name, reason)
