@@ -22,14 +22,13 @@ from surgsam2.cluster.options import ListOptions
 from surgsam2.cluster.scheduler import FreeWorker, Scheduler, parts_of
 from surgsam2.cluster.summary import ListSummary, WorkerRow, local_lock, summary_name
 from surgsam2.cluster.tasks import Ended, Joined, Lost, Outcome, Progressed, Settings, Task
-from surgsam2.cluster.worker import fetch_prompts
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
 from surgsam2.job.datalist import LOGS, FailedJobsError, VideoJob, hide_job_names, refuse_all
 from surgsam2.job.earlier import finished_report
-from surgsam2.storage.atomic_file import temporary_folder, writing
+from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.folder_lock import exclusive
 from surgsam2.storage.output_folder import RESUME, is_ours
-from surgsam2.storage.places import LocalCopies, Place
+from surgsam2.storage.places import Place
 from surgsam2.storage.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -177,7 +176,7 @@ class _ListRun:
         problems = []
         for index, job in enumerate(self._jobs):
             try:
-                key = self._key(job)
+                key = job_key(job, self._settings_key)
             except SurgSAM2Error:
                 key = ""  # the worker that opens the files says what is wrong
             try:
@@ -185,11 +184,6 @@ class _ListRun:
             except SurgSAM2Error as error:
                 problems.append(str(error))
         refuse_all("", problems)
-
-    def _key(self, job: VideoJob) -> str:
-        with temporary_folder() as scratch:
-            prompts = fetch_prompts(LocalCopies(scratch, 10**9), job.prompts)
-        return job_key(job, prompts, self._settings_key)
 
     def _taken_up(self, index: int, job: VideoJob, key: str) -> Manifest:
         manifest = self._store.read(job.output)
@@ -311,7 +305,7 @@ class _ListRun:
             stopped = outcome.stopped and outcome.run and chunk.last < outcome.run.steps
             manifest = replace(
                 manifest,
-                key=manifest.key or self._key(job),
+                key=manifest.key or job_key(job, self._settings_key),
                 run=outcome.run,
                 chunks=(*manifest.chunks, chunk),
                 interruptions=manifest.interruptions + bool(stopped),

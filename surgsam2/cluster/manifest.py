@@ -6,22 +6,22 @@ whole; what it does not name is not part of the results.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from surgsam2.cluster.tasks import RunRecord, Settings
-from surgsam2.errors import InputError, OutputError
+from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.job.chunks import Chunk
 from surgsam2.job.datalist import VideoJob
-from surgsam2.job.fingerprint import hash_of_prompts
 from surgsam2.model.build import locate
 from surgsam2.model.checkpoint import read_checkpoint, weights_sha256
 from surgsam2.model.configs import load_config
-from surgsam2.prompts import PromptSet
+from surgsam2.prompts.mask_file import check_mask_path
 from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.output_folder import MANIFEST, PROGRAM, RESUME
 from surgsam2.storage.places import Place
@@ -149,18 +149,48 @@ def settings_key(settings: Settings) -> str:
     return _hash(json.dumps(parts, sort_keys=True, default=str))
 
 
-def job_key(job: VideoJob, prompts: PromptSet, settings: str) -> str:
-    """Return the SHA-256 that tells a video's run from others, without opening the video.
+def job_key(job: VideoJob, settings: str) -> str:
+    """Return the SHA-256 that tells a video's run from others.
+
+    Neither the video nor the mask images are decoded: long lists are read in seconds.
 
     Args:
-        job: the video; its quick fingerprint is taken.
-        prompts: its prompts.
+        job: the video; its quick fingerprint is taken, and its prompt files are hashed.
         settings: the key of the settings.
 
     Raises:
-        InputError: the video cannot be read.
+        InputError: a file cannot be read.
     """
-    return _hash("\n".join((settings, job.video.fingerprint(), hash_of_prompts(prompts))))
+    prompts = _content(job.prompts)
+    digest = hashlib.sha256(settings.encode() + job.video.fingerprint().encode() + prompts)
+    for name in mask_names(prompts):
+        digest.update(_content(job.prompts.parent / name))
+    return digest.hexdigest()
+
+
+def mask_names(prompts: bytes) -> Iterator[str]:
+    """Yield the names of the mask images beside a prompt file; none if it is not valid.
+
+    Args:
+        prompts: the content of the prompt file.
+    """
+    try:
+        objects = parse_json(prompts)["objects"]
+        names = [prompt.get("mask") for item in objects for prompt in item["prompts"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return  # reading it says what is wrong
+    for name in names:
+        if isinstance(name, str):
+            with contextlib.suppress(PromptError):
+                check_mask_path(name)
+                yield name
+
+
+def _content(place: Place) -> bytes:
+    data = place.read_bytes()
+    if data is None:
+        raise InputError(f"cannot read {place}: there is no such file")
+    return data
 
 
 def delete_chunks(output: Place, keep: Iterable[Chunk] = ()) -> None:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from surgsam2.cluster.manifest import CHUNKS
+from surgsam2.cluster.manifest import CHUNKS, mask_names
 from surgsam2.cluster.tasks import Outcome, RunRecord, Settings, Task
-from surgsam2.errors import InputError, PromptError, SurgSAM2Error
+from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job.chunks import FIRST_PASS, RESULTS, STATE, Chunk, join_chunks, track_chunk
 from surgsam2.job.datalist import VideoJob, hide_job_names
@@ -23,7 +23,6 @@ from surgsam2.job.inputs import check_inputs
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet, load_prompts, naming_prompt_file
 from surgsam2.storage.hashing import sha256_of
-from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS
 from surgsam2.storage.output_folder import RESUME, hold_output, prepare_output
 from surgsam2.storage.places import LocalCopies, Place, local_output
@@ -182,27 +181,11 @@ def fetch_prompts(copies: LocalCopies, place: Place) -> PromptSet:
     """
     path = copies.fetch(place)
     if not place.is_local:
-        for name in _mask_names(path):
+        for name in mask_names(path.read_bytes()):
             target = path.parent / name
             if not target.exists():
                 (place.parent / name).download(target)
     return load_prompts(path)
-
-
-def _mask_names(path: Path) -> Iterator[str]:
-    """Yield the names of the mask images of a prompt file that lie beside it."""
-    from surgsam2.prompts.mask_file import check_mask_path
-
-    try:
-        objects = parse_json(path.read_bytes())["objects"]
-        names = [prompt.get("mask") for item in objects for prompt in item["prompts"]]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return  # reading it says what is wrong
-    for name in names:
-        if isinstance(name, str):
-            with contextlib.suppress(PromptError):
-                check_mask_path(name)
-                yield name
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def identity_of(
         "video size": f"{video.width}x{video.height}",
         "video frame rate": float(video.fps),
         "objects": ", ".join(f"{item.id} {item.name}" for item in prompts),
-        "prompts": hash_of_prompts(prompts),
+        "prompts": _hash_of_prompts(prompts),
         "corrected objects": ", ".join(map(str, corrected)),
         "model weights": model.weights,
         "model config": model.config,
@@ -158,8 +158,7 @@ def _difference(name: str, before: Any, now: Any) -> str:
     return f"{name} {before} there, {now} here"
 
 
-def hash_of_prompts(prompts: PromptSet) -> str:
-    """Return the SHA-256 of prompts with their names and masks, 64 hexadecimal digits."""
+def _hash_of_prompts(prompts: PromptSet) -> str:
     text, masks = prompts_as_text(prompts, "prompts")
     digest = hashlib.sha256(text.encode())
     for mask in masks.values():

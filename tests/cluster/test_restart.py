@@ -15,7 +15,6 @@ from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.manifest import Manifest, Manifests, job_key, settings_key
 from surgsam2.cluster.options import ListOptions
 from surgsam2.errors import InputError
-from surgsam2.prompts import load_prompts
 from surgsam2.storage.output_folder import MANIFEST
 from surgsam2.storage.places import Place
 from tests.cluster.helpers import jobs_of, settings_for, write_list
@@ -31,7 +30,7 @@ def finished(folder: Path, names: list[str], settings: Any) -> Path:
     entry = json.loads(path.read_text())[0]
     path.write_text(json.dumps([entry | {"output": name} for name in names]))
     jobs = jobs_of(path, folder / "out")
-    key = job_key(jobs[0], load_prompts(jobs[0].prompts.path), settings_key(settings))
+    key = job_key(jobs[0], settings_key(settings))
     first = jobs[0].output
     first.make_folder()
     Manifests().write(first, Manifest(key, complete=True, frames=11), first=True)
