@@ -41,7 +41,7 @@ def _list(args: argparse.Namespace) -> int:
         (
             *("demo", "built in" if built_in else "weights missing", size),
             _speed("demo") if args.speed and built_in else "-",
-            *("to try the software; not for real video", "this package"),
+            *("to try the software, and for a first look at a video", "this package"),
         ),
     ]
     for entry in known_checkpoints().values():

@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EPILOG,
     )
-    parser.add_argument("recipe", help="finetune, builtin, or a YAML file (see docs/training.md)")
+    parser.add_argument("recipe", help="a built-in recipe or a YAML file (see docs/training.md)")
     parser.add_argument("--output", required=True, help="folder of the run")
     parser.add_argument("--model", help="weights to start from: known name or checkpoint file")
     parser.add_argument("--config", help="name of the configuration, if it is not the model's own")

@@ -231,7 +231,7 @@ class Located(NamedTuple):
     """The place of a model's weights, and what its name tells of the network."""
 
     weights: Path | None
-    """File of the weights; None for an untrained `demo`."""
+    """File of the weights; None where the built-in model has none yet."""
     config: str | None
     """Name or file of the configuration; None where the weights have to tell."""
     image_size: int | None = None
@@ -250,7 +250,7 @@ def locate(name_or_path: str | Path) -> Located:
     """
     name = str(name_or_path)
     if name == "demo":
-        return Located(BUILT_IN if BUILT_IN.is_file() else None, "demo")
+        return Located(BUILT_IN if BUILT_IN.is_file() else None, "lite")
     known = zoo.find_known(name)
     if known is not None:
         if not known.path.is_file():

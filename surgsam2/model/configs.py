@@ -2,8 +2,9 @@
 
 ``sam2-hiera-<size>-<resolution>`` and ``sam2.1-hiera-<size>-<resolution>`` are the
 installed `sam2` package's own YAML files at 512 or 1024 pixels;
-``surgsam2-hiera-small-512`` is the published SurgSAM2 setting; ``demo`` is the small
-network of the built-in model. A YAML file in the same form describes any other network.
+``surgsam2-hiera-small-512`` is the published SurgSAM2 setting; ``lite`` is the network of the
+built-in model, and ``demo`` another small one. A YAML file in the same form describes any other
+network.
 
 This module reads a configuration as plain data; `surgsam2.model.builder` checks that it
 describes a network.
@@ -46,7 +47,7 @@ _INTERACTIVE: Config = {
 
 
 def config_names() -> list[str]:
-    """Return all names of configurations, the built-in model's first."""
+    """Return all names of configurations, those of this package first."""
     sam2 = [
         f"{family}-hiera-{size}-{resolution}"
         for family in FAMILIES

@@ -98,6 +98,9 @@ class PromptConfig:
     """Probability of a box where the prompt is points or a box."""
     first_points: int = 1
     """Largest number of points of a first prompt (random from 1), all inside the object."""
+    box_points: int = 0
+    """Largest number of points beside a box (random from 0), half of them inside the object and
+    half of them near it."""
     box_noise: float = 0.1
     """Standard deviation of the corners of a box in units of its sides."""
     box_noise_limit: float = 20.0
@@ -136,11 +139,13 @@ class FreezeConfig:
 
     image_encoder: bool | None = None
     """None freezes the image encoder of SAM 2's networks, which was trained on many videos, and
-    trains that of others, such as the built-in model's, which saw generated pictures only."""
+    trains that of others."""
     prompt_encoder: bool = True
     mask_decoder: bool = False
     memory: bool = False
     """Memory attention, memory encoder, and object pointers with their projections."""
+    memory_encoder: bool = False
+    """The memory encoder, where the rest of the memory is trained."""
     trunk: bool = False
     """The trunk of the image encoder, where the rest of the encoder is trained."""
 

@@ -15,7 +15,8 @@ _PARTS = {
     "prompt_encoder": "sam_prompt_encoder.",
     "mask_decoder": "sam_mask_decoder.",
 }
-_TRUNK = "image_encoder.trunk."
+_INNER = {"trunk": "image_encoder.trunk.", "memory_encoder": "memory_encoder."}
+"""Parts of the parts, which can be frozen alone."""
 
 
 def resolve_freezing(config: FreezeConfig, network: str) -> FreezeConfig:
@@ -38,8 +39,8 @@ def apply_freezing(network: nn.Module, config: FreezeConfig) -> list[str]:
     """
     trained = []
     for name, parameter in network.named_parameters():
-        frozen = getattr(config, part_of(name)) or (config.trunk and name.startswith(_TRUNK))
-        parameter.requires_grad_(not frozen)
+        inner = any(getattr(config, k) and name.startswith(v) for k, v in _INNER.items())
+        parameter.requires_grad_(not (getattr(config, part_of(name)) or inner))
         if parameter.requires_grad:
             trained.append(name)
     if not trained:

@@ -77,9 +77,27 @@ def first_clicks(
     masks: torch.Tensor, plan: PromptPlan, config: PromptConfig, rng: np.random.Generator
 ) -> Clicks:
     """Draw points or boxes for the (O, S, S) bool masks of a prompted frame."""
-    if plan.kind == "box":
-        return box_corners(masks, config, rng)
-    return clicks_inside(masks, plan.first_points, rng)
+    if plan.kind != "box":
+        return clicks_inside(masks, plan.first_points, rng)
+    clicks = box_corners(masks, config, rng)
+    for _ in range(int(rng.integers(config.box_points + 1))):
+        where = masks if rng.random() < 0.5 else _near(masks)
+        clicks = clicks.and_then(_clicks_in(masks, where, 1, rng))
+    return clicks
+
+
+def _near(masks: torch.Tensor) -> torch.Tensor:
+    """Return the pixels outside of each (S, S) mask but in its box or a tenth of it beside it."""
+    boxes = torch.zeros_like(masks)
+    for mask, box in zip(masks, boxes, strict=True):
+        rows, columns = (torch.nonzero(mask.any(dim=axis)).flatten().tolist() for axis in (1, 0))
+        if rows:
+            high, wide = (rows[-1] - rows[0]) // 10 + 1, (columns[-1] - columns[0]) // 10 + 1
+            box[
+                max(rows[0] - high, 0) : rows[-1] + high + 1,
+                max(columns[0] - wide, 0) : columns[-1] + wide + 1,
+            ] = True
+    return boxes & ~masks
 
 
 def clicks_inside(masks: torch.Tensor, count: int, rng: np.random.Generator) -> Clicks:

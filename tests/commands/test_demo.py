@@ -10,13 +10,16 @@ import pytest
 import surgsam2
 from surgsam2.cli import main
 from surgsam2.model.build import BUILT_IN, UNTRAINED
+from surgsam2.prompts import save_prompts
+from tests.video.helpers import write_video
 
 
 def test_demo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "demo"
-    assert main(["demo", "--frames", "6", "--output", str(out), "--device", "cpu"]) == 0
+    options = ["--output", str(out), "--device", "cpu", "--real", str(tmp_path / "nowhere")]
+    assert main(["demo", "--frames", "6", *options]) == 0
     printed = capsys.readouterr().out
     for row in ("mask", "5pt", "1pt", "first mask copied", "first mask by optical flow", "FPS"):
         assert row in printed
@@ -31,6 +34,21 @@ def test_demo(
         prompts = surgsam2.load_prompts(out / "prompts.json")
         prompts.validate(video.width, video.height, video.frame_count)
         assert video.frame_count == 6
+
+
+def test_the_demo_shows_the_real_clip_where_it_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, out = tmp_path / "real", tmp_path / "demo"
+    real.mkdir()
+    write_video(real / "cholecystectomy_10s.mp4", 3)
+    prompts = surgsam2.PromptSet().add(object_id=1, frame=0, points=[[30, 20, 1]])
+    save_prompts(prompts, real / "cholecystectomy_prompts.json")
+    options = ["--output", str(out), "--device", "cpu", "--real", str(real)]
+    assert main(["demo", "--frames", "2", *options]) == 0
+    assert f"segment {real / 'cholecystectomy_10s.mp4'} --prompts" in capsys.readouterr().out
+    report = json.loads((out / "segmentation" / "report.json").read_text())
+    assert report["timings"]["frames"] == 3
 
 
 def test_the_demo_leaves_results_of_another_run_alone(

@@ -47,7 +47,7 @@ def logits(model: SurgSAM2Model, clip: np.ndarray) -> list[np.ndarray]:
 def test_the_built_in_model(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "surgsam2"):
         model = surgsam2.load_model(device="cpu")
-    assert model.name == "demo"
+    assert model.name == "lite"
     assert (model.image_size, model.dtype, model.pruning) == (384, torch.float32, EFP("capped", 2))
     assert not model.network.training
     assert not any(p.requires_grad for p in model.network.parameters())

@@ -28,7 +28,7 @@ def definition(**changed: Any) -> dict[str, Any]:
 
 def test_ours() -> None:
     found = read_bundle(OWN)
-    assert (found.config, found.image_size) == ("demo", 384)
+    assert (found.config, found.image_size) == ("lite", 384)
     assert found.weights == OWN / "models" / "model.pt"
 
 

@@ -162,7 +162,7 @@ def test_several_processes_need_torchrun(a_bundle: Path, tmp_path: Path) -> None
     [
         ({"dataset_dir": ""}, "dataset_dir is needed: add --dataset_dir FOLDER"),
         ({"output_dir": ""}, "output_dir is needed: add --output_dir FOLDER"),
-        ({"recipe": "nothing"}, "neither a .yaml file nor one of builtin, builtin-next, finetune"),
+        ({"recipe": "nothing"}, "neither a .yaml file nor one of finetune, generated, lite"),
         ({"epochs": "many"}, "epochs must be int, got 'many'"),
         ({"batch": "two"}, r"data\[0\].batch must be int, got 'two'"),
         ({"settings": {"epoch": 1}}, "unknown setting 'epoch'; did you mean epochs"),

@@ -83,5 +83,5 @@ def test_refusals(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_unknown_recipe() -> None:
-    with pytest.raises(InputError, match=r"file nor one of builtin, builtin-next, finetune"):
+    with pytest.raises(InputError, match=r"file nor one of finetune, generated, lite"):
         load_recipe("published")

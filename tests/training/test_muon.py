@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import surgsam2
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import load_config
+from surgsam2.model.network import SurgSAM2Network
 from surgsam2.training.config import OptimizerConfig
 from surgsam2.training.muon import Muon, orthogonalised
 from surgsam2.training.optimizer import make_optimizer
@@ -98,7 +100,7 @@ def test_a_saved_state_goes_on() -> None:
 
 
 def test_it_is_for_the_hidden_matrices_of_the_network() -> None:
-    network = surgsam2.load_model("demo", device="cpu").network.requires_grad_(True)
+    network = build_network(load_config("demo"), "demo", SurgSAM2Network).requires_grad_(True)
     optimizer = make_optimizer(network, OptimizerConfig(muon=True))
     names = {id(p): name for name, p in network.named_parameters()}
     moved = {

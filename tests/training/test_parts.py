@@ -9,8 +9,9 @@ from typing import BinaryIO
 import pytest
 import torch
 
-import surgsam2
 from surgsam2.errors import CheckpointError, InputError
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.training.checkpoints import read_progress, save_atomically, save_weights
 from surgsam2.training.config import FreezeConfig, OptimizerConfig
@@ -21,7 +22,7 @@ from surgsam2.training.schedule import make_schedule, rate_at
 
 @pytest.fixture(scope="module")
 def a_network() -> SurgSAM2Network:
-    return surgsam2.load_model("demo", device="cpu").network
+    return build_network(load_config("demo"), "demo", SurgSAM2Network)
 
 
 def test_published_freezing(a_network: SurgSAM2Network) -> None:
@@ -42,8 +43,15 @@ def test_the_image_encoder_may_be_trained_too(a_network: SurgSAM2Network) -> Non
     assert {part_of(name) for name in trained} == {"image_encoder", "mask_decoder", "memory"}
 
 
+def test_parts_of_parts_may_be_frozen_alone(a_network: SurgSAM2Network) -> None:
+    config = FreezeConfig(image_encoder=False, trunk=True, memory_encoder=True)
+    trained = apply_freezing(a_network, config)
+    assert not [n for n in trained if n.startswith(("image_encoder.trunk.", "memory_encoder."))]
+    assert {"image_encoder.neck.convs.0.conv.weight", "maskmem_tpos_enc"} <= set(trained)
+
+
 def test_the_default_depends_on_the_network(tmp_path: Path) -> None:
-    """The encoder of the built-in model saw generated pictures only."""
+    """The encoders of SAM 2 saw many videos."""
     default = FreezeConfig()
     for name in ("sam2-hiera-tiny-1024", "surgsam2-hiera-small-512", "configs/sam2.1_hiera_s.yaml"):
         assert resolve_freezing(default, name).image_encoder is True

@@ -137,3 +137,18 @@ def test_the_first_prompt_is_of_the_planned_kind(two_masks: torch.Tensor) -> Non
     assert points.labels.shape == (2, 3)
     box = first_clicks(two_masks, PromptPlan("box", (0,), ()), PromptConfig(), rng)
     assert box.labels.tolist() == [[2, 3], [2, 3]]
+
+
+def test_points_beside_a_box(two_masks: torch.Tensor) -> None:
+    """They follow the corners; those outside the object are near it."""
+    rng, config = np.random.default_rng(5), PromptConfig(box_points=2, box_noise=0)
+    numbers = set()
+    for _ in range(60):
+        clicks = first_clicks(two_masks, PromptPlan("box", (0,), ()), config, rng)
+        assert clicks.labels[0, :2].tolist() == [2, 3]
+        numbers.add(clicks.labels.shape[1] - 2)
+        for (x, y), label in zip(clicks.points[0, 2:], clicks.labels[0, 2:], strict=True):
+            assert bool(two_masks[0, int(y), int(x)]) == bool(label)
+            assert 5 <= x <= 30
+            assert 2 <= y <= 15
+    assert numbers == {0, 1, 2}

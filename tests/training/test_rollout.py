@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import surgsam2
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.prompts import PromptSet
 from surgsam2.tracking.options import TrackingOptions
@@ -47,7 +49,7 @@ def test_equals_the_tracker(
         steps = Rollout(network, PromptConfig())(a_batch, plan, np.random.default_rng(0))
     assert [step.frame for step in steps] == [0, 1, 2]
 
-    config = surgsam2.load_model("demo", device="cpu").config
+    config = OmegaConf.create(load_config("demo"))
     model = SurgSAM2Model(
         "demo", network, config, torch.device("cpu"), torch.float32, surgsam2.EFP("off"), None
     )
