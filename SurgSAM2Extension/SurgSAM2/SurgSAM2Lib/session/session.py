@@ -141,10 +141,11 @@ class Session:
         """Let a step bring an object back: its masks and what was measured."""
         area = self.review.measurements.of(object_id, "area")
         step.measurements[object_id] = self.review.measured(object_id)
-        for frame in np.flatnonzero(area != 0):  # where nothing was measured there may be a mask
-            mask = self.masks.mask(int(frame), object_id)
+        unmeasured = [frame for frame in self.masks.tracked_frames if np.isnan(area[frame])]
+        for frame in (*np.flatnonzero(area > 0).tolist(), *unmeasured):
+            mask = self.masks.mask(frame, object_id)
             if mask.any():
-                step.keep(int(frame), object_id, mask)
+                step.keep(frame, object_id, mask)
 
     def _take_object_away(self, object_id: int) -> None:
         self.absent(object_id).clear()
