@@ -144,10 +144,11 @@ def _source_names(output: Path) -> dict[str, str]:
         data = parse_json((output / "annotations.coco.json").read_bytes())
         found = [(Path(i["file_name"]).stem, i["source"]) for i in data["images"]]
         return {stem: source for stem, source in found if isinstance(source, str)}
-    with contextlib.suppress(OSError, ValueError, KeyError, csv.Error):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, csv.Error):
         text = (output / "frames.csv").read_text(encoding="utf-8")
         rows = csv.DictReader(text.splitlines())
-        return {label_name(int(row["frame"]))[:-4]: row["source"] for row in rows}
+        found = [(label_name(int(row["frame"]))[:-4], row["source"]) for row in rows]
+        return {stem: source for stem, source in found if source}
     return {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +18,12 @@ from surgsam2.prompts import ObjectClass, PromptedObject
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
 from surgsam2.version import __version__
-from surgsam2.video.dicom_header import import_pydicom, is_dicom
+from surgsam2.video.dicom_header import (
+    damaged_dicom,
+    import_pydicom,
+    is_dicom,
+    read_elements,
+)
 
 MAX_BYTES = 2**32 - 2
 """Bytes of the largest pixel data that a DICOM file can hold."""
@@ -32,7 +38,7 @@ _PATIENT = (
 """What a file must have about patient and study, which is empty unless names are to be told."""
 _SOURCE = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
-    "LossyImageCompression", "SpecificCharacterSet",
+    "LossyImageCompression",
 )  # fmt: skip
 
 
@@ -74,6 +80,8 @@ class DicomSegWriter(OutputWriter):
                 "the format dicom-seg refers to the frames of a DICOM file, and the video is none; "
                 "leave the format out, or give the DICOM file"
             )
+        for path in context.files:
+            _source(path)
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
         for object_id, mask in zip(result.object_ids, result.masks, strict=True):
@@ -192,9 +200,36 @@ class DicomSegWriter(OutputWriter):
 
 
 def _source(path: Path) -> Any:
-    pydicom = import_pydicom(path)
-    tags = [*_SOURCE, *_PATIENT]
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+    """Return what is taken over from a file of the video, with values that can be written.
+
+    Raises:
+        VideoError: the file is damaged.
+        InputError: the file does not say which DICOM object it is.
+    """
+    import_pydicom(path)
+    with damaged_dicom(path), path.open("rb") as file:
+        data = read_elements(file, [*_SOURCE, *_PATIENT])
+        source = _item(**{name: _plain(name, data.get(name)) for name in (*_SOURCE, *_PATIENT)})
+    if not (source.SOPClassUID and source.SOPInstanceUID):
+        raise InputError(
+            f"{path}: the file has no valid UID of its own, so no segmentation can refer to it; "
+            "export it again, or leave out the format dicom-seg"
+        )
+    return source
+
+
+def _plain(name: str, value: Any) -> str:
+    """Return a value as text; empty for one that its element must not have."""
+    text = "" if value is None else str(value)
+    forms = {"UID": r"[0-9.]{1,64}", "Date": r"\d{8}", "Time": r"\d{2,6}(\.\d{1,6})?"}
+    form = next((form for end, form in forms.items() if name.endswith(end)), None)
+    if form is not None:
+        return text if re.fullmatch(form, text) else ""
+    allowed = {"LossyImageCompression": ("00", "01"), "PatientSex": ("M", "F", "O")}
+    if name in allowed:
+        return text if text in allowed[name] else ""
+    text = "".join(character for character in text if character.isprintable())
+    return text.replace("\\", " ")[: 16 if name in ("StudyID", "AccessionNumber") else 64]
 
 
 def _item(**values: Any) -> Any:

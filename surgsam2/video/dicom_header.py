@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from surgsam2.errors import MissingDependencyError, VideoError
+from surgsam2.errors import MissingDependencyError, SurgSAM2Error, VideoError
+from surgsam2.storage.text import one_line
 
 _VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10[0-8](\.1)?")
 """MPEG-2, MPEG-4 AVC/H.264 and HEVC video (PS3.5, A.4.5 to A.4.9), also in several fragments."""
@@ -78,13 +81,36 @@ def read_header(path: Path) -> DicomHeader:
         MissingDependencyError: pydicom is not installed.
         VideoError: the file is not DICOM, or its header is damaged.
     """
-    pydicom = import_pydicom(path)
+    import_pydicom(path)
+    with damaged_dicom(path), path.open("rb") as file:
+        return _header(path, read_elements(file, _TAGS))
+
+
+@contextmanager
+def damaged_dicom(path: Path) -> Iterator[None]:
+    """Report any error in the block as a damaged DICOM file, and no warnings.
+
+    A damaged file can raise anything.
+
+    Raises:
+        VideoError: there was an error.
+    """
     try:
-        with path.open("rb") as file:
-            data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-        return _header(path, data)
-    except Exception as error:  # a damaged file can raise anything
-        raise VideoError(f"{path}: damaged DICOM file ({error}); export it again") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except SurgSAM2Error:
+        raise
+    except Exception as error:
+        reason = one_line(error)
+        raise VideoError(f"{path}: damaged DICOM file ({reason}); export it again") from error
+
+
+def read_elements(file: IO[bytes], names: list[str]) -> Any:
+    """Return the elements with these names, and leave the file at the pixels."""
+    from pydicom import dcmread
+
+    return dcmread(file, stop_before_pixels=True, specific_tags=names, force=True)
 
 
 def import_pydicom(path: Path) -> Any:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import IO, Any
 
-from surgsam2.errors import VideoError
-from surgsam2.video.dicom_header import import_pydicom
+from surgsam2.video.dicom_header import damaged_dicom, import_pydicom, read_elements
 
 _ITEM, _END_OF_SEQUENCE = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _UNDEFINED = 0xFFFFFFFF
+_PIXELS, _SYNTAX = (0x7FE0, 0x0010), (0x0002, 0x0010)
+_OTHER_ORDERS = (b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99")
+"""Transfer syntaxes of big-endian and of deflated data sets."""
+_AFTER_PIXELS = {(0xFFFC, 0xFFFC), (0xFFFA, 0xFFFA)}
+"""The elements that may follow the pixels: padding and signatures."""
+_LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+"""Kinds of values whose length has four bytes, after two that are not used."""
+_EXPLICIT = re.compile(rb"[A-Z]{2}")
 _TAGS = ["NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated"]
 
 
@@ -28,15 +36,52 @@ def frames_in_dicom(path: Path) -> int | None:
         MissingDependencyError: pydicom is not installed.
         VideoError: the file is not DICOM, or is damaged before its pixels.
     """
-    pydicom = import_pydicom(path)
-    from pydicom.errors import InvalidDicomError
+    import_pydicom(path)
+    with damaged_dicom(path), path.open("rb") as file:
+        data = read_elements(file, _TAGS)
+        return _count(file, data, path.stat().st_size)
 
-    try:
-        with path.open("rb") as file:
-            data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-            return _count(file, data, path.stat().st_size)
-    except (InvalidDicomError, OSError, ValueError, struct.error, EOFError) as error:
-        raise VideoError(f"{path}: damaged DICOM file ({error}); export it again") from error
+
+def check_elements(path: Path) -> None:
+    """Refuse a DICOM file whose elements cannot be right, before compiled code reads it.
+
+    That code believes every length, and searches what follows the pixels. The elements up to the
+    first sequence of unknown length are looked at, in files of little-endian order.
+
+    Args:
+        path: a file with DICOM's preamble.
+
+    Raises:
+        VideoError: an element is longer than the file, or something else follows the pixels.
+    """
+    size = path.stat().st_size
+    with damaged_dicom(path), path.open("rb") as file:
+        file.seek(132)
+        syntax = b""
+        while (head := file.read(8)) and len(head) == 8:
+            tag = struct.unpack("<HH", head[:4])
+            if tag[0] > 2 and syntax in _OTHER_ORDERS:
+                return
+            if tag[0] > 2 and not _EXPLICIT.match(head[4:6]):
+                (length,) = struct.unpack("<I", head[4:])  # the kinds are not told
+            elif head[4:6] in _LONG:
+                (length,) = struct.unpack("<I", file.read(4))
+            else:
+                (length,) = struct.unpack("<H", head[6:])
+            if length == _UNDEFINED:
+                return
+            end = file.tell() + length
+            if tag == _PIXELS:
+                file.seek(end)
+                after = file.read(4)
+                if len(after) == 4 and struct.unpack("<HH", after) not in _AFTER_PIXELS:
+                    raise ValueError(f"{size - end} bytes after its pixels are no element")
+                return
+            if end > size:
+                raise ValueError(f"an element of {length} bytes is longer than the file")
+            if tag == _SYNTAX:
+                syntax = file.read(length).strip(b"\0 ")
+            file.seek(end)
 
 
 def _count(file: IO[bytes], data: Any, file_size: int) -> int | None:

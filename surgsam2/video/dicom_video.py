@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from surgsam2.errors import OutputError, VideoError
+from surgsam2.errors import VideoError
 from surgsam2.storage.atomic_file import writing
 from surgsam2.video.container import ContainerVideo
-from surgsam2.video.dicom_header import import_pydicom, read_header
+from surgsam2.video.dicom_header import damaged_dicom, import_pydicom, read_elements, read_header
 
 _BLOCK = 2**20
 """Bytes that are copied at once."""
@@ -81,29 +81,24 @@ def _copy_stream(path: Path, target: Path) -> None:
         VideoError: the file is damaged before the first fragment.
         OutputError: the folder for temporary files is full.
     """
-    pydicom = import_pydicom(path)
+    import_pydicom(path)
     copied = 0
-    try:
-        with path.open("rb") as file, target.open("wb") as copy:
-            pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[], force=True)
-            head = file.read(12)
-            if struct.unpack("<HH", head[:4]) != _PIXELS or head[8:] != b"\xff\xff\xff\xff":
-                raise ValueError("its pixels are not a stream of fragments")
-            is_offset_table = True
-            while (item := file.read(8))[:4] == _ITEM and len(item) == 8:
-                (left,) = struct.unpack("<I", item[4:])
-                if is_offset_table:
-                    file.seek(left, 1)
-                    is_offset_table = False
-                    continue
-                while left and (block := file.read(min(left, _BLOCK))):
-                    left -= len(block)
-                    copied += len(block)
-                    with writing(target):
-                        copy.write(block)
-    except OutputError:
-        raise
-    except Exception as error:  # a damaged file can raise anything
-        raise VideoError(f"{path}: damaged DICOM file ({error}); export it again") from error
+    with damaged_dicom(path), path.open("rb") as file, target.open("wb") as copy:
+        read_elements(file, [])
+        head = file.read(12)
+        if struct.unpack("<HH", head[:4]) != _PIXELS or head[8:] != b"\xff\xff\xff\xff":
+            raise ValueError("its pixels are not a stream of fragments")
+        is_offset_table = True
+        while (item := file.read(8))[:4] == _ITEM and len(item) == 8:
+            (left,) = struct.unpack("<I", item[4:])
+            if is_offset_table:
+                file.seek(left, 1)
+                is_offset_table = False
+                continue
+            while left and (block := file.read(min(left, _BLOCK))):
+                left -= len(block)
+                copied += len(block)
+                with writing(target):
+                    copy.write(block)
     if not copied:
         raise VideoError(f"{path}: there is no video in this DICOM file; export it again")

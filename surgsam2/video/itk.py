@@ -14,7 +14,7 @@ from surgsam2.storage.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
 from surgsam2.video.base import Video, check_count, check_size
 from surgsam2.video.dicom_header import is_dicom, read_header
-from surgsam2.video.dicom_length import frames_in_dicom
+from surgsam2.video.dicom_length import check_elements, frames_in_dicom
 from surgsam2.video.header_check import check_amount, check_header
 
 ITK_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nrrd", ".nhdr"})
@@ -136,6 +136,8 @@ class ItkVideo(Video):
     def _open_file(path: Path) -> Any:
         """Return the reader of a file, whose header is read."""
         check_header(path)
+        if is_dicom(path):
+            check_elements(path)
         reader = _reader(path)
         try:
             reader.ReadImageInformation()

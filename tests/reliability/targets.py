@@ -33,6 +33,7 @@ from surgsam2.monai_bundle.inferer import VideoInferer
 from surgsam2.monai_bundle.segmentation import VideoJobs, VideoSegmentation
 from surgsam2.prompts import load_prompts
 from tests.conftest import disc, moving_picture
+from tests.reliability import file_targets as files
 from tests.reliability.mutations import change_somewhere, damage, damage_png, odd_value
 
 WIDTH, HEIGHT, FRAMES = 96, 72, 10
@@ -293,9 +294,9 @@ def _read_checkpoint(path: Path) -> None:
 
 @cache
 def _config() -> dict[str, Any]:
-    from importlib.resources import files
+    from importlib import resources
 
-    return yaml.safe_load(files("surgsam2.model").joinpath("demo.yaml").read_text())
+    return yaml.safe_load(resources.files("surgsam2.model").joinpath("demo.yaml").read_text())
 
 
 def _network_config(random: Random, folder: Path) -> Path:
@@ -423,4 +424,13 @@ TARGETS = (
     Target("bundles", _bundle, read_bundle),
     Target("bundle overrides", _overrides, _read_overrides),
     Target("saved states", _saved_state, _read_saved_state),
+    Target("label images", files.label_image, files.read_label_image),
+    Target("DICOM videos", files.dicom_video, _read_video),
+    Target("DICOM series", files.dicom_series, _read_video),
+    Target("sources of segmentations", files.dicom_video, files.write_segmentation),
+    Target("series of segmentations", files.dicom_series, files.write_segmentation),
+    Target("COCO files of programs", files.coco_file, files.read_coco_file),
+    Target("published datasets", files.published_dataset, files.read_published_dataset),
+    Target("names of sources", files.result_folder, files.read_result_folder),
+    Target("class lists", files.class_list, files.read_class_list),
 )

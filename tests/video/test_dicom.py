@@ -224,3 +224,33 @@ def test_a_series_that_is_not_clear_is_a_question(tmp_path: Path) -> None:
 def test_a_folder_with_one_dicom_file_is_that_file(tmp_path: Path) -> None:
     with surgsam2.open_video(a_series(tmp_path / "one", [4])) as video:
         assert np.array_equal(video[0], PICTURES[4])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data + b"\x9b\x73\xa0\x9b" * 50, "200 bytes after its pixels are no element"),
+        (
+            lambda data: data.replace(b"OB\0\0\2\0\0\0", b"OB\0\0\0\0\xff\xff", 1),
+            "an element of 4294901760 bytes is longer than the file",
+        ),
+    ],
+)
+def test_lengths_that_compiled_code_would_believe_are_refused(
+    tmp_path: Path, change: Any, message: str
+) -> None:
+    """GDCM searched the rest without end, and asked for 4 GB."""
+    data = dataset(ExplicitVRLittleEndian, NumberOfFrames=3)
+    data.PixelData = np.stack(PICTURES[:3]).tobytes()
+    path = save(data, tmp_path / "a.dcm")
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(VideoError, match=message):
+        surgsam2.open_video(path)
+
+
+def test_a_file_of_big_endian_order_is_read(tmp_path: Path) -> None:
+    data = dataset("1.2.840.10008.1.2.2", NumberOfFrames=3)
+    data.PixelData = np.stack(PICTURES[:3]).tobytes()
+    data.save_as(tmp_path / "a.dcm", implicit_vr=False, little_endian=False)
+    with surgsam2.open_video(tmp_path / "a.dcm") as video:
+        assert np.array_equal(video[1], PICTURES[1])
