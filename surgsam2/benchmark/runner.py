@@ -93,7 +93,7 @@ class Plan:
     def length_cases(self, videos: dict[int, str]) -> Iterator[Case]:
         """Yield the cases of the engine alone on clips of different lengths."""
         for length in self.lengths:
-            case = self._case("demo", videos[length], length, self.prunings[0], 1)
+            case = self._case("lite", videos[length], length, self.prunings[0], 1)
             yield replace(case, checkpoint="demo")
 
     def _case(self, config: str, video: str, frames: int, pruning: str, objects: int) -> Case:

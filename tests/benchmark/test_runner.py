@@ -75,7 +75,7 @@ def test_masks_are_compared(a_record: dict[str, Any]) -> None:
 
 def test_waiting_and_memory(a_record: dict[str, Any]) -> None:
     assert [each["frames"] for each in a_record["lengths"]] == [10]
-    assert a_record["lengths"][0]["config"] == "demo"
+    assert a_record["lengths"][0]["config"] == "lite"
     assert a_record["first_mask_seconds"] > 0
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def a_model() -> SurgSAM2Model:
-    return surgsam2.load_model("demo", device="cpu", dtype="float32")
+def a_model(demo_checkpoint: Path) -> SurgSAM2Model:
+    return surgsam2.load_model(demo_checkpoint, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
 @needs_cpu_backend
 @pytest.mark.usefixtures("two_threads")
 def test_threads_compute_in_the_models_precision(
-    a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch
+    demo_checkpoint: Path, a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Autocast is a setting of a thread, so every thread has to enter it."""
     encode, seen = CpuBackend.encode_image, []
@@ -125,7 +126,7 @@ def test_threads_compute_in_the_models_precision(
         return encode(self, images)
 
     monkeypatch.setattr(CpuBackend, "encode_image", watched)
-    track(surgsam2.load_model("demo", device="cpu", dtype="bfloat16"), a_clip, "forward")
+    track(surgsam2.load_model(demo_checkpoint, device="cpu", dtype="bfloat16"), a_clip, "forward")
     assert {dtype for _, dtype in seen} == {torch.bfloat16}
     assert "surgsam2-encode" in {name for name, _ in seen}
 
@@ -241,10 +242,12 @@ def test_one_core_has_no_threads_beside(a_model: SurgSAM2Model) -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_sam2s_modules_have_no_threads_beside(a_model: SurgSAM2Model) -> None:
+def test_sam2s_modules_have_no_threads_beside(
+    a_model: SurgSAM2Model, demo_checkpoint: Path
+) -> None:
     with sam2_modules(), closing(a_model.encoder_pool()) as encoders:
         assert encoders.submit(lambda: None) is None
-    low = surgsam2.load_model("demo", device="cpu", dtype="float16")
+    low = surgsam2.load_model(demo_checkpoint, device="cpu", dtype="float16")
     with closing(low.encoder_pool()) as encoders:
         assert encoders.submit(lambda: None) is None
 
