@@ -7,11 +7,15 @@ that need it are loaded when first used.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from surgsam2.errors import SurgSAM2Error, missing_dependency
 from surgsam2.version import __version__
+
+# onnxruntime, which the export needs, sends reports to its maker unless this is set beforehand.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # name -> module that defines it; imported on first use (PEP 562)
 _LAZY = {

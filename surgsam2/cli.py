@@ -30,7 +30,7 @@ from surgsam2.commands import (
     serve,
     train,
 )
-from surgsam2.errors import SurgSAM2Error, missing_dependency
+from surgsam2.errors import SurgSAM2Error, missing_dependency, shortage
 from surgsam2.storage.text import one_line
 from surgsam2.version import __version__
 
@@ -117,6 +117,11 @@ def _run(args: argparse.Namespace) -> int:
         if missing is None:
             raise
         return _refuse(missing)
+    except Exception as error:
+        short = shortage(error)
+        if short is None:
+            raise
+        return _refuse(short)
     except KeyboardInterrupt:
         print("surgsam2: stopped", file=sys.stderr)
         return 130

@@ -8,6 +8,20 @@ Commands print the message on one line and exit with code 2.
 
 from __future__ import annotations
 
+import errno
+import sys
+
+# PyTorch's allocators on CPUs and on MPS, ITK and OpenCV raise errors of other kinds.
+_MEMORY_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "failed to allocate memory",
+    "insufficient memory",
+    "bad_alloc",
+)
+_THREAD_WORDS = "can't start new thread"
+
 
 class SurgSAM2Error(Exception):
     """Base class of all errors raised by surgsam2."""
@@ -78,3 +92,42 @@ def missing_dependency(error: ImportError | OSError, wanted: str) -> MissingDepe
         f"{wanted} needs {named}, which is not installed or is broken ({reason}); "
         "to see what to do, run: surgsam2 doctor"
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, of whatever library, says that memory ran out."""
+    torch = sys.modules.get("torch")  # It may not be loaded.
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return not isinstance(error, SurgSAM2Error) and any(words in text for words in _MEMORY_WORDS)
+
+
+def raise_if_out_of_memory(error: BaseException) -> None:
+    """Raise `MemoryError` for an error that says so, before it is taken for a damaged file."""
+    if is_out_of_memory(error):
+        raise MemoryError(str(error) or "out of memory") from error
+
+
+def shortage(error: BaseException, device: str = "this machine") -> DeviceError | None:
+    """Return the error to raise when memory or threads ran out; None for every other error.
+
+    Args:
+        error: the error.
+        device: the device that ran out of memory, for the message.
+    """
+    if is_out_of_memory(error):
+        return DeviceError(
+            f"out of memory on {device}; free memory and begin again or resume, or use a smaller "
+            "model or a 512-pixel config, fewer objects at a time, or another device"
+        )
+    if isinstance(error, RuntimeError) and _THREAD_WORDS in str(error):
+        return DeviceError(
+            "the system refuses another thread; end other programs, raise the limit on processes "
+            "(ulimit -u), or set OMP_NUM_THREADS=1"
+        )
+    return None

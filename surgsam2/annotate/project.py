@@ -68,7 +68,7 @@ class Project:
         self._snapshot: Snapshot | None = None
         self._cached: tuple[int, np.ndarray] | None = None
         self._resources = ExitStack()
-        self.folder = self._resources.enter_context(hold_output(folder))
+        self.folder = self._resources.enter_context(hold_output(folder)).path
         try:
             with writing(self.folder):
                 (self.folder / LABELS).mkdir(exist_ok=True)

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from surgsam2.export.write import export_onnx
+from typing import Any
 
 __all__ = ["export_onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Folders of bundles are written without onnxruntime.
+    from surgsam2.export.write import export_onnx
+
+    return export_onnx

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from surgsam2.errors import OutputError
+from surgsam2.errors import OutputError, raise_if_out_of_memory
 from surgsam2.job.fingerprint import Identity
 from surgsam2.outputs import RESUME
 from surgsam2.storage.atomic_file import write_bytes_atomically, writing
@@ -94,6 +94,7 @@ class CheckpointStore:
             content["identity"] = parse_json(content["identity"])
             state = Checkpoint(**content) if version == VERSION else None
         except Exception as error:  # a damaged file can raise anything
+            raise_if_out_of_memory(error)
             raise OutputError(
                 f"{path}: the saved state is damaged; start anew without resume"
             ) from error

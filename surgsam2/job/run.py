@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from surgsam2.engine.remote_model import RemoteModel
-from surgsam2.errors import DeviceError, OutputError
+from surgsam2.errors import OutputError, shortage
 from surgsam2.job.checkpoint import Checkpoint, CheckpointStore
 from surgsam2.job.earlier import (
     EarlierResults,
@@ -34,6 +33,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import (
     ANNOTATION,
     PROMPTS,
+    HeldOutput,
     ResultRecord,
     ResultWriter,
     begin_output,
@@ -99,10 +99,10 @@ def segment_to_folder(
     """
     inputs = check_inputs(model, video, prompts, folder, options or JobOptions())
     with (
-        hold_output(folder, overwrite=inputs.options.overwrite) as output,
+        hold_output(folder, overwrite=inputs.options.overwrite) as held,
         Fingerprints(inputs.files) as fingerprints,
     ):
-        run = SegmentationRun(inputs, output, fingerprints)
+        run = SegmentationRun(inputs, held, fingerprints)
         if inputs.options.resume:
             finished = run.resume()
             if finished is not None:
@@ -117,13 +117,14 @@ class SegmentationRun:
 
     Args:
         inputs: the inputs, which are checked.
-        output: the output folder, which is held.
+        held: the output folder.
         fingerprints: the hashes of the input files, which are computed meanwhile.
     """
 
-    def __init__(self, inputs: RunInputs, output: Path, fingerprints: Fingerprints) -> None:
+    def __init__(self, inputs: RunInputs, held: HeldOutput, fingerprints: Fingerprints) -> None:
         self._inputs = inputs
-        self._output = output
+        self._held = held
+        self._output = output = held.path
         self._fingerprints = fingerprints
         self._checkpoints = CheckpointStore(output)
         self._saved: Checkpoint | None = None
@@ -224,12 +225,15 @@ class SegmentationRun:
             self._track(progress, should_stop)
         except KeyboardInterrupt:
             status = "interrupted"
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            status, failure = "failed: out of memory", self._out_of_memory(error)
         except Exception as error:
-            status, failure = f"failed: {error}", error
+            device = self._inputs.model_record.facts["device"]
+            short = shortage(error, f"{device} after {len(self._timings.tracker)} frames")
+            failure = short or error
+            failure.__cause__ = error if short else error.__cause__
+            status = f"failed: {failure}"
         report = self._report(status)
         try:
+            self._held.check()  # In another folder of the same name this would be misplaced.
             write_report(self._output, report)
         except OutputError as error:
             if failure is None:
@@ -299,6 +303,7 @@ class SegmentationRun:
             if self._saved is None and self._updating:
                 self._save(tracking, writer, results, first_pass)
             for frame, result in steps:
+                self._held.check()
                 if result is not None:
                     self._advise(frame, result)
                     writer.put(frame, self._completed(result))
@@ -354,6 +359,7 @@ class SegmentationRun:
         """Save the state, if the run can be resumed."""
         if not self._inputs.can_resume:
             return
+        self._held.check()
         writer.drain()
         results.sync()
         first_pass.sync()
@@ -384,15 +390,6 @@ class SegmentationRun:
             hashes=hashes,
             identity=self._inputs.identity if status == "complete" else None,
         )
-
-    def _out_of_memory(self, cause: BaseException) -> DeviceError:
-        error = DeviceError(
-            f"out of memory on {self._inputs.model_record.facts['device']} after "
-            f"{len(self._timings.tracker)} frames; free memory and resume, or use a smaller model "
-            "or a 512-pixel config, fewer objects at a time, or another device"
-        )
-        error.__cause__ = cause
-        return error
 
 
 def _stop_if(stop: bool) -> None:

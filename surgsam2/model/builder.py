@@ -26,7 +26,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from surgsam2.errors import InputError
+from surgsam2.errors import InputError, raise_if_out_of_memory
 from surgsam2.model.configs import LARGEST_SIDE, SMALLEST_SIDE, Config
 from surgsam2.model.efficientnet import VARIANTS, EfficientNetLite
 
@@ -349,6 +349,7 @@ class _CheckedPart:
         except RuntimeError:
             raise  # PyTorch's word for a shortage of memory, which is not about the arguments
         except Exception as error:  # the constructors of the sam2 package raise many kinds
+            raise_if_out_of_memory(error)
             reason = " ".join(str(error).split()) or "its arguments do not fit together"
             place = f"{self.place}: " if self.place else ""
             raise _MisfitError(place + reason[:_LONGEST_REASON]) from error

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from surgsam2.errors import CheckpointError, InputError
+from surgsam2.errors import CheckpointError, InputError, raise_if_out_of_memory
 from surgsam2.storage.archive import is_archive, open_archive
 
 StateDict = dict[str, torch.Tensor]
@@ -172,6 +172,7 @@ def _read_safetensors(path: Path) -> StateDict:
     try:
         return load_file(path)
     except Exception as error:  # a damaged file can raise any exception
+        raise_if_out_of_memory(error)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: not a readable safetensors file ({reason})") from error
 
@@ -185,6 +186,7 @@ def _read_torch(path: Path) -> object:
     except PermissionError as error:
         raise CheckpointError(f"{path}: cannot be opened ({error.strerror})") from error
     except Exception as error:  # a damaged file can raise any exception
+        raise_if_out_of_memory(error)
         if _is_foreign_pickle(path) or any(p in str(error).lower() for p in _REFUSALS):
             raise CheckpointError(
                 f"{path}: refused, because it holds more than tensors and loading it could run "

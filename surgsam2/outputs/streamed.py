@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
+from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 
 
 class StreamedFile:
-    """UTF-8 text in ``NAME.part``, which `finish` renames to ``NAME``.
+    """UTF-8 text in an unfinished file beside ``NAME``, which `finish` renames to ``NAME``.
 
     When the disk refuses a write, the unfinished file is deleted, because it can no longer
     become valid; the file of an earlier run stays.
@@ -23,7 +23,7 @@ class StreamedFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(path.name + TEMPORARY_SUFFIX)
+        self._part = temporary_beside(path)
         self.closed = False
         with writing(path):
             self._file = self._part.open("w", encoding="utf-8", newline="\n")

@@ -15,7 +15,7 @@ import numpy as np
 from surgsam2.errors import InputError, OutputError
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
+from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 from surgsam2.video.timing import is_regular
 
 DEFAULT_FPS = 25
@@ -49,7 +49,7 @@ class VideoFileWriter(OutputWriter):
     def __init__(self, folder: Path, context: OutputContext) -> None:
         super().__init__(folder, context)
         self._path = self.folder / self.file_name
-        self._part = self._path.with_name(self._path.name + TEMPORARY_SUFFIX)
+        self._part = temporary_beside(self._path)
         self._container: Any = None
         self._stream: Any = None
         self._first = 0
@@ -63,16 +63,17 @@ class VideoFileWriter(OutputWriter):
         index = result.frame_index
         if self._closed:
             raise OutputError(f"cannot write {self._path}: it is closed")
-        if self._container is None:
-            self._open()
-            self._first = index
-        elif index <= self._last:
+        if self._container is not None and index <= self._last:
             raise InputError(
                 f"{self.file_name} needs ascending frames: frame {index} came after {self._last}"
             )
-        self._last = index
         with self._guarded():
             picture = self._picture(frame, result)
+        if self._container is None:
+            self._open()  # now that there is a picture: a video without any cannot be read
+            self._first = index
+        self._last = index
+        with self._guarded():
             picture.pts = self._stamp(index)
             picture.time_base = self._stream.codec_context.time_base
             self._container.mux(self._stream.encode(picture))

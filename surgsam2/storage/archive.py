@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
-from surgsam2.errors import InputError, OutputError, SurgSAM2Error
+from surgsam2.errors import InputError, OutputError, SurgSAM2Error, raise_if_out_of_memory
 from surgsam2.storage.atomic_file import temporary_folder, writing
 from surgsam2.storage.limits import ARCHIVE_BYTES, ARCHIVE_MEMBERS, ARCHIVE_RATIO
 
@@ -147,6 +147,7 @@ class Archive:
         except SurgSAM2Error:
             raise
         except Exception as error:  # a damaged file can raise anything
+            raise_if_out_of_memory(error)
             raise InputError(
                 f"{self.path}: its member {name[:200]!r} cannot be read ({error}); the archive is "
                 "damaged, copy it again"
@@ -180,6 +181,7 @@ def open_archive(path: Path, most: int | None = None) -> Iterator[Archive]:
         except OSError as error:
             raise InputError(f"{path}: cannot be opened ({error.strerror})") from error
         except Exception as error:  # a damaged file can raise anything
+            raise_if_out_of_memory(error)
             raise InputError(
                 f"{path}: cannot be read as a zip archive ({error}); is it complete? Copy it again"
             ) from error

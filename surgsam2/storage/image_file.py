@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from surgsam2.errors import ImageFileError, SurgSAM2Error
+from surgsam2.errors import ImageFileError, SurgSAM2Error, raise_if_out_of_memory
 from surgsam2.storage.limits import FRAME_PIXELS, FRAME_SIDE, size_allowed
 
 LABEL_FORMATS = ("PNG",)
@@ -205,6 +205,7 @@ def _opened(
             path,
         ) from error
     except Exception as error:  # a damaged file can raise anything
+        raise_if_out_of_memory(error)
         raise ImageFileError(
             f"damaged image ({_one_line(error)}); replace or remove it", path
         ) from error

@@ -85,13 +85,47 @@ def prepare_output(folder: Path | str, overwrite: bool = False) -> Path:
         OutputError: the folder holds other files, is no folder, cannot be written, a file or
             folder of an earlier run in it is a link, or another run writes into it.
     """
-    with hold_output(folder, overwrite=overwrite) as path:
-        begin_output(path)
-        return path
+    with hold_output(folder, overwrite=overwrite) as held:
+        begin_output(held.path)
+        return held.path
+
+
+class HeldOutput:
+    """An output folder that other runs are kept out of; `hold_output` makes it.
+
+    Args:
+        path: the folder, which has its marker.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._marker = _identity(path / MARKER)
+
+    def check(self) -> None:
+        """Check that this is still the same folder; it takes some microseconds.
+
+        Raises:
+            OutputError: the folder was removed or renamed, and perhaps another is in its place,
+                which other runs may write.
+        """
+        if self._marker is None or _identity(self.path / MARKER) != self._marker:
+            raise OutputError(
+                f"cannot write {self.path}: the folder was removed, renamed or replaced during the "
+                "run; move it back and resume, or begin again"
+            )
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from every other; None if it is not there."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager
-def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
+def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[HeldOutput]:
     """Keep other runs out of a folder while the block runs.
 
     The folder is created or refused as by `prepare_output`; nothing is removed from it. The
@@ -102,7 +136,7 @@ def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path
         overwrite: as for `prepare_output`.
 
     Yields:
-        The path of the folder.
+        The folder.
 
     Raises:
         OutputError: as for `prepare_output`.
@@ -122,7 +156,7 @@ def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Path
                 ) from None
             if not marker.stat().st_size:
                 marker.write_text("This folder is written by surgsam2.\n", encoding="utf-8")
-        yield path
+        yield HeldOutput(path)
 
 
 def _refuse_links(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from surgsam2.errors import VideoError
+from surgsam2.errors import VideoError, is_out_of_memory
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.cpu.parallel import EncoderPool
 from surgsam2.prompts import PromptSet
@@ -206,7 +206,9 @@ class VideoTracking:
         tracker.frame_index = index  # Frames at the end of a damaged video may be missing.
         try:
             return tracker.advance(frame)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             reason = str(error) or type(error).__name__
         # Outside of the except block, because the error's traceback holds the step's tensors.
         logger.warning("out of memory, trying the frame again (frame %d: %s)", index, reason)

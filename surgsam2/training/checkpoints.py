@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
-from surgsam2.errors import CheckpointError
+from surgsam2.errors import CheckpointError, raise_if_out_of_memory
 from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 
 _PROGRESS = {"network": dict, "optimizer": dict, "step": int, "best": dict, "best_epoch": int}
@@ -77,6 +77,7 @@ def read_progress(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # A damaged file can raise any exception.
+        raise_if_out_of_memory(error)
         raise CheckpointError(
             f"{path}: cannot be read ({type(error).__name__}), so the run cannot be resumed; "
             "delete the file to start again"

@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 
-from surgsam2.errors import VideoError
+from surgsam2.errors import VideoError, raise_if_out_of_memory
 from surgsam2.video.base import DEFAULT_FPS, Frames, Video, check_size
 from surgsam2.video.color import Orientation, RgbConverter, notes_about, orientation_of
 from surgsam2.video.decoder import (
@@ -111,6 +111,7 @@ class ContainerVideo(Video):
         try:
             self._converter(first)
         except (av.FFmpegError, ValueError) as error:
+            raise_if_out_of_memory(error)
             raise VideoError(
                 f"{source}: frames of pixel format {first.format.name} cannot be made RGB; "
                 "convert it to H.264 mp4"

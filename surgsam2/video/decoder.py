@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from surgsam2.errors import VideoError
+from surgsam2.errors import VideoError, raise_if_out_of_memory
 from surgsam2.storage.limits import FRAME_PIXELS
 from surgsam2.video.index import FrameIndex
 from surgsam2.video.prefetch import Cancelled
@@ -194,6 +194,7 @@ def open_container(path: Path) -> Any:
     except PermissionError as error:
         raise VideoError(f"{path}: may not be read; check its permissions") from error
     except (av.FFmpegError, OSError, ValueError) as error:
+        raise_if_out_of_memory(error)
         raise VideoError(
             f"{path}: not a video that can be read (damaged, cut off before its index, or "
             "another kind of file); play it to check, or convert it to H.264 mp4"

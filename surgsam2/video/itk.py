@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from surgsam2.errors import MissingDependencyError, VideoError
+from surgsam2.errors import MissingDependencyError, VideoError, raise_if_out_of_memory
 from surgsam2.storage.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
 from surgsam2.video.base import Video, check_count, check_size
@@ -142,6 +142,7 @@ class ItkVideo(Video):
         try:
             reader.ReadImageInformation()
         except RuntimeError as error:
+            raise_if_out_of_memory(error)
             raise _unreadable(path) from error
         return reader
 
@@ -153,6 +154,7 @@ class ItkVideo(Video):
         try:
             return SimpleITK.GetArrayFromImage(self._reader.Execute())
         except RuntimeError as error:
+            raise_if_out_of_memory(error)
             raise _unreadable(self._path) from error
 
     def _to_rgb(self, samples: np.ndarray) -> np.ndarray:

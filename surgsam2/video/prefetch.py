@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 from weakref import WeakSet
+
+from surgsam2.errors import DeviceError
 
 T = TypeVar("T")
 
@@ -38,6 +41,7 @@ class Prefetcher(Generic[T]):
         self._stop = False
         self._done = False
         self._error: BaseException | None = None
+        self._process = os.getpid()
         # A daemon thread, so that an iterator that is never closed does not block the
         # interpreter's exit; `_close_all` ends it in order before that.
         self._thread = threading.Thread(target=self._run, name="surgsam2-prefetch", daemon=True)
@@ -71,7 +75,16 @@ class Prefetcher(Generic[T]):
         return self._stop
 
     def get(self) -> T | None:
-        """Return the next item, waiting for it; None at the end or when closed."""
+        """Return the next item, waiting for it; None at the end or when closed.
+
+        Raises:
+            DeviceError: this process was forked after the thread had begun, and does not have it.
+        """
+        if self._process != os.getpid():
+            raise DeviceError(
+                "the video is read by a thread of the process that this one was forked from; begin "
+                "to read or to track after the fork, or start processes by 'spawn'"
+            )
         with self._changed:
             while not (self._items or self._done or self._stop):
                 self._changed.wait()
@@ -87,6 +100,8 @@ class Prefetcher(Generic[T]):
 
     def close(self) -> None:
         """Stop the thread and wait until it has ended."""
+        if self._process != os.getpid():
+            return  # The thread, and perhaps its lock, stayed with the other process.
         with self._changed:
             self._stop = True
             self._items.clear()

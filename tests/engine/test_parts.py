@@ -332,7 +332,7 @@ def test_out_of_memory_is_a_message(
     failed, previewed = sent
     assert isinstance(failed, Failed)
     assert (failed.request, failed.kind) == (1, "memory")
-    assert failed.message.startswith("out of memory on cpu; use a smaller model")
+    assert failed.message.startswith("out of memory on cpu; free memory and begin again")
     assert isinstance(previewed, Previewed)
 
 

@@ -43,7 +43,8 @@ def test_a_folder_of_ours_loses_the_earlier_results_and_nothing_else(tmp_path):
 
 
 def test_what_was_finished_can_be_kept(tmp_path):
-    with hold_output(tmp_path) as folder:
+    with hold_output(tmp_path) as held:
+        folder = held.path
         fill(folder, PRODUCTS + RESTS)
         fill(folder, [".resume/state.pt"])
         begin_output(folder, keep=True)

@@ -8,6 +8,7 @@ Prints a line after every run and a table by direction and by format at the end.
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
 import shutil
@@ -77,6 +78,7 @@ def kill_and_resume(cycles: int, seed: int, minutes: float = 10**6) -> int:
     end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        importlib.import_module("surgsam2.mrml.scene_stream")  # once, not in each child
         model, file = small_model(folder), write_short_file(folder / "clip.mp4")
         whole = {}
         for direction in DIRECTIONS:

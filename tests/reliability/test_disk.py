@@ -102,9 +102,9 @@ def test_the_folder_vanishes(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As a network folder does; the error of the frame is told, that of the report logged."""
+    """As a network folder does; the first error is told, that of the report logged."""
     out = tmp_path / "out"
-    with pytest.raises(OutputError, match=r"^cannot write .*png: No such file or directory"):
+    with pytest.raises(OutputError, match=r"^cannot write .*(png: No such file|was removed)"):
         run(
             a_model,
             a_short_file,
@@ -112,8 +112,29 @@ def test_the_folder_vanishes(
             out,
             on_step=lambda steps: shutil.rmtree(out) if steps == 5 else None,
         )
-    assert "report.json: No such file" in caplog.text
+    assert "the folder was removed, renamed or replaced during the run" in caplog.text
     assert not out.exists()
+
+
+def test_the_folder_is_renamed_and_its_name_used_again(
+    a_model: SurgSAM2Model, a_short_file: Path, two_objects: PromptSet, tmp_path: Path
+) -> None:
+    """Each of two runs stays in its own folder, and the first can be resumed."""
+    out, moved, whole = tmp_path / "out", tmp_path / "moved", tmp_path / "whole"
+    run(a_model, a_short_file, two_objects, whole)
+
+    def another(steps: int) -> None:
+        if steps == 5:
+            out.rename(moved)
+            shutil.copytree(whole, out)
+            (out / "annotations.coco.json.part").write_text("of another run")
+
+    with pytest.raises(OutputError, match="removed, renamed or replaced during the run; move it"):
+        run(a_model, a_short_file, two_objects, out, on_step=another)
+    assert contents(out) == contents(whole) | {"annotations.coco.json.part": b"of another run"}
+    assert (out / "report.json").read_bytes() == (whole / "report.json").read_bytes()
+    assert run(a_model, a_short_file, two_objects, moved, resume=True)["resumed"] == 1
+    assert contents(moved) == contents(whole)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")

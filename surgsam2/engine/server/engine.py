@@ -42,12 +42,12 @@ from surgsam2.engine.protocol.requests import (
     Track,
 )
 from surgsam2.engine.server.application_video import ApplicationVideo
-from surgsam2.engine.server.failures import describe, is_out_of_memory
+from surgsam2.engine.server.failures import describe
 from surgsam2.engine.server.live_session import LIVE_FRAMES, LiveSession, NewestFrame
 from surgsam2.engine.server.remote_files import RemoteFiles
 from surgsam2.engine.server.request_queue import Cancelled, QueuedRequest, RequestQueue
 from surgsam2.engine.server.track import TrackExecution
-from surgsam2.errors import InputError
+from surgsam2.errors import InputError, is_out_of_memory
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.tracking.single_frame import StillFrame
 from surgsam2.video import Video, open_video

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 from surgsam2.engine.protocol.events import FailureKind
 from surgsam2.engine.protocol.framing import ProtocolError
@@ -17,6 +16,7 @@ from surgsam2.errors import (
     PromptError,
     SurgSAM2Error,
     VideoError,
+    shortage,
 )
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ _KINDS: dict[type[SurgSAM2Error], FailureKind] = {
     OutputError: "output",
     MissingDependencyError: "install",
 }
-# the allocators of the CPU and of MPS raise plain RuntimeErrors
-_ALLOCATOR_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def describe(error: BaseException, device: str = "this machine") -> tuple[FailureKind, str]:
@@ -43,11 +41,9 @@ def describe(error: BaseException, device: str = "this machine") -> tuple[Failur
         error: the error.
         device: the device that the model runs on, for the message.
     """
-    if is_out_of_memory(error):
-        return "memory", (
-            f"out of memory on {device}; use a smaller model or a 512-pixel config, fewer objects "
-            "at a time, or another device"
-        )
+    short = shortage(error, device)
+    if short is not None:
+        return "memory", str(short)
     for kind, name in _KINDS.items():
         if isinstance(error, kind):
             return name, str(error)
@@ -55,14 +51,3 @@ def describe(error: BaseException, device: str = "this machine") -> tuple[Failur
         return "input", str(error)
     logger.error("an unforeseen error", exc_info=error)
     return "internal", f"an error that should not happen: {type(error).__name__}: {error}"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the error says that memory of the CPU or of a GPU ran out."""
-    torch = sys.modules.get("torch")  # it may not be loaded yet
-    if isinstance(error, MemoryError):
-        return True
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in text for words in _ALLOCATOR_WORDS)

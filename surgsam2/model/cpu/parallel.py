@@ -8,6 +8,7 @@ where there are as many of them as cores, each core takes one.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -120,9 +121,13 @@ class EncoderPool:
             self._share = max(self._threads // ENCODERS, 1)
             self._executor = _start_threads("surgsam2-object", self._threads, 1)
             self._objects = ObjectPool(self._executor, self._threads)
-            self._encoders = _start_threads(
-                "surgsam2-encode", ENCODERS, self._share, pauses_for=self._objects
-            )
+            try:
+                self._encoders = _start_threads(
+                    "surgsam2-encode", ENCODERS, self._share, pauses_for=self._objects
+                )
+            except RuntimeError:
+                self._executor.shutdown()
+                raise
 
     def submit(self, work: Callable[[], object]) -> Future[object] | None:
         """Run something beside the tracker; None where the pool has no threads."""
@@ -162,6 +167,9 @@ def _start_threads(
         workers: number of threads.
         threads: number of PyTorch's threads for an operation.
         pauses_for: pool that `pause_for_objects` waits for in these threads.
+
+    Raises:
+        RuntimeError: the system refuses a thread; none is left then.
     """
     total = torch.get_num_threads()
     started = threading.Barrier(workers + 1)
@@ -171,11 +179,17 @@ def _start_threads(
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)  # this setting belongs to the thread
         _local.pauses_for = pauses_for
-        started.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            started.wait()
 
     executor = ThreadPoolExecutor(workers, name, start)
-    for _ in range(workers):
-        executor.submit(lambda: None)
+    try:
+        for _ in range(workers):
+            executor.submit(lambda: None)
+    except RuntimeError:  # the system refuses another thread; those that began wait for it
+        started.abort()
+        executor.shutdown()
+        raise
     started.wait()
     torch.set_num_threads(total)  # other threads begin with the number set last
     return executor
