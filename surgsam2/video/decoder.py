@@ -63,6 +63,8 @@ class Decoder:
         # With threads that decode several frames at once, the pixels with which a decoder
         # conceals damage depend on where decoding began.
         self._stream.thread_type = "SLICE"
+        # A later frame may declare another size; the decoder refuses it before it takes memory.
+        self._stream.codec_context.options = {"max_pixels": str(FRAME_PIXELS.value)}
         self._fresh = True
 
     @property

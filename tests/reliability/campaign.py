@@ -1,4 +1,4 @@
-"""A long campaign: fuzzed input for every parser, then kill-and-resume, for a fixed time.
+"""A long campaign: damaged input for every parser, then kill-and-resume, for a fixed time.
 
     python -m tests.reliability.campaign --minutes 20 --kills 200
 
@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from tests.reliability.targets import TARGETS, Target
+from tests.reliability.targets import CORPORA, TARGETS, Target
 
 BATCH = 50
 HANG_SECONDS = 30
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--keep", default="fuzz-failures", help="folder for what fails")
     parser.add_argument("--only", help="name of one parser")
     args = parser.parse_args()
-    targets = [target for target in TARGETS if args.only in (None, target.name)]
+    targets = [target for target in (*TARGETS, *CORPORA) if args.only in (None, target.name)]
     keep = Path(args.keep)
     counts = {target.name: Counter[str]() for target in targets}
     end, batch = time.monotonic() + 60 * args.minutes, args.seed * 10**6

@@ -33,6 +33,7 @@ from surgsam2.monai_bundle.inferer import VideoInferer
 from surgsam2.monai_bundle.segmentation import VideoJobs, VideoSegmentation
 from surgsam2.prompts import load_prompts
 from tests.conftest import disc, moving_picture
+from tests.fuzz.doors import DOORS, MRML, Door
 from tests.reliability import file_targets as files
 from tests.reliability.mutations import change_somewhere, damage, damage_png, odd_value
 
@@ -413,6 +414,21 @@ def _read_saved_state(path: Path) -> None:
         spool.close()
 
 
+def _target_of(door: Door) -> Target:
+    """Return a target that damages an input of a door's corpus."""
+
+    def write(random: Random, folder: Path) -> Path:
+        data = damage(random.choice(door.corpus), random, random.choice(door.corpus))
+        path = folder / door.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    return Target(f"{door.name} (corpus)", write, door.read)
+
+
+CORPORA = tuple(_target_of(door) for door in DOORS if door.name not in MRML)
+"""The doors for text and small files, without those that need 3D Slicer's libraries."""
 TARGETS = (
     Target("prompt files", _prompts, _read_prompts),
     Target("mask images", _mask, _read_prompts),

@@ -7,8 +7,10 @@ import json
 import os
 import pickle
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import SimpleITK
@@ -187,6 +189,27 @@ def test_a_header_without_end(tmp_path: Path) -> None:
     path.write_text(f"ObjectType = Image\n{comment}\nElementDataFile = /etc/passwd\n")
     with pytest.raises(VideoError, match="its header does not end within 65536 bytes"):
         open_video(path)
+
+
+def test_a_frame_that_is_larger_than_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of pixels holds for every frame, before it is decoded."""
+    monkeypatch.setenv("SURGSAM2_MAX_FRAME_PIXELS", "10000")
+    with av.open(str(tmp_path / "grows.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number, size in enumerate([(64, 48), (4000, 3000), (64, 48)]):
+            buffer = io.BytesIO()
+            Image.new("RGB", size, "red").save(buffer, "JPEG")
+            packet = av.Packet(buffer.getvalue())
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = number
+            packet.is_keyframe = True
+            container.mux(packet)
+    with open_video(tmp_path / "grows.avi") as video:
+        assert len([*video]) == 3
+        assert any("(first: 1) do not decode" in warning for warning in video.warnings)
 
 
 def test_a_config_that_grows_without_bound(tmp_path: Path) -> None:
