@@ -12,13 +12,18 @@ READY := $(VENV)/ready
 # Progress bars are for people: a terminal shows them, a log does not.
 SHOWN := $(if $(MAKE_TERMERR),,--quiet)
 
-.PHONY: demo test gpu-check lint format clean
+.PHONY: demo test fuzz gpu-check lint format clean
 
 demo: $(RUNS)
 	$(BIN)/surgsam2 demo --output demo-output
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# half a minute for each door; atheris has no packages for every Python
+fuzz: $(READY)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds 30 --found fuzz-found
 
 # at most six minutes on a machine with an NVIDIA GPU; needs a CUDA build of torch
 gpu-check: $(RUNS)
@@ -35,7 +40,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo-output gpu-check build dist *.egg-info
+	rm -rf $(VENV) demo-output fuzz-found gpu-check build dist *.egg-info
 
 # what the command and the page need; torch comes first, because sam2 is built with it; sam2 comes
 # last and without its dependencies, because it names torchvision, which nothing here uses

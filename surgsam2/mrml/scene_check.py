@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
+from surgsam2.mrml.hdf5_check import HDF5, check_hdf5
 from surgsam2.storage.archive import pack, unpacked
 from surgsam2.storage.limits import ARCHIVE_BYTES
 from surgsam2.video.header_check import check_header
@@ -100,8 +101,11 @@ def _check_file(file: Path) -> set[str]:
         check_header(file)
         return set()
     with file.open("rb") as stream:
-        if stream.read(len(_NRRD)) == _NRRD:  # read as such whatever its name
-            raise InputError(f"{file}: is an NRRD file, and its name must end in .nrrd or .nhdr")
+        start = stream.read(len(HDF5))
+    if start.startswith(_NRRD):  # read as such whatever its name
+        raise InputError(f"{file}: is an NRRD file, and its name must end in .nrrd or .nhdr")
+    if start == HDF5:
+        check_hdf5(file)
     return set()
 
 

@@ -130,6 +130,30 @@ def test_the_honest_scene_opens(members, loaded, a_scene, tmp_path):
     assert segmentation.GetModifiedSinceRead()  # the file that it was read from is gone
 
 
+def test_a_transform_that_could_lead_elsewhere(a_scene, tmp_path, temporary):
+    """A link in an HDF5 file opens another file; what ITK writes has none."""
+    transform = a_scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "transform")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 7)
+    transform.SetMatrixTransformToParent(matrix)
+    save_scene(a_scene, tmp_path / "scene.mrb")
+    with zipfile.ZipFile(tmp_path / "scene.mrb") as archive:
+        held = {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
+    (name,) = [name for name, data in held.items() if data.startswith(b"\x89HDF")]
+    old_link = b"\x06\0\x28\0\0\0\0\0" + b"\x01\x08@\x04link" + b"\0/etc/passwd\0/x\0"
+    new_link = b"OHDR\x02\0\x20" + b"\x06\x1c\0\0" + b"\x01\x08@\x04link" + old_link[16:] + bytes(9)
+    elsewhere = b"OHDR\x02\0\x0c" + b"\x07\x08\0\0" + bytes(12)
+    for more in (old_link, new_link, elsewhere, b"FRHP"):
+        data = held[name] + more
+        packed({**held, name: data}, tmp_path / "other.mrb")
+        with pytest.raises(InputError, match="in which it could name other files; save the"):
+            load_scene(slicer.vtkMRMLScene(), tmp_path / "other.mrb")
+    packed({**held, name: held[name][:20]}, tmp_path / "cut.mrb")
+    with pytest.raises(InputError, match="save the transform again as"):
+        load_scene(slicer.vtkMRMLScene(), tmp_path / "cut.mrb")
+    load_scene(slicer.vtkMRMLScene(), tmp_path / "scene.mrb")
+
+
 def test_other_honest_nodes_open(a_scene, tmp_path, temporary):
     sphere = vtk.vtkSphereSource()
     sphere.Update()
