@@ -80,7 +80,8 @@ def correct_results(
     corrections.validate(video.width, video.height, video.frame_count)
     if not is_ours(folder):
         raise InputError(f"{folder}: holds no results to correct; run surgsam2 segment first")
-    with hold_output(folder) as output:
+    with hold_output(folder) as held:
+        output = held.path
         earlier = _results_in(output, video)
         with closing(earlier.open()) as store:
             record = ResultRecord(store, video.width, video.height)
@@ -104,7 +105,7 @@ def correct_results(
                 "whether it is that of the results"
             )
         with Fingerprints(inputs.files) as fingerprints:
-            run = SegmentationRun(inputs, output, fingerprints)
+            run = SegmentationRun(inputs, held, fingerprints)
             run.keep_earlier_results()
             return run.carry_out(progress, should_stop)
 
