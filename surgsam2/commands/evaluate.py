@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -142,10 +141,15 @@ def _evaluate(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
     if len(names) > len(models):
         raise InputError(f"there are {len(names)} --name for {len(models)} models")
     settings = {name: getattr(args, name) for name in MEMORY_SETTINGS}
-    tracking = TrackingOptions.from_mapping(settings)
     specs = [
         runner.ModelSpec(
-            model, config, pruning, args.device, args.dtype, name, replace(tracking, memory=memory)
+            model,
+            config,
+            pruning,
+            args.device,
+            args.dtype,
+            name,
+            TrackingOptions.from_mapping({**settings, "memory": memory}),
         )
         for model, name in zip_longest(models, names)
         for config in args.config or [None]
