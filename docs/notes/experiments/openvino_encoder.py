@@ -1,6 +1,7 @@
 """CPU time of the image encoder in float32 and bfloat16, ours beside OpenVINO's.
 
-One image, untrained weights, one thread each, by turns; the least of six turns. The figures of one machine are in docs/notes/bfloat16.md.
+One image, untrained weights, one thread each, by turns; the least of six turns. The figures of one
+machine are in docs/notes/bfloat16.md.
 
     pip install openvino; python docs/notes/experiments/openvino_encoder.py [CONFIG]
 """
