@@ -113,7 +113,7 @@ def test_inference_has_the_defaults_of_the_command() -> None:
     parser = ArgumentParser()
     segment.add_parser(parser.add_subparsers())
     command = vars(parser.parse_args(["segment", "V", "--prompts", "P", "--output", "O"]))
-    ours = {"bundle_root", "output_dir", "datalist", "dataset_dir"}
+    ours = {"bundle_root", "output_dir", "datalist", "dataset_dir", "correct"}
     objects = {"dataset", "inferer", "evaluator", "network_def", "imports", "initialize", "run"}
     objects |= {"preprocessing", "postprocessing", "_comment"}
     shared = set(config) - ours - objects
@@ -135,7 +135,7 @@ RUN_OPTIONS -= options_of(TrackingOptions)
     [
         ("dataset", set(signature(VideoJobs).parameters)),
         ("inferer", options_of(TrackingOptions)),
-        ("evaluator", {"dataset", "inferer"} | RUN_OPTIONS),
+        ("evaluator", {"dataset", "inferer", "correct"} | RUN_OPTIONS),
         ("network_def", set(signature(frame_network).parameters)),
     ],
 )

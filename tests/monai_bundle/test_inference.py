@@ -78,9 +78,8 @@ def without_times(folder: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
 def test_the_same_masks_as_in_python(by_bundle: Path, a_bundle: Path, a_place: Path) -> None:
     model = surgsam2.load_model(a_bundle, device="cpu", pruning="full-bank")
     prompts = surgsam2.load_prompts(a_place / "prompts.json")
-    results = surgsam2.segment_video(
-        model, a_place / "clip.mp4", prompts, stop=4, direction="both", fill_holes=3
-    )
+    options = {"stop": 4, "direction": "both", "fill_holes": 3, "allow_overlap": True}
+    results = surgsam2.segment_video(model, a_place / "clip.mp4", prompts, **options)
     seen = 0
     for result in results:
         label = np.array(Image.open(by_bundle / "masks" / f"{result.frame_index:05}.png"))
