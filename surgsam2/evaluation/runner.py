@@ -21,6 +21,7 @@ from surgsam2.evaluation.runs.model import OVERLAPS, LoadedFacts, ModelSpec, run
 from surgsam2.evaluation.runs.names import numbered, path_names
 from surgsam2.evaluation.runs.predictions import SizeMismatch, score_predictions
 from surgsam2.evaluation.runs.tracking import Progress, score_tracking
+from surgsam2.evaluation.share import ALONE, Share
 from surgsam2.evaluation.truth.datasets import Truth, Values, open_truth
 from surgsam2.evaluation.truth.problems import Problems
 from surgsam2.evaluation.truth.protocols import COUNTING, Protocol, get_protocol, published_results
@@ -42,6 +43,7 @@ def evaluate(
     baselines: Sequence[str] = tuple(BASELINES),
     seed: int = 0,
     progress: Progress | None = None,
+    share: Share = ALONE,
 ) -> dict[str, Any]:
     """Track every sequence with every model and prompt setting, and score the masks.
 
@@ -57,6 +59,8 @@ def evaluate(
         baselines: Trivial baselines to run, of ``copy`` and ``flow``.
         seed: Seed of the points that are sampled from the truth.
         progress: Called after each group of frames.
+        share: The runs that this process carries out, among several processes; each of them
+            receives the record of all runs.
 
     Returns:
         The record of the evaluation, for `write_report`.
@@ -82,20 +86,25 @@ def evaluate(
     faults = problems.as_list()
     # With several models, each is loaded once first, so that a wrong name is found at once.
     facts = [LoadedFacts.of(spec.load()) for spec in models] if len(models) > 1 else []
-    runs = []
+    own = {}
     device = None
     for i, spec in enumerate(models):
+        mine = {i * len(prompts) + k: setting for k, setting in enumerate(prompts)}
+        mine = {number: setting for number, setting in mine.items() if share.has(number)}
+        if not mine:
+            continue
         model = spec.load()
         device = str(model.device)
         title = titles(models, facts or [LoadedFacts.of(model)])[i]
-        for setting in prompts:
-            runs.append(
-                run_model(
-                    spec, model, setting, scans, truth, title=title, seed=seed, progress=progress
-                )
+        for number, setting in mine.items():
+            own[number] = run_model(
+                spec, model, setting, scans, truth, title=title, seed=seed, progress=progress
             )
         del model
-    runs += [run_baseline(name, scans, truth, progress=progress) for name in baselines]
+    for number, name in enumerate(baselines, len(models) * len(prompts)):
+        if share.has(number):
+            own[number] = run_baseline(name, scans, truth, progress=progress)
+    runs = share.gather(own)
     if chosen.name == "returns":
         for run in runs:
             _add_returns(run)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from surgsam2.errors import InputError
+from surgsam2.evaluation.share import Share
 from surgsam2.evaluation.truth.datasets import Values
 from surgsam2.storage.settings import parse
 from surgsam2.tracking.options import TrackingOptions
+from surgsam2.training.distributed import find_place, process_group
 
 
 class BundleEvaluation:
     """Evaluates models on a data set as `surgsam2 evaluate` does.
+
+    Of several processes that `torchrun` started, each has a share of the models, prompt settings
+    and baselines, on the GPU of its local rank, and the first one writes the report.
 
     Lists may be text with commas. Empty text stands for a value that is not given.
 
@@ -105,18 +111,23 @@ class BundleEvaluation:
         for name in ("dataset_dir", "output_dir"):
             if not getattr(self, name):
                 raise InputError(f"{name} is needed: add --{name} FOLDER")
-        with report_folder(Path(self.output_dir)):
+        place = find_place(self._device)
+        folder = report_folder(Path(self.output_dir)) if place.first else nullcontext()
+        with folder, process_group(place):
             results = runner.evaluate(
                 Path(self.dataset_dir),
                 prompts=parse_settings(self._prompts),
                 models=[
                     runner.ModelSpec(
-                        name, config, pruning, self._device, self._dtype, tracking=tracking
+                        name, config, pruning, str(place.device), self._dtype, tracking=tracking
                     )
                     for name, config, pruning, tracking in self._models
                 ],
+                share=Share(place.rank, place.world),
                 **self._options,
             )
+        if not place.first:
+            return results
         paths = write_report(results, Path(self.output_dir))
         print(summary_text(results))
         print(f"report: {paths['html']}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,30 @@ def test_evaluation_runs_under_monai(
     assert run["prompts"] == "mask"
     assert run["image_size"] == 128
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_several_processes_share_the_runs(a_bundle: Path, tmp_path: Path) -> None:
+    """The report of two processes has the runs of one, in the same order."""
+    write_vos_sequence(tmp_path / "dataset", "clip", frames=3)
+    names = ("evaluate.json", "multi_gpu_evaluate.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+         "-m", "monai.bundle", "run", "--config_file",
+         str([str(a_bundle / "configs" / name) for name in names]),
+         "--bundle_root", str(a_bundle), "--dataset_dir", "dataset", "--output_dir", "out",
+         "--prompts", "mask,1pt", "--baselines", "copy", "--device", "cpu"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shared = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    alone = BundleEvaluation(
+        str(tmp_path / "dataset"), str(tmp_path / "alone"), prompts="mask,1pt", baselines="copy",
+        model=str(a_bundle), device="cpu",
+    ).run()["runs"]  # fmt: skip
+    for run in (*shared, *alone):
+        del run["speed"]
+    assert [run["prompts"] for run in shared] == ["mask", "1pt", None]
+    assert shared == json.loads(json.dumps(alone))
 
 
 @pytest.mark.parametrize("name", ["dataset_dir", "output_dir"])
