@@ -90,8 +90,8 @@ def join_processes() -> None:
     """
     if "RANK" not in os.environ:
         raise InputError(
-            "multi_gpu_train.json and multi_gpu_evaluate.json are for several processes: start "
-            "them with torchrun, or leave them out"
+            "a configuration multi_gpu_*.json is for several processes: start it with torchrun, "
+            "or leave it out"
         )
     if os.environ["RANK"] != "0":
         logging.disable(logging.INFO)
