@@ -14,7 +14,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from surgsam2.errors import MissingDependencyError, SurgSAM2Error, VideoError
+from surgsam2.errors import (
+    MissingDependencyError,
+    SurgSAM2Error,
+    VideoError,
+    raise_if_out_of_memory,
+)
 from surgsam2.storage.text import one_line
 
 _VIDEO_SYNTAX = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10[0-8](\.1)?")
@@ -102,6 +107,7 @@ def damaged_dicom(path: Path) -> Iterator[None]:
     except SurgSAM2Error:
         raise
     except Exception as error:
+        raise_if_out_of_memory(error)
         reason = one_line(error)
         raise VideoError(f"{path}: damaged DICOM file ({reason}); export it again") from error
 
