@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.classes import classes_of
 from surgsam2.prompts import ObjectClass, PromptedObject
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
+from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 from surgsam2.version import __version__
 from surgsam2.video.dicom_header import (
     damaged_dicom,
@@ -36,6 +35,8 @@ _PATIENT = (
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 """What a file must have about patient and study, which is empty unless names are to be told."""
+_CONTENT = {"ContentDate": "19000101", "ContentTime": "000000"}
+"""What stands for the date and the time of the content, which must not be empty."""
 _SOURCE = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
     "LossyImageCompression",
@@ -47,9 +48,10 @@ class DicomSegWriter(OutputWriter):
 
     Each frame names the file and the frame of the video that it belongs to. The file has the study
     and the series of the video as references, and about the patient and the time of the study
-    nothing unless names are to be told. Empty masks have no frame; a run without a mask leaves no
-    file. A segment has the codes of the object's class, or those of a selected region. The masks
-    go to a temporary file at once.
+    nothing unless names are to be told. The date of the content is the video's then, and otherwise
+    1 January 1900, so that equal runs give equal files. Empty masks have no frame; a run without a
+    mask leaves no file. A segment has the codes of the object's class, or those of a selected
+    region. The masks go to a temporary file at once.
 
     Raises:
         InputError: the video is not DICOM.
@@ -61,8 +63,8 @@ class DicomSegWriter(OutputWriter):
         super().__init__(folder, context)
         self.check_run(self.folder, context)
         self._path = self.folder / "segmentation.dcm"
-        self._part = self._path.with_name(self._path.name + TEMPORARY_SUFFIX)
-        self._spool = self._path.with_name(f"{self._path.name}.pixels{TEMPORARY_SUFFIX}")
+        self._part = temporary_beside(self._path)
+        self._spool = temporary_beside(self._path)
         self._sources = [_source(path) for path in context.files]
         self._frames: list[tuple[int, int]] = []
         self._rest = np.zeros(0, bool)
@@ -101,14 +103,17 @@ class DicomSegWriter(OutputWriter):
         self._rest = bits[whole:].copy()
         self._bytes += len(data)
         self._hash.update(data)
-        with writing(self._path):
-            self._file.write(data)
+        try:
+            with writing(self._path):
+                self._file.write(data)
+        except BaseException:
+            self._discard()
+            raise
 
     def close(self) -> None:
         """Write the file with all masks and give it its final name."""
         if self._closed:
             return
-        self._closed = True
         try:
             with writing(self._path):
                 rest = np.packbits(self._rest, bitorder="little").tobytes()
@@ -123,10 +128,16 @@ class DicomSegWriter(OutputWriter):
                     data.save_as(self._part, enforce_file_format=True)
                 replace(self._part, self._path)
         finally:
+            self._discard()
+
+    def _discard(self) -> None:
+        """Close and delete the unfinished files, which cannot become valid any more."""
+        self._closed = True
+        with contextlib.suppress(OSError):
             self._file.close()
-            for path in (self._spool, self._part):
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
+        for path in (self._spool, self._part):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _dataset(self) -> Any:
         pydicom = import_pydicom(self._path)
@@ -141,18 +152,18 @@ class DicomSegWriter(OutputWriter):
         data.file_meta.TransferSyntaxUID = pydicom.uid.UID(_EXPLICIT_LITTLE)
         data.SpecificCharacterSet = "ISO_IR 192"
         data.SOPClassUID, data.SOPInstanceUID = _SEGMENTATION, uid
+        told = source if self.context.tells_names else Dataset()
         for name in _PATIENT:
-            setattr(data, name, source.get(name, "") if self.context.tells_names else "")
-        study = source.get("StudyInstanceUID") or pydicom.uid.generate_uid()
-        data.StudyInstanceUID = study
+            setattr(data, name, told.get(name, ""))
+        for name, otherwise in _CONTENT.items():
+            setattr(data, name, told.get(name) or otherwise)
+        data.StudyInstanceUID = source.StudyInstanceUID or f"{uid[:62]}.4"
         data.SeriesInstanceUID = f"{uid[:62]}.1"
         data.Modality, data.SeriesNumber, data.InstanceNumber = "SEG", 1, 1
         data.Manufacturer, data.ManufacturerModelName = "SurgSAM2", "SurgSAM2"
         data.SoftwareVersions, data.DeviceSerialNumber = __version__, "1"
         data.ContentLabel, data.ContentDescription = "SURGSAM2", "Objects of a surgical video"
         data.ContentCreatorName = ""
-        now = datetime.now()
-        data.ContentDate, data.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
         data.ImageType = ["DERIVED", "PRIMARY"]
         data.SegmentationType = "BINARY"
         data.Rows, data.Columns = self.context.height, self.context.width
@@ -208,8 +219,9 @@ def _source(path: Path) -> Any:
     """
     import_pydicom(path)
     with damaged_dicom(path), path.open("rb") as file:
-        data = read_elements(file, [*_SOURCE, *_PATIENT])
-        source = _item(**{name: _plain(name, data.get(name)) for name in (*_SOURCE, *_PATIENT)})
+        names = [*_SOURCE, *_PATIENT, *_CONTENT]
+        data = read_elements(file, names)
+        source = _item(**{name: _plain(name, data.get(name)) for name in names})
     if not (source.SOPClassUID and source.SOPInstanceUID):
         raise InputError(
             f"{path}: the file has no valid UID of its own, so no segmentation can refer to it; "

@@ -53,7 +53,6 @@ _PRODUCTS = (
     "masks.mkv",
     "objects.mov",
     "segmentation.dcm",
-    "segmentation.dcm.pixels",
     "report.json",
     "review.html",
 )

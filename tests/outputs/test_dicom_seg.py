@@ -12,7 +12,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from surgsam2 import open_video
-from surgsam2.errors import InputError
+from surgsam2.errors import InputError, OutputError
 from surgsam2.outputs import OutputContext, OutputSet, dicom_seg
 from surgsam2.prompts import ObjectClass, PromptSet
 from surgsam2.results.frame_result import FrameResult
@@ -106,6 +106,40 @@ def test_frames_whose_pixels_do_not_fill_bytes(
             outputs.write(np.zeros((7, 9, 3), np.uint8), FrameResult(index, (1,), mask, one, one))
     read = pydicom.dcmread(tmp_path / "segmentation.dcm").pixel_array
     assert np.array_equal(read > 0, masks[:, 0])
+
+
+def test_equal_runs_give_equal_files(tmp_path: Path) -> None:
+    """Neither the present date nor a random UID is in the file."""
+    source = a_video(
+        tmp_path / "a.dcm", stream(tmp_path, "libx264", ".mp4"), ContentDate="20240229",
+        ContentTime="101112",
+    )  # fmt: skip
+    path = write(source, tmp_path / "out")
+    assert path.read_bytes() == write(source, tmp_path / "again").read_bytes()
+    data = pydicom.dcmread(path)
+    assert (data.ContentDate, data.ContentTime) == ("19000101", "000000")
+    data = pydicom.dcmread(write(source, tmp_path / "named", tells_names=True))
+    assert (data.ContentDate, data.ContentTime) == ("20240229", "101112")
+
+
+def test_a_full_disk_leaves_the_file_of_an_earlier_run(a_source: Path, tmp_path: Path) -> None:
+    before = write(a_source, tmp_path / "out").read_bytes()
+    with open_video(a_source) as video:
+        prompts = PromptSet().add(object_id=3, frame=0, points=[[1, 1, 1]])
+        context = OutputContext(
+            video.width, video.height, video.fps, prompts.objects, files=video.files
+        )
+    writer = dicom_seg.DicomSegWriter(tmp_path / "out", context)
+    one = np.ones(1, np.float32)
+    result = FrameResult(0, (3,), masks_of(0)[:1], one, one)
+    writer.write(np.zeros((HEIGHT, WIDTH, 3), np.uint8), result)
+    writer._file.close()
+    writer._file = open("/dev/full", "wb", buffering=0)  # noqa: PTH123, SIM115
+    with pytest.raises(OutputError, match=r"segmentation\.dcm: .*[Nn]o space"):
+        writer.write(np.zeros((HEIGHT, WIDTH, 3), np.uint8), result)
+    writer.close()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["segmentation.dcm"]
+    assert (tmp_path / "out" / "segmentation.dcm").read_bytes() == before
 
 
 def test_a_run_without_masks_leaves_no_file(a_source: Path, tmp_path: Path) -> None:
