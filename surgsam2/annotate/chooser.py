@@ -11,7 +11,7 @@ from surgsam2.annotate.frames import FramePictures
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.session import Send, Session
 from surgsam2.engine import EngineClient
-from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.errors import InputError, VideoError
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts.object_class import ClassList
 from surgsam2.video import open_video
@@ -21,12 +21,19 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".m
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
-    """Return the videos of a folder by name, in alphabetical order; none if it has none itself."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-    return {path.name: path for path in files if path.is_file()}
+    """Return the videos of a folder by name, in alphabetical order; hidden files do not count.
+
+    Raises:
+        VideoError: the folder cannot be listed.
+    """
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    except OSError as error:
+        raise VideoError(f"{folder}: cannot list the folder ({error.strerror})") from error
+    return {path.name: path for path in files if path.is_file() and not path.name.startswith(".")}
 
 
-class Desk:
+class VideoChooser:
     """Opens one of several videos at a time. Use it in a ``with`` block.
 
     Args:
@@ -54,7 +61,7 @@ class Desk:
         self._running = False
         self._open(next(iter(self._videos)))
 
-    def __enter__(self) -> Desk:
+    def __enter__(self) -> VideoChooser:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -71,27 +78,23 @@ class Desk:
         self.session.start()
 
     def open(self, name: str) -> None:
-        """Close the open video, whose project is saved, and open another one.
+        """Open another video and close the one before, whose project is saved.
 
-        If that is refused, the video before is open again.
+        If that is refused, the video before stays open.
 
         Raises:
             InputError: there is no such video.
             VideoError: it cannot be read.
-            OutputError: its folder cannot be used.
+            OutputError: its folder cannot be used, or the project cannot be saved.
         """
         if name not in self._videos:
             raise InputError(f"there is no video {name!r} here")
-        before, send = self._name, self.session.disconnect()
-        self._resources.close()
+        send = self.session.disconnect()
         try:
-            self._open(name)
-        except SurgSAM2Error:
-            self._open(before)
-            raise
+            if name != self._name:
+                self.session.project.save()
+                self._open(name)
         finally:
-            if self._running:
-                self.session.start()
             if send is not None:
                 self.connect(send)
 
@@ -114,5 +117,10 @@ class Desk:
             """The frames of the open video."""
             resources.callback(self.pictures.close)
             resources.callback(self.session.close)
-            self._resources = resources.pop_all()
+            before, self._resources = self._resources, resources.pop_all()
         self._name, self._number = name, self._number + 1
+        try:
+            before.close()
+        finally:
+            if self._running:
+                self.session.start()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
 
-from surgsam2.annotate.desk import Desk, find_videos
+from surgsam2.annotate.chooser import VideoChooser, find_videos
 from surgsam2.annotate.server import make_app
 from surgsam2.errors import InputError
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import load_class_list
 
+_SUFFIX = "-annotated"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -37,7 +39,8 @@ def annotate(
         video: a video file, an image folder, or a folder of video files, of which the page lets
             choose.
         folder: the folder for masks and prompts; a project or results in it are continued. For a
-            folder of videos, each of them has its own folder in it. None is `default_folder`.
+            folder of videos, each of them has its own folder in it, called after the video
+            (with its suffix where two differ in it only). None is the `default_folder` of `video`.
         model: which model segments; None is the built-in one.
         classes: the classes that objects can have, as for `load_class_list`; None takes the
             package's list of surgical objects.
@@ -60,16 +63,20 @@ def annotate(
     with contextlib.ExitStack() as resources:
         path = Path(video)
         videos = find_videos(path) if path.is_dir() else {}
-        own = None if folder is None else Path(folder)
+        stems = Counter(one.stem for one in videos.values())
+        own = default_folder(path) if folder is None else Path(folder)
 
         def project_folder(one: Path) -> Path:
-            if own is None:
-                return default_folder(one)
-            return own / default_folder(one).name if videos else own
+            if not videos:
+                return own
+            name = one.stem if stems[one.stem] == 1 else one.name
+            return own / f"{name}{_SUFFIX}"
 
         chosen = load_class_list("general" if classes is None else classes)
-        desk = resources.enter_context(
-            Desk(videos or {path.name: path}, project_folder, model or ModelOptions(), chosen)
+        chooser = resources.enter_context(
+            VideoChooser(
+                videos or {path.name: path}, project_folder, model or ModelOptions(), chosen
+            )
         )
         listening = resources.enter_context(_listen(host, port))
         port = listening.getsockname()[1]
@@ -81,7 +88,7 @@ def annotate(
         address = f"http{'s' if secure else ''}://{shown}:{port}/?token={token}"
         server = _Server(
             uvicorn.Config(
-                make_app(desk, token, hosts, secure),
+                make_app(chooser, token, hosts, secure),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -98,7 +105,7 @@ def annotate(
 
 def default_folder(video: Path) -> Path:
     """Return the folder for the masks and prompts of a video, if none is named."""
-    return Path(f"{video.stem}-annotated")
+    return Path(f"{video.absolute().stem}{_SUFFIX}")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from surgsam2.annotate.desk import Desk
+from surgsam2.annotate.chooser import VideoChooser
 from surgsam2.annotate.export import export_project
 from surgsam2.annotate.session import Send as SendEvent
 from surgsam2.errors import InputError, SurgSAM2Error
@@ -96,11 +96,13 @@ class Guard:
         return None
 
 
-def make_app(desk: Desk, token: str, hosts: frozenset[str], secure: bool = False) -> ASGIApp:
+def make_app(
+    chooser: VideoChooser, token: str, hosts: frozenset[str], secure: bool = False
+) -> ASGIApp:
     """Make the web application.
 
     Args:
-        desk: the videos that the page works on.
+        chooser: the videos that the page works on.
         token: the secret in the address.
         hosts: the values of the ``Host`` header that are accepted, such as ``127.0.0.1:8123``.
         secure: whether the server speaks TLS.
@@ -118,16 +120,17 @@ def make_app(desk: Desk, token: str, hosts: frozenset[str], secure: bool = False
         return Response((STATIC / "index.html").read_bytes(), media_type="text/html")
 
     async def frame(request: Request) -> Response:
-        if request.path_params["key"] != desk.key:
+        if request.path_params["key"] != chooser.key:
             return PlainTextResponse("this video is not open any more", status_code=404)
-        data = await desk.pictures.jpeg(request.path_params["index"])
+        data = await chooser.pictures.jpeg(request.path_params["index"])
         return Response(
             data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"}
         )
 
     async def labels(request: Request) -> Response:
         return Response(
-            desk.session.labels(request.path_params["index"]), media_type="application/octet-stream"
+            chooser.session.labels(request.path_params["index"]),
+            media_type="application/octet-stream",
         )
 
     async def export(request: Request) -> Response:
@@ -135,7 +138,7 @@ def make_app(desk: Desk, token: str, hosts: frozenset[str], secure: bool = False
         if exporting.locked():
             return JSONResponse({"error": "an export is in progress; wait for its end"}, 409)
         async with exporting:
-            session = desk.session
+            session = chooser.session
             session.project.save()
             files = await asyncio.get_running_loop().run_in_executor(
                 None, export_project, session.project, session.video, formats
@@ -143,11 +146,11 @@ def make_app(desk: Desk, token: str, hosts: frozenset[str], secure: bool = False
         return JSONResponse({"files": files})
 
     async def socket(websocket: WebSocket) -> None:
-        await _serve_page(websocket, desk, exporting)
+        await _serve_page(websocket, chooser, exporting)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        running = asyncio.create_task(_run(desk))
+        running = asyncio.create_task(_run(chooser))
         try:
             yield
         finally:
@@ -170,22 +173,22 @@ def make_app(desk: Desk, token: str, hosts: frozenset[str], secure: bool = False
     return Guard(app, token, hosts)
 
 
-async def _run(desk: Desk) -> None:
+async def _run(chooser: VideoChooser) -> None:
     """Take what the engine reports, until the task is cancelled."""
-    desk.start()
+    chooser.start()
     while True:
-        desk.session.step()
+        chooser.session.step()
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _serve_page(websocket: WebSocket, desk: Desk, exporting: asyncio.Lock) -> None:
+async def _serve_page(websocket: WebSocket, chooser: VideoChooser, exporting: asyncio.Lock) -> None:
     """Pass commands and events between a page and the session of the open video."""
     await websocket.accept()
-    if desk.session.connected:
+    if chooser.session.connected:
         await websocket.close(ALREADY_OPEN, "this project is open in another tab")
         return
     events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    desk.connect(events.put_nowait)
+    chooser.connect(events.put_nowait)
 
     async def forward() -> None:
         while True:
@@ -198,22 +201,22 @@ async def _serve_page(websocket: WebSocket, desk: Desk, exporting: asyncio.Lock)
             command = parse_json(text) if len(text) <= MAX_COMMAND_BYTES else None
             command = command if isinstance(command, dict) else {}
             if command.get("command") == "open":
-                _open(desk, command.get("video"), exporting, events.put_nowait)
+                _open(chooser, command.get("video"), exporting, events.put_nowait)
             else:
-                desk.session.handle(command)
+                chooser.session.handle(command)
     except (WebSocketDisconnect, ValueError):
         pass  # The page was closed, or is not ours.
     finally:
-        desk.session.disconnect()
+        chooser.session.disconnect()
         sending.cancel()
 
 
-def _open(desk: Desk, name: Any, exporting: asyncio.Lock, send: SendEvent) -> None:
+def _open(chooser: VideoChooser, name: Any, exporting: asyncio.Lock, send: SendEvent) -> None:
     """Open another video, or say why not."""
     try:
         if exporting.locked():
             raise InputError("an export is in progress; wait for its end")
-        desk.open(str(name))
+        chooser.open(str(name))
     except SurgSAM2Error as error:
         send({"type": "error", "message": str(error)})
 

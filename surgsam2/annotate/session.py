@@ -288,14 +288,14 @@ class Session:
         def take(event: Event) -> None:
             if isinstance(event, Previewed):
                 mask = event.masks[object_id]
-                for text in advise(self.video[frame], prompt, mask):
-                    self._emit({"type": "advice", "message": f"Object {object_id}: {text}."})
                 with self.project.change("mark an object"):
                     self.project.set_prompt(object_id, frame, prompt)
                     self.project.set_mask(
                         object_id, frame, mask, FrameState.PROMPTED, event.iou[object_id]
                     )
                 self._changed({frame})
+                for text in advise(self.video[frame], prompt, mask):
+                    self._emit({"type": "advice", "message": f"Object {object_id}: {text}."})
 
         self._ask(lambda: self._client.preview(frame, prompts), take)
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     annotate(
         args.video,
-        args.output,
+        output,
         read_options(ModelOptions, args),
         classes=args.classes,
         host=args.host,

@@ -15,10 +15,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from surgsam2.annotate.desk import Desk, find_videos
+from surgsam2.annotate.chooser import VideoChooser, find_videos
+from surgsam2.annotate.project import Project
 from surgsam2.annotate.serve import annotate
 from surgsam2.annotate.server import ALREADY_OPEN, COOKIE, make_app
-from surgsam2.errors import InputError
+from surgsam2.errors import InputError, OutputError
 from surgsam2.model.options import ModelOptions
 from tests.video.helpers import write_video
 
@@ -31,8 +32,8 @@ SOCKET = f"ws://{HOST}/session"
 def client(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Iterator[TestClient]:
     """Return a client of the application that has opened the address with its token."""
     videos = {"clip.mp4": video_file}
-    with Desk(videos, lambda path: tmp_path / "out", model_options) as desk:
-        app = make_app(desk, TOKEN, frozenset({HOST}))
+    with VideoChooser(videos, lambda path: tmp_path / "out", model_options) as chooser:
+        app = make_app(chooser, TOKEN, frozenset({HOST}))
         with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as opened:
             assert opened.get(f"/?token={TOKEN}").status_code == 303
             yield opened
@@ -165,13 +166,14 @@ def test_another_video_of_the_folder(
     write_video(place / "b.MP4", 5, size=(64, 48))
     (place / "c.mp4").write_bytes(b"not a video")
     (place / "notes.txt").write_text("")
+    (place / "._a.mp4").write_bytes(b"of another system")
     found = find_videos(place)
     assert list(found) == ["a.mp4", "b.MP4", "c.mp4"]
     work = tmp_path / "work"
     with (
-        Desk(found, lambda path: work / path.stem, model_options) as desk,
+        VideoChooser(found, lambda path: work / path.stem, model_options) as chooser,
         TestClient(
-            make_app(desk, TOKEN, frozenset({HOST})),
+            make_app(chooser, TOKEN, frozenset({HOST})),
             base_url=f"http://{HOST}",
             follow_redirects=False,
         ) as client,
@@ -188,10 +190,57 @@ def test_another_video_of_the_folder(
             assert client.get(f"/frames/{hello['key']}/4.jpg").status_code == 200
             assert client.get("/frames/1/4.jpg").status_code == 404
             page.send_json({"command": "open", "video": "c.mp4"})
-            assert received(page, "hello")["chosen"] == "b.MP4"
+            again = received(page, "hello")
+            assert (again["chosen"], again["key"]) == ("b.MP4", hello["key"])
             assert "c.mp4" in received(page, "error")["message"]
             page.send_json({"command": "open", "video": "a.mp4"})
             assert received(page, "hello")["objects"][0]["name"] == "kept"
+
+
+def test_a_project_that_cannot_be_saved_stays_open(
+    video_file: Path, model_options: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = {"a.mp4": video_file, "b.mp4": video_file}
+    names = iter(("a", "b"))
+
+    def full(project: Project) -> None:
+        raise OutputError("cannot write annotation.json: no space left on device")
+
+    with VideoChooser(videos, lambda path: tmp_path / next(names), model_options) as chooser:
+        chooser.session.project.add_object("kept")
+        with monkeypatch.context() as patched:
+            patched.setattr(Project, "save", full)
+            with pytest.raises(OutputError, match="no space left"):
+                chooser.open("b.mp4")
+        assert chooser.key == "1"
+        assert chooser.session.project.object(1).name == "kept"
+        chooser.open("b.mp4")
+        assert not chooser.session.project.objects
+    assert "kept" in (tmp_path / "a" / "annotation.json").read_text()
+
+
+def test_each_video_of_a_folder_has_a_project_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "videos"
+    place.mkdir()
+    for name in ("a.mp4", "a.avi", "b.mp4"):
+        (place / name).write_bytes(b"")
+    found: dict[str, Path] = {}
+
+    def chooser(videos: dict[str, Path], folder: Any, *rest: Any) -> None:
+        found.update({name: folder(path) for name, path in videos.items()})
+        raise InputError("enough")
+
+    monkeypatch.setattr("surgsam2.annotate.serve.VideoChooser", chooser)
+    with pytest.raises(InputError, match="enough"):
+        annotate(place)
+    own = Path("videos-annotated")
+    assert found == {
+        "a.avi": own / "a.avi-annotated",
+        "a.mp4": own / "a.mp4-annotated",
+        "b.mp4": own / "b-annotated",
+    }
 
 
 def received(page: Any, kind: str) -> dict[str, Any]:
@@ -209,11 +258,13 @@ def test_frames_that_vanish(model_options: ModelOptions, tmp_path: Path) -> None
     for index in range(4):
         Image.new("RGB", (32, 24), (index, 0, 0)).save(frames / f"{index}.png")
     with (
-        Desk({"frames": frames}, lambda path: tmp_path / "out", model_options) as desk,
-        TestClient(make_app(desk, TOKEN, frozenset({HOST})), base_url=f"http://{HOST}") as client,
+        VideoChooser({"frames": frames}, lambda path: tmp_path / "out", model_options) as chooser,
+        TestClient(
+            make_app(chooser, TOKEN, frozenset({HOST})), base_url=f"http://{HOST}"
+        ) as client,
     ):
         client.get(f"/?token={TOKEN}")
-        desk.session.project.add_object("kept")
+        chooser.session.project.add_object("kept")
         assert client.get("/frames/1/0.jpg").status_code == 200
         shutil.rmtree(frames)
         response = client.get("/frames/1/3.jpg")

@@ -12,8 +12,9 @@ from surgsam2 import PromptSet, segment_video
 from surgsam2.annotate.export import export_project
 from surgsam2.annotate.masks import label_runs
 from surgsam2.annotate.states import FrameState
-from surgsam2.errors import InputError
+from surgsam2.errors import InputError, VideoError
 from surgsam2.model.options import ModelOptions
+from surgsam2.video import Video
 from tests.annotate.conftest import Page
 
 
@@ -44,6 +45,20 @@ def test_masks_equal_those_of_the_library(page: Page, model_options: ModelOption
     states = project.timelines[object_id].states
     assert states[0] == FrameState.PROMPTED
     assert set(states[1:].tolist()) <= {FrameState.TRACKED, FrameState.EMPTY}
+
+
+def test_a_click_keeps_its_mask_when_the_frame_cannot_be_read_for_advice(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(video: Video, index: int) -> np.ndarray:
+        raise VideoError(f"frame {index} cannot be read")
+
+    monkeypatch.setattr(type(page.session.video), "__getitem__", gone)
+    page.do("add_object")
+    page.do("add_point", object=1, frame=0, x=30, y=60, positive=True)
+    page.until(lambda: bool(page.errors()))
+    assert page.errors() == ["frame 0 cannot be read"]
+    assert page.session.project.mask(1, 0).any()
 
 
 def test_frames_that_a_person_decided_stay(page: Page) -> None:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from surgsam2.annotate.desk import Desk
+from surgsam2.annotate.chooser import VideoChooser
 from surgsam2.annotate.frames import FramePictures
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.session import Session
@@ -78,8 +78,8 @@ def test_the_mask_of_a_click(a_video: Path, tmp_path: Path, record_property: Not
             page.do("add_point", object=1, frame=7, x=float(x), y=float(y), positive=True)
             page.events.clear()
             page.until(lambda: any(e["type"] == "labels" for e in page.events))
-            times.append(time.perf_counter() - began)
-            assert number or times.pop(), "the first click waits for the frame's features"
+            if number:  # The first click waits for the frame's features.
+                times.append(time.perf_counter() - began)
         session.close()
     p95 = float(np.percentile(times, 95)) * 1000
     figure = f"click to mask: median {np.median(times) * 1000:.0f} ms, p95 {p95:.0f} ms"
@@ -91,9 +91,9 @@ def test_an_hour_opens_quickly(tmp_path: Path, record_property: Note) -> None:
     frames = 90_000
     path = write_video(tmp_path / "hour.mp4", frames, size=(64, 48))
     began = time.perf_counter()
-    with Desk({"hour.mp4": path}, lambda path: tmp_path / "out", ModelOptions()) as desk:
+    with VideoChooser({"hour.mp4": path}, lambda path: tmp_path / "out", ModelOptions()) as chooser:
         seconds = time.perf_counter() - began
-        assert desk.session.video.frame_count == frames
+        assert chooser.session.video.frame_count == frames
     figure = f"an hour's video opens in {seconds:.2f} s"
     record_property("figure", figure)
     assert seconds < 2, figure
