@@ -256,8 +256,7 @@ def scan_pairs(
 ) -> FileSequence | None:
     """Make a sequence of the frames and labels that can be used.
 
-    Every label file is read
-    once to find its object ids; of frames only the header is read.
+    Every label file is read once to find its object ids; of frames only the header is read.
 
     Args:
         name: name of the sequence.

@@ -15,7 +15,7 @@ ROBUST-MIS 2019 (Ross et al., Medical Image Analysis 2021), also ROBUST-MIPS::
     Training/Proctocolectomy/Prokto1/1280/raw.png
     Training/Proctocolectomy/Prokto1/1280/instrument_instances.png   a value for each instrument
 
-SAR-RARP50 (Psychogyios et al., arXiv 2401.00496), with the frames extracted as its authors do::
+SAR-RARP50 (Psychogyios et al., arXiv 2401.00496), with the frames that its toolkit extracts::
 
     video_1/rgb/000000060.png
     video_1/segmentation/000000060.png                       a value for each class
@@ -221,8 +221,8 @@ def _sar_rarp50(folder: Path) -> Iterator[FoundSequence]:
         if not frames:
             raise DatasetError(
                 f"{labels.parent} has no frames in the folder rgb: extract them from "
-                "video_left.avi as the authors of SAR-RARP50 do, one for each file in the folder "
-                "segmentation"
+                "video_left.avi with the toolkit of SAR-RARP50 (rarptk unpack FOLDER -r), so that "
+                "every file in the folder segmentation has a frame of its name"
             )
         name = _name(labels.parent, folder)
         yield FoundSequence(name, frames, image_files(labels), _same_stem)

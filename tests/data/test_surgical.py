@@ -156,7 +156,7 @@ def test_a_folder_of_another_layout_is_refused(tmp_path: Path, layout: str) -> N
 
 def test_frames_that_are_not_extracted_yet(tmp_path: Path) -> None:
     save_labels(tmp_path / "video_1" / "segmentation" / "000000000.png", box_labels(1), "L")
-    with pytest.raises(DatasetError, match=r"extract them from video_left\.avi"):
+    with pytest.raises(DatasetError, match=r"extract them from video_left\.avi .*rarptk unpack"):
         SurgicalDataset(tmp_path, "sar-rarp50")
 
 
