@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.table import TableWriter
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.atomic_file import temporary_folder
 from surgsam2.storage.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def to_coco(results: Iterable[FrameResult], prompts: PromptSet) -> dict[str, Any
     Raises:
         InputError: there are no results, or they have an object that is not in `prompts`.
     """
-    with tempfile.TemporaryDirectory(prefix="surgsam2-") as folder:
-        _write(CocoWriter, results, prompts, None, Path(folder))
-        content: dict[str, Any] = parse_json((Path(folder) / "annotations.coco.json").read_bytes())
+    with temporary_folder() as folder:
+        _write(CocoWriter, results, prompts, None, folder)
+        content: dict[str, Any] = parse_json((folder / CocoWriter.file_name).read_bytes())
         return content
 
 
@@ -58,9 +58,10 @@ def to_pandas(
         raise MissingDependencyError(
             "a table in memory needs the Python package pandas: pip install pandas"
         ) from error
-    with tempfile.TemporaryDirectory(prefix="surgsam2-") as folder:
-        _write(TableWriter, results, prompts, fps, Path(folder))
-        return pandas.read_csv(Path(folder) / "frames.csv")
+    with temporary_folder() as folder:
+        _write(TableWriter, results, prompts, fps, folder)
+        # The name of an object is text, even if it is "NA" or a number.
+        return pandas.read_csv(folder / "frames.csv", converters={"name": str})
 
 
 def _write(

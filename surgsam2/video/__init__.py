@@ -99,7 +99,7 @@ def open_video(
 
 
 def _open_series(folder: Path, series: list[DicomHeader], rate: float) -> Video:
-    """Open the DICOM files of a folder, which must not have images as well."""
+    """Open the DICOM files of a folder; a single one is opened like a file that was named."""
     from surgsam2.video.dicom_series import DicomSeries
 
     if len(series) == 1:

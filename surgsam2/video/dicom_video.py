@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from surgsam2.errors import VideoError
-from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.atomic_file import TEMPORARY_PLACE, writing
 from surgsam2.video.container import ContainerVideo
 from surgsam2.video.dicom_header import damaged_dicom, import_pydicom, read_elements, read_header
 
@@ -35,12 +35,14 @@ class DicomVideo(ContainerVideo):
     Raises:
         MissingDependencyError: pydicom is not installed.
         VideoError: the file is damaged, or its stream is no video that can be read.
+        OutputError: the folder for temporary files is full or cannot be written.
     """
 
     def __init__(self, source: str, path: Path) -> None:
         header = read_header(path)
         self._dicom = path
-        folder = tempfile.mkdtemp(prefix="surgsam2-dicom-")
+        with writing(TEMPORARY_PLACE):
+            folder = tempfile.mkdtemp(prefix="surgsam2-dicom-")
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         stream = Path(folder) / "video"
         try:
@@ -79,11 +81,16 @@ def _copy_stream(path: Path, target: Path) -> None:
 
     Raises:
         VideoError: the file is damaged before the first fragment.
-        OutputError: the folder for temporary files is full.
+        OutputError: the folder for temporary files is full or cannot be written.
     """
     import_pydicom(path)
     copied = 0
-    with damaged_dicom(path), path.open("rb") as file, target.open("wb") as copy:
+    with (
+        writing(TEMPORARY_PLACE),
+        target.open("wb") as copy,
+        damaged_dicom(path),
+        path.open("rb") as file,
+    ):
         read_elements(file, [])
         head = file.read(12)
         if struct.unpack("<HH", head[:4]) != _PIXELS or head[8:] != b"\xff\xff\xff\xff":
@@ -98,7 +105,7 @@ def _copy_stream(path: Path, target: Path) -> None:
             while left and (block := file.read(min(left, _BLOCK))):
                 left -= len(block)
                 copied += len(block)
-                with writing(target):
+                with writing(TEMPORARY_PLACE):
                     copy.write(block)
     if not copied:
         raise VideoError(f"{path}: there is no video in this DICOM file; export it again")

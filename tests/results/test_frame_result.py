@@ -58,6 +58,17 @@ def test_tables(prompts: PromptSet, results: list[FrameResult]) -> None:
     assert table.seconds.max() == pytest.approx(0.12)
 
 
+def test_the_name_of_an_object_is_text_in_a_table() -> None:
+    pytest.importorskip("pandas")
+    prompts = PromptSet().add(object_id=1, frame=0, points=[[2, 3, 1]], name="NA")
+    prompts.add(object_id=2, frame=0, points=[[2, 3, 1]], name="7")
+    scores = np.ones(2, np.float32)
+    result = FrameResult(0, (1, 2), np.zeros((2, 6, 8), bool), scores, scores)
+    table = to_pandas([result], prompts)
+    assert table["name"].tolist() == ["NA", "7"]
+    assert table["centroid_x"].isna().all()
+
+
 def test_progress_and_the_default_of_overlaps(
     a_model: SurgSAM2Model,
     a_clip: np.ndarray,
