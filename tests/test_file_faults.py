@@ -1,6 +1,6 @@
-"""What people's files do, and the tests that hold what is right for each.
+"""Files that were once misread, and the tests that hold what is right for each.
 
-Every fault was reported with real files; a small script in each test makes such an input.
+The tests make such files themselves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of a run: label images, overlay video, COCO file, table, scene and report.
+"""The files of a run in each of `FORMATS`, and its report.
 
 A run prepares a folder, opens the writers of the chosen formats, writes frame by frame and
 finishes the folder; nothing is collected in memory.

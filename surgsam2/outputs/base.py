@@ -139,6 +139,7 @@ class OutputWriter(ABC):
     """
 
     needs_order: ClassVar[bool] = False
+    """Whether frames must come with ascending frame indices."""
 
     @classmethod
     def update(cls, update: OutputUpdate) -> bool:
@@ -151,8 +152,6 @@ class OutputWriter(ABC):
             OutputError: the disk refuses.
         """
         return False
-
-    """Whether frames must come with ascending frame indices."""
 
     def __init__(self, folder: Path, context: OutputContext) -> None:
         self.folder = Path(folder)

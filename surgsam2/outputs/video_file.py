@@ -56,7 +56,7 @@ class VideoFileWriter(OutputWriter):
         self._last = -1
         self._closed = False
         self._irregular = self.constant_rate(context) is None
-        with writing(self._part):  # so that an unwritable folder is noticed at once
+        with writing(self._path):  # so that an unwritable folder is noticed at once
             self._part.touch()
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:

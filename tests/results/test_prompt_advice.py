@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,6 @@ BOX = [74.5, 49.5, 125.5, 100.5]
 )
 def test_doubts(parts: dict[str, Any], mask: np.ndarray, text: str) -> None:
     (found,) = advise(a_frame(), Prompt(0, **parts), mask)
-    import re
-
     assert re.search(text, found), found
 
 
