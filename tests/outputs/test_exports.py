@@ -253,7 +253,7 @@ def test_large_ids_and_odd_sizes_in_a_video_of_masks(a_run, tmp_path: Path) -> N
 def test_a_new_run_removes_the_files_of_the_one_before(written: Path) -> None:
     (written / "report.json").write_text('{"program": "surgsam2"}')
     (written / "vos" / "mine.md").write_text("kept")
-    with hold_output(written) as folder:
-        begin_output(folder)
+    with hold_output(written) as held:
+        begin_output(held.path)
     left = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
     assert left == {".surgsam2", "INCOMPLETE", "vos/mine.md"}
