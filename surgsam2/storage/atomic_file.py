@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from surgsam2.errors import OutputError
+from surgsam2.errors import OutputError, SurgSAM2Error
 
 TEMPORARY_SUFFIX = ".part"
 """The end of the names of unfinished files. Those of a process that was killed can be deleted."""
@@ -24,7 +24,7 @@ def writing(path: Path | str) -> Iterator[None]:
     """Turn an `OSError` that is raised in the block into an `OutputError` that names `path`."""
     try:
         yield
-    except OutputError:
+    except SurgSAM2Error:
         raise
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
