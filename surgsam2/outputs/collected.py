@@ -12,7 +12,7 @@ import numpy as np
 from surgsam2.errors import InputError, MissingDependencyError
 from surgsam2.outputs.base import OutputContext, OutputWriter
 from surgsam2.outputs.coco import CocoWriter
-from surgsam2.outputs.table import TableWriter
+from surgsam2.outputs.table import COLUMNS, TableWriter
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.atomic_file import temporary_folder
@@ -61,7 +61,10 @@ def to_pandas(
     with temporary_folder() as folder:
         _write(TableWriter, results, prompts, fps, folder)
         # The name of an object is text, even if it is "NA" or a number.
-        return pandas.read_csv(folder / "frames.csv", converters={"name": str})
+        empty = {column: [""] for column in COLUMNS if column != "name"}
+        return pandas.read_csv(
+            folder / "frames.csv", dtype={"name": str}, keep_default_na=False, na_values=empty
+        )
 
 
 def _write(
