@@ -88,6 +88,14 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def built_in_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network of the built-in model at 128 pixels."""
+    path = tmp_path_factory.mktemp("config") / "built-in-128.yaml"
+    path.write_text(yaml.safe_dump({"model": load_config("lite", 128)}, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="session")
 def a_model(demo_checkpoint: Path, small_config: Path) -> SurgSAM2Model:
     """A small model on the CPU, EFP as published."""
     return surgsam2.load_model(demo_checkpoint, config=str(small_config), device="cpu")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from surgsam2.errors import InputError
-from surgsam2.prompts.class_list import CLASS_LISTS
 from surgsam2.storage.options import Options, option
 from surgsam2.tracking.options import TrackingOptions
 
@@ -58,7 +57,8 @@ class JobOptions(Options):
     classes: str | None = option(
         None,
         "list of classes that gives objects their classes by name, so that COCO categories have "
-        f"the same ids for every video: a CSV file, or one of {', '.join(CLASS_LISTS)}",
+        "the same ids for every video: a CSV file, or the name of a list of the package, such as "
+        "cholecseg8k",
         metavar="LIST",
     )
 

@@ -216,12 +216,12 @@ class SegmentationRun:
         if not keep and self._checkpoints.exists():
             logger.warning("%s: an interrupted run is discarded; resume would go on", self._output)
         begin_output(self._output, keep=keep)
-        if self._inputs.options.stride == 1:  # otherwise the frames are counted differently
-            save_prompts(self._inputs.prompts, self._output / PROMPTS, self._inputs.video)
         self._timings = Timings(self._saved.seconds if self._saved else 0.0)
         status = "complete"
         failure: Exception | None = None
         try:
+            if self._inputs.options.stride == 1:  # otherwise the frames are counted differently
+                save_prompts(self._inputs.prompts, self._output / PROMPTS, self._inputs.video)
             self._track(progress, should_stop)
         except KeyboardInterrupt:
             status = "interrupted"

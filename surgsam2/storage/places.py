@@ -91,7 +91,7 @@ class Place:
         """Return whether there is such a file or folder."""
         if self.is_local:
             return self.path.exists()
-        return bool(self._reading(lambda system, path: system.exists(path)))
+        return self._reading(_exists)
 
     def names(self) -> list[str]:
         """Return the names in a folder in order; none if there is no such folder."""
@@ -334,10 +334,19 @@ def _put(system: Any, path: str, content: bytes | Path) -> None:
         system.mv(target, path)
 
 
+def _exists(system: Any, path: str) -> bool:
+    """Whether there is a file or folder; `exists` of fsspec takes a lost connection for a no."""
+    try:
+        system.info(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _remove(system: Any, path: str) -> None:
     """Delete a file or folder; an earlier attempt may have deleted a part of it."""
     for _ in range(_ATTEMPTS):
-        if not system.exists(path):
+        if not _exists(system, path):
             return
         with contextlib.suppress(FileNotFoundError):
             system.rm(path, recursive=True)

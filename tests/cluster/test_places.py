@@ -95,6 +95,16 @@ def uploaded(folder: Path, store: str) -> list[VideoJob]:
     return read_datalist(folder / "list.json", f"{store}/out", store)
 
 
+def test_a_lost_connection_is_no_missing_file(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place.of(store) / "file"
+    place.write_bytes(b"1")
+    monkeypatch.setattr(Unreliable, "every", 2)
+    assert all(place.exists() for _ in range(4))
+    place.delete()
+    monkeypatch.setattr(Unreliable, "every", 0)
+    assert not place.exists()
+
+
 def test_results_in_a_store(
     a_model: SurgSAM2Model, demo_checkpoint: Path, small_config: Path, tmp_path: Path,
     store: str, monkeypatch: pytest.MonkeyPatch,

@@ -375,14 +375,16 @@ def test_paths_are_those_of_the_application(
     engine: Driver,
     demo_checkpoint: Path,
     small_config: Path,
+    built_in_config: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Relative paths count from the application's folder, though the engine runs in another."""
     (tmp_path / "demo").mkdir()  # a name is a name
     (tmp_path / "Gewichte ü.pt").write_bytes(demo_checkpoint.read_bytes())
-    (tmp_path / "my config.yaml").write_bytes(small_config.read_bytes())
+    configs = {"Gewichte ü.pt": small_config, "demo": built_in_config}
     monkeypatch.chdir(tmp_path)
     for name in ("Gewichte ü.pt", Path("Gewichte ü.pt"), "demo"):
+        (tmp_path / "my config.yaml").write_bytes(configs[str(name)].read_bytes())
         number = engine.client.load_model(name, config="my config.yaml", device="cpu")
         assert engine.until(ModelLoaded, number).image_size == 128

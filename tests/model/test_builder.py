@@ -550,14 +550,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert "it is not a file" in refusal_of_file(tmp_path / "own.yaml")
 
 
-def test_building_needs_no_hydra_and_evaluates_nothing(small_config: Path) -> None:
+def test_building_needs_no_hydra_and_evaluates_nothing(built_in_config: Path) -> None:
     """`hydra.utils.instantiate` is not called while a model is loaded."""
     code = (
         "import sys, hydra.utils, hydra._internal.instantiate._instantiate2 as i\n"
         "def fail(*a, **k): raise SystemExit('hydra instantiates')\n"
         "hydra.utils.instantiate = i.instantiate = i._resolve_target = fail\n"
         "import surgsam2\n"
-        f"model = surgsam2.load_model('demo', config={str(small_config)!r}, device='cpu')\n"
+        f"model = surgsam2.load_model('demo', config={str(built_in_config)!r}, device='cpu')\n"
         "from omegaconf import OmegaConf\n"
         "assert model.config.image_size == 128 and OmegaConf.is_dict(model.config)\n"
     )

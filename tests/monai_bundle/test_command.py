@@ -59,7 +59,7 @@ def test_options_that_exist(words: list[str]) -> None:
         (["--inferer#strat", "3"], "unknown option --inferer#strat; did you mean start"),
         (["--preprocessing::transforms::9", "3"], "unknown option --preprocessing::transforms::9$"),
         (["--video::codec", "3"], "unknown option --video::codec$"),
-        (["--zzz"], "unknown option --zzz; did you mean allow_overlap, bundle_root, "),
+        (["--zzz"], "unknown option --zzz; did you mean address, allow_overlap, bundle_root, "),
     ],
 )
 def test_options_that_do_not(words: list[str], message: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from surgsam2.errors import InputError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.training import validation
 from surgsam2.training.clip_cache import CachedClip
 from surgsam2.training.validation import PROMPTS, make_prompts, score_sequence
@@ -57,7 +58,10 @@ def test_runs_the_engine(a_model: SurgSAM2Model, some_clips: list[CachedClip]) -
 class FirstFrameForEver:
     """Stands in for the tracker: every object keeps the mask it was prompted with."""
 
-    def __init__(self, model: Any, width: int, height: int, *, first_frame: int) -> None:
+    def __init__(
+        self, model: Any, width: int, height: int, *, first_frame: int, options: TrackingOptions
+    ) -> None:
+        assert options.allow_overlap
         self._index = first_frame
 
     def step(self, frame: np.ndarray, prompts: Any) -> FrameResult:
