@@ -455,6 +455,21 @@ def test_models_list(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "Surgical-SAM-2" in rows["surgsam2-hiera-small-512"]
 
 
+def test_the_command_line_is_read_without_other_packages() -> None:
+    """`surgsam2 doctor` has to say which package is missing, and `--help` has to be quick."""
+    code = (
+        "import sys\n"
+        "from surgsam2.cli import build_parser\n"
+        "build_parser().format_help()\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'cv2', 'av', 'fsspec', 'yaml', 'tqdm'}\n"
+        "assert not heavy & sys.modules.keys(), sorted(heavy & sys.modules.keys())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion(run: Command, shell: str) -> None:
     pytest.importorskip("shtab")
