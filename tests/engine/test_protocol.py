@@ -145,7 +145,10 @@ def test_a_stranger_cannot_send_much() -> None:
 
 
 def test_what_is_not_sent() -> None:
-    for header in ({"x": float("nan")}, {"x": b""}, {"x": "y" * (MAX_HEADER + 1)}):
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    for header in ({"x": float("nan")}, {"x": b""}, {"x": "y" * (MAX_HEADER + 1)}, {"x": deep}):
         with pytest.raises(ProtocolError):
             encode_packet("a", header)
 

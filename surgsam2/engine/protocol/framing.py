@@ -56,7 +56,7 @@ def encode_packet(kind: str, header: dict[str, Any], blobs: Sequence[Buffer] = (
     lengths = {"blobs": [len(blob) for blob in blobs]} if blobs else {}
     try:
         text = json.dumps({**header, **lengths, "type": kind}, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"message {kind!r} is not plain data: {error}") from error
     raw = sum(map(len, blobs))
     if len(text) > MAX_HEADER or raw > MAX_RAW:
