@@ -1,5 +1,6 @@
 # Two commands for a fresh machine with Python 3.10 or later: `make demo` and `make test`.
-# Both make .venv first; the tests need more packages than the demo. To choose another torch build, give pip's options for it, such as
+# Both make .venv first; the tests need more packages than the demo. To choose another torch build,
+# give pip's options for it, such as
 #   make demo TORCH_ARGS='--index-url <the address that pytorch.org/get-started names>'
 
 PYTHON ?= python3

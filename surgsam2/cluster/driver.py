@@ -16,6 +16,7 @@ from surgsam2.cluster.manifest import (
     Manifests,
     delete_chunks,
     job_key,
+    refuse_occupied,
     settings_key,
 )
 from surgsam2.cluster.options import ListOptions
@@ -24,10 +25,9 @@ from surgsam2.cluster.summary import ListSummary, WorkerRow, local_lock, summary
 from surgsam2.cluster.tasks import Ended, Joined, Lost, Outcome, Progressed, Settings, Task
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
 from surgsam2.job.datalist import LOGS, FailedJobsError, VideoJob, hide_job_names, refuse_all
-from surgsam2.job.earlier import finished_report
 from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.folder_lock import exclusive
-from surgsam2.storage.output_folder import RESUME, is_ours
+from surgsam2.storage.output_folder import RESUME
 from surgsam2.storage.places import Place
 from surgsam2.storage.text import one_line
 
@@ -139,7 +139,6 @@ class _ListRun:
         self._kinds: dict[str, tuple[str, ...]] = {}
         """The kinds of tasks that each worker does."""
         self._free: dict[str, FreeWorker] = {}
-        self._number = 0
         self._settings_key = settings_key(settings)
 
     def carry_out(
@@ -155,6 +154,9 @@ class _ListRun:
             status = "complete" if states <= {"complete"} else "failed"
             if stopped and not self._scheduler.finished:
                 status = "interrupted"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
         finally:
             content = self._summary.save(status, now=True)
         assert content is not None
@@ -200,7 +202,7 @@ class _ListRun:
                 manifest = replace(manifest, interruptions=manifest.interruptions + 1)
                 return self._store.write(job.output, manifest, first=True)
         elif key and not self._settings.job.overwrite:
-            _refuse_occupied(job.output, manifest)
+            refuse_occupied(job.output, manifest)
         return Manifest(key)
 
     def _work(self, executor: Executor, should_stop: Callable[[], bool]) -> bool:
@@ -235,9 +237,8 @@ class _ListRun:
 
     def _assign(self, executor: Executor) -> None:
         for worker, index in self._scheduler.assign(self._free):
-            manifest, self._number = self._manifests[index], self._number + 1
+            manifest = self._manifests[index]
             task = Task(
-                number=self._number,
                 video=index,
                 kind=self._scheduler.videos[index].kind,
                 job=self._jobs[index],
@@ -277,7 +278,7 @@ class _ListRun:
 
     def _ended(self, event: Ended) -> None:
         task, outcome = self._tasks.pop(event.worker, None), event.outcome
-        if task is None or task.number != outcome.task:
+        if task is None:
             return
         row = self._summary.workers[event.worker]
         row.video = ""
@@ -374,27 +375,6 @@ class _ListRun:
 
     def _say(self, index: int, text: str) -> None:
         self._tell(f"{one_line(self._summary.name(index))}: {text}")
-
-
-def _refuse_occupied(output: Place, manifest: Manifest | None) -> None:
-    """Refuse an output folder that holds something that would be lost.
-
-    Raises:
-        OutputError: it holds results of another run, or files of others.
-    """
-    what = ""
-    if manifest is not None:
-        what = "results of another run, with another video, prompts, model or options"
-    elif output.is_local and output.path.is_dir():
-        if finished_report(output.path) is not None:
-            what = "results of a run that belongs to no list"
-        elif not is_ours(output.path) and any(output.path.iterdir()):
-            what = "files of others"
-    if what:
-        raise OutputError(
-            f"cannot write {output}: it holds {what}; choose another folder, or replace them "
-            "with overwrite (--overwrite)"
-        )
 
 
 def _serve_metrics(stack: contextlib.ExitStack, summary: ListSummary, port: int) -> None:

@@ -19,6 +19,8 @@ MERGERS_PER_GPU = 3
 """Processes per GPU that write files: in the default formats this takes longer than tracking."""
 REPORT_SECONDS = 0.5
 """Seconds between two reports of a worker's progress."""
+STARTS = 3
+"""Number of workers in a row that may end before one is ready; then none can start."""
 
 
 class Executor(Protocol):

@@ -22,12 +22,11 @@ from typing import Any
 
 import torch
 
-from surgsam2.cluster.executor import REPORT_SECONDS, WorkerPlan
+from surgsam2.cluster.executor import REPORT_SECONDS, STARTS, WorkerPlan
 from surgsam2.cluster.tasks import Ended, Event, Joined, Lost, Progressed, Settings, Task
 from surgsam2.cluster.worker import Worker
 from surgsam2.errors import DeviceError, SurgSAM2Error
 
-_STARTS = 3  # workers in a row that may end before one is ready
 _CLOSE_SECONDS = 5.0
 
 
@@ -148,7 +147,7 @@ class LocalExecutor:
             reason = f"its process was ended by signal {-code} ({_signal_name(-code)})"
         if not slot.joined:
             self._failed_starts += 1
-            if self._failed_starts >= _STARTS:
+            if self._failed_starts >= STARTS:
                 raise DeviceError(
                     f"no worker can start: {reason}; is there enough memory? (A script must call "
                     "segment_list under if __name__ == '__main__')"

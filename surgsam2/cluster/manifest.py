@@ -18,12 +18,14 @@ from surgsam2.cluster.tasks import RunRecord, Settings
 from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.job.chunks import Chunk
 from surgsam2.job.datalist import VideoJob
+from surgsam2.job.earlier import finished_report
 from surgsam2.model.build import locate
 from surgsam2.model.checkpoint import read_checkpoint, weights_sha256
 from surgsam2.model.configs import load_config
+from surgsam2.prompts import load_class_list
 from surgsam2.prompts.mask_file import check_mask_path
 from surgsam2.storage.json_text import parse_json
-from surgsam2.storage.output_folder import MANIFEST, PROGRAM, RESUME
+from surgsam2.storage.output_folder import MANIFEST, MARKER, PROGRAM, RESUME, is_ours
 from surgsam2.storage.places import Place
 from surgsam2.version import __version__
 
@@ -129,7 +131,7 @@ def settings_key(settings: Settings) -> str:
     """Return the SHA-256 of what all videos of a list share: the tensors and all settings.
 
     Raises:
-        InputError: unknown model or configuration.
+        InputError: unknown model or configuration, or a list of classes that cannot be read.
         CheckpointError: the weights cannot be read.
     """
     options = settings.model.as_mapping()
@@ -138,6 +140,8 @@ def settings_key(settings: Settings) -> str:
     job = settings.job.as_mapping()
     for unimportant in ("overwrite", "resume", "checkpoint_every"):
         del job[unimportant]
+    if job["classes"] is not None:
+        job["classes"] = str(load_class_list(job["classes"]).classes)
     parts = {
         "model": options,
         "weights": located.weights and weights_sha256(read_checkpoint(located.weights)),
@@ -166,6 +170,34 @@ def job_key(job: VideoJob, settings: str) -> str:
     for name in mask_names(prompts):
         digest.update(_content(job.prompts.parent / name))
     return digest.hexdigest()
+
+
+def refuse_occupied(output: Place, manifest: Manifest | None) -> None:
+    """Refuse an output folder that holds something that would be lost.
+
+    Args:
+        output: the folder.
+        manifest: the manifest in it, of another run; None without one.
+
+    Raises:
+        OutputError: it holds results of another run, or files of others.
+        InputError: it cannot be read.
+    """
+    what = ""
+    names = set(output.names())
+    if manifest is not None:
+        what = "results of another run, with another video, prompts, model or options"
+    elif names and not names <= {RESUME}:  # a first chunk, of which no manifest has taken note
+        is_known = is_ours(output.path) if output.is_local else MARKER in names
+        if not is_known:
+            what = "files of others"
+        elif output.is_local and finished_report(output.path) is not None:
+            what = "results of a run that belongs to no list"
+    if what:
+        raise OutputError(
+            f"cannot write {output}: it holds {what}; choose another folder, or replace them "
+            "with overwrite (--overwrite)"
+        )
 
 
 def mask_names(prompts: bytes) -> Iterator[str]:

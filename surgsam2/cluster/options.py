@@ -60,6 +60,11 @@ class ListOptions(Options):
             self.part  # noqa: B018 - checks it
 
     @property
+    def cache_bytes(self) -> int:
+        """The value of `cache_gb` in bytes."""
+        return int(self.cache_gb * 10**9)
+
+    @property
     def part(self) -> tuple[int, int]:
         """The part of the list as numbers: which one, from 1, and how many there are."""
         if self.shard is None:

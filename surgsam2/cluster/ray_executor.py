@@ -15,14 +15,12 @@ from typing import Any
 
 import torch
 
-from surgsam2.cluster.executor import CORES_PER_WORKER, MERGERS_PER_GPU, REPORT_SECONDS
+from surgsam2.cluster.executor import CORES_PER_WORKER, MERGERS_PER_GPU, REPORT_SECONDS, STARTS
 from surgsam2.cluster.options import ListOptions
 from surgsam2.cluster.scheduler import KINDS
 from surgsam2.cluster.tasks import Ended, Event, Joined, Lost, Outcome, Progressed, Settings, Task
 from surgsam2.cluster.worker import Worker
 from surgsam2.errors import DeviceError, MissingDependencyError, SurgSAM2Error
-
-_STARTS = 3  # actors in a row that may end before one is ready
 
 
 @dataclass
@@ -75,8 +73,10 @@ class RayExecutor:
                 raise DeviceError(
                     f"address {options.address}: no Ray cluster ({reason})"
                 ) from error
-        self._board = ray.remote(num_cpus=0)(_Board).remote()
-        self.pids: dict[str, int] = {}
+        # Ray starts it again elsewhere when its machine is lost.
+        kept = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+        self._board = kept(_Board).remote()
+        self.processes: dict[str, int] = {}
         """The process of each worker, by the worker's name."""
         self._slots: dict[str, _Slot] = {}
         for number, plan in enumerate(_plans(ray.cluster_resources(), settings, options)):
@@ -99,16 +99,15 @@ class RayExecutor:
         ready, _ = self._ray.wait(list(waited), timeout=seconds) if waited else ([], [])
         events: list[Event] = [
             Progressed(name, frames)
-            for name, frames in self._ray.get(self._board.progress.remote()).items()
+            for name, frames in self._ray.get(self._board.progress.remote(self._stopping)).items()
         ]
         for call in ready:
             events.append(self._answered(waited[call]))
         return events
 
     def stop(self) -> None:
-        """Ask all workers to end their tasks soon."""
+        """Have all workers end their tasks soon; the next `poll` tells them."""
         self._stopping = True
-        self._ray.get(self._board.stop.remote())
 
     def close(self) -> None:
         """End all actors, and Ray itself if this executor has started it."""
@@ -140,11 +139,11 @@ class RayExecutor:
             return self._replaced(slot, f"Ray lost it ({reason})")
         if isinstance(answer, Joined):
             slot.joined, self._failed_starts = True, 0
-            self.pids[slot.name] = answer.pid
+            self.processes[slot.name] = answer.pid
             return answer
         if answer.stopped or answer.is_lost:
             self._ray.kill(slot.actor)
-            self.pids.pop(slot.name, None)
+            self.processes.pop(slot.name, None)
             if not self._stopping:
                 self._start(slot.name, slot.plan)
         return Ended(slot.name, answer)
@@ -152,10 +151,10 @@ class RayExecutor:
     def _replaced(self, slot: _Slot, reason: str) -> Lost:
         if not slot.joined:
             self._failed_starts += 1
-            if self._failed_starts >= _STARTS:
+            if self._failed_starts >= STARTS:
                 raise DeviceError(f"no worker can start: {reason}")
         del self._slots[slot.name]
-        self.pids.pop(slot.name, None)
+        self.processes.pop(slot.name, None)
         if not self._stopping:
             self._start(slot.name, slot.plan)
         return Lost(slot.name, reason)
@@ -173,13 +172,15 @@ class _Board:
         self._frames[worker] = frames
         return self._stopping
 
-    def progress(self) -> dict[str, int]:
-        """Return what was reported since the last call."""
+    def progress(self, stopping: bool) -> dict[str, int]:
+        """Return what was reported since the last call.
+
+        Args:
+            stopping: whether the workers are to stop.
+        """
+        self._stopping = stopping
         frames, self._frames = self._frames, {}
         return frames
-
-    def stop(self) -> None:
-        self._stopping = True
 
 
 class _Actor:

@@ -65,7 +65,7 @@ class ListSummary:
     ) -> None:
         self._place = folder / summary_name(*shard)
         self._shard = shard
-        self._names = [job.output.text[len(folder.text) + 1 :].replace("\\", "/") for job in jobs]
+        self._names = [job.output.within(folder) for job in jobs]
         self._paths = [job.video.text for job in jobs] if keep_names else []
         self._scheduler = scheduler
         self._began = time.monotonic()
@@ -173,15 +173,16 @@ class ListSummary:
 
     def metrics(self) -> list[tuple[str, str, str, float]]:
         """Return name, kind, meaning and value of each figure for Prometheus."""
-        rows = [
-            (f'list_videos{{state="{state}"}}', "gauge", "Videos by state.", float(count))
+        rows: list[tuple[str, str, str, float]] = [
+            (f'list_videos{{state="{state}"}}', "gauge", "Videos by state.", count)
             for state, count in self._counts().items()
         ]
-        rows.append(("list_frames_total", "counter", "Frames tracked.", float(self.tracked)))
-        rows.append(("list_workers_lost_total", "counter", "Workers lost.", float(self.lost)))
-        busy = sum(bool(row.video) for row in self.workers.values())
-        rows.append(("list_workers_busy", "gauge", "Workers with a task.", float(busy)))
-        rows.append(("list_workers", "gauge", "Workers that are ready.", float(len(self.workers))))
+        rows.append(("list_frames_total", "counter", "Frames tracked.", self.tracked))
+        rows.append(("list_workers_lost_total", "counter", "Workers lost.", self.lost))
+        workers = list(self.workers.values())  # the driver adds workers meanwhile
+        busy = sum(bool(row.video) for row in workers)
+        rows.append(("list_workers_busy", "gauge", "Workers with a task.", busy))
+        rows.append(("list_workers", "gauge", "Workers that are ready.", len(workers)))
         left = self.seconds_left()
         if left is not None:
             rows.append(("list_seconds_left", "gauge", "Expected seconds to the end.", left))

@@ -49,8 +49,6 @@ class RunRecord:
 class Task:
     """One piece of work for a worker."""
 
-    number: int
-    """Tells tasks apart."""
     video: int
     """Index of the video in the list."""
     kind: Kind
@@ -71,7 +69,6 @@ class Task:
 class Outcome:
     """How a task ended."""
 
-    task: int
     chunk: Chunk | None = None
     """The new chunk; None after an error and from a task that writes files."""
     run: RunRecord | None = None
@@ -80,7 +77,7 @@ class Outcome:
     error: str = ""
     """Why the video cannot be segmented; empty if all went well."""
     is_lost: bool = False
-    """Whether the error was not foreseen, so that the worker ends and the video is tried again."""
+    """Whether another worker might do better: the worker ends, and the video is tried again."""
     stopped: bool = False
     """Whether the worker was told to stop."""
     log: str = ""

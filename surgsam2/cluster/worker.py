@@ -13,7 +13,7 @@ from pathlib import Path
 
 from surgsam2.cluster.manifest import CHUNKS, mask_names
 from surgsam2.cluster.tasks import Outcome, RunRecord, Settings, Task
-from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.errors import DeviceError, InputError, SurgSAM2Error, shortage
 from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job.chunks import FIRST_PASS, RESULTS, STATE, Chunk, join_chunks, track_chunk
 from surgsam2.job.datalist import VideoJob, hide_job_names
@@ -67,17 +67,24 @@ class Worker:
             try:
                 work = self._track if task.kind == "track" else self._merge
                 outcome = work(task, should_stop)
-            except SurgSAM2Error as error:
-                logger.error("%s", error)
-                outcome = Outcome(task.number, error=one_line(self._told(task.job, str(error))))
-            except Exception as error:  # a bug, or a device that is broken
-                logger.exception("unexpected error")
-                text = self._told(task.job, f"{type(error).__name__}: {error}")
-                outcome = Outcome(task.number, error=one_line(text), is_lost=True)
+            except Exception as error:
+                outcome = self._failed(task.job, shortage(error) or error)
             finally:
                 for name in ("chunks", "output", "new"):
                     shutil.rmtree(self._scratch / name, ignore_errors=True)
         return replace(outcome, log=self._told(task.job, log.getvalue()))
+
+    def _failed(self, job: VideoJob, error: Exception) -> Outcome:
+        """Log an error and return the outcome of the task that it has ended.
+
+        A bug, a shortage of memory or a broken device ends the worker, and another one may do
+        better; any other error would come again.
+        """
+        is_known = isinstance(error, SurgSAM2Error)
+        text = str(error) if is_known else f"{type(error).__name__}: {error}"
+        logger.error("%s", text, exc_info=None if is_known else error)
+        is_lost = not is_known or isinstance(error, DeviceError)
+        return Outcome(error=one_line(self._told(job, text)), is_lost=is_lost)
 
     def _told(self, job: VideoJob, text: str) -> str:
         return text if self._settings.job.keep_names else hide_job_names(job, text)
@@ -112,7 +119,7 @@ class Worker:
         if not is_local:
             for name in chunk.files:
                 (job.output / CHUNKS / task.folder / name).upload(folder / name)
-        return Outcome(task.number, chunk=chunk, run=run)
+        return Outcome(chunk=chunk, run=run)
 
     def _merge(self, task: Task, should_stop: ShouldStop) -> Outcome:
         job, run = task.job, task.run
@@ -138,8 +145,8 @@ class Worker:
             report = segment_to_folder(run.model, video, prompts, output, options, should_stop=stop)
             if report["status"] != "complete":
                 raise _Stopped
-            return Outcome(task.number, report=report)
-        return Outcome(task.number, stopped=True)
+            return Outcome(report=report)
+        return Outcome(stopped=True)
 
     @property
     def _options(self) -> JobOptions:

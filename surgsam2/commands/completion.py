@@ -37,7 +37,8 @@ def run(args: argparse.Namespace, root: argparse.ArgumentParser) -> int:
         import shtab
     except ImportError as error:
         raise MissingDependencyError(
-            "completion needs the Python package shtab: pip install shtab"
+            "completion needs the package 'shtab', which is not installed; run: pip install "
+            "'surgsam2[completion]'"
         ) from error
     print(shtab.complete(root, args.shell))
     return 0

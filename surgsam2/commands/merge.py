@@ -18,6 +18,7 @@ def run(args: argparse.Namespace) -> int:
     """Join the summaries; return 0 if every video is complete, else 2."""
     from surgsam2.cluster.summary import join_summaries
     from surgsam2.storage.places import Place
+    from surgsam2.storage.text import one_line
 
     folder = Place.of(args.output)
     summary = join_summaries(folder)
@@ -26,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"{summary['status']}: {complete} of {len(rows)} videos complete; see {folder}")
     for row in rows:
         if row["status"] in ("failed", "quarantined"):
-            print(f"{row['output']}: {row['status']}: {row.get('error', '')}")
+            print(one_line(f"{row['output']}: {row['status']}: {row.get('error', '')}"))
     return 0 if complete == len(rows) else 2

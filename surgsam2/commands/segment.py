@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from typing import Any
 
-from surgsam2.commands.arguments import add_options, read_options
+from surgsam2.commands.arguments import add_options, flag, read_options
 from surgsam2.errors import InputError
 
 
@@ -61,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
     from surgsam2.model.options import ModelOptions
     from surgsam2.storage.places import Place
 
-    if args.video or args.prompts or args.engine:
+    if args.video or args.prompts or args.prompt_frame is not None or args.engine:
         raise InputError(
-            "--datalist names videos and prompts; leave out VIDEO, --prompts, --engine"
+            "--datalist names videos and prompts; leave out VIDEO, --prompts, --prompt-frame, "
+            "--engine"
         )
     output = Place.of(args.output)
     options = read_options(ListOptions, args)
@@ -71,13 +72,14 @@ def run(args: argparse.Namespace) -> int:
         read_options(ModelOptions, args),
         read_options(JobOptions, args),
         read_options(VideoOptions, args),
-        cache_bytes=int(options.cache_gb * 1e9),
+        cache_bytes=options.cache_bytes,
     )
     segment_list_with_progress(read_datalist(args.datalist, output), output, settings, options)
     return 0
 
 
 def _run_one(args: argparse.Namespace) -> int:
+    from surgsam2.cluster.options import ListOptions
     from surgsam2.engine.remote_model import connect
     from surgsam2.job.console import segment_with_progress
     from surgsam2.job.options import JobOptions, VideoOptions
@@ -87,6 +89,12 @@ def _run_one(args: argparse.Namespace) -> int:
 
     if args.video is None or args.prompts is None:
         raise InputError("a video and --prompts FILE are needed, or --datalist FILE")
+    given = [o for o in ListOptions.described() if getattr(args, o.name) != o.default]
+    if given:
+        raise InputError(
+            f"{', '.join(map(flag, given))}: only a list of videos has such options; leave them "
+            "out, or give --datalist in place of the video"
+        )
     for name in ("video", "prompts", "output"):
         if not Place.of(getattr(args, name)).is_local:
             raise InputError(

@@ -96,7 +96,7 @@ def track_chunk(
 
     Raises:
         OutputError: the folder cannot be written, or a file of an earlier chunk is damaged.
-        VideoError, DeviceError: as for `segment_to_folder`.
+        VideoError: a frame cannot be read.
     """
     began = time.perf_counter()
     first = before[-1][0].last if before else 0

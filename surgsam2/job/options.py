@@ -16,7 +16,7 @@ FORMATS = (
 )  # fmt: skip
 """The names of all formats of results; `surgsam2.outputs.FORMATS` has their writers."""
 DEFAULT_FORMATS = FORMATS[:4]
-"""The formats that are written unless others are chosen. """
+"""The formats that are written unless others are chosen."""
 
 if TYPE_CHECKING:
     from surgsam2.video import Video

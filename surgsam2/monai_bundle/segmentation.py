@@ -159,7 +159,7 @@ class VideoSegmentation:
                 self.model_options,
                 self.options,
                 self.video_options,
-                cache_bytes=int(self.list_options.cache_gb * 1e9),
+                cache_bytes=self.list_options.cache_bytes,
             )
             with _naming("model", CheckpointError):
                 return segment_list_with_progress(

@@ -87,6 +87,12 @@ class Place:
         """The folder that holds the place."""
         return Place(str(self.path.parent) if self.is_local else posixpath.dirname(self.text))
 
+    def within(self, folder: Place) -> str:
+        """Return the path that leads from a folder to this place in it, with slashes."""
+        if self.is_local:
+            return self.path.relative_to(folder.path).as_posix()
+        return self.text[len(folder.text) + 1 :]
+
     def exists(self) -> bool:
         """Return whether there is such a file or folder."""
         if self.is_local:

@@ -120,7 +120,7 @@ def test_results_in_a_store(
     )  # fmt: skip
     assert [row["status"] for row in summary["videos"]] == ["complete", "complete"]
     monkeypatch.setattr(Unreliable, "every", 0)
-    assert (out / "summary.json").exists()
+    assert (out / "summary.json").read_bytes() is not None
     assert "a worker was lost" in ((out / "logs" / "a.log").read_bytes() or b"").decode()
     for name, files in serial(a_model, path, tmp_path / "serial").items():
         place = next(job.output for job in jobs if job.output.name == name)
@@ -152,6 +152,42 @@ def test_a_place_without_permission(
     row = json.loads((out / "summary.json").read_bytes() or b"")["videos"][0]
     assert row["status"] == "failed"
     assert "results.spool: Permission denied" in row["error"]
+
+
+def test_an_interrupt_at_once(
+    demo_checkpoint: Path, small_config: Path, tmp_path: Path, store: str
+) -> None:
+    """The second Ctrl-C waits for no worker."""
+    write_list(tmp_path, ["a"])
+    jobs, out = uploaded(tmp_path, store), Place.of(f"{store}/out")
+    settings = settings_for(demo_checkpoint, small_config)
+
+    def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment_list(
+            jobs, out, settings, should_stop=interrupt,
+            executor=lambda: InThisProcess(settings, tmp_path / "scratch"),
+        )  # fmt: skip
+    assert json.loads((out / "summary.json").read_bytes() or b"")["status"] == "interrupted"
+
+
+def test_files_of_others_in_a_store_are_kept(
+    demo_checkpoint: Path, small_config: Path, tmp_path: Path, store: str
+) -> None:
+    write_list(tmp_path, ["a"])
+    jobs, out = uploaded(tmp_path, store), Place.of(f"{store}/out")
+    settings = settings_for(demo_checkpoint, small_config)
+    mine = out / "a" / "masks" / "00000.png"
+    mine.write_bytes(b"mine")
+
+    def none() -> Any:
+        raise AssertionError("a worker is started")
+
+    with pytest.raises(InputError, match=r"out/a: it holds files of others; choose another"):
+        segment_list(jobs, out, settings, executor=none)
+    assert mine.read_bytes() == b"mine"
 
 
 def test_a_driver_that_was_replaced_writes_no_manifest(store: str) -> None:

@@ -57,7 +57,7 @@ def test_workers_that_are_lost(
         return started[-1]
 
     def disturb() -> bool:
-        for number in list(started[-1].pids.values())[:1] if kills and started else ():
+        for number in list(started[-1].processes.values())[:1] if kills and started else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, kills[-1])
                 kills.pop()

@@ -79,6 +79,18 @@ def test_parts_are_joined(
     assert sorted(row["output"] for row in joined["videos"]) == sorted(seen)
 
 
+def test_another_list_of_classes_is_another_run(
+    demo_checkpoint: Path, small_config: Path, tmp_path: Path
+) -> None:
+    classes = tmp_path / "classes.csv"
+    settings = settings_for(demo_checkpoint, small_config, classes=str(classes))
+    keys = []
+    for name in ("liver", "spleen", "liver"):
+        classes.write_text(f"id,name\n1,{name}\n")
+        keys.append(settings_key(settings))
+    assert keys[0] == keys[2] != keys[1]
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3"])
 def test_parts_that_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="shard must be I/N with I from 1 to N"):
@@ -105,6 +117,11 @@ def test_folders_that_hold_something_else_are_named_together(
     [
         (["v.mp4", "--datalist", "l.json"], "leave out VIDEO"),
         (["v.mp4"], "a video and --prompts FILE are needed, or --datalist FILE"),
+        (["--datalist", "l.json", "--prompt-frame", "2"], "leave out VIDEO, --prompts, --prompt-f"),
+        (
+            ["v.mp4", "--prompts", "p.json", "--shard", "1/2", "--chunk", "9"],
+            "--chunk, --shard: only a list of videos has such options",
+        ),
         (["v.mp4", "--prompts", "p.json", "--output", "gopher://a"], "gopher:// is not known"),
         (["v.mp4", "--prompts", "p.json", "--output", "memory://a"], "give --datalist"),
         (["--datalist", "none.json"], "none.json: the datalist cannot be read"),

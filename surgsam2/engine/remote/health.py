@@ -107,7 +107,7 @@ def metrics_text(rows: Iterable[tuple[str, str, str, float]]) -> str:
         if bare != before:
             lines += [f"# HELP {bare} {text}", f"# TYPE {bare} {kind}"]
             before = bare
-        lines.append(f"{full} {value:g}" if isinstance(value, float) else f"{full} {value}")
+        lines.append(f"{full} {value}")
     return "\n".join(lines) + "\n"
 
 
