@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import slicer
 
+import surgsam2
 from surgsam2.errors import InputError
+from surgsam2.mrml import load_video
 from tests.extension.conftest import write_mp4
 from tests.extension.test_widget import panel  # noqa: F401 - a fixture
 from tests.slicer_host.host import SlicerHost
@@ -51,6 +54,10 @@ def test_a_list_is_made_for_a_folder_and_found_again(folder: Path) -> None:
         ("", "the first line must name the column 'video'"),
         ("video\n", "there is no video in it"),
         ("video\na.mp4\na.mp4\n", "the video a.mp4 is listed twice"),
+        ("video,scene\na.mp4,x.mrb\nb.mp4,x.mrb\n", "the scene x.mrb is listed twice"),
+        ("video,scene\na.mp4,x.txt\n", "line 2: the name of a scene ends in .mrb, got x.txt"),
+        ("video\na.mp4,new\n", "line 2: there are more values than columns"),
+        ("video,seconds\na.mp4," + "9" * 400 + "\n", "whole seconds"),
         ("video,status\na.mp4,started\n", "line 2: a task has a video, a status"),
         ("video,seconds\na.mp4,-3\n", "whole seconds"),
         ("video,status\n,new\n", "line 2: a task has a video"),
@@ -67,16 +74,29 @@ def test_a_list_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> 
     assert path.read_text() == text, "it is not changed"
 
 
-def test_other_files_are_no_lists(tmp_path: Path) -> None:
+def test_other_files_are_no_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from SurgSAM2Lib.files.task_list import TaskList
 
     with pytest.raises(InputError, match="has no video files"):
         TaskList(tmp_path)
-    with pytest.raises(InputError, match="cannot be read as a task list"):
+    with pytest.raises(InputError, match=r"missing\.csv cannot be read"):
         TaskList(tmp_path / "missing.csv")
     (tmp_path / "binary.csv").write_bytes(b"video\n\xff\xfe\n")
-    with pytest.raises(InputError, match="cannot be read as a task list"):
+    with pytest.raises(InputError, match=r"binary\.csv is not text in UTF-8"):
         TaskList(tmp_path / "binary.csv")
+    monkeypatch.setattr("surgsam2.storage.table_file.MAX_BYTES", 10)
+    (tmp_path / "long.csv").write_text("video\na.mp4\nb.mp4\n")
+    with pytest.raises(InputError, match=r"long\.csv is larger than"):
+        TaskList(tmp_path / "long.csv")
+
+
+def test_videos_that_differ_in_their_suffix_have_scenes_of_their_own(folder: Path) -> None:
+    from SurgSAM2Lib.files.task_list import TaskList
+
+    (folder / "a.mp4").rename(folder / "b.avi")
+    assert [(task.video, task.scene) for task in TaskList(folder).tasks] == [
+        ("b.avi", "b.mrb"), ("b.mp4", "b.mp4.mrb"), ("c.mp4", "c.mrb"),
+    ]  # fmt: skip
 
 
 def test_the_panel_goes_through_a_folder(
@@ -128,9 +148,49 @@ def test_missing_videos_are_named_and_nothing_is_lost(
     assert "1 of 3 videos" in slicer_app.dialogs.texts[0]
     assert "gone.mp4" in slicer_app.dialogs.texts[0]
     assert panel.logic.session.video.name == "a"
-    session = panel.logic.session
     panel.ui.nextTaskButton.click()
+    slicer_app.process_events()
+    assert panel.logic.session.video.name == "c", "the next one that is there"
+    assert [row["annotator"] for row in rows(folder)] == ["Ada", "Eve", ""]
+    (folder / "a.mp4").unlink()
+    session = panel.logic.session
+    panel.ui.previousTaskButton.click()
     slicer_app.process_events()
     assert "gone.mp4 is missing" in slicer_app.dialogs.texts[1]
     assert panel.logic.session is session, "the open video stays"
-    assert [row["annotator"] for row in rows(folder)] == ["Ada", "Eve", ""]
+
+
+def test_a_scene_that_cannot_be_read_does_not_stop_the_work(
+    panel: Any,
+    slicer_app: SlicerHost,
+    folder: Path,
+) -> None:
+    (folder / "b.mrb").write_bytes(b"damaged")
+    slicer_app.dialogs.chosen = [folder]
+    panel.ui.taskFolderButton.click()
+    panel.ui.nextTaskButton.click()
+    slicer_app.process_events()
+    assert "b.mrb" in slicer_app.dialogs.texts[0]
+    assert not panel.ui.taskStatusComboBox.enabled, "no task is open"
+    panel.ui.nextTaskButton.click()
+    slicer_app.process_events()
+    assert panel.logic.session.video.name == "c"
+    assert (folder / "b.mrb").read_bytes() == b"damaged"
+
+
+def test_another_scene_is_not_saved_as_that_of_a_task(
+    panel: Any,
+    slicer_app: SlicerHost,
+    folder: Path,
+    pictures: np.ndarray,
+) -> None:
+    slicer_app.dialogs.chosen = [folder]
+    panel.ui.taskFolderButton.click()
+    slicer_app.process_events()
+    slicer.mrmlScene.Clear(0)
+    load_video(slicer.mrmlScene, surgsam2.open_video(pictures), name="other")
+    slicer_app.process_events()
+    panel.ui.nextTaskButton.click()
+    slicer_app.process_events()
+    assert panel.logic.session.video.name == "b"
+    assert not (folder / "a.mrb").exists()

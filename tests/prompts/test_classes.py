@@ -117,7 +117,7 @@ def test_a_csv_file_that_cannot_be_used(tmp_path: Path, text: str, message: str)
         ("a.xls", b"name\n", "is a .csv or .json file"),
         ("a.json", b"{", "not a terminology file"),
         ("a.json", b"[]", "not a terminology file"),
-        ("a.json", b'{"SegmentationCodes": {"Category": []}}', "no type in it"),
+        ("a.json", b'{"SegmentationCodes": {"Category": []}}', "no class in it"),
         ("a.json", b"[" * 100_000, "not a terminology file"),
         ("missing.csv", None, "cannot be read"),
     ],

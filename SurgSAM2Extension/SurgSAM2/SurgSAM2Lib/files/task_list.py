@@ -10,6 +10,7 @@ from pathlib import Path
 
 from surgsam2.errors import InputError
 from surgsam2.storage.atomic_file import write_text_atomically
+from surgsam2.storage.table_file import read_table
 from SurgSAM2Lib.files.opening import VIDEO_SUFFIXES
 from SurgSAM2Lib.i18n import _
 
@@ -18,7 +19,6 @@ COLUMNS = ("video", "status", "annotator", "seconds", "scene")
 STATUSES = ("new", "in work", "done", "checked")
 FILE_NAME = "tasks.csv"
 """Name of the file that is made for a folder of videos."""
-_MAX_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class TaskList:
             made in it, unless it has one.
 
     Raises:
-        InputError: the file cannot be read, has unknown or missing columns, a video twice, or a
-            value that cannot be used; or the folder has no videos.
+        InputError: the file cannot be read, has unknown or missing columns, a video or scene
+            twice, or a value that cannot be used; or the folder has no videos.
 
     Attributes:
         path: the CSV file.
@@ -63,7 +63,7 @@ class TaskList:
             names = sorted(p.name for p in given.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
             if not names:
                 raise InputError(_("{folder} has no video files").format(folder=given))
-            self.tasks = [_with_scene(Task(name)) for name in names]
+            self.tasks = _with_scenes([Task(name) for name in names])
             self.save()
         else:
             self.tasks = _read(self.path)
@@ -103,51 +103,48 @@ class TaskList:
 
 
 def _read(path: Path) -> list[Task]:
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES).decode("utf-8-sig")
-        rows = csv.DictReader(io.StringIO(text), restkey="", restval="")
-        columns = [column.strip().lower() for column in rows.fieldnames or ()]
-        unknown = [column for column in columns if column not in COLUMNS]
-        if unknown or "video" not in columns:
-            raise InputError(
-                _(
-                    "{file}: the first line must name the column 'video' and may name {others}; "
-                    "it names {columns}"
-                ).format(file=path, others=", ".join(COLUMNS[1:]), columns=", ".join(columns))
-            )
-        rows.fieldnames = columns
-        tasks = [_task(row, f"{path}, line {rows.line_num}") for row in rows]
-    except (OSError, ValueError, csv.Error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            _("{file} cannot be read as a task list: {reason}").format(file=path, reason=error)
-        ) from error
-    twice = [video for video, count in Counter(task.video for task in tasks).items() if count > 1]
-    if twice or not tasks:
-        problem = _("the video {video} is listed twice").format(video=twice[0]) if twice else ""
-        raise InputError(f"{path}: {problem or _('there is no video in it')}")
+    tasks = _with_scenes([_task(*row) for row in read_table(path, COLUMNS)])
+    if not tasks:
+        raise InputError(_("{file}: there is no video in it").format(file=path))
+    for column in ("video", "scene"):
+        for value, count in Counter(getattr(task, column) for task in tasks).items():
+            if count > 1:
+                raise InputError(
+                    _("{file}: the {column} {value} is listed twice").format(
+                        file=path, column=column, value=value
+                    )
+                )
     return tasks
 
 
-def _task(row: dict[str, str], place: str) -> Task:
-    values = {key: value.strip() for key, value in row.items() if key and isinstance(value, str)}
+def _task(place: str, values: dict[str, str]) -> Task:
     status = values.get("status") or STATUSES[0]
     seconds = values.get("seconds") or "0"
-    if not values["video"] or status not in STATUSES or not seconds.isdecimal():
+    scene = values.get("scene", "")
+    numeric = seconds.isascii() and seconds.isdecimal() and len(seconds) < 10
+    if not values["video"] or status not in STATUSES or not numeric:
         raise InputError(
             _(
                 "{place}: a task has a video, a status ({statuses}) and whole seconds, got {values}"
             ).format(place=place, statuses=", ".join(STATUSES), values=list(values.values()))
         )
-    task = Task(
-        values["video"], status, values.get("annotator", ""), float(seconds),
-        values.get("scene", ""),
-    )  # fmt: skip
-    return _with_scene(task)
+    if scene and Path(scene).suffix.lower() != ".mrb":
+        raise InputError(
+            _("{place}: the name of a scene ends in .mrb, got {scene}").format(
+                place=place, scene=scene
+            )
+        )
+    return Task(values["video"], status, values.get("annotator", ""), float(seconds), scene)
 
 
-def _with_scene(task: Task) -> Task:
-    """Return a task with a scene, by default beside the video with its name."""
-    return task if task.scene else replace(task, scene=str(Path(task.video).with_suffix(".mrb")))
+def _with_scenes(tasks: list[Task]) -> list[Task]:
+    """Return tasks with a scene each: by default beside the video, with the name of the video."""
+    used = {task.scene for task in tasks}
+    result = []
+    for task in tasks:
+        scene = task.scene or str(Path(task.video).with_suffix(".mrb"))
+        if not task.scene and scene in used:  # videos that differ in their suffix
+            scene = f"{task.video}.mrb"
+        used.add(scene)
+        result.append(replace(task, scene=scene))
+    return result

@@ -30,7 +30,8 @@ class TasksSection(Section):
 
     Attributes:
         tasks: the list; None without one.
-        index: position of the open task in it; None when none is open.
+        index: position of the task that was opened last; None when none was.
+        is_open: whether the scene is that of this task; not after its file could not be read.
     """
 
     def __init__(self, context: PanelContext, video: VideoSection) -> None:
@@ -38,6 +39,7 @@ class TasksSection(Section):
         self._video = video
         self.tasks: TaskList | None = None
         self.index: int | None = None
+        self.is_open = False
         self._since: float | None = None
         ui = self.ui
         for status in STATUSES:
@@ -90,9 +92,26 @@ class TasksSection(Section):
             )
 
     def go_on(self, step: int) -> None:
-        """Save the scene of the open task, and open the next task, or with -1 the one before."""
-        if self.tasks is not None:
-            self.open((-1 if self.index is None else self.index) + step)
+        """Save the open task, and open the next one that has its video, or with -1 the one before.
+
+        Raises:
+            InputError: there is none; nothing has changed then.
+            OutputError: the scene of the open task cannot be saved; nothing has changed then.
+        """
+        if self.tasks is None:
+            return
+        index = (-1 if self.index is None else self.index) + step
+        there = self._next_there(self.tasks, index, step)
+        self.open(index if there is None else there)
+
+    @staticmethod
+    def _next_there(tasks: TaskList, index: int, step: int) -> int | None:
+        """Return the first position from an index on whose video is there; None without one."""
+        while 0 <= index < len(tasks.tasks):
+            if tasks.video(tasks.tasks[index]).exists():
+                return index
+            index += step
+        return None
 
     def open(self, index: int) -> None:
         """Save the open task, and open another one: its scene if there is one, else its video.
@@ -108,18 +127,19 @@ class TasksSection(Section):
         video, scene = tasks.video(task), tasks.scene(task)
         if not video.exists():
             raise InputError(
-                _("the video {file} is missing; put it there, or go to another task").format(
+                _("the video {file} is missing; put it there to go on with its task").format(
                     file=video
                 )
             )
         self.leave()
+        self.index = index
         slicer.mrmlScene.Clear(0)
         if scene.is_file():
             load_scene(slicer.mrmlScene, scene)
         else:
             self._video.look_at(video)
             self._video.load_or_stream()
-        self.index, self._since = index, time.monotonic()
+        self.is_open, self._since = True, time.monotonic()
         if task.status == STATUSES[0]:
             tasks.change(index, status=STATUSES[1])
 
@@ -130,12 +150,16 @@ class TasksSection(Section):
             OutputError: a file cannot be written.
         """
         tasks, index = self.tasks, self.index
-        if tasks is None or index is None:
+        if tasks is None or index is None or not self.is_open:
             return
         if self.session is not None:
             self.logic.saveScene(tasks.scene(tasks.tasks[index]))
         self._count_time()
-        self.index = None
+        self.is_open = False
+
+    def scene_closes(self) -> None:
+        """Forget that a task is open, so that another scene is not saved in its place."""
+        self.is_open = False
 
     def pause(self) -> None:
         """Stop counting time; another module is shown."""
@@ -144,11 +168,11 @@ class TasksSection(Section):
 
     def go_on_counting(self) -> None:
         """Count time again, if a task is open."""
-        if self.index is not None and self._since is None:
+        if self.is_open and self._since is None:
             self._since = time.monotonic()
 
     def _count_time(self) -> None:
-        if self.tasks is None or self.index is None or self._since is None:
+        if self.tasks is None or self.index is None or not self.is_open or self._since is None:
             return
         now = time.monotonic()
         task, name = self.tasks.tasks[self.index], self.ui.annotatorLineEdit.text.strip()
@@ -174,8 +198,7 @@ class TasksSection(Section):
         enable(self.ui.previousTaskButton, none or ("" if index else _("This is the first task")))
         at_end = index is not None and index >= last
         enable(self.ui.nextTaskButton, none or (_("This is the last task") if at_end else ""))
-        is_open = tasks is not None and index is not None
-        enable(self.ui.taskStatusComboBox, "" if is_open else _("No task is open"))
+        enable(self.ui.taskStatusComboBox, "" if self.is_open else _("No task is open"))
         if tasks is None or index is None:
             self.ui.taskLabel.text = ""
             return

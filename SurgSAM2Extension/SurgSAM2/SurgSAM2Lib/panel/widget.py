@@ -240,6 +240,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.placing.forget()
         self.objects.painting.forget()
         self.live.forget()
+        self.tasks.scene_closes()
         self.logic.setVideo(None)
 
     def _scene_has_closed(self, _caller: Any, _event: Any) -> None:
