@@ -7,6 +7,7 @@ which reads transforms, follows both. What ITK writes has neither.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path
 
 from surgsam2.errors import InputError
@@ -20,7 +21,8 @@ _OLD_MESSAGE = re.compile(rb"[\x06\x07]\x00(?!\x00\x00)[\x00-\xf8].[\x00-\x0f]\x
 """A link (6) or data elsewhere (7) in a header of the form before HDF5 1.8: number, size, flags."""
 _HEADER = re.compile(b"OHDR\x02")
 """The beginning of a header of the form since HDF5 1.8."""
-_MOST_PARTS = 100
+_MOST_PARTS, _MOST_PART_BYTES = 100, 1 << 16
+"""Largest number of headers, of parts of a header, and of bytes of a part; a transform has less."""
 _LINK, _LAYOUT, _CONTINUATION = 6, 8, 16
 _ALLOWED = {0, 1, 2, 3, 4, 5, _LINK, _LAYOUT, 10, 11, 12, 13, _CONTINUATION, 18, 21, 22}
 """Messages in a header that name nothing outside of the file; `_LINK` and `_LAYOUT` may."""
@@ -33,7 +35,11 @@ def check_hdf5(file: Path) -> None:
         InputError: it can, or it is larger than a transform is.
     """
     data = file.read_bytes() if file.stat().st_size <= _MAX_BYTES else b""
-    if not _stays_inside(data):
+    try:
+        stays_inside = _stays_inside(data)
+    except IndexError:  # a header that is cut off
+        stays_inside = False
+    if not stays_inside:
         raise InputError(
             f"{file}: is an HDF5 file of a form in which it could name other files; save the "
             "transform again as .tfm"
@@ -45,8 +51,11 @@ def _stays_inside(data: bytes) -> bool:
         return False
     if data[8] in (0, 1):  # Its description of several files must be nowhere.
         return data[48:56] == b"\xff" * 8 and not _HEADER.search(data)
-    return data[8] in (2, 3) and all(
-        _messages_stay_inside(data, found.start()) for found in _HEADER.finditer(data)
+    headers = list(islice(_HEADER.finditer(data), _MOST_PARTS + 1))
+    return (
+        data[8] in (2, 3)
+        and len(headers) <= _MOST_PARTS
+        and all(_messages_stay_inside(data, found.start()) for found in headers)
     )
 
 
@@ -58,7 +67,7 @@ def _messages_stay_inside(data: bytes, at: int) -> bool:
     size = int.from_bytes(data[place : place + width], "little")
     parts = [(place + width, place + width + size)]  # first and last position
     for number, (first, end) in enumerate(parts):  # parts are added on the way
-        if end > len(data) or number > _MOST_PARTS:
+        if end > len(data) or end - first > _MOST_PART_BYTES or number > _MOST_PARTS:
             return False
         place = first
         while place + 4 <= end:

@@ -15,6 +15,7 @@ from itertools import count
 
 from surgsam2.prompts import ClassList, ObjectClass
 from surgsam2.prompts.checks import MAX_NAME_LENGTH
+from surgsam2.prompts.object_class import MAX_TERMINOLOGY_LENGTH
 
 UNCLASSIFIED = (
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~"
@@ -62,9 +63,14 @@ def classes_of(entries: Iterable[str | None], classes: ClassList) -> list[Object
 
 
 def _codes(entry: str) -> str:
-    """Return category and type of an entry, in the form of `ObjectClass.terminology`."""
+    """Return category and type of an entry, in the form of `ObjectClass.terminology`.
+
+    What cannot be part of it is left out.
+    """
     parts = [*entry.split("~")[1:3], "", ""][:2]
-    return "~".join(part if part.count("^") == 2 else "^^" for part in parts)
+    fits = [part.count("^") == 2 and part.isprintable() for part in parts]
+    codes = "~".join(part if fit else "^^" for part, fit in zip(parts, fits, strict=True))
+    return codes if len(codes) <= MAX_TERMINOLOGY_LENGTH else "^^~^^"
 
 
 def _meaning(codes: str) -> str:

@@ -34,6 +34,8 @@ def test_entries_of_other_modules_are_classes_too() -> None:
     assert [item and (item.id, item.name) for item in found] == [
         None, (8, "Clip"), None, None, (8, "Clip"), None,
     ]  # fmt: skip
+    damaged = ["~SCT^1^Thing\n~SCT^2^Saw~^^", f"~SCT^1^{'x' * 1000}~SCT^2^Saw~^^"]
+    assert [item and item.name for item in classes_of(damaged, tools)] == ["Saw", None]
 
 
 def test_slicer_reads_the_entries() -> None:

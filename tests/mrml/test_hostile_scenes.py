@@ -143,7 +143,8 @@ def test_a_transform_that_could_lead_elsewhere(a_scene, tmp_path, temporary):
     old_link = b"\x06\0\x28\0\0\0\0\0" + b"\x01\x08@\x04link" + b"\0/etc/passwd\0/x\0"
     new_link = b"OHDR\x02\0\x20" + b"\x06\x1c\0\0" + b"\x01\x08@\x04link" + old_link[16:] + bytes(9)
     elsewhere = b"OHDR\x02\0\x0c" + b"\x07\x08\0\0" + bytes(12)
-    for more in (old_link, new_link, elsewhere, b"FRHP"):
+    cut_header, cut_message = b"OHDR\x02", b"OHDR\x02\0\x04" + b"\x06\0\0\0"
+    for more in (old_link, new_link, elsewhere, b"FRHP", cut_header, cut_message):
         data = held[name] + more
         packed({**held, name: data}, tmp_path / "other.mrb")
         with pytest.raises(InputError, match="in which it could name other files; save the"):
