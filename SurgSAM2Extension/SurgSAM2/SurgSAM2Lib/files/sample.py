@@ -8,11 +8,11 @@ from SurgSAM2Lib.i18n import _
 
 NAME = "SurgSAM2 sample"
 """Name of the video in the scene."""
-SEED, FRAMES, SIZE = 32, 100, (480, 360)
+SEED, FRAMES, SIZE = 22, 100, (480, 360)
 
 
 def sample_video() -> Video:
-    """Make a clip of two instruments that move in front of tissue; it takes some seconds.
+    """Make a clip of two instruments, of which one comes in later; it takes some seconds.
 
     Raises:
         MissingDependencyError: a package that draws it is not installed.
