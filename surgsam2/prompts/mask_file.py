@@ -50,8 +50,10 @@ def checked_choice(value: Any) -> int | str:
     Raises:
         PromptError: it is no whole number, no colour and not the word `BRIGHT`.
     """
-    if value == BRIGHT or (isinstance(value, str) and value.startswith("#")):
-        return BRIGHT if value == BRIGHT else checked_color(value)
+    if value == BRIGHT:
+        return BRIGHT
+    if isinstance(value, str) and value.startswith("#"):
+        return checked_color(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
         raise PromptError(
             f"must be a whole number from 0 to 65535, a colour such as '#ff0000', or '{BRIGHT}', "

@@ -60,6 +60,16 @@ def logic(scene: Any, a_video: Any, client: FakeClient) -> Iterator[LogicCore]:
     core.close()
 
 
+@pytest.fixture
+def settings() -> Iterator[Any]:
+    """The application's settings; those of the module are removed after the test."""
+    import qt
+
+    store = qt.QSettings()
+    yield store
+    store.remove("SurgSAM2")
+
+
 def write_mp4(path: Path, pictures: np.ndarray, rate: int = 25) -> None:
     """Write pictures, (T, H, W, 3) uint8, as a video file."""
     import av

@@ -37,16 +37,6 @@ def paint(panel: Any, object_id: int) -> None:  # noqa: F811
     edited_by_hand(masks, object_id, np.ones((HEIGHT, WIDTH), bool))
 
 
-@pytest.fixture
-def settings() -> Any:
-    """The application's settings, which are as before after the test."""
-    import qt
-
-    store = qt.QSettings()
-    yield store
-    store.remove("SurgSAM2/modelBanner")
-
-
 def top_of(widget: Any, panel: Any) -> int:  # noqa: F811
     """Return the distance of a widget from the top of the panel in pixels."""
     import qt

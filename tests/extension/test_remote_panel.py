@@ -19,17 +19,6 @@ from tests.slicer_host.host import SlicerHost
 
 
 @pytest.fixture
-def settings() -> Iterator[Any]:
-    """The application's settings, which are as before after the test."""
-    import qt
-
-    store = qt.QSettings()
-    yield store
-    for name in ("engineAddress", "engineTokenFile", "engineCertificates", "engineConsent"):
-        store.remove(f"SurgSAM2/{name}")
-
-
-@pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The address of ``surgsam2 serve`` in a process of its own; its token is in ``tokens``."""
     process = subprocess.Popen(

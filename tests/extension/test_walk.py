@@ -14,8 +14,8 @@ from tests.extension.test_widget import click, panel, settle  # noqa: F401 - a f
 from tests.slicer_host.host import SlicerHost
 
 MOST_ACTIONS = 22
-"""Half of what the same work took before there were ranges, a timeline and keys (at least 60: the
-21 frames without the object were erased one by one)."""
+"""Without ranges, a timeline and keys the same work takes at least 60 actions, because the masks of
+the 21 frames without the object are erased one by one."""
 
 
 class Hand:

@@ -60,9 +60,8 @@ class RemoteSection(Section):
         """Run the engine there from now on, after asking once; without an address, here."""
         chosen = self.chosen
         if chosen.address:
-            chosen.client(
-                startup_environment()
-            )  # refuses an address or a token that cannot be used
+            # It refuses an address or a token that cannot be used.
+            chosen.client(startup_environment())
             if chosen.needs_consent and not self._consents(chosen):
                 return
         chosen.save()

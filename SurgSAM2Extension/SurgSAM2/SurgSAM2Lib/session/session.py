@@ -228,7 +228,7 @@ class Session:
             PromptError: the prompts do not fit the video; nothing has changed then.
             InputError: an object that has prompts, or gets some, is locked.
         """
-        self._refuse_locked(i for i in self._with_prompts(prompts) if self.is_locked(i))
+        self._refuse_locked(self._with_prompts(prompts))
         before = self._state(self.video.current_frame)
         self.prompts.take(prompts)
         known = [style.id for style in self.objects]
@@ -423,7 +423,7 @@ class Session:
         prompted = self.prompts.on_frame(frame)
         kept = {i: p.mask for i, p in prompted.items() if p.mask is not None}
         masks = zip(result.object_ids, result.masks, strict=True)
-        free = [style.id for style in self.objects if not self.is_locked(style.id)]
+        free = self.unlocked()
         written = {i: kept.get(i, m) for i, m in masks if i in free}
         for object_id, mask in written.items():
             if frame in self.absent(object_id):
@@ -451,10 +451,10 @@ class Session:
         last = self.video.frame_count - 1
         return (before[-1] if before else 0), (after[0] if after else last)
 
-    def _with_prompts(self, prompts: PromptSet) -> set[int]:
+    def _with_prompts(self, prompts: PromptSet) -> list[int]:
         """Return the objects that have prompts now or in another set."""
         known = [style.id for style in self.objects]
-        return {i for i in known if self.prompts.frames(i) or i in prompts}
+        return [i for i in known if self.prompts.frames(i) or i in prompts]
 
     def _add_missing_objects(self, prompts: PromptSet) -> None:
         for item in prompts:
