@@ -30,8 +30,8 @@ FOLDER = Path(__file__).parent
 MODULE = REPOSITORY / "SurgSAM2Extension" / "SurgSAM2" / "SurgSAM2.py"
 SEED, FRAMES, SIZE = 32, 40, (640, 480)
 PANEL_WIDTH = 430
-CLASSES = ("Irrigator", "Grasper")
-"""Classes of the clip's instruments."""
+CLASSES = ("Other anatomy", "Instrument")
+"""Classes of the clip's objects."""
 
 
 def main() -> None:
@@ -53,13 +53,15 @@ def take_all(host: SlicerHost, folder: Path) -> None:
     video, truth = clip.arrays()
     panel = open_panel(host)
     look_at_video(panel, host, video, folder)
-    panel.logic.chooseClasses("cholec80")
     for obj, name in zip(clip.objects, CLASSES, strict=True):
         prompt(panel, name, truth[0] == obj.id)
     panel.context.select_object(1)
     settle(panel, host)
     save_panel(panel, host, "slicer-classes.png", panel.ui.objectsCollapsibleButton)
     save(view(panel, host, 0), "slicer-prompts.png")
+    for obj in clip.objects:  # the built-in model follows painted masks best
+        panel.logic.setMask(obj.id, truth[0] == obj.id, frame=0)
+    settle(panel, host)
     panel.ui.trackButton.click()
     while (
         panel.logic.engine.tracking.done if panel.logic.engine.tracking else FRAMES
