@@ -143,6 +143,7 @@ def test_a_picture(
         ("surgsam2", {}, "nothing is marked"),
         ("surgsam2", {"foreground": [[1]]}, "a click of foreground must be 2 or more numbers"),
         ("surgsam2", {"background": [[5, 5]]}, "all points are negative"),
+        ("surgsam2", {"foreground": [[5, 5]], "frame": 7}, "frame must be from 0 to 0, got 7"),
         ("surgsam2_video", {"foreground": [[5, 5, 99]]}, "99"),
         ("surgsam2_video", {"foreground": [[5, 5]], "direction": "up"}, "direction"),
     ],

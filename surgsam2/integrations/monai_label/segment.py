@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.utils.others.generic import device_list
 
@@ -16,6 +15,7 @@ from surgsam2.errors import InputError
 from surgsam2.integrations.monai_label.models import Models
 from surgsam2.integrations.monai_label.requests import OBJECT, device_of, prompts_of, refusing
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.outputs import OutputContext, label_map
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.archive import pack
@@ -79,12 +79,14 @@ class FrameTask(_Task):
     ) -> tuple[Path, dict[str, Any]]:
         index = _whole(request, "frame", 0)
         assert index is not None
+        if not 0 <= index < len(video):
+            raise InputError(f"frame must be from 0 to {len(video) - 1}, got {index}")
         prompts = prompts_of(request, index)
         tracker = Tracker(model, video.width, video.height, first_frame=index)
         result = tracker.step(video[index], prompts)
         with tempfile.NamedTemporaryFile(suffix=".png", delete=False) as file:
             path = Path(file.name)
-        _write(result, prompts, path)
+        _write(result, video, prompts, path)
         return path, _facts(prompts) | {"predicted_iou": [float(v) for v in result.iou_scores]}
 
 
@@ -111,24 +113,19 @@ class VideoTask(_Task):
             model, video, prompts,
             start=_whole(request, "start"), stop=_whole(request, "stop"),
             direction=direction if isinstance(direction, str) else direction[0],  # type: ignore[arg-type]
-            allow_overlap=False,
         )  # fmt: skip
-        folder = Path(tempfile.mkdtemp())
         frames = 0
         with tempfile.TemporaryDirectory() as images:
             for result in results:
-                _write(result, prompts, Path(images, label_name(result.frame_index)))
+                _write(result, video, prompts, Path(images, label_name(result.frame_index)))
                 frames += 1
-            path = folder / "labels.zip"
+            path = Path(tempfile.mkdtemp(), "labels.zip")
             pack(Path(images), path)
         return path, _facts(prompts) | {"frames": frames}
 
 
-def _write(result: FrameResult, prompts: PromptSet, path: Path) -> None:
-    wide = max(result.object_ids, default=0) > 255
-    labels = np.zeros(result.masks.shape[1:], np.uint16 if wide else np.uint8)
-    for object_id, mask in zip(result.object_ids, result.masks, strict=True):
-        labels[mask] = object_id
+def _write(result: FrameResult, video: Video, prompts: PromptSet, path: Path) -> None:
+    labels = label_map(result, OutputContext(video.width, video.height, video.fps, prompts.objects))
     write_labels(path, labels, label_palette({obj.id: obj.rgb for obj in prompts.objects}))
 
 

@@ -91,13 +91,17 @@ def write_dataset(
         pairs: the paths of an `image` and its `label`.
         folder: the folder to write into.
         held_out: share of the videos, from 0 to 1, that is not trained on; the last ones by name.
+            One video at least is trained on.
 
     Returns:
         Sources for `data` (under `train`) and for the validation (under `validate`).
 
     Raises:
-        DatasetError: there are no labels, or none can be used; the message names all of them.
+        InputError: `held_out` is no share.
+        DatasetError: there are no labels, or some cannot be used; the message names all of these.
     """
+    if not 0 <= held_out <= 1:
+        raise InputError(f"val_split must be from 0 to 1, got {held_out}")
     stills: list[str] = []
     videos: list[str] = []
     problems: list[str] = []
@@ -113,8 +117,8 @@ def write_dataset(
         raise DatasetError(f"labels that cannot be used: {'; '.join(problems)}")
     if not stills and not videos:
         raise DatasetError("no picture or video has a final label; save labels, then train")
-    count = math.ceil(len(videos) * held_out) if len(videos) > 1 else 0
-    learned, kept = videos[: len(videos) - count], videos[len(videos) - count :]
+    count = max(len(videos) - math.ceil(len(videos) * held_out), 1)
+    learned, kept = videos[:count], videos[count:]
     common = {"kind": "vos", "path": str(folder), "batch": 1}
     sources = []
     if learned:
