@@ -70,21 +70,19 @@ class BoxTracker:
         """
         known = [states[k] if k < len(states) else None for k in range(len(shapes))]
         places = [_place(state) for state in known]
-        boxes = [[float(v) for v in shape] for shape in shapes]
+        boxes = list(shapes)
         results: dict[int, State] = {}
-        for name in {place[0] for place in places if place is not None}:
-            tracker = self._trackers.get(name)
-            chosen = [k for k, place in enumerate(places) if place is not None and place[0] == name]
-            chosen = [k for k in chosen if self._is_next(tracker, frame, places[k])]
-            if tracker is None or not chosen:
-                continue
+        followed: dict[str, dict[int, int]] = {}
+        for k, place in enumerate(places):
+            if place is not None and self._is_next(frame, *place):
+                followed.setdefault(place[0], {})[k] = place[1]
+        for name, numbers in followed.items():
+            tracker = self._trackers[name]
             result = tracker.step(frame)
             self._trackers.move_to_end(name)
-            for k in chosen:
-                place = places[k]
-                assert place is not None
-                boxes[k] = _box_of(result.mask(place[1])) or boxes[k]
-                results[k] = _state(name, place[1], tracker)
+            for k, number in numbers.items():
+                boxes[k] = _box_of(result.mask(number)) or boxes[k]
+                results[k] = _state(name, number, tracker)
         new = [k for k in range(len(shapes)) if k not in results]
         if new:
             results |= self._begin(frame, boxes, new)
@@ -95,7 +93,7 @@ class BoxTracker:
     ) -> dict[int, State]:
         prompts = PromptSet()
         for number, k in enumerate(new, 1):
-            prompts.add(object_id=number, frame=0, box=_checked(boxes[k]))
+            prompts.add(object_id=number, frame=0, box=boxes[k])
         height, width, _ = frame.shape
         tracker = Tracker(self._model, width, height)
         tracker.step(frame, prompts)
@@ -105,17 +103,14 @@ class BoxTracker:
             self._trackers.popitem(last=False)
         return {k: _state(name, number, tracker) for number, k in enumerate(new, 1)}
 
-    @staticmethod
-    def _is_next(
-        tracker: Tracker | None, frame: np.ndarray, place: tuple[str, int, int] | None
-    ) -> bool:
-        """Return whether a tracker is at the frame that comes next for an object."""
-        if tracker is None or place is None:
-            return False
+    def _is_next(self, frame: np.ndarray, name: str, number: int, index: int) -> bool:
+        """Return whether the tracker of an object is still here, and at the object's next frame."""
+        tracker = self._trackers.get(name)
         return (
-            frame.shape == (tracker.height, tracker.width, 3)
-            and place[2] == tracker.frame_index
-            and place[1] in tracker.object_ids
+            tracker is not None
+            and frame.shape == (tracker.height, tracker.width, 3)
+            and index == tracker.frame_index
+            and number in tracker.object_ids
         )
 
 
@@ -175,9 +170,13 @@ def _picture(text: Any) -> np.ndarray:
 
 
 def _checked(shape: Any) -> Shape:
-    if not isinstance(shape, list | tuple) or len(shape) != 4:
+    if (
+        not isinstance(shape, list | tuple)
+        or len(shape) != 4
+        or not all(type(v) in (int, float) for v in shape)
+    ):
         raise InputError(f"a box must be [x0, y0, x1, y1], got {shape!r}")
-    return list(shape)
+    return [float(v) for v in shape]
 
 
 def _place(state: Any) -> tuple[str, int, int] | None:

@@ -95,6 +95,7 @@ def test_a_state_that_is_gone_begins_anew_from_its_box(context: Any, a_clip: np.
         ({"image": "###", "shapes": [], "states": []}, "image is no picture in base64"),
         ({"shapes": [], "states": []}, "image is no picture in base64"),
         ({"shapes": [[1, 2]], "states": []}, "a box must be [x0, y0, x1, y1]"),
+        ({"shapes": [[1, 2, None, "a"]], "states": []}, "a box must be [x0, y0, x1, y1]"),
         ({"shapes": [[9, 9, 1, 1]], "states": []}, "is empty or inverted"),
         ({"shapes": "all"}, "shapes and states must be lists"),
     ],
