@@ -7,8 +7,8 @@
             self.add_flow(source, tracker, {("video_buffer_output", "frames")})
             self.add_flow(tracker, viewer, {("labels", "receivers")})
 
-The frames stay on the device: they come as tensors without a copy (DLPack), and so do the label
-images leave. See docs/deployment.md for what was tried.
+Frames and label images stay on the device: they are received and sent as tensors without a copy
+(DLPack). See docs/deployment.md for what was tried.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.postprocess import fill_small_holes, make_masks
 from surgsam2.tracking.tracker import Tracker
 
+_LARGEST_ID = 255
+"""Largest object id that a pixel of the label images can hold."""
+
 
 class TrackingOp(Operator):
     """Follows the prompted objects through a stream of frames.
 
     The input `frames` is a tensor, (H, W, 3) or (H, W, 4) uint8 RGB or RGBA, or a table with one
     tensor. The output `labels` is a table with one tensor `labels`, (H, W, 1) uint8, whose pixels
-    are object ids. The first frame that arrives is frame 0 of the prompts.
+    are object ids, so that ids are at most 255. The first frame that arrives is frame 0 of the
+    prompts.
 
     Args:
         fragment: the application.
@@ -72,7 +76,7 @@ class TrackingOp(Operator):
         """Segment the frame that has arrived.
 
         Raises:
-            InputError: the frame is no picture of the stream's size.
+            InputError: the frame is no picture of the stream's size, or an id is above 255.
         """
         frame = frame_of(op_input.receive("frames"))
         height, width = frame.shape[:2]
@@ -82,6 +86,11 @@ class TrackingOp(Operator):
         outputs = tracker.advance(tracker.encoded(frame), self._prompts)
         labels = torch.zeros(height, width, dtype=torch.uint8, device=self._model.device)
         if outputs:
+            if max(outputs) > _LARGEST_ID:
+                raise InputError(
+                    f"object {max(outputs)}: label images of 8 bits have ids up to {_LARGEST_ID}; "
+                    "number the objects of the prompts anew"
+                )
             low_res = torch.cat([output.low_res for output in outputs.values()])
             low_res = fill_small_holes(low_res, self._options.fill_holes)
             masks = make_masks(outputs, low_res, (width, height), self._options)

@@ -75,6 +75,16 @@ def test_the_label_images_are_the_masks_of_the_tracker(
     assert set(np.unique(wanted)) == {0, 1, 5}
 
 
+def test_ids_that_do_not_fit_are_refused(holoscan: Any, a_bundle: Path, a_clip: np.ndarray) -> None:
+    prompts = surgsam2.PromptSet().add(object_id=300, frame=0, box=[20, 30, 90, 100])
+    model = ModelOptions(model=str(a_bundle), device="cpu")
+    operator = holoscan.TrackingOp(object(), name="op", prompts=prompts, model=model)
+    operator.start()
+    source = SimpleNamespace(receive=lambda name: torch.from_numpy(a_clip[0]))
+    with pytest.raises(surgsam2.SurgSAM2Error, match="object 300: label images of 8 bits"):
+        operator.compute(source, SimpleNamespace(), None)
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
