@@ -42,6 +42,7 @@ STD = (0.229, 0.224, 0.225)
 
 Pixels = np.ndarray | torch.Tensor
 """A picture; a tensor may lie on any device."""
+
 if hasattr(os, "register_at_fork"):
     # PyTorch's other threads do not exist in a process that is forked, and it would wait for them.
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -120,9 +120,9 @@ class VideoSegmentation:
     ) -> None:
         self.dataset = dataset
         self.correct: bool = parse(bool, correct, "correct")
-        model, video = (
+        model, video, listed = (
             {o.name: options.pop(o.name) for o in kind.described() if o.name in options}
-            for kind in (ModelOptions, VideoOptions)
+            for kind in (ModelOptions, VideoOptions, ListOptions)
         )
         if "device" in model:
             model["device"] = str(model["device"])
@@ -131,12 +131,7 @@ class VideoSegmentation:
                 model[name] = parse_path(model[name], name)
         self.model_options = ModelOptions.from_mapping(model)
         self.video_options = VideoOptions.from_mapping(video)
-        names = [described.name for described in ListOptions.described()]
-        self.list_options = ListOptions.from_mapping(
-            {name: options.pop(name) for name in names if options.get(name) is not None}
-            | _shard_of_torchrun()
-        )
-        options = {name: value for name, value in options.items() if name not in names}
+        self.list_options = ListOptions.from_mapping(listed | _shard_of_torchrun())
         self.options = JobOptions.from_mapping(inferer.options.as_mapping() | options)
 
     def run(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from surgsam2.model.bundle import CONFIGURATION, WEIGHTS
 from tests.reliability.watch import everything, watching
 
 if os.name == "nt":
-    pytest.skip("links need no rights elsewhere only", allow_module_level=True)
+    pytest.skip("on Windows a test may not make links", allow_module_level=True)
 
 SECRET = "nobody else's business"
 BOX = {"frame": 0, "box": [10, 10, 60, 60]}
