@@ -1,7 +1,9 @@
-"""Makes docs/images/real-clip.jpg: frames of an overlay video side by side.
+"""Makes docs/images/lite-real-clip.jpg: frames of an overlay video side by side.
+
+real-clip.jpg was made in the same way with an earlier built-in model.
 
 surgsam2 segment endo.mp4 --prompts docs/images/real-clip.json --output OUT
-python docs/images/make_contact_sheet.py OUT/overlay.mp4 docs/images/real-clip.jpg
+python docs/images/make_contact_sheet.py OUT/overlay.mp4 docs/images/lite-real-clip.jpg
 """
 
 from __future__ import annotations
