@@ -72,6 +72,9 @@ class BaseNetwork(SAM2Base):
         Args:
             decoded: B objects of a frame.
             absent: (B,) bool, the objects in question. One that is absent anyway is not changed.
+
+        Returns:
+            The frame with empty masks and the presence and pointers of absent objects for these.
         """
         removed = absent & (decoded.presence_logits[:, 0] > 0)
         row, mask = removed[:, None], removed[:, None, None, None]
