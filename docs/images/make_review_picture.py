@@ -57,7 +57,7 @@ def reviewed(host: SlicerHost) -> Any:
     video = np.array(video)
     video[SMOKE] = (0.12 * video[SMOKE] + 0.88 * 205).astype(np.uint8)
     nodes = load_video(slicer.mrmlScene, open_video(video), name="operation")
-    panel.choose_video(nodes.browser)
+    panel.context.choose_video(nodes.browser)
     for item, name in zip(clip.objects, slicer_pictures.CLASSES, strict=True):
         panel.logic.setMask(panel.logic.addObject(className=name), truth[0] == item.id, frame=0)
     panel.logic.track(wait=True)
