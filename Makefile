@@ -13,10 +13,13 @@ READY := $(VENV)/ready
 # Progress bars are for people: a terminal shows them, a log does not.
 SHOWN := $(if $(MAKE_TERMERR),,--quiet)
 
+# a folder with a real clip for the demo, where there is one
+REAL ?= ../shared/data
+
 .PHONY: demo test fuzz gpu-check lint format clean
 
 demo: $(RUNS)
-	$(BIN)/surgsam2 demo --output demo-output
+	$(BIN)/surgsam2 demo --output demo-output $(addprefix --real ,$(wildcard $(REAL)))
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2

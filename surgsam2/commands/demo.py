@@ -25,10 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--real",
-        default="../shared/data",
         metavar="FOLDER",
         help=f"folder with a real clip, {_REAL_VIDEO} and {_REAL_PROMPTS}, which is segmented "
-        "instead of the generated one where it is there (%(default)s)",
+        "instead of the generated one",
     )
     parser.add_argument(
         "--frames", type=int, default=60, help="frames of the generated clip (%(default)s)"
@@ -50,6 +49,10 @@ def run(args: argparse.Namespace) -> int:
     from surgsam2.video import open_video
 
     _keep_other_results(Path(args.output))
+    real = None
+    if args.real:  # read first, so that a wrong folder is told before anything is written
+        prompt_file = Path(args.real) / _REAL_PROMPTS
+        real = Path(args.real) / _REAL_VIDEO, prompt_file, load_prompts(prompt_file)
     clip = generate_clip(args.seed, frames=args.frames)
     options = read_options(ModelOptions, args)
     model = options.load()
@@ -60,18 +63,15 @@ def run(args: argparse.Namespace) -> int:
     )  # the clip of an earlier demo may be longer
     write_video(clip, folder / "clip.mp4")
     write_vos(clip, folder / "dataset", clip.name)
-    prompts = PromptSet()
+    shown, prompt_file, prompts = folder / "clip.mp4", folder / "prompts.json", PromptSet()
     for obj in clip.objects:
         first = clip.first_frame(obj.id)
         if first is not None:
             mask = clip.labels(first) == obj.id
             prompts.add(object_id=obj.id, frame=first, mask=mask, name=obj.name, color=obj.color)
-    save_prompts(prompts, folder / "prompts.json")
-    shown, prompt_file = folder / "clip.mp4", folder / "prompts.json"
-    real = Path(args.real) / _REAL_VIDEO, Path(args.real) / _REAL_PROMPTS
-    if all(path.is_file() for path in real):
-        shown, prompt_file = real
-        prompts = load_prompts(prompt_file)
+    save_prompts(prompts, prompt_file)
+    if real is not None:
+        shown, prompt_file, prompts = real
 
     with open_video(shown) as video:
         report = segment_with_progress(model, video, prompts, segmentation)

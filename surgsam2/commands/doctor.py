@@ -28,6 +28,7 @@ REQUIRED = (
     ("safetensors", "safetensors", "pip install safetensors"),
     ("tqdm", "tqdm", "pip install tqdm"),
     ("jinja2", "jinja2", "pip install jinja2"),
+    ("fsspec", "fsspec", "pip install fsspec"),
 )
 # distribution, and what it is for
 _EXPORT = "for surgsam2 export: pip install onnx onnxscript onnxruntime"

@@ -18,7 +18,7 @@ def test_demo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "demo"
-    options = ["--output", str(out), "--device", "cpu", "--real", str(tmp_path / "nowhere")]
+    options = ["--output", str(out), "--device", "cpu"]
     assert main(["demo", "--frames", "6", *options]) == 0
     printed = capsys.readouterr().out
     for row in ("mask", "5pt", "1pt", "first mask copied", "first mask by optical flow", "FPS"):
@@ -36,9 +36,7 @@ def test_demo(
         assert video.frame_count == 6
 
 
-def test_the_demo_shows_the_real_clip_where_it_is_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_demo_shows_a_real_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     real, out = tmp_path / "real", tmp_path / "demo"
     real.mkdir()
     write_video(real / "cholecystectomy_10s.mp4", 3)
@@ -49,6 +47,15 @@ def test_the_demo_shows_the_real_clip_where_it_is_there(
     assert f"segment {real / 'cholecystectomy_10s.mp4'} --prompts" in capsys.readouterr().out
     report = json.loads((out / "segmentation" / "report.json").read_text())
     assert report["timings"]["frames"] == 3
+
+
+def test_a_folder_without_the_real_clip_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--output", str(tmp_path / "out"), "--real", str(tmp_path / "nowhere")]
+    assert main(["demo", "--frames", "2", *options]) == 2
+    assert str(tmp_path / "nowhere") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_demo_leaves_results_of_another_run_alone(

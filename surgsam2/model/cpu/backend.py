@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 
-from surgsam2.model.backend import Backend
+from surgsam2.model.backend import Backend, Sam2Backend
 from surgsam2.model.base_network import BaseNetwork
 from surgsam2.model.cpu import image, mask_decoder, matmul, memory_attention, memory_encoder
 from surgsam2.model.cpu.parallel import map_objects
@@ -59,7 +59,7 @@ def inference_precision(x: torch.Tensor) -> torch.dtype | None:
 
 
 class CpuBackend(Backend):
-    """Computes the steps with `surgsam2.model.cpu`, for a network built as in SAM 2.
+    """Computes the steps with `surgsam2.model.cpu`, for a network whose parts are SAM 2's.
 
     Args:
         network: the network whose weights are used.
@@ -72,10 +72,9 @@ class CpuBackend(Backend):
 
     @staticmethod
     def supports(network: BaseNetwork) -> bool:
-        """Return whether the network is built as in SAM 2."""
+        """Return whether the network is built as in SAM 2; its image encoder may be any."""
         return (
-            image.supports(network.image_encoder, network.image_size)
-            and memory_attention.supports(network.memory_attention)
+            memory_attention.supports(network.memory_attention)
             and mask_decoder.supports(network.sam_mask_decoder)
             and memory_encoder.supports(network.memory_encoder)
             and network.fixed_no_obj_ptr
@@ -84,13 +83,28 @@ class CpuBackend(Backend):
 
     @_without_autocast
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:
-        """Compute the features of a (1, 3, S, S) float32 normalised image."""
+        """Compute the features of a (1, 3, S, S) float32 normalised image.
+
+        The encoder of SAM 2 is computed by `image.encode`, and any other by its own module.
+        """
         encoder = self.network.image_encoder
+        if not image.supports(encoder, self.network.image_size):
+            return self._encode_by_module(images)
         maps = image.encode(encoder, self.network.sam_mask_decoder, images, self.dtype)
         position = encoder.neck.position_encoding(maps.coarse)
         height, width = maps.coarse.shape[2:]
         tokens, position = (x.flatten(2).permute(2, 0, 1) for x in (maps.coarse, position))
         return ImageFeatures(tokens, position, maps.finer, (height, width))
+
+    def _encode_by_module(self, images: torch.Tensor) -> ImageFeatures:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            features = Sam2Backend(self.network).encode_image(images)
+        return ImageFeatures(
+            features.tokens.float(),
+            features.position.float(),
+            [level.float() for level in features.high_res],
+            features.size,
+        )
 
     @_without_autocast
     def attend_to_memory(self, features: ImageFeatures, memories: EncodedMemories) -> torch.Tensor:

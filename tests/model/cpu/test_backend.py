@@ -263,13 +263,37 @@ def test_other_builds_of_the_decoder(settings: dict[str, bool]) -> None:
     assert_close(decoded.low_res, expected.low_res)
 
 
-def test_sam2s_modules_run_for_an_encoder_of_another_build() -> None:
-    network = a_network()
-    network.image_encoder.neck.fuse_type = "avg"
+def averaged(config: Config) -> Config:
+    config["image_encoder"]["neck"]["fuse_type"] = "avg"
+    return config
+
+
+def convolutional(config: Config) -> Config:
+    """The built-in model's network."""
+    return load_config("lite")
+
+
+@pytest.mark.parametrize("change_config", [averaged, convolutional])
+def test_an_encoder_of_another_build_is_computed_by_its_module(
+    change_config: Callable[[Config], Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other steps are computed by the CPU backend, in both precisions."""
+    network = a_network(change_config)
     assert not image.supports(network.image_encoder, network.image_size)
     with sam2_modules():
-        expected = a_frame(network)[0]
-    assert_close(a_frame(network)[0].tokens, expected.tokens)
+        expected = a_frame(network)
+    with torch.autocast("cpu", torch.bfloat16), sam2_modules():
+        rounded = a_frame(network)[0]
+    for module in (network.memory_attention, network.sam_mask_decoder, network.memory_encoder):
+        monkeypatch.setattr(module, "forward", None)
+    ours = a_frame(network)
+    assert_close(ours[0].tokens, expected[0].tokens)
+    assert_close(ours[1], expected[1])
+    assert_close(ours[2].low_res, expected[2].low_res)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = a_frame(network)[0]
+    assert features.tokens.dtype == torch.float32
+    assert_close(features.tokens, rounded.tokens.float())
 
 
 def test_changed_weights_are_seen() -> None:
