@@ -66,6 +66,22 @@ def test_killed_and_resumed(
     assert contents(out) == uninterrupted[direction]
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_killed_and_resumed_with_a_stride(
+    a_model: SurgSAM2Model, a_short_file: Path, tmp_path: Path, direction: str
+) -> None:
+    prompts = PromptSet().add(object_id=1, frame=4, box=[20, 20, 60, 50])
+    given = {"direction": direction, "stride": 2}
+    work = lambda: run(  # noqa: E731
+        a_model, a_short_file, prompts, tmp_path / "out", on_step=kill_at(2), **given
+    )
+    assert in_child(work) == -signal.SIGKILL
+    report = run(a_model, a_short_file, prompts, tmp_path / "out", resume=True, **given)
+    assert report["status"] == "complete"
+    run(a_model, a_short_file, prompts, tmp_path / "whole", **given)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 def test_killed_again_and_again(
     a_model: SurgSAM2Model,
     a_short_file: Path,
