@@ -21,7 +21,7 @@ from surgsam2.cluster.scheduler import FreeWorker, Scheduler
 GPUS = 1000
 VIDEOS = 10_000
 FRAMES_PER_SECOND = 25.0
-"""Of the videos."""
+"""Frame rate of the made-up videos, in frames per second."""
 RATE = 50.0
 """Frames per second that a GPU tracks; the slow ones do a quarter."""
 SLOW = 0.02

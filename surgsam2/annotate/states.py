@@ -26,7 +26,7 @@ class AnnotatedObject:
     visible: bool = True
     """Whether the page draws the object."""
     object_class: ObjectClass | None = None
-    """What the object is; None when nobody said."""
+    """The class of the object; None when none was chosen."""
 
 
 class FrameState(IntEnum):

@@ -1,4 +1,4 @@
-"""What a run over a list shows in the terminal, and how it ends on Ctrl-C and SIGTERM."""
+"""The terminal output of a run over a list, and its end on Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 _LINE_SECONDS = 10.0
 _STOP_SECONDS = 60.0
-"""How long workers may take to end their present frame."""
+"""Seconds that workers may take to end their present frame."""
 
 
 def segment_list(

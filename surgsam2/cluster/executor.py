@@ -1,4 +1,4 @@
-"""What the driver asks of an executor, and which workers a machine gets."""
+"""The interface between the driver and executors, and the workers that a machine gets."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def _work(
 
 
 class _Told:
-    """What a worker's process was told: by messages of the driver and by signals."""
+    """The instructions that a worker's process has got by messages of the driver and by signals."""
 
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection = connection

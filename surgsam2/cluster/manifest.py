@@ -36,7 +36,7 @@ CHUNKS = f"{RESUME}/chunks"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is done of one video."""
+    """The record of how far one video is segmented."""
 
     key: str
     """Tells which video, prompts, model and options it belongs to; see `job_key`."""
@@ -47,7 +47,7 @@ class Manifest:
     run: RunRecord | None = None
     chunks: tuple[Chunk, ...] = ()
     interruptions: int = 0
-    """How often the tracking was interrupted."""
+    """Number of interruptions of the tracking."""
     driver: str = ""
     """A token of the driver that wrote it."""
 

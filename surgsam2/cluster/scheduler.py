@@ -15,7 +15,7 @@ State = Literal["waiting", "running", "complete", "failed", "quarantined"]
 
 @dataclass
 class VideoProgress:
-    """How far one video is."""
+    """The progress of one video."""
 
     size: float
     """Expected length, in any unit that all videos share."""

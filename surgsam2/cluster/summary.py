@@ -1,4 +1,4 @@
-"""What a run over a list tells: ``summary.json``, a line of progress, a table, and metrics."""
+"""The reports of a run over a list: ``summary.json``, a line of progress, a table, and metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STATES = ("waiting", "running", "complete", "failed", "quarantined")
 
 @dataclass
 class WorkerRow:
-    """What one worker does."""
+    """The state of one worker."""
 
     host: str
     device: str
@@ -34,7 +34,7 @@ class WorkerRow:
     tasks: int = 0
     """Tasks that it was given."""
     lost: int = 0
-    """How often its process ended and was started anew."""
+    """Number of times that its process ended and was started anew."""
     video: str = ""
     """Output name of the video that it works on; empty when it is free."""
 

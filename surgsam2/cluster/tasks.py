@@ -1,4 +1,4 @@
-"""What the driver and its workers tell each other. All of it can be pickled."""
+"""The messages between the driver and its workers. All of them can be pickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from surgsam2.model.options import ModelOptions
 
 @dataclass(frozen=True)
 class Settings:
-    """What all tasks of a list have in common."""
+    """The settings that all tasks of a list have in common."""
 
     model: ModelOptions = field(default_factory=ModelOptions)
     job: JobOptions = field(default_factory=JobOptions)
@@ -27,7 +27,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is known of the run of a video once its first chunk is complete."""
+    """The facts of a video's run that are fixed once its first chunk is complete."""
 
     identity: Identity
     model: ModelRecord
@@ -62,12 +62,12 @@ class Task:
     run: RunRecord | None = None
     """None for the first chunk."""
     interruptions: int = 0
-    """How often the tracking was interrupted."""
+    """Number of interruptions of the tracking."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended."""
+    """The result of a task."""
 
     chunk: Chunk | None = None
     """The new chunk; None after an error and from a task that writes files."""
@@ -81,7 +81,7 @@ class Outcome:
     stopped: bool = False
     """Whether the worker was told to stop."""
     log: str = ""
-    """What was logged meanwhile, lines of text."""
+    """The lines of text that were logged meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class FoundSequence:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a dataset lies in its folders."""
+    """The layout of a dataset in its folders."""
 
     title: str
     expected: str

@@ -34,7 +34,7 @@ _MOST_TRACKERS = 32
 Shape = list[float]
 """A box, ``[x0, y0, x1, y1]`` in pixels."""
 State = dict[str, Any]
-"""What CVAT keeps of a followed object: the tracker, the object's id in it, and its next frame."""
+"""The state that CVAT keeps for a tracked object: the tracker, the object's id, the next frame."""
 
 
 class BoxTracker:

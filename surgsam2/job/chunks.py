@@ -31,7 +31,7 @@ from surgsam2.storage.hashing import sha256_of
 RESULTS = "results.spool"
 """The results of the chunk's frames; see `ResultRecord`."""
 FIRST_PASS = "first_pass.spool"
-"""What the chunk adds to the backward pass of direction `both`."""
+"""The masks that the chunk adds to the backward pass of direction `both`."""
 STATE = "state.pt"
 """The state of the tracking at the end of the chunk."""
 

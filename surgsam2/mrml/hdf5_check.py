@@ -13,7 +13,7 @@ from pathlib import Path
 from surgsam2.errors import InputError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-"""How an HDF5 file begins."""
+"""The first bytes of an HDF5 file."""
 _MAX_BYTES = 1 << 30
 _SHARED_FORMS = re.compile(b"FRHP|BTHD|BTLF")
 """Heaps and trees in which a group may keep many links; a transform has few."""

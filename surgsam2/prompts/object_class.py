@@ -1,4 +1,4 @@
-"""What an object is: a class from a list, such as "Grasper"."""
+"""Classes of objects, such as "Grasper", and lists of them."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class PromptedObject:
     prompts: tuple[Prompt, ...]
     """At least one, sorted by frame, at most one per frame."""
     object_class: ObjectClass | None = None
-    """What the object is; None when nobody said."""
+    """The class of the object; None when none was chosen."""
 
     __hash__ = None  # type: ignore[assignment]
 

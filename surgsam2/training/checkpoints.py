@@ -12,7 +12,7 @@ from surgsam2.errors import CheckpointError, raise_if_out_of_memory
 from surgsam2.storage.atomic_file import replace, temporary_beside, writing
 
 _PROGRESS = {"network": dict, "optimizer": dict, "step": int, "best": dict, "best_epoch": int}
-"""What the saved progress of a run holds, with its types."""
+"""The entries of the saved progress of a run, with their types."""
 
 
 def save_weights(network: nn.Module, path: Path, *, half: bool = False) -> None:

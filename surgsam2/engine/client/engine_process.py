@@ -23,7 +23,7 @@ from surgsam2.engine.transport.connection import Connection, VersionError
 _START_SECONDS = 120.0
 """How long a process may take until it connects; loading torch comes after that."""
 _SILENT_SECONDS = 6.0
-"""How long a process that is connected may send nothing; it sends `Alive` every second."""
+"""Seconds that a connected process may send nothing; it sends `Alive` every second."""
 _END_SECONDS = 2.0
 """How long a process that has closed the connection may take to end."""
 

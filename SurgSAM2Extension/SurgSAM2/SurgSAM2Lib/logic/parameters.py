@@ -59,7 +59,7 @@ Direction: Any = _labelled("Direction", DIRECTIONS)
 Pruning: Any = _labelled("Pruning", PRUNING_FORMS)
 """The form of Efficient Frame Pruning."""
 MemoryPolicy: Any = _labelled("MemoryPolicy", MEMORY_POLICIES)
-"""Which memories of an object are kept."""
+"""The policy that chooses which memories of an object are kept."""
 _ENUMERATIONS = {"direction": Direction, "pruning": Pruning, "memory": MemoryPolicy}
 
 

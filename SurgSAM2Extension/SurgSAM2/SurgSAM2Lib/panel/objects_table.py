@@ -14,7 +14,7 @@ VISIBLE, LOCKED, COLOR, NAME, CLASS, PROMPTS = range(6)
 
 
 class _Row(NamedTuple):
-    """What the table shows of an object."""
+    """The values that a row of the table shows for an object."""
 
     id: int
     visible: bool
