@@ -31,23 +31,10 @@ from tests.reliability.conftest import (
     kill_at,
     prompts_for_two,
     run,
-    write_short_file,
 )
 
 FRAME = 6
 """The frame that is corrected."""
-
-
-@pytest.fixture(scope="module")
-def a_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_short_file(tmp_path_factory.mktemp("correction") / "clip.mp4")
-
-
-@pytest.fixture
-def a_folder(a_model: SurgSAM2Model, a_file: Path, tmp_path: Path) -> Path:
-    """Results of the frames 1 to 11."""
-    run(a_model, a_file, prompts_for_two(), tmp_path / "out")
-    return tmp_path / "out"
 
 
 def a_click(label: int = 1, object_id: int = 2, x: int = 40) -> PromptSet:

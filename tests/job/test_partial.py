@@ -23,20 +23,7 @@ from tests.reliability.conftest import (
     kill_at,
     prompts_for_two,
     run,
-    write_short_file,
 )
-
-
-@pytest.fixture(scope="module")
-def a_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_short_file(tmp_path_factory.mktemp("partial") / "clip.mp4")
-
-
-@pytest.fixture
-def a_folder(a_model: SurgSAM2Model, a_file: Path, tmp_path: Path) -> Path:
-    """Results of the frames 1 to 11."""
-    run(a_model, a_file, prompts_for_two(), tmp_path / "out")
-    return tmp_path / "out"
 
 
 def rows_of(folder: Path) -> dict[int, list[list[str]]]:
