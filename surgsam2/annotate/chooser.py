@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
+from surgsam2.annotate.engine_link import EngineLink
 from surgsam2.annotate.frames import FramePictures
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.session import Send, Session
@@ -55,7 +55,9 @@ class VideoChooser:
         classes: ClassList | None = None,
     ) -> None:
         self._videos, self._folder = dict(videos), folder
-        self._model, self._classes = model, classes
+        self._classes = classes
+        self.engine = EngineLink(EngineClient(), model)
+        """The engine, which stays when another video is opened."""
         self._resources = ExitStack()
         self._number = 0
         self._running = False
@@ -65,7 +67,10 @@ class VideoChooser:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._resources.close()
+        try:
+            self._resources.close()
+        finally:
+            self.engine.close()
 
     @property
     def key(self) -> str:
@@ -110,8 +115,7 @@ class VideoChooser:
             size = (video.width, video.height, video.frame_count)
             folder = self._folder(path)
             project = resources.enter_context(Project(folder, *size, self._classes))
-            client: Any = EngineClient()
-            self.session = Session(video, path.absolute(), project, self._model, client)
+            self.session = Session(video, path.absolute(), project, self.engine)
             """The session of the open video."""
             self.pictures = FramePictures(video)
             """The frames of the open video."""

@@ -8,31 +8,29 @@ written at once; the two JSON files are written by `Project.save`.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from surgsam2.annotate.history import History, Snapshot
-from surgsam2.annotate.states import AnnotatedObject, FrameState, ObjectTimeline, runs_of, values_of
-from surgsam2.errors import ImageFileError, InputError, OutputError
+from surgsam2.annotate.label_images import LabelImages
+from surgsam2.annotate.project_file import VideoSize, read_project_file, write_project_file
+from surgsam2.annotate.states import AnnotatedObject, FrameState, ObjectTimeline
+from surgsam2.errors import InputError, OutputError
 from surgsam2.prompts import Prompt, PromptedObject, PromptSet, load_prompts
 from surgsam2.prompts.checks import checked_color, checked_id, checked_name
 from surgsam2.prompts.file import save_prompts
-from surgsam2.prompts.object_class import ClassList, ObjectClass
-from surgsam2.storage.atomic_file import write_bytes_atomically, write_text_atomically, writing
-from surgsam2.storage.image_file import read_pixels
-from surgsam2.storage.json_text import parse_json
-from surgsam2.storage.label_image import LABELS, label_name, label_palette, write_labels
+from surgsam2.prompts.object_class import ClassList
+from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.output_folder import ANNOTATION, PROMPTS, hold_output
 from surgsam2.storage.palette import default_color
 
-VERSION = 1
+MARKS = ("good", "absent", "tracked", "erased")
+"""What a person can say of a frame."""
 
 
 class Project:
@@ -66,12 +64,10 @@ class Project:
         self.history = History()
         self.changed = False
         self._snapshot: Snapshot | None = None
-        self._cached: tuple[int, np.ndarray] | None = None
         self._resources = ExitStack()
         self.folder = self._resources.enter_context(hold_output(folder)).path
         try:
-            with writing(self.folder):
-                (self.folder / LABELS).mkdir(exist_ok=True)
+            self._images = LabelImages(self.folder, width, height)
             self._load()
         except BaseException:
             self._resources.close()
@@ -183,9 +179,7 @@ class Project:
         Raises:
             OutputError: the label image cannot be read.
         """
-        if self._cached is None or self._cached[0] != frame:
-            self._cached = (frame, self._read_labels(frame))
-        return self._cached[1]
+        return self._images.read(frame)
 
     def mask(self, object_id: int, frame: int) -> np.ndarray:
         """Return the (H, W) bool mask of an object on a frame."""
@@ -227,36 +221,43 @@ class Project:
                 locked = [o.id for o in self.objects.values() if o.locked and o.id != object_id]
                 labels[mask & ~np.isin(labels, locked) if locked else mask] = object_id
         if self._snapshot is not None and frame not in self._snapshot.labels:
-            self._snapshot.labels[frame] = self._label_bytes(frame)
-        self._store(frame, labels)
-
-    def _store(self, frame: int, labels: np.ndarray) -> None:
-        colors = {o.id: _rgb(o.color) for o in self.objects.values()}
-        palette = label_palette(colors)
-        stored = labels.astype(np.uint8) if palette is not None else labels
-        write_labels(self._label_path(frame), stored, palette)
-        self._cached = (frame, labels)
+            self._snapshot.labels[frame] = self._images.file_bytes(frame)
+        self._images.write(frame, labels, {o.id: o.color for o in self.objects.values()})
         self.changed = True
 
-    def _label_path(self, frame: int) -> Path:
-        return self.folder / LABELS / label_name(frame)
+    def mark(self, object_id: int, frame: int, what: str) -> bool:
+        """Say what a person says of an object on a frame.
 
-    def _label_bytes(self, frame: int) -> bytes | None:
-        path = self._label_path(frame)
-        return path.read_bytes() if path.is_file() else None
+        Args:
+            object_id: the object.
+            frame: the index of the frame.
+            what: one of `MARKS`: ``good`` approves the mask, ``absent`` removes it and says that
+                the object is not visible, ``tracked`` takes either back, ``erased`` removes mask
+                and prompt.
 
-    def _read_labels(self, frame: int) -> np.ndarray:
-        size = (self.height, self.width)
-        path = self._label_path(frame)
-        if not path.is_file():
-            return np.zeros(size, np.uint16)
-        try:
-            labels = read_pixels(path).values
-        except ImageFileError as error:
-            raise OutputError(str(error)) from error
-        if labels.shape != size:
-            raise OutputError(f"{path}: expected {size[1]}x{size[0]} pixels, got {labels.shape}")
-        return labels.astype(np.uint16)
+        Returns:
+            Whether the label image changed.
+        """
+        line = self.timelines[object_id]
+        self.changed = True
+        if what in ("absent", "erased"):
+            seen = line.states[frame] not in (FrameState.NONE, FrameState.EMPTY)
+            had = seen and bool(self.mask(object_id, frame).any())
+            self.set_prompt(object_id, frame, None)
+            state = FrameState.ABSENT if what == "absent" else FrameState.NONE
+            if had:
+                self.set_mask(object_id, frame, None, state)
+            else:
+                line.put(frame, state)
+            return had
+        if what == "good":
+            if line.states[frame] != FrameState.NONE:
+                line.states[frame] = FrameState.GOOD
+        elif line.states[frame] == FrameState.GOOD:
+            line.states[frame] = FrameState.TRACKED
+        elif line.states[frame] == FrameState.ABSENT:
+            line.states[frame] = FrameState.NONE
+        return False
 
     # changes
 
@@ -315,17 +316,11 @@ class Project:
     def _restore(self, snapshot: Snapshot) -> Snapshot:
         """Go back to a snapshot; return one of what was there."""
         before = self._now(snapshot.name)
-        before.labels = {frame: self._label_bytes(frame) for frame in snapshot.labels}
+        before.labels = {frame: self._images.file_bytes(frame) for frame in snapshot.labels}
         self.objects, self.prompts = snapshot.objects, snapshot.prompts
         self.timelines = snapshot.timelines
-        self._cached = None
         for frame, data in snapshot.labels.items():
-            path = self._label_path(frame)
-            if data is None:
-                with writing(path):
-                    path.unlink(missing_ok=True)
-            else:
-                write_bytes_atomically(path, data)
+            self._images.put_back(frame, data)
         self.changed = True
         return before
 
@@ -344,68 +339,29 @@ class Project:
         else:
             with writing(path):
                 path.unlink(missing_ok=True)
-        content = {
-            "version": VERSION,
-            "video": {"width": self.width, "height": self.height, "frames": self.frame_count},
-            "objects": [
-                asdict(item)
-                | {
-                    "states": runs_of(self.timelines[item.id].states),
-                    "scores": base64.b64encode(self.timelines[item.id].scores.tobytes()).decode(),
-                }
-                for item in self.objects.values()
-            ],
-        }
-        write_text_atomically(self.folder / ANNOTATION, json.dumps(content, ensure_ascii=False))
+        write_project_file(
+            self.folder / ANNOTATION, self._video_size, self.objects.values(), self.timelines
+        )
         self.changed = False
+
+    @property
+    def _video_size(self) -> VideoSize:
+        return VideoSize(self.width, self.height, self.frame_count)
 
     def _load(self) -> None:
+        """Read the project file; without one, take what another program wrote into the folder."""
         path = self.folder / ANNOTATION
-        if not path.is_file():
-            self._import_results()
-            return
-        try:
-            content = parse_json(path.read_bytes())
-            self._take(content, path)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OutputError(
-                f"{path}: the project file is damaged ({error}); move it away to start anew from "
-                "the masks and prompts that are beside it"
-            ) from error
-        self._load_prompts()
-        self._take_newer_masks(path)
-
-    def _take(self, content: Any, path: Path) -> None:
-        if content["version"] != VERSION:
-            raise OutputError(
-                f"{path}: the project has version {content['version']!r}, this program writes "
-                f"{VERSION}; use the program that began it, or another folder"
-            )
-        here = {"width": self.width, "height": self.height, "frames": self.frame_count}
-        if content["video"] != here:
-            raise OutputError(
-                f"{path}: the project is of another video ({content['video']}, this one has "
-                f"{here}); open that video, or choose another folder"
-            )
-        for record in content["objects"]:
-            scores = np.frombuffer(base64.b64decode(record["scores"], validate=True), np.uint8)
-            if len(scores) != self.frame_count:
-                raise ValueError("the scores do not cover the frames")
-            place = f"object {checked_id(record['id'])}"
-            checked_name(record["name"], place)
-            item = AnnotatedObject(
-                record["id"],
-                record["name"],
-                checked_color(record["color"], place),
-                record["locked"] is True,
-                record["visible"] is True,
-                ObjectClass(**kind) if (kind := record.get("object_class")) else None,
-            )
-            self._put_object(item)
-            line = self.timelines[item.id]
-            line.states = values_of(record["states"], self.frame_count)
-            line.scores = scores.copy()
+        since = 0
+        if path.is_file():
+            for item, line in read_project_file(path, self._video_size):
+                self._put_object(item)
+                self.timelines[item.id] = line
+            since = path.stat().st_mtime_ns
         self.changed = False
+        self._load_prompts()
+        self._take_masks_since(since)
+        if not path.is_file():
+            self.changed = False  # Looking at results of the command writes nothing.
 
     def _load_prompts(self) -> None:
         path = self.folder / PROMPTS
@@ -420,22 +376,12 @@ class Project:
             for prompt in item.prompts:
                 self.prompts[item.id][prompt.frame] = prompt
 
-    def _import_results(self) -> None:
-        """Take prompts and masks that another program wrote into this folder."""
-        self._load_prompts()
-        self._take_newer_masks(None)
-        self.changed = False
-
-    def _take_newer_masks(self, state: Path | None) -> None:
-        """Look at label images that are newer than the project file: the process may have died."""
-        since = state.stat().st_mtime_ns if state is not None else 0
-        for path in sorted((self.folder / LABELS).glob("[0-9]*.png")):
-            if not path.stem.isdigit() or path.stat().st_mtime_ns < since:
-                continue
-            frame = int(path.stem)
+    def _take_masks_since(self, since_ns: int) -> None:
+        """Look at label images written after the project file: the process may have died."""
+        for frame in self._images.frames_since(since_ns):
             if frame >= self.frame_count:
                 continue
-            for object_id in np.unique(self._read_labels(frame)).tolist():
+            for object_id in np.unique(self.labels(frame)).tolist():
                 if object_id and object_id not in self.objects:
                     name, color = f"object {object_id}", default_color(object_id)
                     self._put_object(AnnotatedObject(object_id, name, color))
@@ -444,8 +390,3 @@ class Project:
                     self.timelines[object_id].put(
                         frame, FrameState.PROMPTED if prompted else FrameState.TRACKED
                     )
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(color[1:])
-    return red, green, blue

@@ -1,8 +1,8 @@
 """The annotator's session: commands of the page in, changes of the project and events out.
 
-The session owns the client of the engine's process and runs in one asyncio loop. Commands change
-the project at once or ask the engine; what the engine answers is written to the project and
-reported to the page as events, which are plain dictionaries with a ``type``.
+The session runs in one asyncio loop. Commands change the project at once or ask the engine; what
+the engine answers is written to the project and reported to the page as events, which are plain
+dictionaries with a ``type``.
 """
 
 from __future__ import annotations
@@ -16,25 +16,21 @@ from typing import Any
 
 import numpy as np
 
+from surgsam2.annotate.engine_link import EngineLink
 from surgsam2.annotate.masks import label_runs, mask_from_runs
-from surgsam2.annotate.project import Project
+from surgsam2.annotate.project import MARKS, Project
 from surgsam2.annotate.states import FrameState, runs_of
 from surgsam2.engine import (
-    Died,
     EngineClient,
     Event,
     Failed,
     Finished,
-    ModelLoaded,
     Previewed,
     Progress,
-    Ready,
     Refined,
     Tracked,
-    VideoOpened,
 )
 from surgsam2.errors import InputError, SurgSAM2Error
-from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.results.prompt_advice import advise
@@ -45,11 +41,11 @@ logger = logging.getLogger(__name__)
 
 DOUBTFUL_BELOW = 0.7
 """Tracked masks with a lower predicted IoU are shown as doubtful."""
-MARKS = ("good", "absent", "tracked", "erased")
-"""What a person can say of a range of frames."""
 SAVE_SECONDS = 1.0
 """Time after a change until the project is saved."""
 _REPORT_SECONDS = 0.1
+_WHILE_TRACKING = ("cancel", "hover", "restart_engine")
+"""Commands that are carried out while a track is in progress."""
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -58,7 +54,6 @@ Send = Callable[[dict[str, Any]], None]
 class _Track:
     """A track in progress."""
 
-    object_ids: tuple[int, ...]
     frames: set[int] = field(default_factory=set)
     """The frames whose results were not reported to the page yet."""
     done: int = 0
@@ -83,30 +78,16 @@ class Session:
         video: the open video; frames for the page come from it.
         source: the path of the video, which the engine opens itself.
         project: the project, which is held.
-        model: which model the engine loads.
-        client: the client of the engine's process.
+        engine: the engine's process, which other sessions may have used before.
     """
 
-    def __init__(
-        self,
-        video: Video,
-        source: Path,
-        project: Project,
-        model: ModelOptions,
-        client: EngineClient,
-    ) -> None:
+    def __init__(self, video: Video, source: Path, project: Project, engine: EngineLink) -> None:
         self.video = video
         self.project = project
         self._source = source
-        self._model = model
-        self._client = client
+        self._engine = engine
         self._send: Send | None = None
-        self.engine_pid: int | None = None
-        """The number of the engine's process, once it runs."""
-        self._ready = False
-        self._status = "starting the engine"
         self._track: _Track | None = None
-        self._requests: dict[int, Callable[[Event], None]] = {}
         self._correction: _Correction | None = None
         self._dirty_since: float | None = None
         self._reported = 0.0
@@ -121,7 +102,8 @@ class Session:
             "paint": self._paint,
             "mark": self._mark,
             "track": self._start_track,
-            "cancel": self._cancel,
+            "cancel": lambda _: self._engine.cancel(),
+            "restart_engine": lambda _: self._engine.restart(),
             "undo": lambda _: self._step_history(self.project.undo),
             "redo": lambda _: self._step_history(self.project.redo),
         }
@@ -141,7 +123,7 @@ class Session:
             beside: what the page gets besides the state of the session.
         """
         self._send = send
-        self._emit(self.hello() | (beside or {}))
+        self.report(self.hello() | (beside or {}))
 
     def disconnect(self) -> Send | None:
         """Forget the page, and return what took its events; what runs goes on."""
@@ -161,12 +143,13 @@ class Session:
                 "fps": float(video.fps or 0) or 25.0,
             },
             "folder": str(self.project.folder),
-            "model": self._model.model,
+            "model": self._engine.model.model,
             "classes": [
                 {"name": item.name, "color": item.color} for item in self.project.classes or ()
             ],
             "doubtful_below": DOUBTFUL_BELOW,
-            "status": self._status,
+            "status": self._engine.status,
+            "notice": self._engine.notice,
             "tracking": self._track is not None,
         }
 
@@ -177,25 +160,26 @@ class Session:
         try:
             if action is None:
                 raise InputError(f"unknown command {name!r}")
-            if self._track is not None and name not in ("cancel", "hover"):
+            if self._track is not None and name not in _WHILE_TRACKING:
                 raise InputError("tracking is in progress; wait for its end, or cancel it first")
             action(command)
         except SurgSAM2Error as error:
-            self._emit({"type": "error", "message": str(error)})
+            self.report({"type": "error", "message": str(error)})
         except (KeyError, TypeError, ValueError) as error:
             text = f"the command {name!r} cannot be read ({type(error).__name__}: {error})"
-            self._emit({"type": "error", "message": text})
+            self.report({"type": "error", "message": text})
 
     def labels(self, frame: int) -> bytes:
         """Return the label image of a frame as runs; see `label_runs`."""
         return label_runs(self.project.labels(self._checked_frame(frame)))
 
-    def _emit(self, event: dict[str, Any]) -> None:
+    def report(self, event: dict[str, Any]) -> None:
+        """Pass an event on to the page, if one is connected."""
         if self._send is not None:
             self._send(event)
 
     def _emit_objects(self) -> None:
-        self._emit(self._objects_event())
+        self.report(self._objects_event())
 
     def _objects_event(self) -> dict[str, Any]:
         project = self.project
@@ -231,7 +215,7 @@ class Session:
             self._dirty_since = time.monotonic()
         self._emit_objects()
         if frames:
-            self._emit({"type": "labels", "frames": sorted(frames)})
+            self.report({"type": "labels", "frames": sorted(frames)})
 
     # commands
 
@@ -239,7 +223,7 @@ class Session:
         with self.project.change("add an object"):
             item = self.project.add_object(command.get("name"), command.get("color"))
         self._changed()
-        self._emit({"type": "selected", "object": item.id})
+        self.report({"type": "selected", "object": item.id})
 
     def _update_object(self, command: dict[str, Any]) -> None:
         allowed = {"name": str, "color": str, "locked": bool, "visible": bool}
@@ -295,9 +279,9 @@ class Session:
                     )
                 self._changed({frame})
                 for text in advise(self.video[frame], prompt, mask):
-                    self._emit({"type": "advice", "message": f"Object {object_id}: {text}."})
+                    self.report({"type": "advice", "message": f"Object {object_id}: {text}."})
 
-        self._ask(lambda: self._client.preview(frame, prompts), take)
+        self._engine.ask(lambda client: client.preview(frame, prompts), take)
 
     def _correct(self, object_id: int, frame: int, mask: np.ndarray, point: list[float]) -> None:
         """Ask for the mask corrected by a click; it becomes a mask prompt on the frame."""
@@ -312,7 +296,9 @@ class Session:
                 self._put_painted(object_id, frame, event.mask, "correct a mask")
                 self._correction = correction
 
-        self._ask(lambda: self._client.refine(frame, object_id, correction.mask, points), take)
+        self._engine.ask(
+            lambda client: client.refine(frame, object_id, correction.mask, points), take
+        )
 
     def _paint(self, command: dict[str, Any]) -> None:
         object_id, frame = self._editable(command), self._frame(command)
@@ -342,7 +328,7 @@ class Session:
 
     def _hover(self, command: dict[str, Any]) -> None:
         """Show what a click would give, without keeping it."""
-        if self._track is not None or not self._ready or self._requests:
+        if self._track is not None or not self._engine.idle:
             return
         object_id, frame = self._editable(command), self._frame(command)
         prompts = self._single(
@@ -352,11 +338,11 @@ class Session:
         def take(event: Event) -> None:
             if isinstance(event, Previewed):
                 runs = np.frombuffer(label_runs(event.masks[object_id]), "<u4")
-                self._emit(
+                self.report(
                     {"type": "hover", "object": object_id, "frame": frame, "runs": runs.tolist()}
                 )
 
-        self._ask(lambda: self._client.preview(frame, prompts), take)
+        self._engine.ask(lambda client: client.preview(frame, prompts), take)
 
     def _mark(self, command: dict[str, Any]) -> None:
         """Set a range of frames to good or absent, back to tracked, or erase its masks."""
@@ -369,34 +355,9 @@ class Session:
         with self.project.change(f"mark as {what}"):
             for object_id in ids:
                 for frame in range(first, last + 1):
-                    if self._mark_frame(object_id, frame, what):
+                    if self.project.mark(object_id, frame, what):
                         changed.add(frame)
         self._changed(changed)
-
-    def _mark_frame(self, object_id: int, frame: int, what: str) -> bool:
-        """Set the state of one frame; return whether its label image changed."""
-        project = self.project
-        line = project.timelines[object_id]
-        if what in ("absent", "erased"):
-            seen = line.states[frame] not in (FrameState.NONE, FrameState.EMPTY)
-            had = seen and bool(project.mask(object_id, frame).any())
-            project.set_prompt(object_id, frame, None)
-            state = FrameState.ABSENT if what == "absent" else FrameState.NONE
-            if had:
-                project.set_mask(object_id, frame, None, state)
-            else:
-                line.put(frame, state)
-            project.changed = True
-            return had
-        if what == "good":
-            if line.states[frame] != FrameState.NONE:
-                line.states[frame] = FrameState.GOOD
-        elif line.states[frame] == FrameState.GOOD:
-            line.states[frame] = FrameState.TRACKED
-        elif line.states[frame] == FrameState.ABSENT:
-            line.states[frame] = FrameState.NONE
-        project.changed = True
-        return False
 
     def _step_history(self, step: Callable[[], set[int]]) -> None:
         self._correction = None
@@ -418,16 +379,21 @@ class Session:
         prompts = self.project.prompt_set([i for i in ids if self.project.prompts[i]])
         if not len(prompts):
             raise InputError("there is nothing to track: click on an object first")
-        self._require_engine()
+        self._engine.ask(
+            lambda client: self._begin_track(client, prompts, options), self._take_tracked
+        )
+
+    def _begin_track(
+        self, client: EngineClient, prompts: PromptSet, options: TrackingOptions
+    ) -> int:
         self.project.begin_change("track")
-        self._track = _Track(tuple(item.id for item in prompts.objects))
-        self._emit({"type": "tracking", "running": True})
+        self._track = _Track()
+        self.report({"type": "tracking", "running": True})
         try:
-            request = self._client.track(prompts, options)
+            return client.track(prompts, options)
         except SurgSAM2Error:
             self._end_track("failed")
             raise
-        self._requests[request] = self._take_tracked
 
     def _take_tracked(self, event: Event) -> None:
         track = self._track
@@ -438,7 +404,11 @@ class Session:
         if isinstance(event, Tracked):
             self._write_result(event.result)
             track.frames.add(event.result.frame_index)
-        if time.monotonic() - self._reported > _REPORT_SECONDS:
+        if isinstance(event, Failed):
+            self._end_track("failed")
+        elif isinstance(event, Finished):
+            self._end_track(event.status)
+        elif time.monotonic() - self._reported > _REPORT_SECONDS:
             self._report_track()
 
     def _write_result(self, result: FrameResult) -> None:
@@ -465,7 +435,7 @@ class Session:
             return
         self._reported = time.monotonic()
         frames, track.frames = sorted(track.frames), set()
-        self._emit(
+        self.report(
             {
                 "type": "progress",
                 "done": track.done,
@@ -479,95 +449,30 @@ class Session:
         self._report_track()
         self._track = None
         self.project.end_change()
-        self._emit({"type": "tracking", "running": False, "status": status})
+        self.report({"type": "tracking", "running": False, "status": status})
         self._changed()
-
-    def _cancel(self, command: dict[str, Any]) -> None:
-        self._client.cancel()
 
     # the engine
 
+    def start(self) -> None:
+        """Have the engine work for this session."""
+        self._engine.use(self, self._source)
+
     def step(self) -> None:
         """Take what the engine reports, and save changes that are due. It does not wait."""
-        for event in self._client.poll(0.0):
-            self._take(event)
+        self._engine.poll()
         self._save_if_due()
 
+    def interrupted(self) -> None:
+        """End a track whose engine has ended; its results so far are kept."""
+        if self._track is not None:
+            self._end_track("failed")
+
     def close(self) -> None:
-        """End the engine's process; a track in progress ends, its results are kept."""
+        """End a track in progress; its results so far are kept."""
         if self._track is not None:
+            self._engine.cancel()
             self._end_track("cancelled")
-        self._client.close()
-
-    def start(self) -> None:
-        """Start the engine's process, or start it anew; it loads the model and opens the video."""
-        self._ready = False
-        self._client.restart()
-        self._set_status("loading the model")
-        model = self._client.load_model(self._model)
-        opened = self._client.open_video(self._source)
-        self._requests = {model: lambda _: None, opened: self._take_opened}
-
-    def _take_opened(self, event: Event) -> None:
-        if isinstance(event, VideoOpened):
-            self._ready = True
-            self._set_status("ready")
-
-    def _ask(self, send: Callable[[], int], take: Callable[[Event], None]) -> None:
-        self._require_engine()
-        self._requests[send()] = take
-
-    def _require_engine(self) -> None:
-        if not self._client.alive:
-            self.start()
-        if not self._ready:
-            raise InputError(f"the engine is not ready yet ({self._status}); try again in a moment")
-
-    def _take(self, event: Event) -> None:
-        if isinstance(event, Ready):
-            self.engine_pid = event.pid
-            return
-        if isinstance(event, Died):
-            self._fail_all(
-                f"the engine stopped unexpectedly (exit code {event.exit_code}); it is started "
-                "anew, and everything so far is kept"
-            )
-            self.start()
-            return
-        request = getattr(event, "request", None)
-        if isinstance(event, Failed):
-            self._take_failure(event)
-            return
-        take = self._requests.get(request) if request is not None else None
-        if take is not None:
-            try:
-                take(event)
-            except SurgSAM2Error as error:  # The disk refuses, for example.
-                self._client.cancel()
-                self._emit({"type": "error", "message": str(error)})
-        if isinstance(event, Finished | Previewed | Refined | ModelLoaded | VideoOpened):
-            if isinstance(event, Finished) and take == self._take_tracked:
-                self._end_track(event.status)
-            if request is not None:
-                self._requests.pop(request, None)
-
-    def _take_failure(self, event: Failed) -> None:
-        take = self._requests.pop(event.request, None) if event.request is not None else None
-        if take == self._take_tracked:
-            self._end_track("failed")
-        elif take == self._take_opened or event.request is None or not self._ready:
-            self._set_status(event.message)
-        self._emit({"type": "error", "message": event.message})
-
-    def _fail_all(self, message: str) -> None:
-        if self._track is not None:
-            self._end_track("failed")
-        self._requests.clear()
-        self._emit({"type": "error", "message": message})
-
-    def _set_status(self, status: str) -> None:
-        self._status = status
-        self._emit({"type": "status", "status": status, "ready": self._ready})
 
     def _save_if_due(self) -> None:
         if self._dirty_since is None or time.monotonic() - self._dirty_since < SAVE_SECONDS:
@@ -575,10 +480,10 @@ class Session:
         self._dirty_since = None
         try:
             self.project.save()
-            self._emit({"type": "saved"})
+            self.report({"type": "saved"})
         except SurgSAM2Error as error:
             self._dirty_since = time.monotonic()  # It is tried again.
-            self._emit({"type": "error", "message": str(error)})
+            self.report({"type": "error", "message": str(error)})
 
     # checks
 

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from surgsam2.annotate.engine_link import EngineLink
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.session import Session
 from surgsam2.engine import EngineClient
@@ -43,8 +44,9 @@ def project(tmp_path: Path) -> Iterator[Project]:
 class Page:
     """A page of the session: it gives commands and collects events."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, engine: EngineLink) -> None:
         self.session = session
+        self.engine = engine
         self.events: list[dict[str, Any]] = []
         session.connect(self.events.append)
 
@@ -82,9 +84,11 @@ def page(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Itera
         open_video(video_file) as video,
         Project(tmp_path / "out", video.width, video.height, video.frame_count) as project,
     ):
-        session = Session(video, video_file, project, model_options, EngineClient())
+        engine = EngineLink(EngineClient(), model_options)
+        session = Session(video, video_file, project, engine)
         session.start()
-        opened = Page(session)
+        opened = Page(session, engine)
         opened.until(lambda: any(e.get("status") == "ready" for e in opened.events))
         yield opened
         session.close()
+        engine.close()

@@ -220,7 +220,7 @@ def test_a_full_disk_changes_nothing(project: Project, monkeypatch: pytest.Monke
     def full(*args: Any, **kwargs: Any) -> None:
         raise OutputError("cannot write masks/00002.png: no space left on device")
 
-    monkeypatch.setattr("surgsam2.annotate.project.write_labels", full)
+    monkeypatch.setattr("surgsam2.annotate.label_images.write_labels", full)
     with pytest.raises(OutputError, match="no space"):
         paint(project, item.id)
     assert np.array_equal(project.mask(item.id, 2), square(1, 1))

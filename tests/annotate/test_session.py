@@ -106,13 +106,37 @@ def test_a_cancelled_track_keeps_what_it_has(page: Page) -> None:
 def test_the_engine_dies(page: Page) -> None:
     object_id = click(page)
     page.do("track")
-    assert page.session.engine_pid is not None
-    os.kill(page.session.engine_pid, signal.SIGKILL)
+    assert page.engine.pid is not None
+    os.kill(page.engine.pid, signal.SIGKILL)
     page.until(lambda: any("stopped unexpectedly" in message for message in page.errors()))
     page.events.clear()
     page.until(lambda: any(e.get("status") == "ready" for e in page.events))
     assert page.session.project.mask(object_id, 0).any()
     track(page)
+
+
+def test_a_stopped_engine_is_told_and_started_again(page: Page) -> None:
+    """A process that was stopped says nothing: the page tells it, and offers to start it again."""
+    object_id = click(page)
+    stopped = page.engine.pid
+    assert stopped is not None
+    os.kill(stopped, signal.SIGSTOP)
+    page.until(lambda: any(e["type"] == "engine" and e["notice"] for e in page.events))
+    assert "was stopped, or this machine has too little memory" in page.session.hello()["notice"]
+    page.events.clear()
+    os.kill(stopped, signal.SIGCONT)
+    page.until(lambda: {"type": "engine", "notice": ""} in page.events)
+    os.kill(stopped, signal.SIGSTOP)
+    page.until(lambda: any(e["type"] == "engine" and e["notice"] for e in page.events))
+    page.do("track")
+    page.events.clear()
+    page.do("restart_engine")
+    assert {"type": "engine", "notice": ""} in page.events
+    assert any(e["type"] == "tracking" and e["status"] == "failed" for e in page.events)
+    page.until(lambda: any(e.get("status") == "ready" for e in page.events))
+    assert page.engine.pid != stopped
+    assert page.session.project.mask(object_id, 0).any()
+    assert not page.errors()
 
 
 def test_a_hover_keeps_nothing(page: Page) -> None:

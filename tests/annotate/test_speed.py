@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from surgsam2.annotate.chooser import VideoChooser
+from surgsam2.annotate.engine_link import EngineLink
 from surgsam2.annotate.frames import FramePictures
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.session import Session
@@ -65,9 +66,10 @@ def test_the_mask_of_a_click(a_video: Path, tmp_path: Path, record_property: Not
         open_video(a_video) as video,
         Project(tmp_path / "out", video.width, video.height, video.frame_count) as project,
     ):
-        session = Session(video, a_video, project, ModelOptions(device="cpu"), EngineClient())
+        engine = EngineLink(EngineClient(), ModelOptions(device="cpu"))
+        session = Session(video, a_video, project, engine)
         session.start()
-        page = Page(session)
+        page = Page(session, engine)
         page.until(lambda: any(e.get("status") == "ready" for e in page.events))
         page.do("add_object")
         rng = np.random.default_rng(0)
@@ -81,6 +83,7 @@ def test_the_mask_of_a_click(a_video: Path, tmp_path: Path, record_property: Not
             if number:  # The first click waits for the frame's features.
                 times.append(time.perf_counter() - began)
         session.close()
+        engine.close()
     p95 = float(np.percentile(times, 95)) * 1000
     figure = f"click to mask: median {np.median(times) * 1000:.0f} ms, p95 {p95:.0f} ms"
     record_property("figure", figure)

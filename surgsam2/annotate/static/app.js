@@ -39,6 +39,7 @@ connection.addEventListener("hello", ({ detail }) => {
   labels.clear();
   banner("");
   setStatus(detail.status);
+  setNotice(detail.notice);
   setTracking(detail.tracking);
   takeObjects(detail);
   go(Math.min(project.frame, detail.video.frames - 1));
@@ -46,6 +47,7 @@ connection.addEventListener("hello", ({ detail }) => {
 connection.addEventListener("objects", ({ detail }) => takeObjects(detail));
 connection.addEventListener("selected", ({ detail }) => select(detail.object));
 connection.addEventListener("status", ({ detail }) => setStatus(detail.status));
+connection.addEventListener("engine", ({ detail }) => setNotice(detail.notice));
 connection.addEventListener("saved", () => { element("status").textContent = "saved"; });
 connection.addEventListener("advice", ({ detail }) => banner(detail.message, "advice"));
 connection.addEventListener("error", ({ detail }) => banner(detail.message));
@@ -182,6 +184,12 @@ function setStatus(status) {
   document.body.dataset.status = status;
 }
 
+// What the engine's process suffers from stays on the page as long as it lasts.
+function setNotice(notice) {
+  element("notice").querySelector("span").textContent = notice;
+  element("notice").hidden = !notice;
+}
+
 function setTracking(running) {
   project.tracking = running;
   document.body.dataset.tracking = String(running);
@@ -287,6 +295,7 @@ element("add").onclick = () => connection.send("add_object");
 element("undo").onclick = () => connection.send("undo");
 element("redo").onclick = () => connection.send("redo");
 element("cancel").onclick = () => connection.send("cancel");
+element("restart").onclick = () => connection.send("restart_engine");
 element("doubtful").onclick = nextDoubtful;
 element("export").onclick = exportFiles;
 element("play").onclick = play;
