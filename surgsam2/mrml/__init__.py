@@ -20,7 +20,7 @@ Videos that do not fit in memory: `surgsam2.mrml.streaming`.
 from __future__ import annotations
 
 from surgsam2.mrml.loading import load_video, memory_needed
-from surgsam2.mrml.markups import add_points, box_of, points_of, set_box
+from surgsam2.mrml.markups import add_points, box_of, placed_points, points_of, set_box
 from surgsam2.mrml.mask_nodes import MaskNodes
 from surgsam2.mrml.opening import open_mask_nodes, open_video_nodes
 from surgsam2.mrml.review import ReviewNodes
@@ -40,6 +40,7 @@ __all__ = [
     "memory_needed",
     "open_mask_nodes",
     "open_video_nodes",
+    "placed_points",
     "points_of",
     "save_scene",
     "set_box",

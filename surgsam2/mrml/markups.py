@@ -41,6 +41,20 @@ def points_of(node: Any, video: VideoNodes) -> np.ndarray:
     return np.array(points, np.float64).reshape(-1, 2)
 
 
+def placed_points(node: Any, video: VideoNodes) -> np.ndarray:
+    """Return the placed points of any markups node, (P, 2) x and y in pixels.
+
+    They may lie outside the frame. A point that still follows the mouse does not count.
+    """
+    points = []
+    for i in range(node.GetNumberOfControlPoints()):
+        if node.GetNthControlPointPositionStatus(i) == node.PositionDefined:
+            ras = [0.0, 0.0, 0.0]
+            node.GetNthControlPointPositionWorld(i, ras)
+            points.append(video.pixel_of(ras))
+    return np.array(points, np.float64).reshape(-1, 2)
+
+
 def add_points(node: Any, video: VideoNodes, points: Any) -> None:
     """Add points to a fiducial node; if one lies outside the frame, none is added.
 

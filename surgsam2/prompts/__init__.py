@@ -19,6 +19,7 @@ from surgsam2.prompts.file import load_prompts, naming_prompt_file, save_prompts
 from surgsam2.prompts.object_class import ClassList, ObjectClass, instance_numbers
 from surgsam2.prompts.prompt import Prompt, PromptedObject, VideoShape
 from surgsam2.prompts.prompt_set import PromptSet
+from surgsam2.prompts.strokes import mask_inside, points_along
 
 __all__ = [
     "CLASS_LISTS",
@@ -32,6 +33,8 @@ __all__ = [
     "instance_numbers",
     "load_class_list",
     "load_prompts",
+    "mask_inside",
     "naming_prompt_file",
+    "points_along",
     "save_prompts",
 ]

@@ -58,7 +58,7 @@ def test_the_first_minute_needs_no_scrolling(
     for name in (
         "openVideoButton", "sampleButton", "frameSpinBox", "timelineLabel", "absentButton",
         "objectsTable", "addObjectButton", "classComboBox", "positiveButton", "boxButton",
-        "paintButton", "trackButton", "progressBar", "statusLabel", "modelComboBox",
+        "scribbleButton", "lassoButton", "paintButton", "trackButton", "progressBar", "statusLabel", "modelComboBox",
         "directionComboBox",
     ):  # fmt: skip
         widget = getattr(panel.ui, name)

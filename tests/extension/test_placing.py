@@ -21,6 +21,8 @@ def view(panel: Any, clip: Any, slicer_app: SlicerHost) -> Iterator[MouseSliceVi
 
     show_video(clip)
     with mouse_view() as made:
+        panel.drags.deactivate()  # it observed the view that this one replaces
+        panel.drags.activate()
         yield made
 
 
@@ -55,9 +57,14 @@ class User:
         self._view.right_click(self.at(x, y))
         self.wait()
 
-    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Drag from one pixel to another."""
-        self._view.drag(self.at(*start), self.at(*end))
+    def double_click(self, x: float, y: float) -> None:
+        """Click on a pixel twice."""
+        self._view.double_click(self.at(x, y))
+        self.wait()
+
+    def drag(self, *pixels: tuple[float, float], shift: bool = False) -> None:
+        """Drag from the first pixel to the last one."""
+        self._view.drag(*(self.at(*pixel) for pixel in pixels), shift=shift)
         self.wait()
 
     def wait(self) -> None:
@@ -178,3 +185,16 @@ def test_a_point_is_dragged(user: User) -> None:
     user.drag((50, 60), (80, 70))
     points = user.panel.logic.session.prompts.get(1, 0).points
     np.testing.assert_allclose(points, [[80, 70]], atol=1.5)
+
+
+def test_points_of_another_frame_do_not_end_placing(user: User) -> None:
+    logic = user.panel.logic
+    logic.setBox(1, [20, 30, 60, 80], frame=3)
+    logic.addPoint(1, 50, 60, frame=4)
+    user.press("negativeButton")
+    for frame in (3, 4):
+        logic.session.video.current_frame = frame
+        user.wait()
+        assert user.panel.ui.negativeButton.checked, frame
+    user.click(100, 20)
+    assert user.panel.logic.session.clicks(1, 4)[:, 2].tolist() == [1, 0]

@@ -28,6 +28,10 @@ class SliceInteractorStyle:
     def GetInteractor(self) -> Any:
         return self._interactor
 
+    def SetInteractor(self, interactor: Any) -> None:
+        """Let another window's events be observed; a `MouseSliceView` brings its own."""
+        self._interactor = interactor
+
     def SetActionEnabled(self, actions: int, enable: bool) -> None:
         self.enabled = self.enabled | actions if enable else self.enabled & ~actions
 

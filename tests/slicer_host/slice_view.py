@@ -21,7 +21,8 @@ class MouseSliceView:
     """
 
     def __init__(self, name: str = "Red", width: int = 320, height: int = 240) -> None:
-        logic = slicer.app.layoutManager().sliceWidget(name).sliceLogic()
+        widget = slicer.app.layoutManager().sliceWidget(name)
+        logic = widget.sliceLogic()
         application_logic = slicer.app.applicationLogic()
         markups = slicer.modules.markups.logic()
         application_logic.SetModuleLogic("Markups", markups)
@@ -34,6 +35,9 @@ class MouseSliceView:
         renderer = vtk.vtkRenderer()
         self._window.AddRenderer(renderer)
         self._interactor = vtk.vtkRenderWindowInteractor()
+        self._observer = widget.sliceView().interactorObserver()
+        self._usual_interactor = self._observer.GetInteractor()
+        self._observer.SetInteractor(self._interactor)
         self._interactor.SetRenderWindow(self._window)
         # Slicer's style sends what no displayable manager takes to the interactor's own style
         self._rest = vtk.vtkInteractorStyleUser()
@@ -48,11 +52,13 @@ class MouseSliceView:
         self._style.SetDisplayableManagers(self._managers)
         self._style.SetSliceLogic(logic)
         self._style.SetInteractor(self._interactor)
+        self._shift = False
         self._interactor.Initialize()
         self._window.Render()
 
     def close(self) -> None:
         """Remove the displayable managers from the scene."""
+        self._observer.SetInteractor(self._usual_interactor)
         self._style.SetInteractor(None)
         self._style.SetDisplayableManagers(None)
         self._managers.SetMRMLDisplayableNode(None)
@@ -82,16 +88,25 @@ class MouseSliceView:
         self._interactor.RightButtonPressEvent()
         self._interactor.RightButtonReleaseEvent()
 
-    def drag(self, start: tuple[float, float, float], end: tuple[float, float, float]) -> None:
-        """Press the left button at one point and release it at another."""
-        self.move(start)
-        self._interactor.LeftButtonPressEvent()
-        self.move(end)
+    def double_click(self, ras: tuple[float, float, float]) -> None:
+        """Move the mouse to a point and click the left button twice."""
+        self.click(ras)
+        self._interactor.InvokeEvent("LeftButtonDoubleClickEvent")
         self._interactor.LeftButtonReleaseEvent()
+
+    def drag(self, *places: tuple[float, float, float], shift: bool = False) -> None:
+        """Press the left button at the first place and release it at the last one."""
+        self._shift = shift
+        self.move(places[0])
+        self._interactor.LeftButtonPressEvent()
+        for place in places[1:]:
+            self.move(place)
+        self._interactor.LeftButtonReleaseEvent()
+        self._shift = False
 
     def _go_to(self, ras: tuple[float, float, float]) -> None:
         x, y = self.position_of(ras)
-        self._interactor.SetEventInformation(x, y, 0, 0, "\0", 0, None)
+        self._interactor.SetEventInformation(x, y, 0, int(self._shift), "\0", 0, None)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from surgsam2.engine import EngineClient
 from surgsam2.model.options import ModelOptions
 from surgsam2.mrml import save_scene
 from surgsam2.prompts import Prompt
+from surgsam2.prompts.checks import Points
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import Video
 from SurgSAM2Lib.files.mask_export import EXPORT_FORMATS
@@ -190,6 +191,16 @@ class LogicCore:
     def setBox(self, objectId: int, box: Sequence[float], frame: int | None = None) -> None:
         """Set the box ``[x0, y0, x1, y1]`` around the object."""
         self.prompts.set_box(objectId, box, frame)
+
+    def addScribble(
+        self, objectId: int, line: Points, positive: bool = True, frame: int | None = None
+    ) -> None:
+        """Add points along a line on the object or outside it; see `PromptActions.add_scribble`."""
+        self.prompts.add_scribble(objectId, line, positive, frame)
+
+    def setLasso(self, objectId: int, outline: Points, frame: int | None = None) -> None:
+        """Make what an outline encloses the object's mask; see `PromptActions.set_lasso`."""
+        self.prompts.set_lasso(objectId, outline, frame)
 
     def setMask(
         self, objectId: int, mask: np.ndarray | None = None, frame: int | None = None

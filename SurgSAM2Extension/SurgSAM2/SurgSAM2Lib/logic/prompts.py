@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from surgsam2.errors import InputError
-from surgsam2.prompts import Prompt, load_prompts, save_prompts
-from surgsam2.prompts.checks import split_points
+from surgsam2.prompts import Prompt, load_prompts, mask_inside, points_along, save_prompts
+from surgsam2.prompts.checks import Points, split_points
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.logic.workspace import Workspace
 from SurgSAM2Lib.tracking.jobs import PreviewJob, RefineJob
@@ -66,6 +66,42 @@ class PromptActions:
         """
         frame = self._workspace.frame_index(frame)
         self._workspace.current_session.set_mask(object_id, frame, mask)
+
+    def add_scribble(
+        self, object_id: int, line: Points, positive: bool = True, frame: int | None = None
+    ) -> None:
+        """Add points along a line on the object, or outside it when `positive` is False.
+
+        They count as clicks do, see `set_clicks`, and are undone together.
+
+        Args:
+            object_id: id of the object.
+            line: (P, 2) rows of x, y; see `surgsam2.prompts.points_along`.
+            positive: whether the line is on the object.
+            frame: index of the frame.
+
+        Raises:
+            PromptError: the line lies outside the frame, or it is negative and the only prompt.
+        """
+        session, frame = self._workspace.current_session, self._workspace.frame_index(frame)
+        size = session.prompts.video
+        points = points_along(line, size.width, size.height)
+        rows = np.column_stack([points, np.full(len(points), int(positive))])
+        self.set_clicks(object_id, np.concatenate([session.clicks(object_id, frame), rows]), frame)
+
+    def set_lasso(self, object_id: int, outline: Points, frame: int | None = None) -> None:
+        """Make what an outline encloses the object's mask and prompt on a frame.
+
+        Args:
+            object_id: id of the object.
+            outline: (P, 2) rows of x, y; see `surgsam2.prompts.mask_inside`.
+            frame: index of the frame.
+
+        Raises:
+            PromptError: the outline encloses nothing of the frame.
+        """
+        size = self._workspace.current_session.prompts.video
+        self.set_mask(object_id, mask_inside(outline, size.width, size.height), frame)
 
     def set_prompt(self, object_id: int, prompt: Prompt) -> None:
         """Set points and box at once, in place of those on the prompt's frame."""

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import qt
 
-from SurgSAM2Lib.prompts.markups import BOX, COLORS, NEGATIVE, POSITIVE
+from SurgSAM2Lib.prompts.kinds import (
+    BOX,
+    COLORS,
+    LASSO,
+    NEGATIVE,
+    NOT_SCRIBBLE,
+    POSITIVE,
+    SCRIBBLE,
+)
 
 SIZE = 32
 """Width and height in pixels; Qt reduces it to the button's size."""
@@ -24,10 +32,16 @@ def prompt_icons() -> dict[str, Any]:
     across, along = (columns + rows) / np.sqrt(2), (columns - rows) / np.sqrt(2)
     brush = (np.abs(across) < 3) & (along > -4) & (along < 15)
     tip = np.hypot(across, along + 9) < 6.5
+    wave = (np.abs(rows - 7 * np.sin(columns / 4)) < 4) & (np.abs(columns) < 14)
+    oval = np.hypot((rows + 3) / 9, columns / 14)
+    lasso = (np.abs(oval - 0.85) < 0.16) | ((np.abs(columns + 4) < 2) & (rows > 4) & (rows < 15))
     return {
         POSITIVE: _icon(distance < 11, COLORS[POSITIVE]),
         NEGATIVE: _icon(distance < 11, COLORS[NEGATIVE]),
         BOX: _icon((far < 13) & (far > 9), COLORS[BOX]),
+        SCRIBBLE: _icon(wave, COLORS[SCRIBBLE]),
+        NOT_SCRIBBLE: _icon(wave, COLORS[NOT_SCRIBBLE]),
+        LASSO: _icon(lasso, COLORS[LASSO]),
         "paint": _icon(brush | tip, _PAINT),
     }
 

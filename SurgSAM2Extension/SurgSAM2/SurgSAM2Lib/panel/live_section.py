@@ -12,10 +12,11 @@ from surgsam2.errors import InputError
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.live.statistics import LiveStatistics
 from SurgSAM2Lib.panel.context import PanelContext, later
+from SurgSAM2Lib.panel.icons import prompt_icons
 from SurgSAM2Lib.panel.live_marks import LiveMarks
 from SurgSAM2Lib.panel.section import Section, enable, set_checked
 from SurgSAM2Lib.panel.views import show_picture
-from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
+from SurgSAM2Lib.prompts.kinds import BOX, LASSO, NEGATIVE, NOT_SCRIBBLE, POSITIVE, SCRIBBLE
 
 REFRESH = 8
 """The shown rate and latency are updated after this number of pictures."""
@@ -24,8 +25,8 @@ REFRESH = 8
 class LiveSection(Section):
     """Starts and stops a live session, marks objects in it, and shows how fast it is.
 
-    A mark is a point or a box that the user places in the live picture or in a held one, which
-    is a copy of the live picture that does not change.
+    A mark is a point, a box or a stroke that the user draws in the live picture or in a held one,
+    which is a copy of the live picture that does not change.
 
     Args:
         context: what all sections share.
@@ -48,8 +49,14 @@ class LiveSection(Section):
             POSITIVE: self.ui.livePositiveButton,
             NEGATIVE: self.ui.liveNegativeButton,
             BOX: self.ui.liveBoxButton,
+            SCRIBBLE: self.ui.liveScribbleButton,
+            NOT_SCRIBBLE: self.ui.liveNotScribbleButton,
+            LASSO: self.ui.liveLassoButton,
         }
         self._connect_buttons()
+        icons = prompt_icons()
+        for kind, button in self._kind_buttons.items():
+            button.setIcon(icons[kind])
         self.refresh()
 
     def _connect_buttons(self) -> None:
@@ -124,8 +131,10 @@ class LiveSection(Section):
         self.marks.place(kind, on)
         self.context.refresh_later()
 
-    def _send(self, points: np.ndarray | None, box: list[float] | None) -> None:
-        self.logic.addLivePrompt(self.selected, points, box)
+    def _send(
+        self, points: np.ndarray | None, box: list[float] | None, mask: np.ndarray | None
+    ) -> None:
+        self.logic.addLivePrompt(self.selected, points, box, mask)
 
     def refresh(self) -> None:
         """Show the state of the session."""

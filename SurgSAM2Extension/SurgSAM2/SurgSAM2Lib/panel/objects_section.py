@@ -16,7 +16,7 @@ from SurgSAM2Lib.panel.objects_table import ObjectsTable
 from SurgSAM2Lib.panel.painting import Painting
 from SurgSAM2Lib.panel.placing import PromptPlacing
 from SurgSAM2Lib.panel.section import Section, enable, set_checked
-from SurgSAM2Lib.prompts.markups import BOX, NEGATIVE, POSITIVE
+from SurgSAM2Lib.prompts.kinds import BOX, LASSO, NEGATIVE, NOT_SCRIBBLE, POSITIVE, SCRIBBLE
 from SurgSAM2Lib.session.objects import Objects
 
 CLASSES_FILTER = "CSV (*.csv);;JSON (*.json)"
@@ -45,6 +45,9 @@ class ObjectsSection(Section):
             POSITIVE: self.ui.positiveButton,
             NEGATIVE: self.ui.negativeButton,
             BOX: self.ui.boxButton,
+            SCRIBBLE: self.ui.scribbleButton,
+            NOT_SCRIBBLE: self.ui.notScribbleButton,
+            LASSO: self.ui.lassoButton,
         }
         for kind, button in self._place_buttons.items():
             button.connect("toggled(bool)", lambda on, kind=kind: placing.place(kind, on))

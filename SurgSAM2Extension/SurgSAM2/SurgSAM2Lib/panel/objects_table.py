@@ -11,6 +11,8 @@ from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.session.session import Session
 
 VISIBLE, LOCKED, COLOR, NAME, CLASS, PROMPTS = range(6)
+ROW_HEIGHT = 22
+"""Height of a row in pixels; the panel is to fit on small screens."""
 
 
 class _Row(NamedTuple):
@@ -56,6 +58,7 @@ class ObjectsTable:
         titles = [_("Show"), _("Lock"), _("Colour"), _("Name"), _("Class"), _("Prompts")]
         table.setHorizontalHeaderLabels(titles)
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(NAME, qt.QHeaderView.Stretch)

@@ -8,13 +8,9 @@ import numpy as np
 import slicer
 
 from SurgSAM2Lib.panel.context import PanelContext, later
-from SurgSAM2Lib.prompts.markups import (
-    BOX,
-    NEGATIVE,
-    POSITIVE,
-    PromptMarkups,
-    stop_placing,
-)
+from SurgSAM2Lib.prompts.kinds import COLORS, LASSO, SCRIBBLE
+from SurgSAM2Lib.prompts.markups import PromptMarkups
+from SurgSAM2Lib.prompts.place_mode import stop_placing
 
 
 class PromptPlacing:
@@ -30,6 +26,7 @@ class PromptPlacing:
             slicer.mrmlScene,
             on_points=lambda points: later(lambda: self._take_points(points)),
             on_box=lambda box: later(lambda: self._take_box(box)),
+            on_stroke=lambda kind, line: later(lambda: self._take_stroke(kind, line)),
             on_refusal=lambda text: later(lambda: self._refuse(text)),
         )
 
@@ -47,7 +44,7 @@ class PromptPlacing:
 
     def mode_changed(self) -> None:
         """React to the beginning or end of placing, whatever caused it."""
-        if not any(self.is_placing(kind) for kind in (POSITIVE, NEGATIVE, BOX)):
+        if not any(self.is_placing(kind) for kind in COLORS):
             later(self.markups.placing_ended)
         self._context.refresh_later()
 
@@ -77,6 +74,20 @@ class PromptPlacing:
     def _take_box(self, box: list[float]) -> None:
         context = self._context
         context.run(lambda: context.logic.prompts.set_box(context.required_object(), box))
+
+    def _take_stroke(self, kind: str, line: np.ndarray) -> None:
+        context = self._context
+        if kind == LASSO:  # one outline is all that a frame needs
+            self.stop()
+
+        def add() -> None:
+            object_id, prompts = context.required_object(), context.logic.prompts
+            if kind == LASSO:
+                prompts.set_lasso(object_id, line)
+            else:
+                prompts.add_scribble(object_id, line, positive=kind == SCRIBBLE)
+
+        context.run(add)
 
     def _refuse(self, text: str) -> Any:
         self.show()

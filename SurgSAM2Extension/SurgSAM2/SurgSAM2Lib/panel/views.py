@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import slicer
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.mrml import open_video_nodes
 from SurgSAM2Lib.live.source import PictureNode
+from SurgSAM2Lib.prompts.strokes import StrokeMarkups
 
 VIEW = "Red"
 """Name of the slice view that shows pictures."""
@@ -37,6 +39,65 @@ class PictureLayout:
         if manager is not None and self._before is not None and manager.layout == wanted:
             manager.setLayout(self._before)
         self._before = None
+
+
+class StrokeDrags:
+    """Tells what draws strokes about the left mouse button over the picture.
+
+    Args:
+        receivers: what draws strokes; `StrokeMarkups.pressed`, `moved` and `released` are called.
+    """
+
+    FIRST = 1.0
+    """Priority above that of Slicer's own observer, which hides from later ones what it uses."""
+    CLICK = 4
+    """A mouse that moves by at most this many pixels between press and release has clicked."""
+
+    def __init__(self, receivers: Sequence[StrokeMarkups]) -> None:
+        self._receivers = receivers
+        self._start: tuple[int, int] | None = None  # where the button went down, until it is a drag
+        self._interactor: Any = None
+        self._observers: list[int] = []
+
+    def activate(self) -> None:
+        """Watch the mouse. Does nothing without views."""
+        manager = slicer.app.layoutManager()
+        if self._interactor is not None or manager is None:
+            return
+        view = manager.sliceWidget(VIEW).sliceView()
+        self._interactor = view.interactorObserver().GetInteractor()
+        for event, action in (
+            ("LeftButtonPressEvent", self._pressed),
+            ("MouseMoveEvent", self._moved),
+            ("LeftButtonReleaseEvent", self._released),
+        ):
+            self._observers.append(self._interactor.AddObserver(event, action, self.FIRST))
+
+    def deactivate(self) -> None:
+        """Stop watching."""
+        for tag in self._observers:
+            self._interactor.RemoveObserver(tag)
+        self._observers.clear()
+        self._interactor = None
+
+    def _pressed(self, caller: Any, _event: str) -> None:
+        if caller.GetShiftKey() or caller.GetControlKey() or caller.GetAltKey():
+            return  # Slicer moves the picture
+        self._start = caller.GetEventPosition()
+        for receiver in self._receivers:
+            receiver.pressed()
+
+    def _moved(self, caller: Any, _event: str) -> None:
+        x, y = caller.GetEventPosition()
+        if self._start is not None and math.dist(self._start, (x, y)) <= self.CLICK:
+            return
+        self._start = None
+        for receiver in self._receivers:
+            receiver.moved()
+
+    def _released(self, _caller: Any, _event: str) -> None:
+        for receiver in self._receivers:
+            receiver.released()
 
 
 class WheelSteps:

@@ -30,7 +30,7 @@ from SurgSAM2Lib.panel.tasks_section import TasksSection
 from SurgSAM2Lib.panel.timeline_section import TimelineSection
 from SurgSAM2Lib.panel.tracking_section import TrackingSection
 from SurgSAM2Lib.panel.video_section import VideoSection
-from SurgSAM2Lib.panel.views import WheelSteps, first_video
+from SurgSAM2Lib.panel.views import StrokeDrags, WheelSteps, first_video
 
 
 class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -80,6 +80,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.live = LiveSection(self.context, live_ui)
         self.shortcuts = Shortcuts(self._keys())
         self.wheel = WheelSteps(self.video.step)
+        self.drags = StrokeDrags([self.placing.markups.strokes, self.live.marks.markups.strokes])
         self.context.show_message("")
         self._observe_application()
         self.initializeParameterNode()
@@ -88,6 +89,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Leave the scene alone; before the module is reloaded and when Slicer exits."""
         self.shortcuts.deactivate()
         self.wheel.deactivate()
+        self.drags.deactivate()
         self.video.forget_pending()
         self.setParameterNode(None)
         self.removeObservers()
@@ -101,6 +103,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Take up work; the module is shown."""
         self.shortcuts.activate()
         self.wheel.activate()
+        self.drags.activate()
         self.tasks.go_on_counting()
         self.initializeParameterNode()
         if self.logic.session is not None:
@@ -110,6 +113,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Give keys, mouse and layout back; another module is shown. Tracking continues."""
         self.shortcuts.deactivate()
         self.wheel.deactivate()
+        self.drags.deactivate()
         self.placing.stop()
         self.objects.painting.show(False)
         self.context.run(self.tasks.pause)
@@ -260,6 +264,9 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "P": press(self.ui.positiveButton),
             "N": press(self.ui.negativeButton),
             "B": press(self.ui.boxButton),
+            "S": press(self.ui.scribbleButton),
+            "Shift+S": press(self.ui.notScribbleButton),
+            "L": press(self.ui.lassoButton),
             "E": press(self.ui.paintButton),
             "A": press(self.ui.absentButton),
             "U": press(self.ui.undoButton),

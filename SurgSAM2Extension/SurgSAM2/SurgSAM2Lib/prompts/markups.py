@@ -9,12 +9,12 @@ import numpy as np
 import vtk
 
 from surgsam2.errors import SurgSAM2Error
-from surgsam2.mrml import add_points, box_of, points_of, set_box
+from surgsam2.mrml import add_points, box_of, placed_points, points_of, set_box
+from SurgSAM2Lib.prompts.kinds import BOX, COLORS, NEGATIVE, POSITIVE, STROKES
+from SurgSAM2Lib.prompts.place_mode import is_placing, start_placing
+from SurgSAM2Lib.prompts.strokes import StrokeMarkups
 
-POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
 _NAMES = {POSITIVE: "On the object", NEGATIVE: "Outside the object", BOX: "Box"}
-COLORS = {POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (1.0, 0.25, 0.2), BOX: (0.95, 0.8, 0.2)}
-"""Colours of the markers, red, green and blue from 0 to 1, by kind."""
 _FIDUCIALS, _ROI = "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsROINode"
 
 
@@ -22,13 +22,19 @@ class PromptMarkups:
     """Three nodes: the points on the object, the points outside it, and its box.
 
     The nodes show prompts and report changes by the user. They are not saved with the scene.
+    Strokes have nodes of their own, which show nothing once the stroke has become a prompt.
 
     Args:
         scene: the ``vtkMRMLScene``, in which the nodes are made when they are first needed.
         on_points: called with (P, 3) rows of x, y, label after the user placed, moved or
             removed a point.
         on_box: called with [x0, y0, x1, y1] after the user drew or changed the box.
+        on_stroke: called with the kind and the corners, (P, 2) x and y in pixels, after the user
+            drew a scribble or a lasso.
         on_refusal: called with a text when a point lies outside the frame.
+
+    Attributes:
+        strokes: draws scribbles and lassos.
     """
 
     def __init__(
@@ -36,10 +42,12 @@ class PromptMarkups:
         scene: Any,
         on_points: Callable[[np.ndarray], None],
         on_box: Callable[[list[float]], None],
+        on_stroke: Callable[[str, np.ndarray], None],
         on_refusal: Callable[[str], None],
     ) -> None:
         self._scene = scene
         self._on_points, self._on_box, self._on_refusal = on_points, on_box, on_refusal
+        self.strokes = StrokeMarkups(scene, on_stroke)
         self._nodes: dict[str, Any] = {}
         self._observed: list[tuple[Any, int]] = []
         self._video: Any = None
@@ -67,6 +75,7 @@ class PromptMarkups:
             box: (4,) x0, y0, x1, y1; None for no box.
         """
         self._video, self._clicks, self._box = video, clicks, box
+        self.strokes.show(video)
         if video is None or (not len(clicks) and box is None and not self._nodes):
             self._hide()
             return
@@ -83,37 +92,36 @@ class PromptMarkups:
             self._showing = False
 
     def start_placing(self, kind: str) -> None:
-        """Make the next clicks in a view place points, or the two corners of a box.
+        """Make the next clicks in a view place points, the two corners of a box, or a stroke.
 
         Args:
-            kind: what to place. Placing points goes on until it is stopped.
+            kind: what to place. Placing points and strokes goes on until it is stopped.
         """
-        node = self.node(kind)
+        for other in _NAMES:  # Slicer would go over to placing a node that is made later
+            self.node(other)
+        self.strokes.clear()
+        if kind in STROKES:
+            self.strokes.start_placing(kind)
+            return
         if kind == BOX:
-            self._prepare_box(node)
-        interaction, selection = _singletons(self._scene)
-        selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
-        selection.SetActivePlaceNodeID(node.GetID())
-        interaction.SetPlaceModePersistence(int(kind != BOX))
-        interaction.SetCurrentInteractionMode(interaction.Place)
+            self._prepare_box(self.node(kind))
+        start_placing(self.node(kind), persistent=kind != BOX)
 
     def is_placing(self, kind: str) -> bool:
         """Return whether the next click in a view places something of this kind."""
-        if not self.has(kind):
-            return False
-        interaction, selection = _singletons(self._scene)
-        return bool(
-            interaction.GetCurrentInteractionMode() == interaction.Place
-            and selection.GetActivePlaceNodeID() == self._nodes[kind].GetID()
-        )
+        if kind in STROKES:
+            return self.strokes.is_placing(kind)
+        return self.has(kind) and is_placing(self._nodes[kind])
 
     def placing_ended(self) -> None:
-        """Report a box that was drawn, or show the former box again; call it after placing."""
+        """Report what was drawn, or show the former box again; call it after placing."""
+        self.strokes.placing_ended()
         if self.has(BOX) and not self._box_changed():
             self.show(self._video, self._clicks, self._box)
 
     def forget(self) -> None:
         """Remove the nodes and stop observing them."""
+        self.strokes.forget()
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed.clear()
@@ -197,22 +205,11 @@ def _show_points(node: Any, video: Any, points: np.ndarray) -> None:
         for i in range(node.GetNumberOfControlPoints())
         if node.GetNthControlPointPositionStatus(i) == node.PositionDefined
     ]
-    if len(defined) == len(points) and np.allclose(points_anywhere(node, video), points, atol=1e-3):
+    if len(defined) == len(points) and np.allclose(placed_points(node, video), points, atol=1e-3):
         return
     for i in reversed(defined):
         node.RemoveNthControlPoint(i)
     add_points(node, video, points)
-
-
-def points_anywhere(node: Any, video: Any) -> np.ndarray:
-    """Return the pixel coordinates of the placed points, (P, 2), also outside the frame."""
-    points = []
-    for i in range(node.GetNumberOfControlPoints()):
-        if node.GetNthControlPointPositionStatus(i) == node.PositionDefined:
-            ras = [0.0, 0.0, 0.0]
-            node.GetNthControlPointPositionWorld(i, ras)
-            points.append(video.pixel_of(ras))
-    return np.array(points, np.float64).reshape(-1, 2)
 
 
 def _show_box(node: Any, video: Any, box: np.ndarray | None) -> None:
@@ -223,12 +220,6 @@ def _show_box(node: Any, video: Any, box: np.ndarray | None) -> None:
         return
     node.SetDisplayVisibility(True)
     set_box(node, video, box.tolist())
-
-
-def stop_placing(scene: Any) -> None:
-    """End placing: clicks in a view move the picture again."""
-    interaction, _selection = _singletons(scene)
-    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
 
 def _is_complete(box: Any) -> bool:
@@ -250,10 +241,3 @@ def _axes_of_picture(video: Any) -> Any:
         for row in range(3):
             matrix.SetElement(row, column, axis[row])
     return matrix
-
-
-def _singletons(scene: Any) -> tuple[Any, Any]:
-    return (
-        scene.GetNodeByID("vtkMRMLInteractionNodeSingleton"),
-        scene.GetNodeByID("vtkMRMLSelectionNodeSingleton"),
-    )
