@@ -93,7 +93,8 @@ def test_every_button_that_is_named_is_on_the_panel() -> None:
     texts = {text.rstrip(".") for text in re.findall(r"<string>([^<]*)</string>", ui)}
     for name in (
         "Open video", "Image folder", "Sample", "Add object", "Point (P)", "Not (N)", "Box (B)",
-        "Scribble (S)", "Not this", "Lasso (L)", "Paint (E)", "Use painted mask", "After each stroke", "Interpolate",
+        "Scribble (S)", "Not this", "Lasso (L)", "Paint (E)",
+        "Use painted mask", "After each stroke", "Interpolate",
         "Live preview", "Undo (U)", "Track (T)", "Cancel", "From here on (R)",
         "From here back", "Between corrections", "This frame is good (G)",
         "Overwrite good frames", "Save scene", "Save prompts", "Install", "Details",

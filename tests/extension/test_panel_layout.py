@@ -58,8 +58,8 @@ def test_the_first_minute_needs_no_scrolling(
     for name in (
         "openVideoButton", "sampleButton", "frameSpinBox", "timelineLabel", "absentButton",
         "objectsTable", "addObjectButton", "classComboBox", "positiveButton", "boxButton",
-        "scribbleButton", "lassoButton", "paintButton", "trackButton", "progressBar", "statusLabel", "modelComboBox",
-        "directionComboBox",
+        "scribbleButton", "lassoButton", "paintButton", "trackButton",
+        "progressBar", "statusLabel", "modelComboBox", "directionComboBox",
     ):  # fmt: skip
         widget = getattr(panel.ui, name)
         assert widget.visible
