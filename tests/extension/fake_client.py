@@ -64,6 +64,10 @@ class FakeClient:
         self._events.clear()
         self._events.append(Died(-9, "killed"))
 
+    def tell(self, event: Event) -> None:
+        """Give an event with the next look."""
+        self._events.appendleft(event)
+
     def load_model(self, options: ModelOptions) -> int:
         number = self._request("load_model")
         return self._reply(number, ModelLoaded(number, options.model, "cpu", "float32", 512, True))

@@ -59,6 +59,10 @@ class FakeLiveClient:
     def fail(self, request: int | None, text: str) -> None:
         self._events.append(Failed(request, text, "memory"))
 
+    def tell(self, event: Event) -> None:
+        """Give an event with the next look."""
+        self._events.append(event)
+
     @property
     def session(self) -> int:
         """Number of the request that began the session."""

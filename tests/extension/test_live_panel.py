@@ -11,6 +11,7 @@ import pytest
 import slicer
 import vtk
 
+from surgsam2.engine import ConnectionChanged
 from surgsam2.mrml import open_video_nodes, set_box
 from surgsam2.mrml.loading import frame_node, image_of
 from tests.extension.conftest import HEIGHT, MODULE_FOLDER, WIDTH
@@ -267,3 +268,15 @@ def test_the_scene_is_closed_while_it_runs(
     assert not panel.logic.live.running
     assert live.liveStatusLabel.text.startswith("Not running")
     assert client.sessions[0] == (WIDTH, HEIGHT)
+
+
+def test_an_engine_that_does_not_answer_is_reported(
+    panel: Any, live: Any, slicer_app: SlicerHost, client: FakeLiveClient
+) -> None:
+    client.tell(ConnectionChanged("silent", "The engine process has said nothing."))
+    run(panel, slicer_app, client)
+    assert live.liveMessageLabel.text == "The engine process has said nothing."
+    assert live.liveMessageLabel.isHidden() is False
+    client.tell(ConnectionChanged("connected", "It answers again."))
+    run(panel, slicer_app, client)
+    assert live.liveMessageLabel.isHidden()

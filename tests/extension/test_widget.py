@@ -11,6 +11,7 @@ import pytest
 import slicer
 
 import surgsam2
+from surgsam2.engine import ConnectionChanged
 from surgsam2.mrml import load_scene, load_video
 from surgsam2.tracking.options import TrackingOptions
 from tests.extension.conftest import FRAMES, HEIGHT, MODULE_FOLDER, WIDTH, write_mp4
@@ -102,6 +103,20 @@ def test_click_preview_track_and_progress(panel: Any, clip: Any, slicer_app: Sli
     assert panel.ui.progressBar.value == FRAMES
     assert panel.ui.statusLabel.text == f"Finished: {FRAMES} frames"
     assert panel.logic.getMask(1, FRAMES - 1).any()
+
+
+def test_an_engine_that_does_not_answer_is_reported(
+    panel: Any, clip: Any, slicer_app: SlicerHost, client: FakeClient
+) -> None:
+    click(panel, slicer_app, 50, 60)
+    panel.ui.trackButton.click()
+    for state, shown in (("silent", True), ("connected", False)):
+        client.tell(ConnectionChanged(state, "The engine process has said nothing."))
+        panel.logic.processEvents()
+        panel.context.refresh()
+        assert panel.logic.engine.tracking is not None
+        assert ("has said nothing" in panel.ui.statusLabel.text) == shown
+    settle(panel, slicer_app)
 
 
 def test_points_are_shown_on_their_frame_only(

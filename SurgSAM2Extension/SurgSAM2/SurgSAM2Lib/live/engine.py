@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from surgsam2.engine import Died, EngineClient, Event, Failed, LiveTracked, ModelLoaded, Ready
+from surgsam2.engine import (
+    ConnectionChanged,
+    Died,
+    EngineClient,
+    Event,
+    Failed,
+    LiveTracked,
+    ModelLoaded,
+    Ready,
+)
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import PromptSet
@@ -52,7 +61,8 @@ class LiveEngine:
     Args:
         make_client: makes an `EngineClient` that has not been started.
         options: the model.
-        on_refusal: called with a text when a prompt could not be used.
+        on_message: called with a text when a prompt could not be used or the engine does not
+            answer, and with an empty one when it answers again.
         on_end: called with a text when the session ended, and whether the process died.
 
     Attributes:
@@ -66,12 +76,12 @@ class LiveEngine:
         self,
         make_client: Callable[[], EngineClient],
         options: ModelOptions,
-        on_refusal: Callable[[str], None],
+        on_message: Callable[[str], None],
         on_end: Callable[[str, bool], None],
     ) -> None:
         self._client = make_client()
         self._options = options
-        self._on_refusal, self._on_end = on_refusal, on_end
+        self._on_message, self._on_end = on_message, on_end
         self._load = self._session = 0  # numbers of the latest requests of these kinds
         self._pending: dict[float, LivePicture] = {}
         self._prompts: list[LivePrompt] = []
@@ -156,6 +166,8 @@ class LiveEngine:
             self.ready = event
         elif isinstance(event, ModelLoaded):
             self.model = event
+        elif isinstance(event, ConnectionChanged):
+            self._on_message("" if event.state == "connected" else event.message)
         elif isinstance(event, Died):
             text = _("The engine stopped unexpectedly (exit code {code}).")
             self._on_end(text.format(code=event.exit_code), True)
@@ -163,7 +175,7 @@ class LiveEngine:
             if event.request in (None, self._load, self._session):
                 self._on_end(event.message, False)
             elif event.request in self._prompt_requests:
-                self._on_refusal(event.message)
+                self._on_message(event.message)
 
     def _send_prompts(self) -> None:
         if self.newest is None:
@@ -175,4 +187,4 @@ class LiveEngine:
                 request = self._client.live_prompts(prompt.as_set(index), prompt.image)
                 self._prompt_requests.add(request)
             except SurgSAM2Error as error:
-                self._on_refusal(str(error))
+                self._on_message(str(error))
