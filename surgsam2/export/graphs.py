@@ -64,6 +64,8 @@ def describe_graphs(network: SurgSAM2Network) -> list[Graph]:
     def tensors(names: str, **lengths: int) -> tuple[Tensor, ...]:
         return tuple(known[name].with_lengths(**lengths) for name in names.split())
 
+    # the small picture of a frame is only there with mask motion
+    picture = "" if network.mask_motion is None else " picture"
     features, finer, decoded = "features", "high_res_0 high_res_1", "low_res pointer presence iou"
     return [
         Graph(
@@ -71,7 +73,7 @@ def describe_graphs(network: SurgSAM2Network) -> list[Graph]:
             "every frame, first",
             steps.ImageEncoder,
             tensors("image"),
-            tensors(f"{features} {finer}"),
+            tensors(f"{features} {finer}{picture}"),
         ),
         Graph(
             "click_decoder",
@@ -98,7 +100,7 @@ def describe_graphs(network: SurgSAM2Network) -> list[Graph]:
             "memory_attention",
             "tracked objects; those of one call have equally many memories and pointers",
             steps.MemoryAttention,
-            tensors(f"{features} memory_maps map_ages pointers pointer_times"),
+            tensors(f"{features} memory_maps map_ages pointers pointer_times{picture}"),
             tensors("conditioned"),
         ),
         Graph(
@@ -112,7 +114,7 @@ def describe_graphs(network: SurgSAM2Network) -> list[Graph]:
             "memory_encoder",
             "all objects, last: what the frame leaves in their memory",
             steps.MemoryEncoder,
-            tensors(f"{features} low_res presence prompted"),
+            tensors(f"{features} low_res presence prompted{picture}"),
             tensors("memory_map"),
         ),
     ]
@@ -121,7 +123,7 @@ def describe_graphs(network: SurgSAM2Network) -> list[Graph]:
 def describe_tensors(network: SurgSAM2Network) -> dict[str, Tensor]:
     """Return name -> tensor for all inputs and outputs of a network's graphs."""
     size, side = network.image_size, network.sam_image_embedding_size
-    channels, memory_channels = network.hidden_dim, network.mem_dim
+    channels, memory_channels = network.hidden_dim, network.memory_channels
     oldest = network.num_maskmem - 1
     tensors = [
         Tensor("image", (1, size, size, 3), "RGB, see preprocessing", "uint8", _picture),
@@ -166,7 +168,12 @@ def describe_tensors(network: SurgSAM2Network) -> dict[str, Tensor]:
             "how many frames back, divided by pointer_time_unit",
             sample=torch.rand,
         ),
-        Tensor("conditioned", ("objects", channels, side, side), "the features for each object"),
+        Tensor("picture", (1, 1, 8 * side, 8 * side), "a small grey picture of the frame"),
+        Tensor(
+            "conditioned",
+            ("objects", network.conditioned_channels, side, side),
+            "the features for each object",
+        ),
         Tensor("low_res", ("objects", 1, size // 4, size // 4), "mask logits, inside above 0"),
         Tensor("pointer", ("objects", channels), "object pointer of this frame"),
         Tensor("presence", ("objects", 1), "logit, the object is visible above 0"),

@@ -38,22 +38,33 @@ class Step(nn.Module):
         self.register_buffer("position", position, persistent=False)
         self.eval()
 
-    def image_features(self, features: torch.Tensor, *high_res: torch.Tensor) -> ImageFeatures:
+    def image_features(
+        self,
+        features: torch.Tensor,
+        *high_res: torch.Tensor,
+        picture: torch.Tensor | None = None,
+    ) -> ImageFeatures:
         """Return the network's own form of (1, C, h, w) features and of the finer maps."""
         size = (features.shape[2], features.shape[3])
         tokens = features.flatten(2).permute(2, 0, 1)
-        return ImageFeatures(tokens, self.position, list(high_res), size)
+        return ImageFeatures(tokens, self.position, list(high_res), size, picture)
 
 
 class ImageEncoder(Step):
-    """Encodes (1, S, S, 3) uint8 RGB to (1, C, h, w) features and two finer maps."""
+    """Encodes (1, S, S, 3) uint8 RGB to (1, C, h, w) features and two finer maps.
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    With mask motion the small picture of the frame follows.
+    """
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Encode one image to its features and its finest and finer maps."""
         normal = (image.float() / 255.0 - torch.tensor(MEAN)) / torch.tensor(STD)
         encoded = self.network.encode_image(normal.permute(0, 3, 1, 2))
         high_res_0, high_res_1 = encoded.high_res
-        return encoded.tokens.permute(1, 2, 0).unflatten(2, encoded.size), high_res_0, high_res_1
+        features = encoded.tokens.permute(1, 2, 0).unflatten(2, encoded.size)
+        if encoded.picture is None:
+            return features, high_res_0, high_res_1
+        return features, high_res_0, high_res_1, encoded.picture
 
 
 class PointDecoder(Step):
@@ -112,6 +123,7 @@ class MemoryAttention(Step):
         map_ages: torch.Tensor,
         pointers: torch.Tensor,
         pointer_times: torch.Tensor,
+        picture: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Condition the features of an image on the memories of B objects.
 
@@ -121,6 +133,7 @@ class MemoryAttention(Step):
             map_ages: (B, M) age of each in frames; 0 for a prompted frame.
             pointers: (B, N, C) object pointers.
             pointer_times: (B, N) age of each, divided by `pointer_time_unit`.
+            picture: (1, 1, S/2, S/2) small picture of the image, with mask motion.
 
         Returns:
             (B, C, h, w) features for each object.
@@ -128,7 +141,7 @@ class MemoryAttention(Step):
         memory = MemoryBatch(memory_maps, map_ages, pointers, pointer_times)
         # The caller prunes, so that the number of memories is one axis of the graph.
         return self.network.attend(
-            self.image_features(features), memory, EFP("off"), max_pointer_age=1
+            self.image_features(features, picture=picture), memory, EFP("off"), max_pointer_age=1
         )
 
 
@@ -159,6 +172,7 @@ class MemoryEncoder(Step):
         low_res: torch.Tensor,
         presence: torch.Tensor,
         prompted: torch.Tensor,
+        picture: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Encode the masks of B objects.
 
@@ -167,6 +181,7 @@ class MemoryEncoder(Step):
             low_res: (B, 1, S/4, S/4) mask logits.
             presence: (B, 1) presence logits.
             prompted: (B,) bool, whether the mask comes from a prompt.
+            picture: (1, 1, S/2, S/2) small picture of the image, with mask motion.
 
         Returns:
             (B, D, h, w) spatial memories.
@@ -179,7 +194,7 @@ class MemoryEncoder(Step):
             logits = torch.where(prompted[:, None, None, None], certain, logits)
         # The memory depends neither on pointers nor on IoUs.
         decoded = Decoded(low_res, logits, low_res, presence, presence)
-        image = self.image_features(features)
+        image = self.image_features(features, picture=picture)
         return self.network.encode_memory(image, decoded, prompted=False).float()
 
 

@@ -29,6 +29,7 @@ from torch.overrides import TorchFunctionMode
 from surgsam2.errors import InputError, raise_if_out_of_memory
 from surgsam2.model.configs import LARGEST_SIDE, SMALLEST_SIDE, Config
 from surgsam2.model.efficientnet import VARIANTS, EfficientNetLite
+from surgsam2.model.mask_motion import MaskMotion
 
 Network = TypeVar("Network", bound=SAM2Base)
 
@@ -245,6 +246,7 @@ PARTS: dict[str, dict[type[nn.Module], Arguments]] = {
             "use_dwconv": FLAG,
         }
     },
+    "mask motion": {MaskMotion: {"weight": SHARE, "contradicted": SHARE}},
 }
 """Role of a network part -> classes that can have it -> their arguments."""
 
@@ -252,6 +254,7 @@ NETWORK: Arguments = {
     "image_encoder": Part("image encoder"),
     "memory_attention": Part("memory attention"),
     "memory_encoder": Part("memory encoder"),
+    "mask_motion": Part("mask motion"),
     "num_maskmem": whole(2, 64),
     "image_size": whole(SMALLEST_SIDE, LARGEST_SIDE, multiple=SMALLEST_SIDE),
     "backbone_stride": STRIDE,

@@ -19,6 +19,8 @@ class ImageFeatures:
     """Finer feature maps for the mask decoder: (1, C0, 4h, 4w) and (1, C1, 2h, 2w)."""
     size: tuple[int, int]
     """(h, w), the size of the map of the lowest resolution."""
+    picture: torch.Tensor | None = None
+    """(1, 1, 8h, 8w) float32 small grey picture of the frame, for a network with mask motion."""
 
     def tokens_for(self, batch: int) -> torch.Tensor:
         """Return the tokens repeated for each object, (P, batch, C), without a copy."""
@@ -54,7 +56,8 @@ class MemoryBatch:
     """The memories of B objects that all have the same number of them."""
 
     maps: torch.Tensor
-    """(B, M, Cm, h, w) spatial memories in SAM 2's order, M >= 1."""
+    """(B, M, Cm, h, w) spatial memories in SAM 2's order, M >= 1. With mask motion each has the
+    channels of `MaskMotion.memory` after those of the memory encoder."""
     map_ages: torch.Tensor
     """(B, M) int64: 0 for a prompted frame, else how many frames back, 1 to num_maskmem - 1."""
     pointers: torch.Tensor

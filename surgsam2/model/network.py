@@ -8,6 +8,9 @@ of objects as a batch, each with memories of its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from sam2.modeling.sam.transformer import RoPEAttention
@@ -17,13 +20,38 @@ from surgsam2.model.backend import Backend, Sam2Backend
 from surgsam2.model.base_network import BaseNetwork
 from surgsam2.model.cpu.backend import CpuBackend, inference_precision
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
+from surgsam2.model.mask_motion import MaskMotion
 from surgsam2.model.pruning import EFP
 
 
 class SurgSAM2Network(BaseNetwork):
-    """SAM 2 for streamed, multi-object inference. Built by `surgsam2.load_model`."""
+    """SAM 2 for streamed, multi-object inference. Built by `surgsam2.load_model`.
+
+    Args:
+        *args: as for SAM 2's network.
+        mask_motion: carries masks from frame to frame beside the memories; None in SAM 2.
+        **arguments: as for SAM 2's network.
+    """
 
     _compiled = False
+
+    def __init__(
+        self, *args: Any, mask_motion: MaskMotion | None = None, **arguments: Any
+    ) -> None:
+        super().__init__(*args, **arguments)
+        self.mask_motion = mask_motion
+
+    @property
+    def memory_channels(self) -> int:
+        """Number of channels of a spatial memory."""
+        extra = 0 if self.mask_motion is None else self.mask_motion.memory_channels
+        return int(self.mem_dim) + extra
+
+    @property
+    def conditioned_channels(self) -> int:
+        """Number of channels of a conditioned map."""
+        extra = 0 if self.mask_motion is None else self.mask_motion.carried_channels
+        return int(self.hidden_dim) + extra
 
     def compile_parts(self) -> None:
         """Compile the parts that take the time with `torch.compile`, when they first run.
@@ -58,7 +86,10 @@ class SurgSAM2Network(BaseNetwork):
 
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:
         """Compute the features of (1, 3, S, S) float32 normalised images."""
-        return self.backend_for(images, len(images)).encode_image(images)
+        features = self.backend_for(images, len(images)).encode_image(images)
+        if self.mask_motion is None:
+            return features
+        return replace(features, picture=self.mask_motion.picture(images))
 
     def decode_points(
         self,
@@ -133,9 +164,10 @@ class SurgSAM2Network(BaseNetwork):
             max_pointer_age: divisor of the pointers' ages in their time encoding.
 
         Returns:
-            (B, C, h, w) one conditioned map per object.
+            (B, C, h, w) one conditioned map per object. With mask motion the channels of
+            `MaskMotion.forward` follow those of the features.
         """
-        maps, ages = memory.maps.flatten(3), memory.map_ages
+        maps, ages = memory.maps.flatten(3)[:, :, : self.mem_dim], memory.map_ages
         kept = pruning.select(maps, self.num_maskmem, memory.long_term)
         if kept.shape[1] < maps.shape[1]:
             ages = ages.gather(1, kept)
@@ -145,12 +177,20 @@ class SurgSAM2Network(BaseNetwork):
         position = self._memory_position(features.size)[0].flatten(1)  # (Cm, P)
         pointers, pointer_time = self._pointer_tokens(memory, max_pointer_age)
         memories = EncodedMemories(maps, kept, time, position, pointers, pointer_time)
-        return self._backend(features).attend_to_memory(features, memories)
+        conditioned = self._backend(features).attend_to_memory(features, memories)
+        if self.mask_motion is None or features.picture is None:
+            return conditioned
+        newest = memory.maps[:, -1, self.mem_dim :]
+        carried = self.mask_motion(features.picture, newest)
+        return torch.cat([conditioned, carried.to(conditioned.dtype)], dim=1)
 
     def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:
         """Predict the masks of B objects from (B, C, h, w) conditioned maps, without prompts."""
         multimask = self._use_multimask(False, None)
-        return self._backend(features).decode_masks(features, conditioned, multimask=multimask)
+        carried = conditioned[:, self.hidden_dim :]
+        conditioned = conditioned[:, : self.hidden_dim]
+        decoded = self._backend(features).decode_masks(features, conditioned, multimask=multimask)
+        return self.with_carried_masks(decoded, carried)
 
     def encode_memory(
         self, features: ImageFeatures, decoded: Decoded, *, prompted: bool
@@ -169,7 +209,25 @@ class SurgSAM2Network(BaseNetwork):
         if self.no_obj_embed_spatial is not None:
             absent = (decoded.presence_logits <= 0)[..., None, None]
             maps = torch.where(absent, maps + self.no_obj_embed_spatial[..., None, None], maps)
+        if self.mask_motion is not None and features.picture is not None:
+            own = self.mask_motion.memory(features.picture, decoded.low_res)
+            maps = torch.cat([maps, own.to(maps.dtype)], dim=1)
         return maps.to(torch.bfloat16)
+
+    def with_carried_masks(self, decoded: Decoded, carried: torch.Tensor) -> Decoded:
+        """Combine the masks of objects that are present with those that motion carried.
+
+        Args:
+            decoded: the mask decoder's output for B objects.
+            carried: (B, 32, h, w) from `MaskMotion.forward`, or (B, 0, h, w) without it.
+        """
+        if self.mask_motion is None or not carried.shape[1]:
+            return decoded
+        present = decoded.presence_logits[..., None, None] > 0
+        combined = self.mask_motion.combine(decoded.low_res, carried)
+        low_res = torch.where(present, combined, decoded.low_res)
+        high_res = F.interpolate(low_res, size=decoded.high_res.shape[-2:], mode="bilinear")
+        return replace(decoded, low_res=low_res, high_res=high_res)
 
     def _backend(self, features: ImageFeatures) -> Backend:
         return self.backend_for(features.tokens, features.tokens.shape[1])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from surgsam2.model.frame_data import ImageFeatures, MemoryBatch
+from surgsam2.model.frame_data import Decoded, ImageFeatures, MemoryBatch
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 from surgsam2.training.config import PromptConfig, RolloutConfig
@@ -163,7 +163,8 @@ class Rollout:
                     memory_map = self._remember(seen, output, from_clicks=clicked)
                     kept = memories.prompted if clicked else memories.tracked
                     kept[frame] = (memory_map, output.pointers)
-                    self.memory_std = memory_map.detach().float().std()
+                    encoded = memory_map[:, : self._network.mem_dim]
+                    self.memory_std = encoded.detach().float().std()
             if frame in learned:
                 steps += outputs
         return steps
@@ -211,12 +212,13 @@ class Rollout:
         previous: torch.Tensor | None = None,
     ) -> tuple[_Output, Step]:
         network = self._network
+        carried = conditioned[:, network.hidden_dim :]
         points = None
         if clicks is not None:
             points = {"point_coords": clicks.points, "point_labels": clicks.labels}
         with _decoder_output(network) as decoder:
             heads = network._forward_sam_heads(
-                backbone_features=conditioned,
+                backbone_features=conditioned[:, : network.hidden_dim],
                 point_inputs=points,
                 mask_inputs=previous,
                 high_res_features=features.high_res or None,
@@ -224,7 +226,12 @@ class Rollout:
             )
         masks, ious, _, presence = decoder[0]
         _, _, _, low, high, pointers, _ = heads
-        return _Output(low, high, pointers, presence), Step(frame, masks, ious, presence)
+        # The decoder learns from its own masks, and the next frames see the combined ones.
+        found = network.with_carried_masks(
+            Decoded(low, high, pointers, presence, ious[:, 0]), carried
+        )
+        output = _Output(found.low_res, found.high_res, pointers, presence)
+        return output, Step(frame, masks, ious, presence)
 
     def _correct(
         self,
@@ -256,7 +263,10 @@ class Rollout:
             output.presence_logits,
             is_mask_from_pts=from_clicks,
         )
-        return maps
+        motion = self._network.mask_motion
+        if motion is None or features.picture is None:
+            return maps
+        return torch.cat([maps, motion.memory(features.picture, output.low_res).to(maps)], dim=1)
 
 
 def _encode(
@@ -285,6 +295,7 @@ def _encode_together(
             whole.position[:, rows],
             [x[rows] for x in whole.high_res],
             whole.size,
+            None if whole.picture is None else whole.picture[rows],
         )
     return per_frame
 

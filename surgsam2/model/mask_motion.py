@@ -1,0 +1,198 @@
+"""Mask motion: the last frame's mask, carried to a frame by the motion between the two.
+
+A memory attends by what things look like, on a grid of a sixteenth of the input. Between two
+frames of a video at its full rate little changes but the place of things, so their motion tells
+finer where a mask's edge has gone. It is estimated on small pictures of both frames, from coarse
+to fine, by the least squares of Lucas and Kanade (An Iterative Image Registration Technique with
+an Application to Stereo Vision, IJCAI 1981). It counts where the carried picture agrees with the
+frame, and not at all between frames that differ too much, as those of a cut or of a video of one
+frame a second.
+
+Nothing of it is learned.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_PARTS = 4
+"""Number of parts per side of a memory's position that each have a mask logit: as many as the
+mask decoder tells apart."""
+_PIXELS = 8
+"""Number of pixels per side of a memory's position in the small picture."""
+_STEPS = (2, 2, 1, 1)
+"""Numbers of least-squares steps from the coarsest resolution to the small picture's own; each
+resolution is twice the one before."""
+_WINDOW = 3
+"""Radius in pixels of the square over which a motion is the same."""
+_DAMPING = 0.01
+"""Weight of no motion, relative to that of a mean pixel's gradients."""
+_TINY = 1e-6
+"""Damping of pictures without any gradient, so that nothing is divided by 0."""
+_LONGEST_STEP = 2.0
+"""Largest change of a motion by one step, in pixels of its resolution."""
+_CERTAIN = 10.0
+"""Largest absolute logit that is carried or combined."""
+_AGREES, _DISAGREES = 0.15, 0.25
+"""Differences of the pictures, in deviations of a colour, up to which a pixel's motion counts
+fully and from which on it does not count."""
+_STILL = 0.1
+"""Difference up to which a pixel is counted for the frame as a whole."""
+_CUT, _VIDEO = 0.75, 0.85
+"""Shares of such pixels up to which motion does not count and from which on it counts fully."""
+_EDGE = 2
+"""Radius in mask pixels of the smallest square in which the decoder can contradict motion."""
+
+
+class MaskMotion(nn.Module):
+    """Carries the masks of B objects from their newest memories to a frame.
+
+    Args:
+        weight: share of a carried mask in the frame's, where the motion is certain.
+        contradicted: the same where the mask decoder says otherwise of a whole square, and not
+            only of a seam along the edge.
+    """
+
+    memory_channels = _PIXELS**2 + _PARTS**2
+    """Number of channels that a memory has for this, beside those of the memory encoder."""
+    carried_channels = 2 * _PARTS**2
+    """Number of channels of `forward`'s output."""
+
+    def __init__(self, weight: float, contradicted: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.contradicted = contradicted
+
+    @staticmethod
+    def picture(images: Tensor) -> Tensor:
+        """Return small grey pictures, (N, 1, S/2, S/2), of (N, 3, S, S) normalised images."""
+        return F.avg_pool2d(images.float().mean(dim=1, keepdim=True), 2)
+
+    @staticmethod
+    def memory(picture: Tensor, logits: Tensor) -> Tensor:
+        """Return what a memory holds of a frame: (B, 80, h, w) float32.
+
+        Args:
+            picture: (1, 1, 8h, 8w) or (B, 1, 8h, 8w), the small picture.
+            logits: (B, 1, 4h, 4w) mask logits.
+        """
+        pixels = F.pixel_unshuffle(picture, _PIXELS).expand(len(logits), -1, -1, -1)
+        logits = logits.float().clamp(-_CERTAIN, _CERTAIN)
+        return torch.cat([pixels, F.pixel_unshuffle(logits, _PARTS)], dim=1)
+
+    def forward(self, picture: Tensor, memory: Tensor) -> Tensor:
+        """Return how far the motion is certain, and the mask logits that it carries.
+
+        Args:
+            picture: (1, 1, 8h, 8w) or (B, 1, 8h, 8w), the frame's small picture.
+            memory: (B, 80, h, w), of any float dtype, from `memory`.
+
+        Returns:
+            (B, 32, h, w) float32: the certainty of each part, from 0 to 1, before the logits.
+        """
+        with torch.autocast(memory.device.type, enabled=False):
+            pixels, parts = memory.float().split((_PIXELS**2, _PARTS**2), dim=1)
+            before, logits = F.pixel_shuffle(pixels, _PIXELS), F.pixel_shuffle(parts, _PARTS)
+            if _all_equal(before) and len(picture) == 1:  # objects of one frame
+                before = before[:1]
+            motion, certain = _certain_motion(before, picture.expand_as(before))
+            carried, inside = _moved(logits, motion.expand(len(logits), -1, -1, -1))
+            seen = logits.amax(dim=(1, 2, 3), keepdim=True) > 0
+            certain = certain * inside * seen
+            return F.pixel_unshuffle(torch.cat([certain, carried], dim=1), _PARTS)
+
+    def combine(self, logits: Tensor, carried: Tensor) -> Tensor:
+        """Combine the mask decoder's (B, 1, 4h, 4w) logits with those that motion carried.
+
+        Args:
+            logits: of the mask decoder.
+            carried: (B, 32, h, w), from `forward`.
+        """
+        certain, carried = F.pixel_shuffle(carried.float(), _PARTS).split(1, dim=1)
+        logits = logits.clamp(-_CERTAIN, _CERTAIN)
+        otherwise = ((logits > 0) != (carried > 0)).float()
+        contradicted = _largest(-_largest(-otherwise, _EDGE), _EDGE)
+        weight = self.weight + (self.contradicted - self.weight) * contradicted
+        return torch.lerp(logits, carried, weight * certain)
+
+
+def _all_equal(maps: Tensor) -> bool:
+    """Tell whether the rows of a batch are the same; only asked where the answer is at hand."""
+    if maps.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return bool((maps == maps[:1]).all())
+
+
+def _certain_motion(before: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the motion of a mask's pixels, (B, 2, H/2, W/2), and how certain it is, from 0 to 1.
+
+    Args:
+        before: (B, 1, H, W) earlier small pictures.
+        now: (B, 1, H, W) small pictures.
+    """
+    motion = F.avg_pool2d(motion_between(before, now), 2) / 2
+    moved, _ = _moved(F.avg_pool2d(before, 2), motion)
+    off = _smooth((moved - F.avg_pool2d(now, 2)).abs(), 1)
+    agrees = ((_DISAGREES - off) / (_DISAGREES - _AGREES)).clamp(0, 1)
+    still = (off < _STILL).float().mean(dim=(1, 2, 3), keepdim=True)
+    return motion, agrees * ((still - _CUT) / (_VIDEO - _CUT)).clamp(0, 1)
+
+
+def motion_between(before: Tensor, now: Tensor) -> Tensor:
+    """Estimate where each pixel of a picture was in an earlier one.
+
+    Args:
+        before: (B, C, H, W) float32 earlier pictures; H and W are multiples of 8.
+        now: (B, C, H, W) pictures.
+
+    Returns:
+        (B, 2, H, W) x and y in pixels, to be added to a pixel's place.
+    """
+    levels = [(before, now)]
+    while len(levels) < len(_STEPS):
+        levels.append((F.avg_pool2d(levels[-1][0], 2), F.avg_pool2d(levels[-1][1], 2)))
+    motion = torch.zeros_like(levels[-1][0][:, :1]).repeat(1, 2, 1, 1)
+    for (earlier, later), steps in zip(reversed(levels), _STEPS, strict=True):
+        if motion.shape[2:] != later.shape[2:]:
+            motion = 2 * F.interpolate(motion, size=later.shape[2:], mode="bilinear")
+        for _ in range(steps):
+            motion = _smooth(motion + _step(_moved(earlier, motion)[0], later), 1)
+    return motion
+
+
+def _step(moved: Tensor, now: Tensor) -> Tensor:
+    """Return the change of the motion that makes a moved picture most like another."""
+    wide = F.pad(moved, (1, 1, 1, 1), mode="replicate")
+    x = (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2
+    y = (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2
+    rest = now - moved
+    products = [(a * b).sum(dim=1) for a, b in ((x, x), (x, y), (y, y), (x, rest), (y, rest))]
+    xx, xy, yy, xr, yr = _smooth(torch.stack(products, dim=1), _WINDOW).unbind(dim=1)
+    damping = _DAMPING * (xx + yy).mean(dim=(1, 2), keepdim=True) + _TINY
+    xx, yy = xx + damping, yy + damping
+    change = torch.stack([yy * xr - xy * yr, xx * yr - xy * xr], dim=1)
+    change = change / (xx * yy - xy * xy)[:, None]
+    return change.clamp(-_LONGEST_STEP, _LONGEST_STEP)
+
+
+def _moved(maps: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+    """Fetch each pixel of (B, C, H, W) maps from where it was, and tell what lay inside."""
+    height, width = maps.shape[-2:]
+    x = torch.arange(width, device=maps.device, dtype=maps.dtype) + motion[:, 0]
+    y = torch.arange(height, device=maps.device, dtype=maps.dtype)[:, None] + motion[:, 1]
+    places = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    inside = (places.abs() < 1).all(dim=-1)[:, None]
+    return F.grid_sample(maps, places, padding_mode="border", align_corners=False), inside
+
+
+def _smooth(maps: Tensor, radius: int) -> Tensor:
+    """Average (B, C, H, W) maps over squares; edges are repeated."""
+    padded = F.pad(maps, (radius, radius, radius, radius), mode="replicate")
+    return F.avg_pool2d(padded, 2 * radius + 1, stride=1)
+
+
+def _largest(maps: Tensor, radius: int) -> Tensor:
+    """Return the largest value around each pixel of (B, C, H, W) maps."""
+    return F.max_pool2d(maps, 2 * radius + 1, stride=1, padding=radius)
