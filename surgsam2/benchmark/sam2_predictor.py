@@ -30,7 +30,8 @@ def make_predictor(
             warm up.
     """
     config = cast(Config, OmegaConf.to_container(model.config))
-    config.pop("mask_motion", None)  # it has no weights, and sam2 knows nothing of it
+    for own in ("mask_motion", "refine_boxes"):  # they have no weights, and sam2 lacks them
+        config.pop(own, None)
     kind = SAM2VideoPredictorVOS if optimized else SAM2VideoPredictor
     predictor = build_network(config, model.name, kind).eval()
     predictor.load_state_dict(model.network.state_dict())

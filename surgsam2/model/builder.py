@@ -255,6 +255,7 @@ NETWORK: Arguments = {
     "memory_attention": Part("memory attention"),
     "memory_encoder": Part("memory encoder"),
     "mask_motion": Part("mask motion"),
+    "refine_boxes": FLAG,
     "num_maskmem": whole(2, 64),
     "image_size": whole(SMALLEST_SIDE, LARGEST_SIDE, multiple=SMALLEST_SIDE),
     "backbone_stride": STRIDE,

@@ -78,7 +78,7 @@ class MaskMotion(nn.Module):
             picture: (1, 1, 8h, 8w) or (B, 1, 8h, 8w), the small picture.
             logits: (B, 1, 4h, 4w) mask logits.
         """
-        pixels = F.pixel_unshuffle(picture, _PIXELS).expand(len(logits), -1, -1, -1)
+        pixels = F.pixel_unshuffle(picture, _PIXELS).expand(logits.shape[0], -1, -1, -1)
         logits = logits.float().clamp(-_CERTAIN, _CERTAIN)
         return torch.cat([pixels, F.pixel_unshuffle(logits, _PARTS)], dim=1)
 
@@ -95,10 +95,10 @@ class MaskMotion(nn.Module):
         with torch.autocast(memory.device.type, enabled=False):
             pixels, parts = memory.float().split((_PIXELS**2, _PARTS**2), dim=1)
             before, logits = F.pixel_shuffle(pixels, _PIXELS), F.pixel_shuffle(parts, _PARTS)
-            if _all_equal(before) and len(picture) == 1:  # objects of one frame
+            if picture.shape[0] == 1 and _all_equal(before):  # objects of one frame
                 before = before[:1]
             motion, certain = _certain_motion(before, picture.expand_as(before))
-            carried, inside = _moved(logits, motion.expand(len(logits), -1, -1, -1))
+            carried, inside = _moved(logits, motion.expand(logits.shape[0], -1, -1, -1))
             seen = logits.amax(dim=(1, 2, 3), keepdim=True) > 0
             certain = certain * inside * seen
             return F.pixel_unshuffle(torch.cat([certain, carried], dim=1), _PARTS)

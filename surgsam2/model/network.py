@@ -18,10 +18,14 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 
 from surgsam2.model.backend import Backend, Sam2Backend
 from surgsam2.model.base_network import BaseNetwork
+from surgsam2.model.box_refinement import refine_in_box
 from surgsam2.model.cpu.backend import CpuBackend, inference_precision
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.mask_motion import MaskMotion
 from surgsam2.model.pruning import EFP
+
+_TOP_LEFT = 2
+"""Label of the top left corner of a box."""
 
 
 class SurgSAM2Network(BaseNetwork):
@@ -30,16 +34,22 @@ class SurgSAM2Network(BaseNetwork):
     Args:
         *args: as for SAM 2's network.
         mask_motion: carries masks from frame to frame beside the memories; None in SAM 2.
+        refine_boxes: whether the first mask from a box is refined by `refine_in_box`.
         **arguments: as for SAM 2's network.
     """
 
     _compiled = False
 
     def __init__(
-        self, *args: Any, mask_motion: MaskMotion | None = None, **arguments: Any
+        self,
+        *args: Any,
+        mask_motion: MaskMotion | None = None,
+        refine_boxes: bool = False,
+        **arguments: Any,
     ) -> None:
         super().__init__(*args, **arguments)
         self.mask_motion = mask_motion
+        self.refine_boxes = refine_boxes
 
     @property
     def memory_channels(self) -> int:
@@ -108,13 +118,18 @@ class SurgSAM2Network(BaseNetwork):
             previous: (1, 1, S/4, S/4) float32 logits of the mask that the clicks correct.
         """
         point_inputs = {"point_coords": points, "point_labels": labels}
-        return self.predict_masks(
+        decoded = self.predict_masks(
             features,
             self.without_memory(features),
             multimask=self._use_multimask(True, point_inputs),
             point_inputs=point_inputs,
             mask_inputs=previous,
         )
+        if previous is None and self._is_refined(labels):
+            side = decoded.low_res.shape[-1] / self.image_size
+            low_res = refine_in_box(features, decoded.low_res, points[0] * side, labels[0])
+            decoded = _with_mask(decoded, low_res)
+        return decoded
 
     def candidate_masks(
         self, features: ImageFeatures, points: torch.Tensor, labels: torch.Tensor
@@ -226,8 +241,13 @@ class SurgSAM2Network(BaseNetwork):
         present = decoded.presence_logits[..., None, None] > 0
         combined = self.mask_motion.combine(decoded.low_res, carried)
         low_res = torch.where(present, combined, decoded.low_res)
-        high_res = F.interpolate(low_res, size=decoded.high_res.shape[-2:], mode="bilinear")
-        return replace(decoded, low_res=low_res, high_res=high_res)
+        return _with_mask(decoded, low_res)
+
+    def _is_refined(self, labels: torch.Tensor) -> bool:
+        """Tell whether prompts have a box to refine; graphs of an export leave it out."""
+        if not self.refine_boxes or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return False
+        return labels.shape[1] > 1 and int(labels[0, 0]) == _TOP_LEFT
 
     def _backend(self, features: ImageFeatures) -> Backend:
         return self.backend_for(features.tokens, features.tokens.shape[1])
@@ -251,3 +271,9 @@ class SurgSAM2Network(BaseNetwork):
         split = self.hidden_dim // self.mem_dim
         tokens = pointers.reshape(pointers.shape[0], -1, self.mem_dim)
         return tokens, encoded.repeat_interleave(split, dim=1)
+
+
+def _with_mask(decoded: Decoded, low_res: torch.Tensor) -> Decoded:
+    """Return a decoded frame with other mask logits, (B, 1, S/4, S/4)."""
+    high_res = F.interpolate(low_res, size=decoded.high_res.shape[-2:], mode="bilinear")
+    return replace(decoded, low_res=low_res, high_res=high_res)
