@@ -70,6 +70,8 @@ class BankView:
     """Age of each pointer in frames."""
     long_term: int
     """Number of spatial memories at the start that are long-term memories, of age 0."""
+    newest: int
+    """Index of the spatial memory of the nearest earlier frame, prompted or tracked."""
 
 
 class MemoryBank:
@@ -166,6 +168,7 @@ class MemoryBank:
             [p for _, p in pointers],
             [age for age, _ in pointers],
             len(long_term),
+            _nearest([age_of(t) for t in chosen], [age for age, _ in maps], len(long_term)),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -275,4 +278,22 @@ def _stack(views: list[BankView]) -> MemoryBatch:
         pointers=torch.stack(pointers) if pointers else torch.empty(len(views), 0, 0),
         pointer_ages=torch.tensor([v.pointer_ages for v in views], device=device),
         long_term=views[0].long_term,
+        newest=torch.tensor([v.newest for v in views], device=device),
     )
+
+
+def _nearest(prompted: list[int], map_ages: list[int], long_term: int) -> int:
+    """Return the index of the spatial memory of the nearest earlier frame.
+
+    A frame that was prompted again counts by its true age, so that the mask of a correction is
+    carried on, and not that of the tracked frame before it.
+
+    Args:
+        prompted: how many frames back each prompted frame is; below 0 for later frames.
+        map_ages: ages of all spatial memories: long-term ones, prompted ones, tracked ones.
+        long_term: number of long-term memories.
+    """
+    ages = {long_term + k: age for k, age in enumerate(prompted) if age > 0}
+    first_tracked = long_term + len(prompted)
+    ages |= {k: age for k, age in enumerate(map_ages) if k >= first_tracked}
+    return min(ages, key=lambda k: ages[k], default=len(map_ages) - 1)

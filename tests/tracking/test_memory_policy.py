@@ -118,6 +118,24 @@ def test_a_bank_keeps_what_the_reference_keeps(memory: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("memory", MEMORY_POLICIES)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_nearest_earlier_memory_is_known(memory: str, reverse: bool) -> None:
+    """Its mask is carried on: a prompted frame's, if that is the frame before."""
+    rng, step = np.random.default_rng(0), -1 if reverse else 1
+    policy = MemoryPolicy(memory)
+    bank = MemoryBank(ATinyNetwork(), reverse=reverse, policy=policy)  # type: ignore[arg-type]
+    maps = [random_map(rng) for _ in range(30)]
+    for index in (0, 20, 25):
+        bank.condition(50 + step * index, prompted(maps[index]))
+    for index in range(1, 23):
+        view = bank.view(50 + step * index, pointer_limit=15)
+        assert torch.equal(view.maps[view.newest], maps[index - 1])
+        if index != 20:
+            memory_of_frame = FrameMemory(maps[index], torch.zeros(2), torch.tensor(True))
+            bank.add(50 + step * index, memory_of_frame)
+
+
+@pytest.mark.parametrize("memory", MEMORY_POLICIES)
 def test_a_bank_does_not_grow(memory: str) -> None:
     rng = np.random.default_rng(0)
     bank = MemoryBank(ATinyNetwork(), policy=MemoryPolicy(memory))  # type: ignore[arg-type]
