@@ -300,9 +300,9 @@ TARGETS = [
 @pytest.mark.parametrize("place", [part for part in NETWORK if isinstance(NETWORK[part], Part)])
 def test_a_part_is_of_a_class_of_its_table(place: str, target: object) -> None:
     config = load_config("demo", 64)
-    config[place]["_target_"] = target
-    message = refusal(config)
-    assert f"{place}._target_ must be sam2.modeling." in message
+    config.setdefault(place, {})["_target_"] = target
+    own = "surgsam2.model.mask_motion." if place == "mask_motion" else "sam2.modeling."
+    assert f"{place}._target_ must be {own}" in refusal(config)
     deep = load_config("demo", 64)
     deep["image_encoder"]["trunk"] = {"_target_": target, "_args_": ["touch marker"]}
     assert f"image_encoder.trunk._target_ must be {TRUNKS}, got" in refusal(deep)
