@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -394,12 +394,22 @@ class StageTrainer(SupervisedTrainer):
             add_to_history(self.folder, event, **facts)
 
 
-def _fastest_attention(device: str, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Take plain matrix products on CPUs in bfloat16, where the fused kernel is slower."""
+@contextmanager
+def _fastest_attention(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Take plain matrix products on CPUs in bfloat16, where the fused kernel is slower.
+
+    Their sums may be bfloat16 inside the context. PyTorch has one such setting for the process.
+    """
     if device != "cpu" or dtype != torch.bfloat16:
-        return nullcontext()
+        yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
-    return sdpa_kernel(SDPBackend.MATH)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def _evaluator_in(handlers: Sequence[Any]) -> ClipEvaluator | None:

@@ -153,15 +153,17 @@ def test_the_trainer_is_monais_and_takes_its_handlers(
 def test_mixed_precision_on_the_cpu(
     dtype: str, some_settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Weights and gradients stay float32."""
+    """Weights and gradients stay float32, and PyTorch's setting for sums is put back."""
     some_settings |= {"epochs": 1, "steps": 1, "dtype": dtype}
     run = StageTrainer(a_config(some_settings), tmp_path, cpu())
+    short_sums = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed
     seen = set()
     run.network.sam_mask_decoder.output_hypernetworks_mlps[0].layers[0].register_forward_hook(
-        lambda module, inputs, output: seen.add(output.dtype)
+        lambda module, inputs, output: seen.add((output.dtype, short_sums()))
     )
     run.run()
-    assert seen == {getattr(torch, dtype)}
+    assert seen == {(getattr(torch, dtype), dtype == "bfloat16")}
+    assert not short_sums()
     assert {t.dtype for t in read_checkpoint(tmp_path / LAST).values()} == {torch.float32}
 
 
