@@ -23,6 +23,7 @@ import torch
 
 from surgsam2.benchmark.case import WARM_UP
 from surgsam2.benchmark.clip import make_prompts, write_clip
+from surgsam2.benchmark.live import frame_times
 from surgsam2.benchmark.sam2_predictor import make_predictor, open_session, propagate
 from surgsam2.errors import DeviceError
 from surgsam2.evaluation.environment import environment
@@ -33,12 +34,11 @@ from surgsam2.model.network import SurgSAM2Network
 from surgsam2.prompts import PromptSet
 from surgsam2.storage.atomic_file import write_bytes_atomically
 from surgsam2.storage.json_text import parse_json
-from surgsam2.tracking.tracker import Tracker
 from surgsam2.video import Video, open_video
 
 RECORD = "gpu-check.json"
-LIVE = ("surgsam2", "surgsam2-compiled", "sam2", "sam2-vos-optimized")
-"""Subjects whose latency is measured frame by frame."""
+LIVE = ("surgsam2", "surgsam2-plain", "surgsam2-compiled", "sam2", "sam2-vos-optimized")
+"""Subjects whose latency is measured frame by frame; `plain` is without CUDA graphs."""
 _CONFIG = {512: "surgsam2-hiera-small-512", 1024: "sam2.1-hiera-small-1024"}
 _SIZE = (1280, 720)
 
@@ -66,8 +66,9 @@ STEPS = (
     Step("fake tensors", 20, ("-m", "pytest", "-q", "tests/model/test_fake_device.py")),
     *(_live(s, 512, n, 60, 17) for s in ("surgsam2", "sam2") for n in (1, 4, 8)),
     *(_live(s, 1024, n, 40, 18) for s in ("surgsam2", "sam2") for n in (1, 4)),
-    _live("surgsam2-compiled", 512, 1, 60, 50),
-    _live("sam2-vos-optimized", 512, 1, 60, 60),
+    _live("surgsam2-plain", 512, 1, 60, 14),
+    _live("surgsam2-compiled", 512, 1, 60, 45),
+    _live("sam2-vos-optimized", 512, 1, 60, 55),
 )
 """The steps; their limits add up to six minutes at most."""
 
@@ -140,8 +141,13 @@ def measure_live(
         weights, clip = Path(folder, "untrained.pt"), Path(folder, "clip.mp4")
         network = build_network(load_config(name), name, SurgSAM2Network)
         torch.save({"model": network.state_dict()}, weights)
-        compiled = subject == "surgsam2-compiled"
-        model = load_model(weights, config=name, device=device, compile=compiled)
+        model = load_model(
+            weights,
+            config=name,
+            device=device,
+            compile=subject == "surgsam2-compiled",
+            cuda_graphs="auto" if subject == "surgsam2" else "off",
+        )
         write_clip(clip, frames, _SIZE)
         with open_video(clip) as video:
             run = _track_ours if subject.startswith("surgsam2") else _track_sam2
@@ -156,12 +162,7 @@ def measure_live(
 def _track_ours(
     model: SurgSAM2Model, video: Video, prompts: PromptSet, subject: str
 ) -> list[float]:
-    tracker, times = Tracker(model, *_SIZE), []
-    for index, frame in video.frames():
-        began = time.perf_counter()
-        tracker.step(frame, prompts if index == 0 else None)
-        times.append((time.perf_counter() - began) * 1000)
-    return times
+    return frame_times(model, (frame for _, frame in video.frames()), prompts)[0]
 
 
 def _track_sam2(

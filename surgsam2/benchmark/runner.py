@@ -19,6 +19,7 @@ from surgsam2.benchmark.agreement import compare_masks
 from surgsam2.benchmark.case import BASELINES, COOL_DOWN, OURS, WARM_UP, Case
 from surgsam2.benchmark.clip import write_clip
 from surgsam2.benchmark.first_mask import seconds_to_first_mask
+from surgsam2.benchmark.live import measure_live_in_process
 from surgsam2.benchmark.measurement import measure_in_process
 from surgsam2.benchmark.report import Record
 from surgsam2.errors import InputError
@@ -152,6 +153,8 @@ def run_plan(
 
     progress("first mask of surgsam2 segment")
     first = seconds_to_first_mask(clip, folder / "first", plan.device)
+    progress("live tracker with the built-in model")
+    live = measure_live_in_process(clip, plan.device, plan.dtype, plan.threads)
     runs: list[Record] = []
     stages: list[Record] = []
     agreement: list[Record] = []
@@ -177,6 +180,7 @@ def run_plan(
             "agreement": agreement,
             "lengths": growth,
             "first_mask_seconds": first,
+            "live": live,
         }
 
     for group in groups:

@@ -24,7 +24,11 @@ from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint,
 from surgsam2.model.configs import config_names, load_config
 from surgsam2.model.cpu.backend import CpuBackend
 from surgsam2.model.cpu.parallel import EncoderPool
-from surgsam2.model.devices import resolve_device, resolve_dtype
+from surgsam2.model.cuda.backend import CudaGraphs
+from surgsam2.model.cuda.copies import to_device
+from surgsam2.model.cuda.precision import same_tf32
+from surgsam2.model.cuda.stream_encoder import StreamEncoder
+from surgsam2.model.devices import check_cuda_graphs, resolve_device, resolve_dtype
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 
@@ -40,6 +44,8 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Standard deviation of RGB in 0 to 1 that SAM 2 divides by, ImageNet's."""
 
+Encoders = EncoderPool | StreamEncoder
+"""What encodes the next frames of recorded video: threads on the CPU, a stream on a GPU."""
 Pixels = np.ndarray | torch.Tensor
 """A picture; a tensor may lie on any device."""
 
@@ -106,13 +112,16 @@ class SurgSAM2Model:
     def resize(self, frame: Pixels) -> Pixels:
         """Resize (H, W, 3) uint8 RGB to the network's (S, S, 3) by a bicubic filter.
 
-        An array is resized by PIL, as for SAM 2. A tensor is resized on the model's device, by
-        PyTorch's filter of the same form, and its values differ by 1 at most.
+        For a CPU an array is resized by PIL, as for SAM 2. A tensor, and every frame for a CUDA
+        device, is resized on the model's device by PyTorch's filter of the same form; its values
+        differ by 1 at most.
         """
         size = (self.image_size, self.image_size)
         if isinstance(frame, np.ndarray):
-            return np.array(Image.fromarray(frame).resize(size))
-        planes = frame.to(self.device).permute(2, 0, 1)[None].float()
+            if self.device.type != "cuda":
+                return np.array(Image.fromarray(frame).resize(size))
+            frame = torch.from_numpy(frame)
+        planes = to_device(frame, self.device).permute(2, 0, 1)[None].float()
         planes = F.interpolate(planes, size=size, mode="bicubic", antialias=True)
         return planes[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8)
 
@@ -121,10 +130,7 @@ class SurgSAM2Model:
         # the batch is added before the axes move: otherwise PyTorch does not see that channels
         # come last, and the first convolution takes more than twice as long
         pixels = (torch.from_numpy(square) if isinstance(square, np.ndarray) else square)[None]
-        # only copies of pinned memory run beside other work
-        if self.device.type == "cuda" and pixels.device.type == "cpu":
-            pixels = pixels.pin_memory()
-        pixels = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        pixels = to_device(pixels, self.device).permute(0, 3, 1, 2)
         mean, std = self._normalisation
         return pixels.float().div_(255.0).sub_(mean).div_(std)
 
@@ -143,11 +149,13 @@ class SurgSAM2Model:
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which the network is called."""
         if self.dtype == torch.float32:
-            return nullcontext()
+            return same_tf32() if self.device.type == "cuda" else nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
-    def encoder_pool(self) -> EncoderPool:
-        """Return threads that encode the next frames of recorded video; close them at the end."""
+    def encoder_pool(self) -> Encoders:
+        """Return what encodes the next frames of recorded video; close it at the end."""
+        if self.device.type == "cuda":
+            return StreamEncoder(self.autocast, self.device)
         with torch.no_grad(), self.autocast():
             backend = self.network.backend_for(torch.empty(0, device=self.device))
         return EncoderPool(self.autocast, useful=isinstance(backend, CpuBackend))
@@ -160,6 +168,7 @@ def load_model(
     dtype: str | torch.dtype = "auto",
     pruning: EFP | str | None = EFP(),  # noqa: B008 - immutable
     compile: bool = False,
+    cuda_graphs: CudaGraphs = "auto",
 ) -> SurgSAM2Model:
     """Load a model.
 
@@ -172,19 +181,23 @@ def load_model(
         config: name of a configuration, or a YAML file; None takes the one that belongs to
             the model, for a checkpoint file at 512 pixels.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:0`, `mps`.
-        dtype: `auto` (bfloat16 on CUDA and on CPUs with AMX or AVX512-BF16, float32
-            elsewhere), `float32`, `bfloat16`, `float16`.
+        dtype: `auto` (bfloat16 on CUDA devices and CPUs that multiply it natively, float32
+            elsewhere), `float32`, `bfloat16`, `float16`. On CUDA devices float32 uses
+            TensorFloat-32 only after `torch.set_float32_matmul_precision("high")`.
         pruning: Efficient Frame Pruning, or the name of its form; None is `off`.
         compile: compile the network's parts with `torch.compile`; the first frames then take
             minutes.
+        cuda_graphs: replay the steps of a frame as CUDA graphs: `auto` (on CUDA devices, and
+            without graphs where one cannot be captured), `on` (which makes that an error) or
+            `off`. A compiled network has none.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
-        InputError: unknown model, configuration, dtype or pruning form.
+        InputError: unknown model, configuration, dtype, pruning form or choice of CUDA graphs.
         CheckpointError: unreadable file or bundle, or weights of another network.
-        DeviceError: the device does not exist here.
+        DeviceError: the device does not exist here, or it has no CUDA graphs and must have them.
     """
     if not isinstance(name_or_path, str | Path):
         raise InputError(
@@ -193,6 +206,7 @@ def load_model(
         )
     target = resolve_device(device)
     number_format = resolve_dtype(dtype, target)
+    check_cuda_graphs(cuda_graphs, target, compile=compile)
     if not isinstance(pruning, EFP):
         pruning = EFP(form="off" if pruning is None else pruning)  # type: ignore[arg-type]
     path, named_config, image_size = locate(name_or_path)
@@ -219,6 +233,7 @@ def load_model(
     network = network.to(target).eval().requires_grad_(False)
     if target.type == "cuda":  # the layout of the input, and that of cuDNN's fast convolutions
         network = network.to(memory_format=torch.channels_last)
+    network.cuda_graphs = cuda_graphs
     if compile:
         network.compile_parts()
     return SurgSAM2Model(

@@ -6,6 +6,7 @@ import torch
 
 from surgsam2.errors import DeviceError, InputError
 from surgsam2.model.cpu.processor import has_fast_bfloat16
+from surgsam2.model.options import CUDA_GRAPHS
 
 DTYPES = {
     "float32": torch.float32,
@@ -48,8 +49,8 @@ def available_devices() -> list[str]:
 def resolve_dtype(name: str | torch.dtype, device: torch.device) -> torch.dtype:
     """Return the precision of a name.
 
-    `auto` is bfloat16 on CUDA and on CPUs that multiply bfloat16 natively (AMX or AVX512-BF16),
-    and float32 elsewhere.
+    `auto` is bfloat16 on CUDA devices (from Ampere on) and CPUs (with AMX or AVX512-BF16) that
+    multiply bfloat16 natively, and float32 elsewhere.
 
     Args:
         name: `auto`, or a precision by name or as a dtype.
@@ -59,10 +60,38 @@ def resolve_dtype(name: str | torch.dtype, device: torch.device) -> torch.dtype:
         InputError: unknown name.
     """
     if name == "auto":
-        fast = device.type == "cuda" or (device.type == "cpu" and has_fast_bfloat16())
+        fast = (device.type == "cuda" and _multiplies_bfloat16(device)) or (
+            device.type == "cpu" and has_fast_bfloat16()
+        )
         return torch.bfloat16 if fast else torch.float32
     if isinstance(name, torch.dtype) and name in DTYPES.values():
         return name
     if name not in DTYPES:
         raise InputError(f"dtype must be auto, {', '.join(DTYPES)}, got {str(name)!r}")
     return DTYPES[str(name)]
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether a CUDA device multiplies bfloat16 natively."""
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def check_cuda_graphs(choice: str, device: torch.device, *, compile: bool) -> None:
+    """Check a choice of CUDA graphs.
+
+    Args:
+        choice: `auto`, `on` or `off`.
+        device: where the model runs.
+        compile: whether the network is compiled; it has no graphs then.
+
+    Raises:
+        InputError: unknown choice, or graphs of a compiled network.
+        DeviceError: graphs are required on a device that has none.
+    """
+    if choice not in CUDA_GRAPHS:
+        raise InputError(f"cuda_graphs must be {', '.join(CUDA_GRAPHS)}, got {choice!r}")
+    if choice == "on" and device.type != "cuda":
+        raise DeviceError(f"cuda_graphs=on needs a CUDA device, and the model is on {device}")
+    if choice == "on" and compile:
+        raise InputError("cuda_graphs=on cannot be had with compile; use one of the two")

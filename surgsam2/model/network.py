@@ -20,6 +20,7 @@ from surgsam2.model.backend import Backend, Sam2Backend
 from surgsam2.model.base_network import BaseNetwork
 from surgsam2.model.box_refinement import refine_in_box
 from surgsam2.model.cpu.backend import CpuBackend, inference_precision
+from surgsam2.model.cuda.backend import CudaBackend, CudaGraphs, can_use_graphs, graphs_of
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.mask_motion import MaskMotion
 from surgsam2.model.pruning import EFP
@@ -38,6 +39,8 @@ class SurgSAM2Network(BaseNetwork):
         **arguments: as for SAM 2's network.
     """
 
+    cuda_graphs: CudaGraphs = "auto"
+    """Whether the steps are replayed as CUDA graphs on a CUDA device."""
     _compiled = False
 
     def __init__(
@@ -92,6 +95,9 @@ class SurgSAM2Network(BaseNetwork):
         dtype = inference_precision(x)
         if dtype and frames == 1 and not self._compiled and CpuBackend.supports(self):
             return CpuBackend(self, dtype)
+        graphs = self.cuda_graphs != "off" and frames == 1 and not self._compiled
+        if graphs and can_use_graphs(x):
+            return CudaBackend(self, graphs_of(self, x.device, self.cuda_graphs))
         return Sam2Backend(self)
 
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:

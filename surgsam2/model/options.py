@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from surgsam2.model.build import SurgSAM2Model
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+CUDA_GRAPHS = ("auto", "on", "off")
 PRUNING_FORMS = ("capped", "full-bank", "off")
 
 
@@ -29,8 +30,8 @@ class ModelOptions(Options):
     )
     dtype: str = option(
         "auto",
-        "precision of the arithmetic; auto is bfloat16 on CUDA and on CPUs that multiply it "
-        "natively (AMX or AVX512-BF16), and float32 elsewhere",
+        "precision of the arithmetic; auto is bfloat16 on CUDA devices and on CPUs that multiply "
+        "it natively (AMX or AVX512-BF16), and float32 elsewhere",
         choices=PRECISIONS,
     )
     pruning: str = option("capped", "form of Efficient Frame Pruning", choices=PRUNING_FORMS)
@@ -38,6 +39,12 @@ class ModelOptions(Options):
         2, "number of memories that Efficient Frame Pruning leaves out", minimum=0, metavar="N"
     )
     compile: bool = option(False, "compile the network's parts with torch.compile")
+    cuda_graphs: str = option(
+        "auto",
+        "replay the steps of a frame as CUDA graphs; auto does so on CUDA devices where a graph "
+        "can be captured, and on makes it an error where none can",
+        choices=CUDA_GRAPHS,
+    )
 
     def load(self) -> SurgSAM2Model:
         """Load the model; `surgsam2.load_model` describes the errors."""
@@ -51,4 +58,5 @@ class ModelOptions(Options):
             dtype=self.dtype,
             pruning=EFP(self.pruning, self.prune),  # type: ignore[arg-type]
             compile=self.compile,
+            cuda_graphs=self.cuda_graphs,  # type: ignore[arg-type]
         )

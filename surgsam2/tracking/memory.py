@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from sam2.modeling.sam2_utils import select_closest_cond_frames
 
+from surgsam2.model.cuda.copies import to_device
 from surgsam2.model.frame_data import Decoded, MemoryBatch
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.tracking.memory_policy import MemoryPolicy
@@ -274,9 +275,9 @@ def _stack(views: list[BankView]) -> MemoryBatch:
         maps = torch.stack([torch.stack(v.maps) for v in views])
     return MemoryBatch(
         maps=maps,
-        map_ages=torch.tensor([v.map_ages for v in views], device=device),
-        pointers=torch.stack(pointers) if pointers else torch.empty(len(views), 0, 0),
-        pointer_ages=torch.tensor([v.pointer_ages for v in views], device=device),
+        map_ages=to_device(torch.tensor([v.map_ages for v in views]), device),
+        pointers=torch.stack(pointers) if pointers else maps.new_empty(len(views), 0, 0),
+        pointer_ages=to_device(torch.tensor([v.pointer_ages for v in views]), device),
         long_term=views[0].long_term,
         newest=torch.tensor([v.newest for v in views], device=device),
     )

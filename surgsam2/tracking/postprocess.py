@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from surgsam2.model.cuda.copies import to_host
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.options import TrackingOptions
@@ -50,12 +51,12 @@ def make_result(
         )
     low_res = torch.cat([output.low_res for output in outputs.values()])
     low_res = fill_small_holes(low_res, options.fill_holes)
-    scores = torch.stack([output.scores for output in outputs.values()]).cpu().numpy()
 
     def logits() -> torch.Tensor:
         return to_video_resolution(low_res, width, height)
 
-    masks = make_masks(outputs, low_res, size, options).cpu().numpy()
+    scores_there = torch.stack([output.scores for output in outputs.values()])
+    masks, scores = to_host(make_masks(outputs, low_res, size, options), scores_there)
     for row, output in enumerate(outputs.values()):
         if output.given is not None and not masks[row].any():
             scores[row] = 0  # other objects cover the mask that was given

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import closing
+from typing import Any
 
-from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.cpu.parallel import ENCODERS, EncoderPool
+from surgsam2.model.build import Encoders, SurgSAM2Model
+from surgsam2.model.cpu.parallel import ENCODERS
 from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.video import Video
 from surgsam2.video.prefetch import Cancelled, Prefetcher
@@ -22,13 +23,13 @@ def prefetch_frames(
     last: int,
     *,
     reverse: bool,
-    encoders: EncoderPool,
+    encoders: Encoders,
     model: SurgSAM2Model,
     unneeded: Collection[int],
 ) -> Generator[tuple[int, EncodedFrame]]:
     """Yield the index and the frame of a range, prepared ahead in other threads.
 
-    One thread decodes and resizes; the threads of `encoders` run the image encoder.
+    One thread decodes and, for a CPU, resizes; the threads of `encoders` run the image encoder.
 
     Args:
         video: the video to read.
@@ -43,7 +44,7 @@ def prefetch_frames(
 
     def produce(
         cancelled: Cancelled,
-    ) -> Generator[tuple[int, EncodedFrame, Future[object] | None]]:
+    ) -> Generator[tuple[int, EncodedFrame, Future[Any] | None]]:
         with closing(video.frames(first, last, reverse=reverse)) as frames:
             for index, pixels in frames:
                 if cancelled():
@@ -56,5 +57,5 @@ def prefetch_frames(
         while (item := prefetcher.get()) is not None:
             index, frame, encoding = item
             if encoding is not None:
-                wait([encoding])  # If it failed, the tracker encodes again and meets the error.
+                encoders.finish(encoding)  # After an error the tracker encodes again and meets it.
             yield index, frame

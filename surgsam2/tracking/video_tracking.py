@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from surgsam2.errors import VideoError, is_out_of_memory
-from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.cpu.parallel import EncoderPool
+from surgsam2.model.build import Encoders, SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.disk_store import DiskStore
@@ -105,7 +104,7 @@ class VideoTracking:
                 self._in_first_pass, self._tracker = False, None
             yield from self._track(encoders)
 
-    def _track(self, encoders: EncoderPool) -> Generator[tuple[np.ndarray, FrameResult]]:
+    def _track(self, encoders: Encoders) -> Generator[tuple[np.ndarray, FrameResult]]:
         plan, size = self._plan, (self._video.width, self._video.height)
         if self._tracker is None:
             self._tracker = self._new_tracker(plan.stop - 1 if self._reverse else plan.start)
@@ -128,9 +127,7 @@ class VideoTracking:
                     result = make_result(index, ordered, size, self._options, began)
                 yield frame.pixels, result
 
-    def _track_before_first_prompts(
-        self, encoders: EncoderPool
-    ) -> Generator[tuple[np.ndarray, None]]:
+    def _track_before_first_prompts(self, encoders: Encoders) -> Generator[tuple[np.ndarray, None]]:
         """Track each object backward from its first prompt and keep the outputs on disk.
 
         They are kept as the network's own logits, so that overlaps with the objects of the
@@ -160,7 +157,7 @@ class VideoTracking:
 
     def _prefetched(
         self,
-        encoders: EncoderPool,
+        encoders: Encoders,
         first: int,
         last: int,
         reverse: bool,

@@ -77,6 +77,9 @@ def test_waiting_and_memory(a_record: dict[str, Any]) -> None:
     assert [each["frames"] for each in a_record["lengths"]] == [10]
     assert a_record["lengths"][0]["config"] == "lite"
     assert a_record["first_mask_seconds"] > 0
+    live = a_record["live"]
+    assert 0 < live["p50_ms"] <= live["p99_ms"]
+    assert live["threads"] == 1
 
 
 def test_the_machine_is_described_without_paths(a_record: dict[str, Any], tmp_path: Path) -> None:
@@ -149,6 +152,7 @@ def test_what_was_measured_is_kept_when_it_is_stopped(
     small_config: Path, demo_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "seconds_to_first_mask", lambda *_: 1.5)
+    monkeypatch.setattr(runner, "measure_live_in_process", lambda *_: {})
     plan = Plan(
         configs=(str(small_config),),
         checkpoint=str(demo_checkpoint),

@@ -55,6 +55,19 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert "downloaded models" in findings
 
 
+@pytest.mark.parametrize(("fast", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_the_precision_that_auto_means(
+    fast: bool,
+    precision: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("surgsam2.model.devices.has_fast_bfloat16", lambda: fast)
+    _, findings, _ = run(capsys)
+    assert findings["precision cpu"].status == "ok"
+    assert findings["precision cpu"].text == f"{precision} where dtype is auto"
+
+
 def test_downloaded_models_are_listed(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_click_preview_track_and_progress(panel: Any, clip: Any, slicer_app: Sli
     settle(panel, slicer_app)
     assert panel.ui.progressBar.value == FRAMES
     assert panel.ui.statusLabel.text == f"Finished: {FRAMES} frames"
+    assert "on cpu, float32, 512 pixels" in panel.ui.engineLabel.text
     assert panel.logic.getMask(1, FRAMES - 1).any()
 
 

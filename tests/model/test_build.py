@@ -260,7 +260,9 @@ def test_device_objects_and_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_dtype("auto", torch.device("mps")) == torch.float32
     monkeypatch.setattr(devices, "has_fast_bfloat16", lambda: False)
     assert resolve_dtype("auto", cpu) == torch.float32
-    assert resolve_dtype("auto", cuda) == torch.bfloat16
+    for native, chosen in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(devices, "_multiplies_bfloat16", lambda device, native=native: native)
+        assert resolve_dtype("auto", cuda) == chosen
     assert resolve_dtype("float16", cpu) == resolve_dtype(torch.float16, cpu) == torch.float16
 
 

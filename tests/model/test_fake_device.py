@@ -7,19 +7,27 @@ that needs a value on the host: on a GPU it would wait for the device.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
-from surgsam2 import EFP
+from surgsam2 import EFP, Tracker
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
+from surgsam2.model.cuda.copies import pack_bits
 from surgsam2.model.frame_data import MemoryBatch
 from surgsam2.model.network import SurgSAM2Network
+from surgsam2.tracking.appearance import appearances
+from surgsam2.tracking.memory import ConditioningMemory, MaskOutput
+from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.postprocess import make_masks
 from tests.model.helpers import sam2_modules
 
 OBJECTS, POINTERS = 2, 5
@@ -81,6 +89,61 @@ def test_a_tracked_frame_mixes_no_devices_and_waits_for_none(
     assert decoded.high_res.shape == (OBJECTS, 1, size, size)
     for tensor in (features.tokens, conditioned, maps, *vars(decoded).values()):
         assert tensor.device.type == device
+
+
+class _NoWaiting(TorchFunctionMode):
+    """Refuses calls that copy between host and device and wait for it.
+
+    Tensors without data do not tell: their copies do nothing.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if isinstance(result, torch.Tensor) and func not in (torch.Tensor.cpu, torch.tensor):
+            moved = any(
+                isinstance(x, torch.Tensor) and x.device.type != result.device.type for x in args
+            )
+            assert not moved or kwargs.get("non_blocking"), f"{func} waits for the device"
+        if func in (torch.Tensor.cpu, torch.tensor, torch.as_tensor):
+            inside = args[0].device if func is torch.Tensor.cpu else result.device
+            assert inside.type == "cpu", f"{func} waits for the device"
+        return result
+
+
+@devices
+def test_a_step_of_the_tracker_waits_for_nothing(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a picture on the host to masks at the video's resolution, packed into bits."""
+    network = build_network(load_config("demo"), "demo", SurgSAM2Network).eval()
+    config, place = OmegaConf.create({}), torch.device(device)
+    # Fake tensors cannot be pinned without a CUDA device.
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with sam2_modules(), mode, torch.no_grad():
+        place_without_data(network, device)
+        model = SurgSAM2Model("demo", network, config, place, torch.float32, EFP(), None)
+        options = TrackingOptions(allow_overlap=True)
+        tracker = Tracker(model, 64, 48, first_frame=1, options=options)
+        picture = np.zeros((48, 64, 3), np.uint8)
+        features = tracker.encoded(picture).features()
+        decoded = network.decode_tracked(features, network.without_memory(features))
+        bank = tracker._new_bank()
+        maps = network.encode_memory(features, decoded, prompted=True)
+        look = appearances(features, decoded.low_res)[0]
+        output = MaskOutput.of(decoded, 0)
+        bank.condition(0, ConditioningMemory(maps[0], decoded.pointers[0], output, look))
+        tracker._banks[1] = bank
+        for _ in range(2):
+            with _NoWaiting():
+                outputs = tracker.advance(tracker.encoded(picture))
+                low_res = torch.cat([output.low_res for output in outputs.values()])
+                packed = pack_bits(make_masks(outputs, low_res, (64, 48), options))
+    assert packed.shape == (1, 48 * 64 // 8)
+    assert packed.device.type == device
 
 
 @devices

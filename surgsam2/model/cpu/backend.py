@@ -42,7 +42,8 @@ def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
 def inference_precision(x: torch.Tensor) -> torch.dtype | None:
     """Return the precision of a call with `x`, or None where the CPU backend cannot be used.
 
-    The backend needs a CPU with AVX2 or AVX-512 and computes no gradients.
+    The backend needs a CPU with AVX2 or AVX-512, and AVX-512 for bfloat16. It computes no
+    gradients.
     """
     if (
         x.device.type != "cpu"
@@ -50,12 +51,11 @@ def inference_precision(x: torch.Tensor) -> torch.dtype | None:
         or torch.is_grad_enabled()
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()
-        or not matmul.is_available()
     ):
         return None
-    if not torch.is_autocast_enabled("cpu"):
-        return torch.float32
-    return torch.bfloat16 if torch.get_autocast_dtype("cpu") == torch.bfloat16 else None
+    autocast = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if autocast else torch.float32
+    return dtype if dtype != torch.float16 and matmul.is_available(dtype) else None
 
 
 class CpuBackend(Backend):

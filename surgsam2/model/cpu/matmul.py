@@ -17,16 +17,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgsam2.model.cpu.processor import is_intel
+from surgsam2.model.cpu.processor import has_bfloat16_products, is_intel
 from surgsam2.model.cpu.weight_cache import cached
 
 _IN_PLACE = {"relu": torch.ops.aten.relu_, "gelu": torch.ops.aten.gelu_}
 
 
-def is_available() -> bool:
-    """Return whether the processor has AVX2 or AVX-512, on which the choice was measured."""
-    return hasattr(torch.ops.mkldnn, "_linear_pointwise") and (
-        torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+def is_available(dtype: torch.dtype = torch.float32) -> bool:
+    """Return whether products of this precision can be computed here.
+
+    float32 needs AVX2 or AVX-512, on which the choice was measured, and bfloat16 AVX-512.
+    """
+    return (
+        hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+        and (dtype != torch.bfloat16 or has_bfloat16_products())
     )
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -107,8 +107,8 @@ class EncoderPool:
 
     Args:
         autocast: makes the context in which work runs, which belongs to a thread.
-        useful: whether the network runs on the CPU backend. Elsewhere, such as on a GPU,
-            threads beside the tracker do not help.
+        useful: whether the network runs on the CPU backend. Elsewhere threads beside the tracker
+            do not help; on a CUDA device `StreamEncoder` takes this place.
     """
 
     def __init__(
@@ -129,9 +129,13 @@ class EncoderPool:
                 self._executor.shutdown()
                 raise
 
-    def submit(self, work: Callable[[], object]) -> Future[object] | None:
+    def submit(self, work: Callable[[], object]) -> Future[Any] | None:
         """Run something beside the tracker; None where the pool has no threads."""
         return None if self._encoders is None else self._encoders.submit(self._run, work)
+
+    def finish(self, encoding: Future[Any]) -> None:
+        """Wait for what `submit` returned; an error of the work is not raised."""
+        wait([encoding])
 
     @contextmanager
     def sharing_cores(self) -> Iterator[None]:

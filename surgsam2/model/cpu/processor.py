@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
-_ISAS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+_ISAS_WITHOUT_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI")
+_ISAS_WITHOUT_BFLOAT16 = (*_ISAS_WITHOUT_AVX512, "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def cpuinfo() -> dict[str, str]:
@@ -42,10 +43,21 @@ def has_fast_bfloat16() -> bool:
     environment variable `ONEDNN_MAX_CPU_ISA`, by which oneDNN is kept from using newer
     instructions, counts too.
     """
-    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ISAS_WITHOUT_BFLOAT16:
+    if _largest_isa() in _ISAS_WITHOUT_BFLOAT16:
         return False
     # older versions of PyTorch do not tell
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     flags = {name for name, present in capabilities.items() if present is True}
     flags.update(cpuinfo().get("flags", "").split())
     return bool(flags & _BFLOAT16_FLAGS)
+
+
+def has_bfloat16_products() -> bool:
+    """Return whether oneDNN computes bfloat16 products at all: it refuses to without AVX-512."""
+    if _largest_isa() in _ISAS_WITHOUT_AVX512:
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _largest_isa() -> str:
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()

@@ -20,6 +20,9 @@ from tests.model.helpers import sam2_modules
 pytestmark = pytest.mark.skipif(
     not matmul.is_available(), reason="the CPU backend needs an x86 processor with AVX2"
 )
+needs_bfloat16 = pytest.mark.skipif(
+    not matmul.is_available(torch.bfloat16), reason="bfloat16 products need AVX-512"
+)
 CLOSE = 1e-4
 """Largest difference, on features of about 4."""
 
@@ -111,6 +114,7 @@ def test_every_step_equals_sam2s(network: SurgSAM2Network) -> None:
     assert_close(memory.float(), expected[3].float(), atol=0.02)
 
 
+@needs_bfloat16
 def test_bfloat16_is_as_close_to_float32_as_sam2s_autocast(network: SurgSAM2Network) -> None:
     expected = a_frame(network)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -211,14 +215,18 @@ def test_objects_do_not_touch_each_other(network: SurgSAM2Network) -> None:
     assert_close(together[2:], third)
 
 
-def test_precision_follows_autocast_and_gradients_exclude_the_backend() -> None:
+def test_precision_follows_autocast_and_gradients_exclude_the_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     x = torch.zeros(1)
     assert backend.inference_precision(x) is None, "gradients are on"
     with torch.no_grad():
         assert backend.inference_precision(x) == torch.float32
         assert backend.inference_precision(x.half()) is None
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert backend.inference_precision(x) == torch.bfloat16
+            for present, chosen in ((True, torch.bfloat16), (False, None)):
+                monkeypatch.setattr(matmul, "has_bfloat16_products", lambda: present)  # noqa: B023
+                assert backend.inference_precision(x) == chosen
             assert backend.inference_precision(x.bfloat16()) is None
         with torch.autocast("cpu", dtype=torch.float16):
             assert backend.inference_precision(x) is None
@@ -290,10 +298,11 @@ def test_an_encoder_of_another_build_is_computed_by_its_module(
     assert_close(ours[0].tokens, expected[0].tokens)
     assert_close(ours[1], expected[1])
     assert_close(ours[2].low_res, expected[2].low_res)
-    with torch.autocast("cpu", torch.bfloat16):
-        features = a_frame(network)[0]
-    assert features.tokens.dtype == torch.float32
-    assert_close(features.tokens, rounded.tokens.float())
+    if matmul.is_available(torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16):
+            features = a_frame(network)[0]
+        assert features.tokens.dtype == torch.float32
+        assert_close(features.tokens, rounded.tokens.float())
 
 
 def test_changed_weights_are_seen() -> None:

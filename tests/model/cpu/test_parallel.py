@@ -113,7 +113,9 @@ def test_frames_are_encoded_beside_the_tracker_and_only_those_it_needs(
     assert torch.get_num_threads() == 2
 
 
-@needs_cpu_backend
+@pytest.mark.skipif(
+    not matmul.is_available(torch.bfloat16), reason="bfloat16 products need AVX-512"
+)
 @pytest.mark.usefixtures("two_threads")
 def test_threads_compute_in_the_models_precision(
     demo_checkpoint: Path, a_clip: tuple[Video, PromptSet], monkeypatch: pytest.MonkeyPatch

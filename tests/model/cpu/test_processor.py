@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from surgsam2.model.cpu.processor import has_fast_bfloat16, is_intel
+from surgsam2.model.cpu import matmul
+from surgsam2.model.cpu.processor import has_bfloat16_products, has_fast_bfloat16, is_intel
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,17 @@ def test_fast_bfloat16_is_told_by_flags_and_onednns_limit(
     else:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
     assert has_fast_bfloat16() is fast
+
+
+@pytest.mark.parametrize(("isa", "slow"), [("AVX2", False), ("avx2_vnni", False), ("ALL", True)])
+def test_bfloat16_needs_avx512(isa: str, slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it oneDNN refuses, so that sam2's modules have to compute."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
+    expected = slow and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert has_bfloat16_products() is expected
+    if expected:
+        x = torch.ones(2, 2, dtype=torch.bfloat16)
+        assert matmul.linear(x, x).tolist() == [[2, 2], [2, 2]]
 
 
 def test_pytorch_tells_of_fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,24 @@
+"""TensorFloat-32: only where float32 is asked for and the user's process allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def same_tf32() -> Iterator[None]:
+    """Let convolutions use TensorFloat-32 only where matrix products may.
+
+    PyTorch allows it for convolutions from the start, and for products after
+    `torch.set_float32_matmul_precision("high")`. It has one setting for the process, which is
+    put back at the end.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.get_float32_matmul_precision() != "highest"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
