@@ -138,7 +138,7 @@ CASES = {
     "attention: own softmax": ("attend", patched((memory_attention, "attention", plain_softmax))),
     "attention: memory for scores kept": (
         "attend",
-        patched((attention, "_buffer", lambda size: torch.empty(size))),
+        patched((attention, "_buffer", torch.empty)),
     ),
     "attention: values and output composed": (
         "attend",
