@@ -43,8 +43,11 @@ def test_tf32_is_for_those_who_allow_it(precision: str, allowed: bool) -> None:
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     try:
         torch.set_float32_matmul_precision(precision)
-        with same_tf32():
-            assert torch.backends.cudnn.allow_tf32 is allowed
+        first, second = same_tf32(), same_tf32()
+        with first:  # as two threads may: the first to enter is the first to leave
+            second.__enter__()
+        assert torch.backends.cudnn.allow_tf32 is allowed
+        second.__exit__(None, None, None)
     finally:
         torch.set_float32_matmul_precision(before[0])
     assert torch.backends.cudnn.allow_tf32 == before[1]
