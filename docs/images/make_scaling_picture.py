@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from surgsam2.cluster.scheduler import FreeWorker, Scheduler
+from surgsam2.cluster.scheduler import FreeWorker, Piece, Scheduler
 
 GPUS = 1000
 VIDEOS = 10_000
@@ -81,15 +81,15 @@ def simulate(chunk: int, seed: int = 0) -> Result:
         now, gpu, kind, video = heapq.heappop(events)
         if kind == "done":
             running -= 1
-            scheduler.tracked(video, 1 - done[video] / frames[video])
+            scheduler.tracked(Piece(video), 1 - done[video] / frames[video])
             if done[video] >= frames[video]:
                 scheduler.complete(video)  # other processors write the files
         elif kind == "lost":
             running -= 1
-            scheduler.lost(video, "failure")
+            scheduler.lost(Piece(video), "failure")
         elif kind == "preempted":
             running -= 1
-            scheduler.tracked(video, 1 - done[video] / frames[video])
+            scheduler.tracked(Piece(video), 1 - done[video] / frames[video])
         if kind in ("lost", "preempted"):
             result.down += DOWN_SECONDS
             heapq.heappush(events, (now + DOWN_SECONDS, gpu, "free", -1))
@@ -99,10 +99,10 @@ def simulate(chunk: int, seed: int = 0) -> Result:
         given = scheduler.assign(waiting)
         result.decision_seconds += time.perf_counter() - began
         result.decisions += 1
-        for name, index in given:
+        for name, piece in given:
             del waiting[name]
             running += 1
-            event = _task(random, result, now, int(name), index, chunk, frames, done, speeds)
+            event = _task(random, result, now, int(name), piece.video, chunk, frames, done, speeds)
             heapq.heappush(events, event)
         if not result.busy or now - result.busy[-1][0] * 3600 > 30:
             result.busy.append((now / 3600, running))

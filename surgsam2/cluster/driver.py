@@ -10,21 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from surgsam2.cluster.division import plan_splits
 from surgsam2.cluster.executor import Executor
 from surgsam2.cluster.manifest import (
     Manifest,
     Manifests,
     delete_chunks,
     job_key,
+    prepare_place,
     refuse_occupied,
     settings_key,
 )
 from surgsam2.cluster.options import ListOptions
-from surgsam2.cluster.scheduler import FreeWorker, Scheduler, parts_of
+from surgsam2.cluster.scheduler import FreeWorker, Piece, Scheduler, parts_of
 from surgsam2.cluster.summary import ListSummary, WorkerRow, local_lock, summary_name
 from surgsam2.cluster.tasks import Ended, Joined, Lost, Outcome, Progressed, Settings, Task
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error
 from surgsam2.job.datalist import LOGS, FailedJobsError, VideoJob, hide_job_names, refuse_all
+from surgsam2.job.fingerprint import differences
 from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.folder_lock import exclusive
 from surgsam2.storage.output_folder import RESUME
@@ -140,6 +143,10 @@ class _ListRun:
         """The kinds of tasks that each worker does."""
         self._free: dict[str, FreeWorker] = {}
         self._settings_key = settings_key(settings)
+        self._splits = plan_splits(jobs, options, settings.job)
+        for index, split in enumerate(self._splits):
+            if split is not None:
+                self._scheduler.divide(index, split.parts)
 
     def carry_out(
         self, executor: Callable[[], Executor], should_stop: Callable[[], bool]
@@ -178,7 +185,7 @@ class _ListRun:
         problems = []
         for index, job in enumerate(self._jobs):
             try:
-                key = job_key(job, self._settings_key)
+                key = job_key(job, self._settings_key, self._splits[index])
             except SurgSAM2Error:
                 key = ""  # the worker that opens the files says what is wrong
             try:
@@ -197,8 +204,9 @@ class _ListRun:
                 return manifest
             if manifest.chunks:
                 # a driver that was killed leaves chunks that nobody has taken note of
-                delete_chunks(job.output, manifest.chunks)
-                self._scheduler.restore(index, manifest.left)
+                self._delete_others(index, manifest)
+                for part in sorted({chunk.part for chunk in manifest.chunks}):
+                    self._scheduler.restore(Piece(index, part), manifest.left(part))
                 manifest = replace(manifest, interruptions=manifest.interruptions + 1)
                 return self._store.write(job.output, manifest, first=True)
         elif key and not self._settings.job.overwrite:
@@ -236,16 +244,22 @@ class _ListRun:
         return False
 
     def _assign(self, executor: Executor) -> None:
-        for worker, index in self._scheduler.assign(self._free):
-            manifest = self._manifests[index]
+        for worker, piece in self._scheduler.assign(self._free):
+            index, part = piece
+            manifest, kind = self._manifests[index], self._scheduler.videos[index].kind
+            if not self._is_prepared(index):
+                continue
+            chunks = sorted(manifest.chunks, key=lambda chunk: chunk.part)
             task = Task(
                 video=index,
-                kind=self._scheduler.videos[index].kind,
+                kind=kind,
                 job=self._jobs[index],
                 folder=secrets.token_hex(8),
+                part=part,
                 steps=self._options.chunk,
-                chunks=manifest.chunks,
+                chunks=manifest.of_part(part) if kind == "track" else tuple(chunks),
                 run=manifest.run,
+                split=self._splits[index],
                 interruptions=manifest.interruptions,
             )
             del self._free[worker]
@@ -253,6 +267,21 @@ class _ListRun:
             row = self._summary.workers[worker]
             row.tasks, row.video = row.tasks + 1, self._summary.name(index)
             executor.assign(worker, task)
+
+    def _is_prepared(self, index: int) -> bool:
+        """Empty the folder of a divided video before its first task; return whether it is ready.
+
+        For other videos the worker does so, after it has read the video.
+        """
+        runs = any(task.video == index for task in self._tasks.values())
+        if self._splits[index] is None or self._manifests[index].run is not None or runs:
+            return True
+        try:
+            prepare_place(self._jobs[index].output, self._settings.job.overwrite)
+        except SurgSAM2Error as error:
+            self._failed_by(index, error)
+            return False
+        return True
 
     def _joined(self, event: Joined) -> None:
         before = self._summary.workers.get(event.worker)
@@ -273,8 +302,10 @@ class _ListRun:
         manifest = None if task is None else self._manifests[task.video]
         if task is None or manifest is None or manifest.run is None or task.kind != "track":
             return
-        done = (manifest.chunks[-1].last if manifest.chunks else 0) + event.frames
-        self._scheduler.videos[task.video].left = max(0.0, 1 - done / max(1, manifest.run.steps))
+        chunks = manifest.of_part(task.part)
+        done = (chunks[-1].last if chunks else 0) + event.frames
+        left = max(0.0, 1 - done / max(1, manifest.run.steps[task.part]))
+        self._scheduler.videos[task.video].parts[task.part].left = left
 
     def _ended(self, event: Ended) -> None:
         task, outcome = self._tasks.pop(event.worker, None), event.outcome
@@ -288,10 +319,7 @@ class _ListRun:
         try:
             self._take_note(task, outcome, row)
         except SurgSAM2Error as error:
-            text = str(error)
-            if not self._settings.job.keep_names:
-                text = hide_job_names(self._jobs[task.video], text)
-            self._failed(task.video, one_line(text))
+            self._failed_by(task.video, error)
 
     def _take_note(self, task: Task, outcome: Outcome, row: WorkerRow) -> None:
         """Make what a task has done part of the results."""
@@ -299,15 +327,22 @@ class _ListRun:
         manifest = self._manifests[index]
         if outcome.is_lost:
             self._give_up(task, outcome.error)
+        elif self._scheduler.videos[index].is_over:
+            self._delete_others(index, manifest)  # another part of the video has failed
         elif outcome.error:
             self._failed(index, outcome.error)
-        elif outcome.chunk is not None:
-            chunk = outcome.chunk
-            stopped = outcome.stopped and outcome.run and chunk.last < outcome.run.steps
+        elif outcome.chunk is not None and outcome.run is not None:
+            chunk, run = outcome.chunk, outcome.run
+            if manifest.run and (different := differences(manifest.run.identity, run.identity)):
+                raise InputError(
+                    f"{job.output}: its parts were tracked differently ({different}); use the same "
+                    "kind of machine for all parts"
+                )
+            stopped = outcome.stopped and chunk.last < run.steps[chunk.part]
             manifest = replace(
                 manifest,
-                key=manifest.key or job_key(job, self._settings_key),
-                run=outcome.run,
+                key=manifest.key or job_key(job, self._settings_key, self._splits[index]),
+                run=run,
                 chunks=(*manifest.chunks, chunk),
                 interruptions=manifest.interruptions + bool(stopped),
             )
@@ -317,7 +352,7 @@ class _ListRun:
             frames = chunk.last - chunk.first
             self._summary.tracked += frames
             row.frames, row.seconds = row.frames + frames, row.seconds + chunk.seconds
-            self._scheduler.tracked(index, manifest.left)
+            self._scheduler.tracked(Piece(index, chunk.part), manifest.left(chunk.part))
         elif outcome.report is not None:
             frames = outcome.report["timings"]["frames"]
             done = Manifest(manifest.key, complete=True, frames=frames)
@@ -327,7 +362,7 @@ class _ListRun:
             self._scheduler.complete(index)
             self._say(index, f"complete: {frames} frames")
         else:
-            self._scheduler.released(index)
+            self._scheduler.released(Piece(index, task.part))
 
     def _lost(self, event: Lost) -> None:
         self._free.pop(event.worker, None)
@@ -346,13 +381,26 @@ class _ListRun:
         self._log(task.video, f"a worker was lost: {reason}\n")
         logger.warning("%s: a worker was lost: %s", name, reason)
         with contextlib.suppress(SurgSAM2Error):
-            delete_chunks(task.job.output, manifest.chunks)
+            self._delete_others(task.video, manifest)
         if task.kind == "track" and manifest.chunks:
             manifest = replace(manifest, interruptions=manifest.interruptions + 1)
             self._manifests[task.video] = manifest
-        self._scheduler.lost(task.video, f"{video.lost + 1} workers were lost with it; {reason}")
+        piece = Piece(task.video, task.part)
+        self._scheduler.lost(piece, f"{video.lost + 1} workers were lost with it; {reason}")
         if video.state == "quarantined":
             logger.error("%s: quarantined: %s", name, video.error)
+
+    def _delete_others(self, index: int, manifest: Manifest) -> None:
+        """Delete the chunks of a video that neither count nor are being made."""
+        kept = {chunk.folder for chunk in manifest.chunks}
+        kept |= {task.folder for task in self._tasks.values() if task.video == index}
+        delete_chunks(self._jobs[index].output, kept)
+
+    def _failed_by(self, index: int, error: SurgSAM2Error) -> None:
+        text = str(error)
+        if not self._settings.job.keep_names:
+            text = hide_job_names(self._jobs[index], text)
+        self._failed(index, one_line(text))
 
     def _failed(self, index: int, error: str) -> None:
         logger.error("%s: %s", self._summary.name(index), error)

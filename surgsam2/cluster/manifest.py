@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,17 +19,26 @@ from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.job.chunks import Chunk
 from surgsam2.job.datalist import VideoJob
 from surgsam2.job.earlier import finished_report
+from surgsam2.job.split import Split
 from surgsam2.model.build import locate
 from surgsam2.model.checkpoint import read_checkpoint, weights_sha256
 from surgsam2.model.configs import load_config
 from surgsam2.prompts import load_class_list
 from surgsam2.prompts.mask_file import check_mask_path
 from surgsam2.storage.json_text import parse_json
-from surgsam2.storage.output_folder import MANIFEST, MARKER, PROGRAM, RESUME, is_ours
+from surgsam2.storage.label_image import LABELS
+from surgsam2.storage.output_folder import (
+    MANIFEST,
+    MARKER,
+    PROGRAM,
+    RESUME,
+    is_ours,
+    prepare_output,
+)
 from surgsam2.storage.places import Place
 from surgsam2.version import __version__
 
-VERSION = 1
+VERSION = 2
 CHUNKS = f"{RESUME}/chunks"
 """Folder of the chunks in a video's output folder."""
 
@@ -51,12 +60,17 @@ class Manifest:
     driver: str = ""
     """A token of the driver that wrote it."""
 
-    @property
-    def left(self) -> float:
-        """Part of the tracking that is left, 0 to 1."""
-        if self.run is None or not self.chunks:
+    def of_part(self, part: int) -> tuple[Chunk, ...]:
+        """Return the chunks of one part of the video, in order."""
+        return tuple(chunk for chunk in self.chunks if chunk.part == part)
+
+    def left(self, part: int) -> float:
+        """Return how much of the tracking of one part is left, 0 to 1."""
+        chunks = self.of_part(part)
+        if self.run is None or not chunks:
             return 1.0
-        return 1 - self.chunks[-1].last / self.run.steps if self.run.steps else 0.0
+        steps = self.run.steps[part]
+        return 1 - chunks[-1].last / steps if steps else 0.0
 
 
 class Manifests:
@@ -153,7 +167,7 @@ def settings_key(settings: Settings) -> str:
     return _hash(json.dumps(parts, sort_keys=True, default=str))
 
 
-def job_key(job: VideoJob, settings: str) -> str:
+def job_key(job: VideoJob, settings: str, split: Split | None = None) -> str:
     """Return the SHA-256 that tells a video's run from others.
 
     Neither the video nor the mask images are decoded: long lists are read in seconds.
@@ -161,6 +175,7 @@ def job_key(job: VideoJob, settings: str) -> str:
     Args:
         job: the video; its quick fingerprint is taken, and its prompt files are hashed.
         settings: the key of the settings.
+        split: how the video is divided.
 
     Raises:
         InputError: a file cannot be read.
@@ -169,6 +184,8 @@ def job_key(job: VideoJob, settings: str) -> str:
     digest = hashlib.sha256(settings.encode() + job.video.fingerprint().encode() + prompts)
     for name in mask_names(prompts):
         digest.update(_content(job.prompts.parent / name))
+    if split is not None:
+        digest.update(json.dumps([split.objects, split.cuts]).encode())
     return digest.hexdigest()
 
 
@@ -200,6 +217,23 @@ def refuse_occupied(output: Place, manifest: Manifest | None) -> None:
         )
 
 
+def prepare_place(output: Place, overwrite: bool) -> None:
+    """Remove what an earlier run has left in an output folder.
+
+    Args:
+        output: the folder.
+        overwrite: accept a folder of this machine that holds other files too.
+
+    Raises:
+        OutputError: it cannot be written, or holds other files.
+    """
+    if output.is_local:
+        prepare_output(output.path, overwrite)
+    else:
+        for name in (RESUME, LABELS, "report.json"):
+            (output / name).delete()
+
+
 def mask_names(prompts: bytes) -> Iterator[str]:
     """Yield the names of the mask images beside a prompt file; none if it is not valid.
 
@@ -225,12 +259,16 @@ def _content(place: Place) -> bytes:
     return data
 
 
-def delete_chunks(output: Place, keep: Iterable[Chunk] = ()) -> None:
-    """Delete the chunks of a folder that do not count, such as those of lost workers."""
-    kept = {chunk.folder for chunk in keep}
+def delete_chunks(output: Place, keep: Collection[str]) -> None:
+    """Delete the chunks of a folder that do not count, such as those of lost workers.
+
+    Args:
+        output: the folder.
+        keep: the names of the folders of the chunks that count.
+    """
     folder = output / CHUNKS
     for name in folder.names():
-        if name not in kept:
+        if name not in keep:
             (folder / name).delete()
 
 

@@ -9,6 +9,7 @@ from surgsam2.errors import InputError
 from surgsam2.storage.options import Options, option
 
 EXECUTORS = ("local", "ray")
+SPLITS = ("objects", "time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,15 @@ class ListOptions(Options):
         None, "do only part I of N of the list, such as 2/8; surgsam2 merge joins the summaries",
         metavar="I/N",
     )  # fmt: skip
+    split: str | None = option(
+        None,
+        "divide each video, for an urgent one: by objects, or by time at frames on which all "
+        "objects are prompted, which is approximate",
+        choices=SPLITS,
+    )
+    split_parts: int = option(
+        2, "greatest number of parts of a divided video", minimum=2, maximum=1000, metavar="N"
+    )
     cache_gb: float = option(
         64.0, "gigabytes of this machine's disk that copies of videos from elsewhere may take",
         minimum=0, metavar="N",

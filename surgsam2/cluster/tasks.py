@@ -11,6 +11,7 @@ from surgsam2.job.chunks import Chunk
 from surgsam2.job.datalist import VideoJob
 from surgsam2.job.fingerprint import Identity, ModelRecord
 from surgsam2.job.options import JobOptions, VideoOptions
+from surgsam2.job.split import Split
 from surgsam2.model.options import ModelOptions
 
 
@@ -31,8 +32,8 @@ class RunRecord:
 
     identity: Identity
     model: ModelRecord
-    steps: int
-    """Number of steps of the tracking in all."""
+    steps: tuple[int, ...]
+    """Number of steps of the tracking of each part; most videos have one part."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -42,7 +43,7 @@ class RunRecord:
     def from_json(cls, value: Mapping[str, Any]) -> RunRecord:
         """Return the record that `as_json` has described."""
         model = {**value["model"], "warnings": tuple(value["model"]["warnings"])}
-        return cls(dict(value["identity"]), ModelRecord(**model), int(value["steps"]))
+        return cls(dict(value["identity"]), ModelRecord(**model), tuple(value["steps"]))
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,14 @@ class Task:
     """Name of the folder for the new chunk; no other task has it."""
     steps: int
     """Greatest number of steps of the new chunk."""
+    part: int = 0
+    """Number of the part of the video that is tracked."""
     chunks: tuple[Chunk, ...] = ()
-    """The chunks that are complete, in order."""
+    """The chunks that are complete, in order: those of the part, or of all parts."""
     run: RunRecord | None = None
-    """None for the first chunk."""
+    """None while no chunk of the video is complete."""
+    split: Split | None = None
+    """How the video is divided into parts; None if it is not."""
     interruptions: int = 0
     """Number of interruptions of the tracking."""
 

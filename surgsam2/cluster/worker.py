@@ -11,20 +11,20 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from surgsam2.cluster.manifest import CHUNKS, mask_names
+from surgsam2.cluster.manifest import CHUNKS, mask_names, prepare_place
 from surgsam2.cluster.tasks import Outcome, RunRecord, Settings, Task
 from surgsam2.errors import DeviceError, InputError, SurgSAM2Error, shortage
 from surgsam2.job import JobOptions, segment_to_folder
-from surgsam2.job.chunks import FIRST_PASS, RESULTS, STATE, Chunk, join_chunks, track_chunk
+from surgsam2.job.chunks import FIRST_PASS, OUTPUTS, RESULTS, STATE, Chunk, track_chunk
 from surgsam2.job.datalist import VideoJob, hide_job_names
 from surgsam2.job.earlier import finished_report
 from surgsam2.job.fingerprint import differences
 from surgsam2.job.inputs import check_inputs
+from surgsam2.job.join import join_chunks
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet, load_prompts, naming_prompt_file
 from surgsam2.storage.hashing import sha256_of
-from surgsam2.storage.label_image import LABELS
-from surgsam2.storage.output_folder import RESUME, hold_output, prepare_output
+from surgsam2.storage.output_folder import hold_output
 from surgsam2.storage.places import LocalCopies, Place, local_output
 from surgsam2.storage.text import one_line
 
@@ -96,17 +96,16 @@ class Worker:
         model = self.model
         with (
             self._settings.video.open(self._copies.fetch(job.video)) as video,
-            naming_prompt_file(job.prompts.text),
+            naming_prompt_file(str(job.prompts)),
         ):
-            inputs = check_inputs(model, video, prompts, output, self._options)
+            inputs = check_inputs(model, video, prompts, output, self._options, split=task.split)
             record = replace(inputs.model_record, file_sha256=self._file_sha256)
-            run = RunRecord(inputs.identity, record, inputs.plan.steps)
+            parts = range(task.split.parts if task.split else 1)
+            steps = tuple(inputs.of_part(part).plan.steps for part in parts)
+            run = RunRecord(inputs.identity, record, steps)
             if task.run is None:
-                if is_local:
-                    prepare_output(output, self._settings.job.overwrite)
-                else:
-                    for name in (RESUME, LABELS, "report.json"):
-                        (job.output / name).delete()
+                if task.split is None:  # else the driver has done so, once for all parts
+                    prepare_place(job.output, self._settings.job.overwrite)
             elif different := differences(task.run.identity, run.identity):
                 raise InputError(
                     f"{job.output}: cannot go on ({different}); use the same kind of machine "
@@ -115,7 +114,7 @@ class Worker:
             names = [FIRST_PASS] if inputs.plan.direction == "both" else []
             before = self._chunks(task, names, STATE)
             folder = (output / CHUNKS if is_local else self._scratch / "new") / task.folder
-            chunk = track_chunk(inputs, before, folder, task.steps, should_stop)
+            chunk = track_chunk(inputs, before, folder, task.steps, should_stop, task.part)
         if not is_local:
             for name in chunk.files:
                 (job.output / CHUNKS / task.folder / name).upload(folder / name)
@@ -138,11 +137,15 @@ class Worker:
             contextlib.suppress(_Stopped),
             local_output(job.output, self._scratch / "output") as output,
         ):
+            split = task.split
             if finished_report(output) is None:  # else the driver was lost before it took note
                 with hold_output(output, overwrite=True):
-                    chunks = self._chunks(task, [RESULTS])
-                    join_chunks(chunks, output, run.identity, task.interruptions)
-            report = segment_to_folder(run.model, video, prompts, output, options, should_stop=stop)
+                    chunks = self._chunks(task, [RESULTS, OUTPUTS])
+                    inputs = check_inputs(run.model, video, prompts, output, options, split=split)
+                    split = join_chunks(inputs, chunks, output, run.identity, task.interruptions)
+            report = segment_to_folder(
+                run.model, video, prompts, output, options, should_stop=stop, split=split
+            )
             if report["status"] != "complete":
                 raise _Stopped
             return Outcome(report=report)

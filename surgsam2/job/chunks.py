@@ -1,15 +1,13 @@
 """A run in chunks: each tracks some steps from the state that the chunk before it left.
 
 A chunk is a folder with the results of its frames and the state at its end. Its files do not
-change once it is complete, so that a chunk that fails is simply done again. `join_chunks` puts the
-results of all chunks together as the saved state of a run that has nothing left to track;
-`segment_to_folder` with `resume` then writes every file, as for any other run.
+change once it is complete, so that a chunk that fails is simply done again. `surgsam2.job.join`
+makes one run of all chunks.
 """
 
 from __future__ import annotations
 
 import io
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -20,8 +18,6 @@ from typing import Any
 import torch
 
 from surgsam2.errors import OutputError
-from surgsam2.job.checkpoint import Checkpoint, CheckpointStore
-from surgsam2.job.fingerprint import Identity
 from surgsam2.job.inputs import RunInputs, open_tracking
 from surgsam2.outputs import ResultRecord
 from surgsam2.storage.atomic_file import write_bytes_atomically, writing
@@ -32,6 +28,9 @@ RESULTS = "results.spool"
 """The results of the chunk's frames; see `ResultRecord`."""
 FIRST_PASS = "first_pass.spool"
 """The masks that the chunk adds to the backward pass of direction `both`."""
+OUTPUTS = "outputs.spool"
+"""What the masks of the chunk's frames are made of, in a part of a video that is split by objects;
+see `surgsam2.tracking.output_store`."""
 STATE = "state.pt"
 """The state of the tracking at the end of the chunk."""
 
@@ -43,13 +42,15 @@ class Chunk:
     folder: str
     """Name of the chunk's folder."""
     first: int
-    """Number of steps before it."""
+    """Number of steps of its part before it."""
     last: int
-    """Number of steps up to its end."""
+    """Number of steps of its part up to its end."""
     seconds: float
     """Seconds that it took."""
     files: Mapping[str, tuple[int, str]]
     """Number of bytes and SHA-256 of each file, by name; without the files that are empty."""
+    part: int = 0
+    """Number of the part of the video that it belongs to; most videos have one part."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Chunk:
@@ -72,6 +73,10 @@ class Chunk:
             raise OutputError(f"{path}: the file is damaged; delete its folder to start anew")
         return path
 
+    def opened(self, path: Path) -> DiskStore:
+        """Open one of the chunk's files with results."""
+        return DiskStore(path, length=self.files[path.name][0])
+
 
 def track_chunk(
     inputs: RunInputs,
@@ -79,17 +84,19 @@ def track_chunk(
     folder: Path,
     steps: int,
     should_stop: Callable[[int], bool] = lambda done: False,
+    part: int = 0,
 ) -> Chunk:
     """Track some steps of a video into a new folder.
 
     Args:
         inputs: the inputs of the run, which are checked.
-        before: the chunks before this one in order, each with its folder. The state of the last
-            one is needed, and for direction `both` all first passes.
+        before: the chunks of the part before this one in order, each with its folder. The state of
+            the last one is needed, and for direction `both` all first passes.
         folder: the folder to make.
         steps: greatest number of steps.
         should_stop: asked after every step, with the number of steps that are done; true ends
             the chunk there, which is then a shorter one.
+        part: number of the part of the video, which is 0 unless `inputs` have a split.
 
     Returns:
         The complete chunk.
@@ -99,19 +106,24 @@ def track_chunk(
         VideoError: a frame cannot be read.
     """
     began = time.perf_counter()
+    inputs = inputs.of_part(part)
     first = before[-1][0].last if before else 0
     with writing(folder):
         folder.mkdir(parents=True)
     with ExitStack() as resources:
         earlier = [
-            resources.enter_context(closing(_opened(chunk, path)))
+            resources.enter_context(closing(chunk.opened(path / FIRST_PASS)))
             for chunk, path in before
             if FIRST_PASS in chunk.files
         ]
         results = resources.enter_context(closing(DiskStore(folder / RESULTS)))
         first_pass = DiskStore(folder / FIRST_PASS, earlier=earlier)
         resources.enter_context(closing(first_pass))
-        tracking = open_tracking(inputs, first_pass, _load(*before[-1]) if before else None)
+        outputs = None
+        if inputs.split is not None and inputs.split.objects:
+            outputs = resources.enter_context(closing(DiskStore(folder / OUTPUTS)))
+        state = _load(*before[-1]) if before else None
+        tracking = open_tracking(inputs, first_pass, state, outputs)
         record = ResultRecord(results, inputs.video.width, inputs.video.height)
         done = 0
         with closing(tracking.run()) as frames:
@@ -124,51 +136,13 @@ def track_chunk(
             state = tracking.state_dict()
         results.sync()
         first_pass.sync()
+        if outputs is not None:
+            outputs.sync()
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_bytes_atomically(folder / STATE, buffer.getvalue(), durable=True)
     files = {p.name: (p.stat().st_size, sha256_of(p)) for p in sorted(folder.iterdir())}
-    return Chunk(folder.name, first, first + done, time.perf_counter() - began, files)
-
-
-def join_chunks(
-    chunks: Sequence[tuple[Chunk, Path]], output: Path, identity: Identity, interruptions: int
-) -> None:
-    """Make all chunks of a video the saved state of a run that has nothing left to track.
-
-    Args:
-        chunks: the chunks in order, each with its folder.
-        output: the output folder, in which no other run writes.
-        identity: the identity of the run.
-        interruptions: how often its tracking was interrupted, for the report.
-
-    Raises:
-        OutputError: a file is damaged or cannot be written.
-    """
-    store = CheckpointStore(output)
-    with writing(store.record):
-        store.folder.mkdir(parents=True, exist_ok=True)
-        with store.record.open("wb") as target:
-            for chunk, folder in chunks:
-                if RESULTS in chunk.files:
-                    with chunk.check(folder / RESULTS).open("rb") as source:
-                        shutil.copyfileobj(source, target)
-    store.save(
-        Checkpoint(
-            identity=identity,
-            tracking={},
-            steps=chunks[-1][0].last,
-            seconds=sum(chunk.seconds for chunk, _ in chunks),
-            resumed=interruptions - 1,  # the run that writes the files adds one
-            results_bytes=store.record.stat().st_size,
-            first_pass_bytes=0,
-            updating=False,
-        )
-    )
-
-
-def _opened(chunk: Chunk, folder: Path) -> DiskStore:
-    return DiskStore(folder / FIRST_PASS, length=chunk.files[FIRST_PASS][0])
+    return Chunk(folder.name, first, first + done, time.perf_counter() - began, files, part)
 
 
 def _load(chunk: Chunk, folder: Path) -> dict[str, Any]:

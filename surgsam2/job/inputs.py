@@ -12,6 +12,7 @@ from surgsam2.engine.remote_model import RemoteModel
 from surgsam2.errors import InputError, OutputError
 from surgsam2.job.fingerprint import Identity, ModelRecord, identity_of
 from surgsam2.job.options import JobOptions
+from surgsam2.job.split import OVERLAP, Split
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import FORMATS, OutputContext
 from surgsam2.prompts import PromptSet, load_class_list
@@ -46,6 +47,8 @@ class RunInputs:
     """The video as it was opened; `video` has the frames of it that are tracked."""
     corrected: PromptSet | None = None
     """In a correction, the prompts of the objects that are tracked again; else None."""
+    split: Split | None = None
+    """How the tracking is divided among several processes; None if it is not."""
 
     @property
     def tracked(self) -> PromptSet:
@@ -57,6 +60,24 @@ class RunInputs:
         """Whether another process can recognise the video and has the state of the tracking."""
         return bool(self.files["video"]) and not isinstance(self.model, RemoteModel)
 
+    def of_part(self, part: int) -> RunInputs:
+        """Return the inputs of one part of the tracking: with fewer objects, or fewer frames.
+
+        Args:
+            part: number of the part, from 0. Without `split` there is part 0 only, which is all.
+        """
+        split, plan = self.split, self.plan
+        if split is None:
+            return self
+        if split.objects:
+            chosen = PromptSet(video=self.prompts.video)
+            for object_id in split.objects[part]:
+                chosen.put(self.prompts.for_object(object_id))
+            return replace(self, prompts=chosen)
+        limits = (plan.start, *split.cuts, plan.stop)
+        stop = limits[part + 1] + (OVERLAP if part < len(split.cuts) else 0)
+        return replace(self, plan=replace(plan, start=limits[part], stop=min(stop, plan.stop)))
+
 
 def check_inputs(
     model: SurgSAM2Model | RemoteModel | ModelRecord,
@@ -65,6 +86,7 @@ def check_inputs(
     folder: Path | str,
     options: JobOptions,
     corrected: PromptSet | None = None,
+    split: Split | None = None,
 ) -> RunInputs:
     """Check everything about a run that can be checked before it begins.
 
@@ -76,6 +98,7 @@ def check_inputs(
         options: the options of the run.
         corrected: the prompts of the objects that are tracked again, if the run is a correction
             of the results in the folder.
+        split: how the tracking is divided among several processes.
 
     Raises:
         PromptError, InputError, VideoError: the inputs cannot be used, or not together.
@@ -122,7 +145,8 @@ def check_inputs(
         identity_of(
             *(record, video, prompts, plan, options),
             () if corrected is None else (item.id for item in corrected),
-        ),
+        )
+        | (split.identity if split else {}),
         video,
         prompts,
         options,
@@ -131,6 +155,7 @@ def check_inputs(
         context,
         whole,
         corrected,
+        split,
     )
     if options.resume and isinstance(model, RemoteModel):
         raise InputError("a run with an engine on another machine cannot be resumed; start anew")
@@ -152,7 +177,10 @@ def _in_strides(tracking: TrackingOptions, stride: int) -> TrackingOptions:
 
 
 def open_tracking(
-    inputs: RunInputs, first_pass: DiskStore, state: dict[str, Any] | None = None
+    inputs: RunInputs,
+    first_pass: DiskStore,
+    state: dict[str, Any] | None = None,
+    outputs: DiskStore | None = None,
 ) -> Tracking:
     """Return the tracking of a run, at its beginning or at a saved state.
 
@@ -160,6 +188,7 @@ def open_tracking(
         inputs: the inputs of the run.
         first_pass: keeps the backward pass of direction `both`; see `VideoTracking`.
         state: the state, from `Tracking.state_dict`; None is the beginning.
+        outputs: keeps what the masks are made of; see `VideoTracking`.
 
     Raises:
         InputError: there is only the record of a model, but frames are left to be tracked.
@@ -173,6 +202,7 @@ def open_tracking(
         inputs.plan,
         inputs.options.tracking,
         first_pass,
+        outputs,
     )
     if state is not None:
         tracking.load_state_dict(state)

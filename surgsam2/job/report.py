@@ -94,6 +94,7 @@ def make_report(
         "frame_range": [number(plan.start), min(number(plan.stop), video.frame_count)],
         "timings": timings,
         "resumed": resumed,
+        **({"split": inputs.split.as_json(options.stride)} if inputs.split else {}),
         "skipped": list(_skipped(inputs, timings["frames"])),
         "identity": identity,
     }

@@ -29,6 +29,7 @@ from surgsam2.job.fingerprint import ModelRecord, check_same
 from surgsam2.job.inputs import RunInputs, check_inputs, open_tracking
 from surgsam2.job.options import JobOptions
 from surgsam2.job.report import Timings, make_report
+from surgsam2.job.split import Split
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import (
     ANNOTATION,
@@ -64,6 +65,7 @@ def segment_to_folder(
     *,
     progress: Progress = lambda done, total, seconds: None,
     should_stop: Callable[[], bool] = lambda: False,
+    split: Split | None = None,
 ) -> dict[str, Any]:
     """Segment a video into a folder.
 
@@ -85,6 +87,8 @@ def segment_to_folder(
         options: the options of the run; None takes the defaults.
         progress: called after every tracked frame.
         should_stop: asked after every tracked frame; true ends the run as `interrupted`.
+        split: how the frames of a run to be resumed were divided among processes; see
+            `surgsam2.job.parts`.
 
     Returns:
         The report, as in `report.json`. Its `status` is `complete`, or `interrupted`
@@ -97,7 +101,7 @@ def segment_to_folder(
         DeviceError: out of memory.
         OutputError: the folder cannot be written, or is being written by another run.
     """
-    inputs = check_inputs(model, video, prompts, folder, options or JobOptions())
+    inputs = check_inputs(model, video, prompts, folder, options or JobOptions(), split=split)
     with (
         hold_output(folder, overwrite=inputs.options.overwrite) as held,
         Fingerprints(inputs.files) as fingerprints,

@@ -54,11 +54,12 @@ def track(
     plan: TrackingPlan,
     options: TrackingOptions,
     first_pass: DiskStore,
+    outputs: DiskStore | None = None,
 ) -> Tracking:
     """Return the tracking of a video, by a model here or on another machine.
 
-    See `VideoTracking` for the arguments.
+    See `VideoTracking` for the arguments. A model on another machine keeps no outputs.
     """
     if isinstance(model, RemoteSegmenter):
         return model.track_video(video, prompts, plan, options)
-    return VideoTracking(model, video, prompts, plan, options, first_pass)
+    return VideoTracking(model, video, prompts, plan, options, first_pass, outputs)

@@ -20,6 +20,7 @@ from surgsam2.storage.disk_store import DiskStore
 from surgsam2.tracking.encoded_frame import EncodedFrame
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.output_store import keep_outputs, load_outputs
 from surgsam2.tracking.plan import TrackingPlan
 from surgsam2.tracking.postprocess import make_result
 from surgsam2.tracking.prefetch import prefetch_frames
@@ -45,6 +46,8 @@ class VideoTracking:
             count, `plan` has them.
         first_pass: keeps the backward pass of direction `both`. It belongs to the caller, and
             must hold the same when a saved state is loaded.
+        outputs: keeps the outputs that the masks are made of; see `keep_outputs`. It belongs to
+            the caller. None keeps none.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class VideoTracking:
         plan: TrackingPlan,
         options: TrackingOptions,
         first_pass: DiskStore,
+        outputs: DiskStore | None = None,
     ) -> None:
         self._model = model
         self._video = video
@@ -62,6 +66,7 @@ class VideoTracking:
         self._plan = plan
         self._options = options
         self._first_pass = first_pass
+        self._outputs = outputs
         self._reverse = plan.direction == "backward"
         self._in_first_pass = plan.direction == "both"
         self._tracker: Tracker | None = None
@@ -119,19 +124,20 @@ class VideoTracking:
                 began = time.perf_counter()
                 backward = {}
                 if plan.direction == "both":
-                    backward = _load(self._first_pass, index, self._model.device)
+                    backward = load_outputs(self._first_pass, index, self._model.device)
                 # Masks are made here too: PyTorch's other threads would take the encoders' cores.
                 with encoders.sharing_cores():
                     outputs = backward | self._advance(tracker, index, frame)
                     ordered = {i: outputs[i] for i in object_ids if i in outputs}
                     result = make_result(index, ordered, size, self._options, began)
+                if self._outputs is not None and ordered:
+                    keep_outputs(self._outputs, index, ordered)
                 yield frame.pixels, result
 
     def _track_before_first_prompts(self, encoders: Encoders) -> Generator[tuple[np.ndarray, None]]:
         """Track each object backward from its first prompt and keep the outputs on disk.
 
-        They are kept as the network's own logits, so that overlaps with the objects of the
-        forward pass are resolved as if all had been tracked at once.
+        Overlaps with the objects of the forward pass are resolved with their masks.
         """
         plan = self._plan
         if self._tracker is None:
@@ -152,7 +158,7 @@ class VideoTracking:
                 with encoders.sharing_cores():
                     outputs = self._advance(tracker, index, frame)
                 if outputs:
-                    _keep(self._first_pass, index, outputs)
+                    keep_outputs(self._first_pass, index, outputs)
                 yield frame.pixels, None
 
     def _prefetched(
@@ -228,24 +234,3 @@ def copy_to_cpu(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [copy_to_cpu(item) for item in value]
     return value
-
-
-def _keep(store: DiskStore, index: int, outputs: dict[int, MaskOutput]) -> None:
-    store.put(
-        index,
-        ids=np.array(list(outputs)),
-        low_res=torch.cat([o.low_res for o in outputs.values()]).cpu().numpy(),
-        scores=torch.stack([o.scores for o in outputs.values()]).cpu().numpy(),
-    )
-
-
-def _load(store: DiskStore, index: int, device: torch.device) -> dict[int, MaskOutput]:
-    if index not in store:
-        return {}
-    arrays = store.get(index)
-    low_res = torch.from_numpy(arrays["low_res"]).to(device)
-    scores = torch.from_numpy(arrays["scores"]).to(device)
-    return {
-        int(object_id): MaskOutput(low_res[row : row + 1], scores[row])
-        for row, object_id in enumerate(arrays["ids"])
-    }

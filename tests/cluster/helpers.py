@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from surgsam2 import open_video
+from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.executor import WorkerPlan
 from surgsam2.cluster.local import LocalExecutor
+from surgsam2.cluster.manifest import Manifests
 from surgsam2.cluster.options import ListOptions
-from surgsam2.cluster.tasks import Outcome, Settings, Task
+from surgsam2.cluster.tasks import Ended, Event, Joined, Lost, Outcome, Settings, Task
 from surgsam2.cluster.worker import ShouldStop, Worker
 from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job.datalist import VideoJob, read_datalist
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import load_prompts, save_prompts
+from surgsam2.storage.places import Place
 from tests.reliability.conftest import FORMATS, contents, prompts_for_two, write_short_file
 
-BROKEN = ("broken0", "broken1")
+BROKEN = ("broken0", "deep/broken1")
 CRASHES = "crashes"
 """A video of this output name ends the process that tracks it."""
 
@@ -37,6 +40,48 @@ class FragileWorker(Worker):
             return should_stop(done)
 
         return super().perform(task, fatal)
+
+
+class PreemptedWorker(Worker):
+    """Gets SIGTERM after the third frame of a video."""
+
+    def perform(self, task: Task, should_stop: ShouldStop = lambda done: False) -> Outcome:
+        def preempt(done: int) -> bool:
+            if task.kind == "track" and not task.chunks and done == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return should_stop(done)
+
+        return super().perform(task, preempt)
+
+
+def check_preemption(
+    model: SurgSAM2Model, settings: Settings, folder: Path, executor: Callable[[], Any]
+) -> None:
+    """The frame is finished and kept, and no retry is used up: there is none.
+
+    Args:
+        model: the model of a serial run.
+        settings: settings with the same model.
+        folder: a folder for everything.
+        executor: starts one `PreemptedWorker`.
+    """
+    path, out, seen = write_list(folder, ["a"]), folder / "out", set()
+
+    def look() -> bool:
+        manifest = Manifests().read(Place.of(out / "a"))
+        if manifest is not None:
+            seen.add(tuple(chunk.last for chunk in manifest.chunks))
+        return False
+
+    segment_list(
+        jobs_of(path, out), Place.of(out), settings, ListOptions(chunk=9, retries=0),
+        executor=executor, should_stop=look,
+    )  # fmt: skip
+    assert (3,) in seen
+    assert seen <= {(3,), (3, 11), ()}
+    assert "a worker was lost" not in (out / "logs" / "a.log").read_text()
+    assert json.loads((out / "a" / "report.json").read_text())["resumed"] == 1
+    assert files_of(out / "a") == serial(model, path, folder / "serial")["a"]
 
 
 def write_list(folder: Path, names: list[str], broken: tuple[str, ...] = ()) -> Path:
@@ -70,19 +115,46 @@ def local(settings: Settings, count: int, kind: type[Worker] = Worker) -> Callab
     return lambda: LocalExecutor(settings, [WorkerPlan("cpu")] * count, kind)
 
 
+class InThisProcess:
+    """An executor whose one worker runs in the driver's process."""
+
+    def __init__(self, settings: Settings, scratch: Path, stop_after: int = 0) -> None:
+        self._worker = Worker(settings, scratch)
+        self._events: list[Event] = [Joined("0", "here", "cpu", ("merge", "track"), 0)]
+        self._left = stop_after
+
+    def assign(self, worker: str, task: Task) -> None:
+        outcome = self._worker.perform(task)
+        self._left -= 1
+        if self._left == 0:  # as if its machine had gone when all was done but told
+            self._events += [Lost("0", "gone"), Joined("0", "here", "cpu", ("merge", "track"), 0)]
+        else:
+            self._events.append(Ended(worker, outcome))
+
+    def poll(self, seconds: float) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 SMALL = ListOptions(chunk=5)
 
 
-def serial(model: SurgSAM2Model, path: Path, out: Path) -> dict[str, dict[str, bytes]]:
+def serial(
+    model: SurgSAM2Model, path: Path, out: Path, **options: Any
+) -> dict[str, dict[str, bytes]]:
     """The files of each good video, written by one run after the other."""
     found = {}
     for job in jobs_of(path, out):
-        if job.output.name in (CRASHES, *BROKEN):
+        if job.output.within(Place.of(out)) in (CRASHES, *BROKEN):
             continue
         with open_video(job.video.path) as video:
             prompts = load_prompts(job.prompts.path)
-            options = JobOptions(formats=FORMATS)
-            segment_to_folder(model, video, prompts, job.output.path, options)
+            chosen = JobOptions.from_mapping({"formats": FORMATS} | options)
+            segment_to_folder(model, video, prompts, job.output.path, chosen)
         found[job.output.name] = contents(job.output.path)
     return found
 

@@ -14,14 +14,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.manifest import CHUNKS, Manifest, Manifests
 from surgsam2.cluster.options import ListOptions
-from surgsam2.cluster.tasks import Ended, Event, Joined, Lost, Settings, Task
-from surgsam2.cluster.worker import Worker
 from surgsam2.errors import InputError, MissingDependencyError, OutputError
 from surgsam2.job.datalist import FailedJobsError, VideoJob, read_datalist
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.storage import places
 from surgsam2.storage.places import LocalCopies, Place
-from tests.cluster.helpers import files_of, serial, settings_for, write_list
+from tests.cluster.helpers import InThisProcess, files_of, serial, settings_for, write_list
 
 
 class Unreliable(MemoryFileSystem):
@@ -61,31 +59,6 @@ def store(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(Unreliable, "refused", "")
     Unreliable.clear_instance_cache()
     return f"unreliable://{uuid.uuid4().hex}"
-
-
-class InThisProcess:
-    """An executor whose one worker runs in the driver's process, where the store is."""
-
-    def __init__(self, settings: Settings, scratch: Path, stop_after: int = 0) -> None:
-        self._worker = Worker(settings, scratch)
-        self._events: list[Event] = [Joined("0", "here", "cpu", ("merge", "track"), 0)]
-        self._left = stop_after
-
-    def assign(self, worker: str, task: Task) -> None:
-        outcome = self._worker.perform(task)
-        self._left -= 1
-        if self._left == 0:  # as if its machine had gone when all was done but told
-            self._events += [Lost("0", "gone"), Joined("0", "here", "cpu", ("merge", "track"), 0)]
-        else:
-            self._events.append(Ended(worker, outcome))
-
-    def poll(self, seconds: float) -> list[Event]:
-        events, self._events = self._events, []
-        return events
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def uploaded(folder: Path, store: str) -> list[VideoJob]:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from surgsam2.cluster.scheduler import KINDS, FreeWorker, Scheduler, parts_of
+from surgsam2.cluster.scheduler import KINDS, FreeWorker, Piece, Scheduler, parts_of
 
 
 def test_long_videos_come_first_and_are_finished_before_others_begin() -> None:
     scheduler = Scheduler([1, 3, 2])
-    assert scheduler.next_for(KINDS) == 1
-    scheduler.tracked(1, 0.1)  # less is left of it than of the others, but it is begun
-    assert scheduler.next_for(KINDS) == 1
-    assert scheduler.next_for(KINDS) == 2
-    assert scheduler.next_for(KINDS) == 0
+    assert scheduler.next_for(KINDS) == Piece(1)
+    scheduler.tracked(Piece(1), 0.1)  # less is left of it than of the others, but it is begun
+    assert scheduler.next_for(KINDS) == Piece(1)
+    assert scheduler.next_for(KINDS) == Piece(2)
+    assert scheduler.next_for(KINDS) == Piece(0)
     assert scheduler.next_for(KINDS) is None
 
 
 def test_files_are_written_before_further_tracking() -> None:
     scheduler = Scheduler([1, 3])
     assert scheduler.next_for(("merge",)) is None
-    assert scheduler.next_for(("track",)) == 1
-    scheduler.tracked(1, 0)
-    assert scheduler.next_for(("track",)) == 0
-    scheduler.tracked(0, 0.5)
-    assert scheduler.next_for(KINDS) == 1
+    assert scheduler.next_for(("track",)) == Piece(1)
+    scheduler.tracked(Piece(1), 0)
+    assert scheduler.next_for(("track",)) == Piece(0)
+    scheduler.tracked(Piece(0), 0.5)
+    assert scheduler.next_for(KINDS) == Piece(1)
     assert scheduler.videos[1].kind == "merge"
     scheduler.complete(1)
     assert not scheduler.finished
@@ -33,12 +33,12 @@ def test_files_are_written_before_further_tracking() -> None:
 def test_a_video_that_ends_its_workers_is_quarantined() -> None:
     scheduler = Scheduler([1], retries=3)
     for _ in range(3):
-        assert scheduler.next_for(KINDS) == 0
-        scheduler.lost(0, "signal 11")
-    assert scheduler.next_for(KINDS) == 0
-    scheduler.released(0)  # a worker that was told to stop is no fault of the video
-    assert scheduler.next_for(KINDS) == 0
-    scheduler.lost(0, "signal 11")
+        assert scheduler.next_for(KINDS) == Piece(0)
+        scheduler.lost(Piece(0), "signal 11")
+    assert scheduler.next_for(KINDS) == Piece(0)
+    scheduler.released(Piece(0))  # a worker that was told to stop is no fault of the video
+    assert scheduler.next_for(KINDS) == Piece(0)
+    scheduler.lost(Piece(0), "signal 11")
     assert (scheduler.videos[0].state, scheduler.videos[0].error) == ("quarantined", "signal 11")
     assert scheduler.finished
 
@@ -46,23 +46,23 @@ def test_a_video_that_ends_its_workers_is_quarantined() -> None:
 def test_progress_forgives_lost_workers() -> None:
     scheduler = Scheduler([1], retries=1)
     for left in (0.8, 0.6, 0.4):
-        assert scheduler.next_for(KINDS) == 0
-        scheduler.lost(0, "the power failed")
-        assert scheduler.next_for(KINDS) == 0
-        scheduler.tracked(0, left)
+        assert scheduler.next_for(KINDS) == Piece(0)
+        scheduler.lost(Piece(0), "the power failed")
+        assert scheduler.next_for(KINDS) == Piece(0)
+        scheduler.tracked(Piece(0), left)
     assert scheduler.videos[0].state == "waiting"
 
 
 def test_a_slow_worker_passes_its_video_on() -> None:
     scheduler = Scheduler([5])
     slow, fast = FreeWorker(KINDS, 1.0), FreeWorker(KINDS, 9.0)
-    assert scheduler.assign({"slow": slow}) == [("slow", 0)]
+    assert scheduler.assign({"slow": slow}) == [("slow", Piece(0))]
     assert scheduler.assign({"fast": fast}) == []
-    scheduler.tracked(0, 0.5)
-    assert scheduler.assign({"slow": slow, "fast": fast}) == [("fast", 0)]
-    scheduler.tracked(0, 0.2)
+    scheduler.tracked(Piece(0), 0.5)
+    assert scheduler.assign({"slow": slow, "fast": fast}) == [("fast", Piece(0))]
+    scheduler.tracked(Piece(0), 0.2)
     new = FreeWorker(KINDS)
-    assert scheduler.assign({"slow": slow, "new": new}) == [("new", 0)]
+    assert scheduler.assign({"slow": slow, "new": new}) == [("new", Piece(0))]
 
 
 def test_parts_have_all_videos_once_and_about_the_same_length() -> None:
@@ -73,3 +73,32 @@ def test_parts_have_all_videos_once_and_about_the_same_length() -> None:
     assert max(loads) - min(loads) <= max(sizes)
     assert parts == parts_of(sizes, 7)
     assert parts_of([5.0], 3) == [[0], [], []]
+
+
+def test_the_parts_of_a_video_run_side_by_side_and_are_joined_once() -> None:
+    scheduler = Scheduler([4, 1])
+    scheduler.divide(0, 2)
+    taken = [scheduler.next_for(KINDS) for _ in range(4)]
+    assert taken == [Piece(0, 0), Piece(0, 1), Piece(1), None]
+    scheduler.tracked(Piece(0, 1), 0)
+    assert scheduler.videos[0].state == "running"
+    assert scheduler.next_for(KINDS) is None
+    scheduler.lost(Piece(0, 0), "signal 9")
+    assert scheduler.next_for(KINDS) == Piece(0, 0)
+    scheduler.tracked(Piece(0, 0), 0)
+    assert (scheduler.videos[0].kind, scheduler.videos[0].state) == ("merge", "waiting")
+    assert scheduler.next_for(KINDS) == Piece(0)
+    assert scheduler.next_for(KINDS) is None
+
+
+def test_a_video_that_failed_stays_so_whatever_its_other_parts_do() -> None:
+    scheduler = Scheduler([4])
+    scheduler.divide(0, 3)
+    for _ in range(3):
+        scheduler.next_for(KINDS)
+    scheduler.failed(0, "no frames")
+    scheduler.tracked(Piece(0, 0), 0.5)
+    scheduler.lost(Piece(0, 1), "signal 9")
+    scheduler.released(Piece(0, 2))
+    assert scheduler.next_for(KINDS) is None
+    assert (scheduler.videos[0].state, scheduler.videos[0].error) == ("failed", "no frames")
