@@ -66,7 +66,7 @@ class ListSummary:
         self._place = folder / summary_name(*shard)
         self._shard = shard
         self._names = [job.output.within(folder) for job in jobs]
-        self._paths = [job.video.text for job in jobs] if keep_names else []
+        self._paths = [str(job.video) for job in jobs] if keep_names else []
         self._scheduler = scheduler
         self._began = time.monotonic()
         self._saved = 0.0

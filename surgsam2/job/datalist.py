@@ -7,7 +7,7 @@ and the name of the folder for its results inside one output folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -70,15 +70,14 @@ def read_datalist(
         raise InputError(f"{path}: the datalist cannot be read ({error})") from error
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: a datalist is a list of one or more {{{', '.join(_KEYS)}}}")
-    problems = []
+    problems, names = [], {}
     for number, entry in enumerate(entries):
         try:
             _check_entry(f"entry {number}", entry)
+            names[number] = entry["output"]
         except SurgSAM2Error as error:
             problems.append(str(error))
-    if not problems:
-        problems = list(_colliding([entry["output"] for entry in entries]))
-    refuse_all(f"{path}, ", problems)
+    refuse_all(f"{path}, ", [*problems, *_colliding(names)])
     return [
         VideoJob(base / entry["video"], base / entry["prompts"], outputs / entry["output"])
         for entry in entries
@@ -118,10 +117,10 @@ def _check_entry(where: str, entry: Any) -> None:
             Place.of(entry[key])
 
 
-def _colliding(names: list[str]) -> Iterator[str]:
+def _colliding(names: Mapping[int, str]) -> Iterator[str]:
     # Some file systems do not tell upper from lower case. Sorting puts a folder right before
     # the first of the folders inside it.
-    folders = sorted((PurePath(name.casefold()).parts, i) for i, name in enumerate(names))
+    folders = sorted((PurePath(name.casefold()).parts, i) for i, name in names.items())
     for (outer, i), (inner, k) in pairwise(folders):
         if inner[: len(outer)] == outer:
             i, k = sorted((i, k))  # noqa: PLW2901
@@ -140,5 +139,5 @@ def hide_job_names(job: VideoJob, text: str) -> str:
     }
     for place, word in words.items():
         if not place.is_local:
-            text = text.replace(place.text, word)
+            text = text.replace(str(place), word)
     return hide_names(text, {Path(place.text): word for place, word in words.items()})

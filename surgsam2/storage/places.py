@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import posixpath
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.2
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """Errors that another try does not mend."""
+_PASSWORD = re.compile(r"^([\w+-]+://[^:/@]*):[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Place:
     """
 
     text: str
-    """The path or the address."""
+    """The path or the address. It may hold a password, which ``str`` of the place hides."""
 
     @classmethod
     def of(cls, value: Place | str | os.PathLike[str]) -> Place:
@@ -80,7 +82,7 @@ class Place:
         return Place(f"{self.text}/{name}")
 
     def __str__(self) -> str:
-        return self.text
+        return _PASSWORD.sub(r"\1:…@", self.text)
 
     @property
     def parent(self) -> Place:
@@ -244,6 +246,7 @@ class Place:
                 if last or isinstance(error, _FINAL):
                     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                     raise kind(f"cannot {verb} {self}: {reason}") from error
+                _disconnect(self.text)
                 time.sleep(_PAUSE_SECONDS * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
 
@@ -320,6 +323,13 @@ def _system(text: str) -> tuple[Any, str]:
     system, path = fsspec.core.url_to_fs(text)
     system.invalidate_cache()
     return system, path
+
+
+def _disconnect(text: str) -> None:
+    """Have the next operation connect anew: fsspec keeps connections, lost ones too."""
+    from fsspec.registry import get_filesystem_class
+
+    get_filesystem_class(scheme_of(text)).clear_instance_cache()
 
 
 def _put(system: Any, path: str, content: bytes | Path) -> None:

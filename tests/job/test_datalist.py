@@ -103,6 +103,12 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
         read_datalist(path, tmp_path / "out")
 
 
+def test_outputs_that_collide_are_named_beside_other_problems(tmp_path: Path) -> None:
+    path = written(tmp_path, "a", "../b", "a", "c")
+    with pytest.raises(InputError, match=r"entry 1: output .*; entries 0 and 2: outputs 'a' and"):
+        read_datalist(path, tmp_path / "out")
+
+
 def test_places_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "list.json"
     entry = {"video": "a/v.mp4", "prompts": "memory://prompts/p.json", "output": "o"}
