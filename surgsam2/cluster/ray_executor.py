@@ -68,11 +68,12 @@ class RayExecutor:
             try:
                 ray.init(address=options.address, log_to_driver=False, include_dashboard=None
                          if options.address else False)  # fmt: skip
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except Exception as error:  # Ray raises plain ones too
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise DeviceError(
-                    f"address {options.address}: no Ray cluster ({reason})"
-                ) from error
+                where = f"address {options.address}: no Ray cluster"
+                if options.address is None:
+                    where = "Ray cannot begin on this machine"
+                raise DeviceError(f"{where} ({reason})") from error
         # Ray starts it again elsewhere when its machine is lost.
         kept = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
         self._board = kept(_Board).remote()

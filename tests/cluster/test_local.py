@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 
 from surgsam2.cluster.driver import segment_list
-from surgsam2.cluster.local import LocalExecutor
-from surgsam2.cluster.options import ListOptions
 from surgsam2.errors import CheckpointError, InputError
-from surgsam2.job.datalist import FailedJobsError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.storage.places import Place
+from tests.cluster.disturbed import Kill, check_a_disturbed_list
 from tests.cluster.helpers import (
-    CRASHES,
     SMALL,
-    FragileWorker,
-    files_of,
+    PreemptedWorker,
+    check_preemption,
     jobs_of,
     local,
-    serial,
     settings_for,
     write_list,
 )
 
-BROKEN = ("broken0", "deep/broken1")
+KILL, TERM = ("worker", signal.SIGKILL), ("worker", signal.SIGTERM)
+DRIVER = ("driver", signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
     ("good", "broken", "kills", "retries"),
     [
-        (2, 1, [signal.SIGTERM, signal.SIGKILL], 1),
+        (2, 1, [TERM, DRIVER, KILL], 1),
         pytest.param(
-            9, 2, [signal.SIGKILL, signal.SIGTERM] * 2 + [signal.SIGKILL], 3,
-            marks=pytest.mark.nightly,
+            9, 2, [KILL, TERM, DRIVER, KILL, TERM, KILL], 3, marks=pytest.mark.nightly
         ),
     ],
 )  # fmt: skip
@@ -52,58 +44,20 @@ def test_killed_workers_and_drivers(
     tmp_path: Path,
     good: int,
     broken: int,
-    kills: list[int],
+    kills: list[Kill],
     retries: int,
 ) -> None:
-    """Some videos are broken, one crashes, workers are killed, and the driver is stopped once."""
-    whole, bad = [f"video{i}" for i in range(good)], BROKEN[:broken]
-    path = write_list(tmp_path, [*whole[:1], *bad, CRASHES, *whole[1:]], bad)
-    out, left = Place.of(tmp_path / "out"), list(kills)
+    """Some videos are broken, one crashes, workers are killed, and the driver is killed once."""
+    check_a_disturbed_list(
+        a_model, [str(demo_checkpoint), str(small_config)], tmp_path, good, broken, kills, retries
+    )
+
+
+def test_a_worker_that_is_preempted(
+    a_model: SurgSAM2Model, demo_checkpoint: Path, small_config: Path, tmp_path: Path
+) -> None:
     settings = settings_for(demo_checkpoint, small_config)
-    options = ListOptions(chunk=5, retries=retries)
-    executors: list[LocalExecutor] = []
-
-    def start() -> LocalExecutor:
-        executors.append(local(settings, 2, FragileWorker)())
-        return executors[-1]
-
-    def attempt(should_stop: Callable[[], bool]) -> None:
-        segment_list(
-            jobs_of(path, tmp_path / "out"), out, settings, options,
-            executor=start, should_stop=should_stop,
-        )  # fmt: skip
-
-    def disturb() -> None:
-        busy = list(executors[-1].processes.values())
-        if busy and left and random.random() < 0.3:
-            os.kill(random.choice(busy), left.pop())
-
-    def stop_soon() -> bool:
-        disturb()
-        return len(left) < len(kills) and bool(list((tmp_path / "out").rglob("state.pt")))
-
-    random = Random(0)
-    with pytest.raises(KeyboardInterrupt):
-        attempt(stop_soon)
-    assert json.loads((tmp_path / "out/summary.json").read_text())["status"] == "interrupted"
-    failed = f"{broken + 1} of {good + broken + 1} videos failed"
-    with pytest.raises(FailedJobsError, match=failed):
-        attempt(lambda: bool(disturb()))
-    summary = json.loads((tmp_path / "out/summary.json").read_text())
-    states = {row["output"]: row["status"] for row in summary["videos"]}
-    assert states == {
-        **dict.fromkeys(whole, "complete"),
-        **dict.fromkeys(bad, "failed"),
-        CRASHES: "quarantined",
-    }
-    crashed = next(row for row in summary["videos"] if row["output"] == CRASHES)
-    assert f"{retries + 1} workers were lost with it; its process was ended by" in crashed["error"]
-    log = (tmp_path / "out/logs" / f"{CRASHES}.log").read_text()
-    assert "signal 11 (SIGSEGV)" in log
-    for name, files in serial(a_model, path, tmp_path / "serial").items():
-        assert files_of(tmp_path / "out" / name) == files, name
-        report = json.loads((tmp_path / "out" / name / "report.json").read_text())
-        assert report["status"] == "complete"
+    check_preemption(a_model, settings, tmp_path, local(settings, 1, PreemptedWorker))
 
 
 def test_a_finished_list_starts_no_worker(

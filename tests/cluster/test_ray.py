@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.options import ListOptions
 from surgsam2.errors import MissingDependencyError
-from surgsam2.job.datalist import FailedJobsError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.storage.places import Place
+from tests.cluster.disturbed import check_a_disturbed_list
 from tests.cluster.helpers import (
-    CRASHES,
-    FragileWorker,
-    files_of,
+    PreemptedWorker,
+    check_preemption,
     jobs_of,
-    serial,
     settings_for,
     write_list,
 )
@@ -38,41 +33,54 @@ def test_without_ray(
         segment_list(jobs, Place.of(tmp_path / "out"), settings, options)
 
 
+@pytest.fixture
+def a_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a Ray cluster of this machine, with two cores."""
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
 @pytest.mark.nightly
-def test_workers_that_are_lost(
-    a_model: SurgSAM2Model, demo_checkpoint: Path, small_config: Path, tmp_path: Path
+def test_killed_actors_and_drivers(
+    a_cluster: str,
+    a_model: SurgSAM2Model,
+    demo_checkpoint: Path,
+    small_config: Path,
+    tmp_path: Path,
 ) -> None:
-    pytest.importorskip("ray", reason="ray is not installed")
+    """12 videos: 2 are broken, 1 crashes; 5 kills of workers, and 1 of the driver."""
+    kill, term = ("worker", signal.SIGKILL), ("worker", signal.SIGTERM)
+    kills = [kill, term, ("driver", signal.SIGKILL), kill, term, kill]
+    weights = [str(demo_checkpoint), str(small_config)]
+    check_a_disturbed_list(a_model, weights, tmp_path, 9, 2, kills, 3, a_cluster)
+
+
+def test_a_list_on_a_cluster(
+    a_cluster: str,
+    a_model: SurgSAM2Model,
+    demo_checkpoint: Path,
+    small_config: Path,
+    tmp_path: Path,
+) -> None:
+    """One video is broken, and one ends its workers."""
+    weights = [str(demo_checkpoint), str(small_config)]
+    check_a_disturbed_list(a_model, weights, tmp_path, 1, 1, [], 0, a_cluster)
+
+
+def test_an_actor_that_is_preempted(
+    a_cluster: str,
+    a_model: SurgSAM2Model,
+    demo_checkpoint: Path,
+    small_config: Path,
+    tmp_path: Path,
+) -> None:
     from surgsam2.cluster.ray_executor import RayExecutor
 
-    good = [f"video{i}" for i in range(4)]
-    path = write_list(tmp_path, [*good[:2], "broken0", CRASHES, *good[2:]], ("broken0",))
-    out, settings = Place.of(tmp_path / "out"), settings_for(demo_checkpoint, small_config)
-    options = ListOptions(executor="ray", chunk=5, workers=2, retries=1)
-    started: list[Any] = []
-    kills = [signal.SIGTERM, signal.SIGKILL]
-
-    def start() -> RayExecutor:
-        started.append(RayExecutor(settings, options, FragileWorker))
-        return started[-1]
-
-    def disturb() -> bool:
-        for number in list(started[-1].processes.values())[:1] if kills and started else ():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, kills[-1])
-                kills.pop()
-        return False
-
-    with pytest.raises(FailedJobsError, match="2 of 6 videos failed"):
-        segment_list(
-            jobs_of(path, tmp_path / "out"), out, settings, options,
-            executor=start, should_stop=disturb,
-        )  # fmt: skip
-    summary = json.loads((tmp_path / "out/summary.json").read_text())
-    states = {row["output"]: row["status"] for row in summary["videos"]}
-    assert states == {
-        **dict.fromkeys(good, "complete"), "broken0": "failed", CRASHES: "quarantined",
-    }  # fmt: skip
-    assert not kills
-    for name, files in serial(a_model, path, tmp_path / "serial").items():
-        assert files_of(tmp_path / "out" / name) == files, name
+    settings = settings_for(demo_checkpoint, small_config)
+    options = ListOptions(executor="ray", address=a_cluster, workers=1)
+    check_preemption(
+        a_model, settings, tmp_path, lambda: RayExecutor(settings, options, PreemptedWorker)
+    )
