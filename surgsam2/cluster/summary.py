@@ -113,6 +113,8 @@ class ListSummary:
                 row["error"] = video.error
             if video.attempts:
                 row["tasks"] = video.attempts
+            if len(video.parts) > 1:
+                row["parts"] = len(video.parts)
             rows.append(row)
         content: dict[str, Any] = {"program": PROGRAM, "status": status, "videos": rows}
         if self._shard[1] > 1:

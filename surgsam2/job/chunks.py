@@ -132,7 +132,10 @@ def track_chunk(
                     record.put(result)
                 done += 1
                 if should_stop(done) or done == steps:
+                    last = first + done
                     break
+            else:  # the end, also of a video that has fewer frames than its packets say
+                last = inputs.plan.steps
             state = tracking.state_dict()
         results.sync()
         first_pass.sync()
@@ -142,7 +145,7 @@ def track_chunk(
     torch.save(state, buffer)
     write_bytes_atomically(folder / STATE, buffer.getvalue(), durable=True)
     files = {p.name: (p.stat().st_size, sha256_of(p)) for p in sorted(folder.iterdir())}
-    return Chunk(folder.name, first, first + done, time.perf_counter() - began, files, part)
+    return Chunk(folder.name, first, last, time.perf_counter() - began, files, part)
 
 
 def _load(chunk: Chunk, folder: Path) -> dict[str, Any]:

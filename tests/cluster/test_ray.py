@@ -33,14 +33,15 @@ def test_without_ray(
         segment_list(jobs, Place.of(tmp_path / "out"), settings, options)
 
 
-@pytest.fixture
-def a_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def a_cluster() -> Iterator[str]:
     """The address of a Ray cluster of this machine, with two cores."""
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     ray = pytest.importorskip("ray", reason="ray is not installed")
-    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield context.address_info["gcs_address"]
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_raylet_start_wait_time_s", "300")
+        context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield context.address_info["gcs_address"]
+        ray.shutdown()
 
 
 @pytest.mark.nightly

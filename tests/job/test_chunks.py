@@ -12,12 +12,23 @@ import pytest
 from surgsam2 import open_video
 from surgsam2.errors import OutputError
 from surgsam2.job import JobOptions, segment_to_folder
-from surgsam2.job.chunks import Chunk, join_chunks, track_chunk
+from surgsam2.job.chunks import Chunk, track_chunk
 from surgsam2.job.inputs import check_inputs
+from surgsam2.job.join import join_chunks
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.storage.hashing import sha256_of
 from surgsam2.storage.output_folder import prepare_output
-from tests.reliability.conftest import FORMATS, contents, prompts_for_two, run, write_short_file
+from tests.reliability.conftest import (
+    FORMATS,
+    FRAMES,
+    HEIGHT,
+    WIDTH,
+    contents,
+    prompts_for_two,
+    run,
+    write_short_file,
+)
+from tests.video.helpers import blank, write_video
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,8 @@ def in_chunks(model: SurgSAM2Model, file: Path, out: Path, steps: int, direction
         chunks.append((Chunk.from_json(json.loads(json.dumps(chunk.as_json()))), folder))
         if chunk.last == inputs.plan.steps:
             break
-    join_chunks(chunks, out, inputs.identity, 0)
+        assert len(chunks) <= inputs.plan.steps
+    join_chunks(inputs, chunks, out, inputs.identity, 0)
     again = JobOptions.from_mapping(options.as_mapping() | {"resume": True})
     with open_video(file) as video:
         record = replace(inputs.model_record, file_sha256=sha256_of(model.checkpoint or ""))
@@ -59,6 +71,20 @@ def test_chunks_give_the_files_of_one_run(
     assert report["resumed"] == 0
 
 
+def test_a_video_with_fewer_frames_than_its_packets_say(
+    a_model: SurgSAM2Model, tmp_path: Path
+) -> None:
+    file = write_video(
+        tmp_path / "end.avi", FRAMES, codec="mjpeg", pix_fmt="yuvj420p", size=(WIDTH, HEIGHT)
+    )
+    blank(file, range(10, FRAMES))
+    whole = run(a_model, file, prompts_for_two(), tmp_path / "whole")
+    report = in_chunks(a_model, file, tmp_path / "out", 4, "forward")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert report["timings"]["frames"] == whole["timings"]["frames"] == 9
+    assert "2 of 11 frames were not segmented" in report["skipped"]
+
+
 def test_a_damaged_chunk_is_refused(a_model: SurgSAM2Model, a_file: Path, tmp_path: Path) -> None:
     with open_video(a_file) as video:
         inputs = check_inputs(a_model, video, prompts_for_two(), tmp_path, JobOptions())
@@ -67,7 +93,7 @@ def test_a_damaged_chunk_is_refused(a_model: SurgSAM2Model, a_file: Path, tmp_pa
         again: dict[str, Callable[[], object]] = {
             "state.pt": lambda: track_chunk(inputs, [(chunk, tmp_path / "0")], tmp_path / "1", 3),
             "results.spool": lambda: join_chunks(
-                [(chunk, tmp_path / "0")], tmp_path, inputs.identity, 0
+                inputs, [(chunk, tmp_path / "0")], tmp_path, inputs.identity, 0
             ),
         }
         for name, use in again.items():
