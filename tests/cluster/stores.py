@@ -14,17 +14,17 @@ import pytest
 
 
 class CutConnections:
-    """A TCP port that passes everything on, and breaks its first connections after some bytes.
+    """A TCP port that passes everything on, and breaks some of its connections.
 
     Args:
         port: the port of this machine that is reached through it.
         cuts: number of connections that are broken.
-        after: bytes of both directions together after which each of them is broken.
+        after: bytes of both directions together after which a connection is broken.
     """
 
     def __init__(self, port: int, cuts: int, after: int) -> None:
         self._target = port
-        self._left = cuts
+        self._cuts = cuts
         self._after = after
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -40,8 +40,7 @@ class CutConnections:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
-                budget = [self._after if self._left > 0 else 1 << 60]
-                self._left -= 1
+                budget = [self._after]
                 for source, target in ((client, server), (server, client)):
                     threading.Thread(
                         target=self._pass_on, args=(source, target, budget), daemon=True
@@ -51,7 +50,7 @@ class CutConnections:
         with contextlib.suppress(OSError):
             while data := source.recv(4096):
                 budget[0] -= len(data)
-                if budget[0] < 0:
+                if budget[0] < 0 and self.broken < self._cuts:
                     self.broken += 1
                     break
                 target.sendall(data)
