@@ -23,6 +23,8 @@ _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.2
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """Errors that another try does not mend."""
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"}
+"""Schemes of stores that have buckets but no folders."""
 _PASSWORD = re.compile(r"^([\w+-]+://[^:/@]*):[^/]*@")
 
 
@@ -138,7 +140,7 @@ class Place:
             with writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
         else:
-            self._writing(lambda system, path: system.makedirs(path, exist_ok=True))
+            self._writing(_make_folder)
 
     def delete(self) -> None:
         """Delete a file, or a folder with all that is in it; nothing happens without one."""
@@ -240,7 +242,8 @@ class Place:
             except FileNotFoundError as error:
                 if missing:
                     raise
-                raise kind(f"cannot {verb} {self}: there is no such file") from error
+                what = "file" if kind is InputError else "bucket or folder"
+                raise kind(f"cannot {verb} {self}: there is no such {what}") from error
             except Exception as error:  # each store has error classes of its own
                 last = attempt == _ATTEMPTS - 1
                 if last or isinstance(error, _FINAL):
@@ -337,7 +340,7 @@ def _put(system: Any, path: str, content: bytes | Path) -> None:
 
     Object stores do so by themselves; elsewhere the file is written beside and renamed.
     """
-    system.makedirs(posixpath.dirname(path), exist_ok=True)
+    _make_folder(system, posixpath.dirname(path))
     replaces = "sftp" in _protocols(system) or "ssh" in _protocols(system)
     target = f"{path}.part" if replaces else path
     if isinstance(content, bytes):
@@ -348,6 +351,12 @@ def _put(system: Any, path: str, content: bytes | Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             system.rm_file(path)
         system.mv(target, path)
+
+
+def _make_folder(system: Any, path: str) -> None:
+    """Make a folder with its parents, but where there are none: there it would make a bucket."""
+    if not _OBJECT_STORES.intersection(_protocols(system)):
+        system.makedirs(path, exist_ok=True)
 
 
 def _exists(system: Any, path: str) -> bool:
