@@ -24,8 +24,8 @@ from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint,
 from surgsam2.model.configs import config_names, load_config
 from surgsam2.model.cpu.backend import CpuBackend
 from surgsam2.model.cpu.parallel import EncoderPool
-from surgsam2.model.cuda.backend import CudaGraphs
 from surgsam2.model.cuda.copies import to_device
+from surgsam2.model.cuda.graphs import CudaGraphs
 from surgsam2.model.cuda.precision import same_tf32
 from surgsam2.model.cuda.stream_encoder import StreamEncoder
 from surgsam2.model.devices import check_cuda_graphs, resolve_device, resolve_dtype

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 
 from surgsam2.errors import DeviceError, InputError
 from surgsam2.model.cpu.processor import has_fast_bfloat16
-from surgsam2.model.options import CUDA_GRAPHS
+from surgsam2.model.cuda.graphs import CudaGraphs
 
 DTYPES = {
     "float32": torch.float32,
@@ -89,8 +91,8 @@ def check_cuda_graphs(choice: str, device: torch.device, *, compile: bool) -> No
         InputError: unknown choice, or graphs of a compiled network.
         DeviceError: graphs are required on a device that has none.
     """
-    if choice not in CUDA_GRAPHS:
-        raise InputError(f"cuda_graphs must be {', '.join(CUDA_GRAPHS)}, got {choice!r}")
+    if choice not in get_args(CudaGraphs):
+        raise InputError(f"cuda_graphs must be {', '.join(get_args(CudaGraphs))}, got {choice!r}")
     if choice == "on" and device.type != "cuda":
         raise DeviceError(f"cuda_graphs=on needs a CUDA device, and the model is on {device}")
     if choice == "on" and compile:

@@ -20,7 +20,8 @@ from surgsam2.model.backend import Backend, Sam2Backend
 from surgsam2.model.base_network import BaseNetwork
 from surgsam2.model.box_refinement import refine_in_box
 from surgsam2.model.cpu.backend import CpuBackend, inference_precision
-from surgsam2.model.cuda.backend import CudaBackend, CudaGraphs, can_use_graphs, graphs_of
+from surgsam2.model.cuda.backend import CudaBackend, can_use_graphs, graphs_of
+from surgsam2.model.cuda.graphs import CudaGraphs
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.mask_motion import MaskMotion
 from surgsam2.model.pruning import EFP

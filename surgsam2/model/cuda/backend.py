@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,11 +10,8 @@ from torch import Tensor
 
 from surgsam2.model.backend import Backend, Sam2Backend
 from surgsam2.model.base_network import BaseNetwork
-from surgsam2.model.cuda.graphs import CudaRecorder, Function, GraphCache, Recorder
+from surgsam2.model.cuda.graphs import CudaGraphs, CudaRecorder, Function, GraphCache, Recorder
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures
-
-CudaGraphs = Literal["auto", "on", "off"]
-"""Whether steps are replayed as CUDA graphs: where that works, always, or never."""
 
 
 class StepGraphs:

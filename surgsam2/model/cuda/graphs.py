@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ _TOLERANCE = 0.01
 """Largest difference of a replayed value, relative to the largest value of its tensor."""
 _one_capture_at_a_time = threading.Lock()
 
+CudaGraphs = Literal["auto", "on", "off"]
+"""Whether steps are replayed as CUDA graphs: where that works, always, or never."""
 Function = Callable[..., list[Tensor]]
 """Takes and returns tensors, on one device, and reads no value of theirs."""
 
