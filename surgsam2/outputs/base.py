@@ -122,6 +122,8 @@ class OutputUpdate:
     """Indices of the frames that differ from the file, new ones included."""
     write: Callable[[OutputWriter, int, int], None]
     """Gives a writer the frames ``start <= index < stop`` of `after`, in this order."""
+    result: Callable[[int], FrameResult]
+    """Returns the result of a frame of `after`; this is quicker than with the frame's pixels."""
 
 
 class OutputWriter(ABC):

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 import numpy as np
 
-from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.outputs.base import OutputContext, OutputUpdate, OutputWriter
 from surgsam2.outputs.classes import classes_of
 from surgsam2.outputs.polygons import polygons_of
 from surgsam2.outputs.streamed import StreamedFile
+from surgsam2.outputs.text_update import updated_parts
 from surgsam2.prompts import instance_numbers
 from surgsam2.results.coco_file import CLASS
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.atomic_file import writing
+
+_ANNOTATION = re.compile(r'\{"id": \d+, ("image_id": (\d+), .*\})(,|\],)\n')
+"""A line with an annotation: what follows its id, the image's id, and the end of the line."""
+_IMAGE = re.compile(r'\{"id": (\d+), .*\n')
 
 
 class CocoWriter(OutputWriter):
@@ -74,19 +82,53 @@ class CocoWriter(OutputWriter):
                 )
             ],
         }
-        self._file.write(_dump(head)[:-1] + ',\n"annotations": [')
+        self._head = _dump(head)[:-1] + ",\n"
+        self._file.write(self._head + '"annotations": [')
+
+    @classmethod
+    def update(cls, update: OutputUpdate) -> bool:
+        """Write the annotations of the frames that changed; copy all others but for their number.
+
+        See `OutputWriter.update`.
+        """
+        path = update.folder / cls.file_name
+        if not path.is_file():
+            return False
+        writer = cls(update.folder, update.context)
+        try:
+            with writing(path), path.open(encoding="utf-8", newline="\n") as earlier:
+                if earlier.readline() != writer._head:
+                    raise ValueError("the objects are others")
+                annotations = _annotations_in(earlier, update.before)
+                for index, lines in updated_parts(annotations, update, writer._annotations):
+                    writer._put(index, lines)
+        except ValueError:
+            writer._file.discard()
+            return False
+        writer.close()
+        return True
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
-        lines = []
+        self._put(result.frame_index, self._annotations(result))
+
+    def _put(self, frame_index: int, annotations: list[str]) -> None:
+        """Write the annotations of a frame, each as JSON after its id."""
+        self._frames.append(frame_index)
+        for annotation in annotations:
+            self._count += 1
+            begin = "\n" if self._count == 1 else ",\n"
+            self._file.write(f'{begin}{{"id": {self._count}, {annotation}')
+
+    def _annotations(self, result: FrameResult) -> list[str]:
+        """Return the annotations of a result, each as JSON after its id."""
+        found = []
         for i, object_id in enumerate(result.object_ids):
             mask = np.asfortranarray(result.masks[i].view(np.uint8))
             code = self._rle.encode(mask)
             area = int(self._rle.area(code))
             if not area:
                 continue
-            self._count += 1
             annotation = {
-                "id": self._count,
                 "image_id": result.frame_index + 1,
                 "category_id": self._classes[object_id].id,
                 "object_id": object_id,
@@ -98,9 +140,8 @@ class CocoWriter(OutputWriter):
                 "score": _score(result.iou_scores[i]),
                 "presence": _score(result.presence[i]),
             }
-            lines.append(("\n" if self._count == 1 else ",\n") + _dump(annotation))
-        self._frames.append(result.frame_index)
-        self._file.write("".join(lines))
+            found.append(_dump(annotation)[1:])
+        return found
 
     def _segmentation(self, mask: np.ndarray, code: dict[str, Any]) -> Any:
         """Return a mask, (H, W) bool, whose compressed RLE is given, as the file has it."""
@@ -139,6 +180,30 @@ class CocoPolygonWriter(CocoWriter):
 
     def _segmentation(self, mask: np.ndarray, code: dict[str, Any]) -> Any:
         return [outline.round(2).ravel().tolist() for outline in polygons_of(mask)]
+
+
+def _annotations_in(file: TextIO, frames: tuple[int, ...]) -> Iterator[tuple[int, str]]:
+    """Yield frame index and annotation, as JSON after its id, of a file of `CocoWriter`.
+
+    Args:
+        file: the file after its first line.
+        frames: indices of all frames that it must have.
+
+    Raises:
+        ValueError: the file is another program's, or has other frames.
+    """
+    line = file.readline()
+    end = "," if line == '"annotations": [\n' else "],"
+    while end == ",":
+        line = file.readline()
+        match = _ANNOTATION.fullmatch(line)
+        if match is None:
+            raise ValueError(f"not an annotation: {line[:80]}")
+        end = match[3]
+        yield int(match[2]) - 1, match[1]
+    images = (_IMAGE.fullmatch(line) for line in file if not line.startswith('"images": ['))
+    if tuple(int(match[1]) - 1 if match else -1 for match in images) != frames:
+        raise ValueError("the frames are others")
 
 
 def _rgb(color: str) -> list[int]:

@@ -134,6 +134,7 @@ class ResultWriter:
                 *(self._folder, self._context, self._before, tuple(self._record.indices())),
                 frozenset(self._changed),
                 write,
+                self._record.get,
             )
             late = [name for name in late if not FORMATS[name].update(update)]
         with OutputSet(self._folder, late, self._context) as outputs:

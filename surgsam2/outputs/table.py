@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar, TextIO
 
 import cv2
 import numpy as np
 
-from surgsam2.outputs.base import OutputContext, OutputWriter
+from surgsam2.outputs.base import OutputContext, OutputUpdate, OutputWriter
+from surgsam2.outputs.streamed import StreamedFile
+from surgsam2.outputs.text_update import updated_parts
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.text import spreadsheet_cell
@@ -44,46 +48,95 @@ class TableWriter(OutputWriter):
     spreadsheet would take for a formula has an apostrophe before it.
     """
 
+    file_name: ClassVar[str] = "frames.csv"
+
     def __init__(self, folder: Path, context: OutputContext) -> None:
         super().__init__(folder, context)
-        self._path = self.folder / "frames.csv"
+        self._path = self.folder / self.file_name
         with writing(self._path):
             self._file = self._path.open("w", encoding="utf-8", newline="")
-        self._has_names = bool(context.frame_names)
-        self._put([(*(["source"] if self._has_names else []), *COLUMNS)])
+        self._put([_header(context)])
+
+    @classmethod
+    def update(cls, update: OutputUpdate) -> bool:
+        """Write the rows of the frames that changed; copy all others.
+
+        See `OutputWriter.update`.
+        """
+        path, context = update.folder / cls.file_name, update.context
+        if not path.is_file():
+            return False
+        new = StreamedFile(path)
+        try:
+            with writing(path), path.open(encoding="utf-8", newline="") as earlier:
+                kept = _rows_in(earlier, context)
+                new.write(_text([_header(context)]))
+                for _, rows in updated_parts(kept, update, lambda result: _rows(result, context)):
+                    new.write(_text(rows))
+        except (ValueError, csv.Error):
+            new.discard()
+            return False
+        new.finish()
+        return True
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
-        rows = []
-        time = self.context.seconds(result.frame_index)
-        seconds = "" if time is None else f"{time:.3f}"
-        source = [self.context.frame_name(result.frame_index)] if self._has_names else []
-        for i, object_id in enumerate(result.object_ids):
-            rows.append(
-                (
-                    *source,
-                    result.frame_index,
-                    object_id,
-                    spreadsheet_cell(self.context.object(object_id).name),
-                    *_measure(result.masks[i]),
-                    f"{result.iou_scores[i]:.6g}",
-                    f"{result.presence[i]:.6g}",
-                    seconds,
-                    f"{result.milliseconds:.3f}",
-                )
-            )
-        self._put(rows)
+        self._put(_rows(result, self.context))
 
     def _put(self, rows: list[tuple]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
         with writing(self._path):
-            self._file.write(text.getvalue())
+            self._file.write(_text(rows))
             self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         with writing(self._path):
             self._file.close()
+
+
+def _header(context: OutputContext) -> tuple[str, ...]:
+    return (*(("source",) if context.frame_names else ()), *COLUMNS)
+
+
+def _rows(result: FrameResult, context: OutputContext) -> list[tuple]:
+    """Return the rows of a result."""
+    time = context.seconds(result.frame_index)
+    seconds = "" if time is None else f"{time:.3f}"
+    source = [context.frame_name(result.frame_index)] if context.frame_names else []
+    return [
+        (
+            *source,
+            result.frame_index,
+            object_id,
+            spreadsheet_cell(context.object(object_id).name),
+            *_measure(result.masks[i]),
+            f"{result.iou_scores[i]:.6g}",
+            f"{result.presence[i]:.6g}",
+            seconds,
+            f"{result.milliseconds:.3f}",
+        )
+        for i, object_id in enumerate(result.object_ids)
+    ]
+
+
+def _rows_in(file: TextIO, context: OutputContext) -> Iterator[tuple[int, tuple]]:
+    """Yield frame index and row of a table of `TableWriter`.
+
+    Raises:
+        ValueError, csv.Error: it is not such a table, or has other columns.
+    """
+    lines, header = csv.reader(file), _header(context)
+    if tuple(next(lines, ())) != header:
+        raise ValueError("the columns are others")
+    for row in lines:
+        if len(row) != len(header):
+            raise ValueError("an incomplete row")
+        yield int(row[header.index("frame")]), tuple(row)
+
+
+def _text(rows: list[tuple]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _measure(mask: np.ndarray) -> tuple[int | str, ...]:
