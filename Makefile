@@ -8,6 +8,8 @@ TORCH_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Python compiles a module when it is first imported: most of those of torch never are.
+INSTALL := $(PIP) install --no-compile --constraint constraints.txt
 RUNS := $(VENV)/ready-to-run
 READY := $(VENV)/ready
 # Progress bars are for people: a terminal shows them, a log does not.
@@ -26,7 +28,7 @@ test: $(READY)
 
 # half a minute for each door; atheris has no packages for every Python
 fuzz: $(READY)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(INSTALL) --quiet --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds 30 --found fuzz-found
 
 # at most six minutes on a machine with an NVIDIA GPU; needs a CUDA build of torch
@@ -53,13 +55,12 @@ $(RUNS): pyproject.toml constraints.txt Makefile
 		echo "surgsam2 needs Python 3.10 or later; try: make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade pip setuptools wheel
-	$(PIP) install $(SHOWN) --constraint constraints.txt $(TORCH_ARGS) torch numpy
-	$(PIP) install $(SHOWN) --constraint constraints.txt --editable '.[annotate]'
-	SAM2_BUILD_CUDA=0 $(PIP) install --quiet --constraint constraints.txt \
-		--no-build-isolation --no-deps sam2
+	$(INSTALL) $(SHOWN) $(TORCH_ARGS) torch numpy
+	$(INSTALL) $(SHOWN) --editable '.[annotate]'
+	SAM2_BUILD_CUDA=0 $(INSTALL) --quiet --no-build-isolation --no-deps sam2
 	@touch $@
 
 # what tests and checks need as well: Qt, CMake, Slicer's libraries, MONAI, linters
 $(READY): $(RUNS)
-	$(PIP) install $(SHOWN) --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) $(SHOWN) --editable '.[dev]'
 	@touch $@

@@ -5,8 +5,8 @@ Run it after a change of one of the classes in `GROUPS`:
     python docs/write_option_tables.py
 
 A table stands between ``<!-- options: GROUP as STYLE -->`` and ``<!-- end of options -->``. The
-style is ``command`` (``--fill-holes AREA``), ``bundle`` (``--fill_holes``) or ``python``
-(``fill_holes``).
+style is ``command`` (``--min-region SHARE``), ``bundle`` (``--min_region``) or ``python``
+(``min_region``).
 """
 
 from __future__ import annotations

@@ -14,10 +14,7 @@ from surgsam2.engine import EngineClient
 from surgsam2.errors import InputError, VideoError
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts.object_class import ClassList
-from surgsam2.video import open_video
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v"})
-"""Suffixes of the files that are offered from a folder of videos."""
+from surgsam2.video import VIDEO_SUFFIXES, open_video
 
 
 def find_videos(folder: Path) -> dict[str, Path]:

@@ -18,6 +18,7 @@ from surgsam2.outputs import OutputContext
 from surgsam2.outputs.label_png import LabelPngWriter
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.postprocess import to_masks
 from surgsam2.video import Video
 
@@ -26,14 +27,14 @@ Subject = Callable[[SurgSAM2Model, Video, PromptSet, Path], FrameClock]
 
 
 def run_ours(model: SurgSAM2Model, video: Video, prompts: PromptSet, folder: Path) -> FrameClock:
-    """Run the engine as `surgsam2 segment --formats png` does."""
+    """Run the engine as `surgsam2 segment --formats png --min-region 0` does, as `sam2` does."""
     clock = FrameClock()
     segment_to_folder(
         model,
         video,
         prompts,
         folder,
-        JobOptions(formats=("png",)),
+        JobOptions(formats=("png",), tracking=TrackingOptions(min_region=0)),
         progress=lambda done, total, seconds: clock.frame(done - 1),
     )
     return clock

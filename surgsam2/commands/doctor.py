@@ -22,7 +22,6 @@ REQUIRED = (
     ("PIL", "pillow", "pip install pillow"),
     ("cv2", "opencv-python-headless", "pip install opencv-python-headless"),
     ("av", "av", "pip install av"),
-    ("SimpleITK", "SimpleITK", "pip install SimpleITK"),
     ("pydicom", "pydicom", "pip install pydicom"),
     ("pycocotools", "pycocotools", "pip install pycocotools"),
     ("safetensors", "safetensors", "pip install safetensors"),
@@ -33,6 +32,7 @@ REQUIRED = (
 # distribution, and what it is for
 _EXPORT = "for surgsam2 export: pip install onnx onnxscript onnxruntime"
 OPTIONAL = (
+    ("SimpleITK", "for DICOM, NRRD and MHA sequences: pip install SimpleITK"),
     ("monai", "for the MONAI bundle: pip install 'monai[fire,ignite]'"),
     ("onnx", _EXPORT),
     ("onnxscript", _EXPORT),

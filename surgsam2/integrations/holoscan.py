@@ -22,7 +22,7 @@ from surgsam2.errors import InputError
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import PromptSet
 from surgsam2.tracking.options import TrackingOptions
-from surgsam2.tracking.postprocess import fill_small_holes, make_masks
+from surgsam2.tracking.postprocess import make_masks, tidy
 from surgsam2.tracking.tracker import Tracker
 
 _LARGEST_ID = 255
@@ -92,7 +92,7 @@ class TrackingOp(Operator):
                     "number the objects of the prompts anew"
                 )
             low_res = torch.cat([output.low_res for output in outputs.values()])
-            low_res = fill_small_holes(low_res, self._options.fill_holes)
+            low_res = tidy(low_res, self._options)
             masks = make_masks(outputs, low_res, (width, height), self._options)
             for object_id, mask in zip(outputs, masks, strict=True):
                 labels.masked_fill_(mask.to(labels.device), object_id)

@@ -65,9 +65,9 @@ def draw_masks(
     """Draw objects over a copy of a frame.
 
     Each mask is filled in its object's colour and gets a contour in full colour between two dark
-    lines, so that it is seen on any ground, and the object's name beside its largest part. The
-    built-in font has ASCII only: accents are left out, and a name in another script becomes
-    ``object ID``.
+    lines, or two light ones if the colour is dark itself, so that it is seen on any ground, and
+    the object's name beside its largest part. The built-in font has ASCII only: accents are left
+    out, and a name in another script becomes ``object ID``.
 
     Args:
         frame: the pixels, (H, W, 3) uint8 RGB, which are not changed.
@@ -130,7 +130,8 @@ def _outline(
         offset=(x, y),
     )
     width = max(1, round(1.5 * scale))
-    cv2.drawContours(canvas, contours, -1, _DARK, width + 2 * max(1, round(scale)), cv2.LINE_AA)
+    border = _LIGHT if _is_dark(color) else _DARK
+    cv2.drawContours(canvas, contours, -1, border, width + 2 * max(1, round(scale)), cv2.LINE_AA)
     cv2.drawContours(canvas, contours, -1, color, width, cv2.LINE_AA)
 
 
@@ -250,10 +251,15 @@ def _touch(a: _Rect, b: _Rect) -> bool:
 
 def _lightened(color: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return the colour for text on a dark border, half way to white if it is dark itself."""
-    red, green, blue = color
-    if 0.299 * red + 0.587 * green + 0.114 * blue >= 110:
+    if not _is_dark(color):
         return color
+    red, green, blue = color
     return (red + 255) // 2, (green + 255) // 2, (blue + 255) // 2
+
+
+def _is_dark(color: tuple[int, int, int]) -> bool:
+    red, green, blue = color
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 110
 
 
 def _printable(name: str, object_id: int) -> str:

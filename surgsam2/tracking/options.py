@@ -31,13 +31,15 @@ class TrackingOptions(Options):
         "let masks of different objects share pixels; otherwise the object with the higher logit "
         "gets them",
     )
-    fill_holes: int = option(
-        0,
-        "fill holes of up to AREA pixels of the low-resolution mask, which has a quarter of the "
-        "network's input in each direction; SAM 2's own value is 8",
+    min_region: float = option(
+        0.0005,
+        "remove parts of a mask and fill holes in it of up to this share of the picture's area; "
+        "the largest part always stays, and 0 leaves masks as the network gives them",
         minimum=0,
-        metavar="AREA",
+        maximum=0.1,
+        metavar="SHARE",
     )
+    largest_part: bool = option(False, "keep only the largest part of each mask")
     memory: MemoryPolicyName = option(
         "efp",
         "which memories of an object are kept: the recent ones with Efficient Frame Pruning, all "

@@ -17,8 +17,8 @@ from surgsam2.tracking.options import TrackingOptions
 
 GIVEN_LOGIT = 1000.0
 """The logit inside a mask that the user gave, higher than any of the network's own."""
-HOLE_LOGIT = 0.1
-"""The value of a filled hole: just inside the object, as in SAM 2."""
+EDGE_LOGIT = 0.1
+"""Logit of a filled hole, just inside the object as in SAM 2; that of a removed part is -0.1."""
 
 
 def make_result(
@@ -34,7 +34,7 @@ def make_result(
         frame_index: index of the frame.
         outputs: the mask decoder's outputs by object id, in the order of the result.
         size: (width, height) of the video in pixels.
-        options: `allow_overlap` and `fill_holes` count.
+        options: `allow_overlap`, `min_region` and `largest_part` count.
         began: reading of `time.perf_counter` when work on the frame began, in seconds.
     """
     width, height = size
@@ -50,7 +50,7 @@ def make_result(
             compute_logits=lambda: empty.astype(np.float32),
         )
     low_res = torch.cat([output.low_res for output in outputs.values()])
-    low_res = fill_small_holes(low_res, options.fill_holes)
+    low_res = tidy(low_res, options)
 
     def logits() -> torch.Tensor:
         return to_video_resolution(low_res, width, height)
@@ -131,26 +131,45 @@ def to_masks(logits: Iterable[torch.Tensor], *, allow_overlap: bool) -> torch.Te
     return torch.stack(masks)
 
 
-def fill_small_holes(low_res: torch.Tensor, max_area: int) -> torch.Tensor:
-    """Fill small holes in masks.
+def tidy(low_res: torch.Tensor, options: TrackingOptions) -> torch.Tensor:
+    """Fill small holes of masks, and remove small parts or all but the largest part.
 
-    A hole is an 8-connected region of background (logit <= 0), as in SAM 2's CUDA extension.
-    OpenCV finds them on the CPU, whatever device the logits are on.
+    Holes and parts are 8-connected, as in SAM 2's CUDA extension. OpenCV finds them on the CPU,
+    whatever device the logits are on.
 
     Args:
-        low_res: (N, 1, s, s) logits.
-        max_area: the largest hole to fill, in low-resolution pixels; 0 fills none.
+        low_res: (N, 1, s, s) logits, whose square is the whole picture.
+        options: `min_region` and `largest_part` count.
+
+    Returns:
+        (N, 1, s, s) logits, which are positive inside the tidy masks.
     """
-    if max_area <= 0:
+    if not options.min_region and not options.largest_part:
         return low_res
-    background = (low_res[:, 0] <= 0).cpu().numpy().astype(np.uint8)
-    holes = np.stack([_small_regions(b, max_area) for b in background])
-    return torch.where(torch.from_numpy(holes)[:, None].to(low_res.device), HOLE_LOGIT, low_res)
+    given = (low_res[:, 0] > 0).cpu().numpy()
+    tidied = np.stack([_tidied(one, options) for one in given])
+    for changed, logit in ((tidied & ~given, EDGE_LOGIT), (given & ~tidied, -EDGE_LOGIT)):
+        if changed.any():
+            where = torch.from_numpy(changed)[:, None].to(low_res.device)
+            low_res = torch.where(where, logit, low_res)
+    return low_res
 
 
-def _small_regions(image: np.ndarray, max_area: int) -> np.ndarray:
-    """Return an (H, W) bool array of the non-zero regions of at most `max_area` pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(image, connectivity=8)
-    small = stats[:, cv2.CC_STAT_AREA] <= max_area
-    small[0] = False  # Label 0 is the object itself.
-    return small[labels]
+def _tidied(mask: np.ndarray, options: TrackingOptions) -> np.ndarray:
+    """Return an (s, s) bool mask without its small holes and parts."""
+    most = options.min_region * mask.size
+    labels, areas = _regions(~mask)
+    mask = (areas <= most)[labels] | mask
+    labels, areas = _regions(mask)
+    if not len(areas[1:]):
+        return mask
+    stays = np.zeros(len(areas), bool) if options.largest_part else areas > most
+    stays[1 + int(areas[1:].argmax())] = True
+    stays[0] = False
+    return stays[labels]
+
+
+def _regions(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (s, s) labels of connected regions, 0 where there is none, and their areas."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(image.view(np.uint8), connectivity=8)
+    return labels, stats[:, cv2.CC_STAT_AREA]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from surgsam2.errors import InputError, VideoError
-from surgsam2.video.base import DEFAULT_FPS, Video
+from surgsam2.video.base import DEFAULT_FPS, VIDEO_SUFFIXES, Video
 
 if TYPE_CHECKING:
     from surgsam2.video.dicom_header import DicomHeader
 
-__all__ = ["Video", "open_video"]
+__all__ = ["VIDEO_SUFFIXES", "Video", "open_video"]
 
 
 def open_video(

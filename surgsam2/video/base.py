@@ -21,6 +21,19 @@ from surgsam2.video.sampling import check_sampling, sample_frames
 
 DEFAULT_FPS = 25.0
 """Frames per second of sources that carry no timing."""
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".avi",
+    ".mkv",
+    ".mov",
+    ".m4v",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+)
+"""Suffixes by which video files are found in folders and offered in dialogs. `open_video` itself
+looks at what a file holds."""
 PREFETCH = 4
 """Frames that are decoded ahead of an iteration."""
 

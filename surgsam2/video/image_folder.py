@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from surgsam2.errors import VideoError
+from surgsam2.video.base import VIDEO_SUFFIXES
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -186,6 +187,6 @@ def _hint(entries: list[Path]) -> str:
     suffixes = {entry.suffix.lower() for entry in entries}
     if suffixes & {".dcm", ".mha", ".nrrd"}:
         return "it holds medical images: give one multi-frame file"
-    if suffixes & {".mp4", ".avi", ".mkv", ".mov", ".webm"}:
+    if not suffixes.isdisjoint(VIDEO_SUFFIXES):
         return "it holds video files: give one of them"
     return "give the folder that holds the frames"

@@ -275,7 +275,7 @@ def _empty(path: Path) -> str:
         ("--stop", lambda p: "0", "stop 0"),
         ("--prune", lambda p: "6", "prune must be at most 5"),
         ("--prune", lambda p: "-1", "prune must be a whole number of 0 or more"),
-        ("--fill-holes", lambda p: "-1", "fill_holes must be a whole number of 0 or more"),
+        ("--min-region", lambda p: "-1", "min_region must be a number from 0 to 0.1"),
         ("--fps", lambda p: "0", "fps must be a positive number"),
     ],
 )

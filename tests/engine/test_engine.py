@@ -109,10 +109,10 @@ def test_a_video_file_and_a_range(
     opened = engine.until(VideoOpened, engine.client.open_video(path))
     assert (opened.frame_count, opened.source) == (len(a_clip), str(path))
     prompts = prompts_for_two()
-    number = engine.client.track(prompts, TrackingOptions(start=5, stop=10, fill_holes=20))
+    number = engine.client.track(prompts, TrackingOptions(start=5, stop=10, min_region=0.01))
     engine.until(Finished, number)
     expected = segment_video(
-        a_model, str(path), prompts, start=5, stop=10, allow_overlap=False, fill_holes=20
+        a_model, str(path), prompts, start=5, stop=10, allow_overlap=False, min_region=0.01
     )
     assert_same(engine.of(number, Tracked), list(expected))
 

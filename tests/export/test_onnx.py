@@ -61,7 +61,9 @@ def test_a_clip_tracked_without_torch_has_the_engines_masks(
         2: {3: points([[*box[:2], 2], [*box[2:], 3]])},
         9: {1: points(clicks)},
     }
-    engine = Tracker(a_model, WIDTH, HEIGHT, options=TrackingOptions(allow_overlap=True))
+    engine = Tracker(
+        a_model, WIDTH, HEIGHT, options=TrackingOptions(allow_overlap=True, min_region=0)
+    )
     graphs = OnnxTracker(an_export, WIDTH, HEIGHT)
     overlaps, covered = [], []
     for frame, picture in enumerate(a_clip):

@@ -270,8 +270,8 @@ def test_refuses_before_it_touches_the_folder(
 ) -> None:
     with pytest.raises(InputError, match=r"png, overlay, coco, csv, scene, .*got 'gif'"):
         JobOptions(formats=("gif",))
-    with pytest.raises(InputError, match="fill_holes"):
-        run(a_model, a_file, prompts, tmp_path / "out", fill_holes=-2)
+    with pytest.raises(InputError, match="min_region"):
+        run(a_model, a_file, prompts, tmp_path / "out", min_region=-2)
     prompts.add(object_id=9, frame=FRAMES, points=[[1, 1, 1]])
     with pytest.raises(PromptError, match="object 9"):
         run(a_model, a_file, prompts, tmp_path / "out")

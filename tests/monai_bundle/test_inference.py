@@ -19,7 +19,7 @@ from surgsam2 import cli
 from surgsam2.errors import InputError
 from tests.monai_bundle.conftest import FRAMES, MonaiCommand, run_words
 
-OPTIONS = {"pruning": "full-bank", "direction": "both", "stop": 4, "fill_holes": 3}
+OPTIONS = {"pruning": "full-bank", "direction": "both", "stop": 4, "min_region": 0.003}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def without_times(folder: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
 def test_the_same_masks_as_in_python(by_bundle: Path, a_bundle: Path, a_place: Path) -> None:
     model = surgsam2.load_model(a_bundle, device="cpu", pruning="full-bank")
     prompts = surgsam2.load_prompts(a_place / "prompts.json")
-    options = {"stop": 4, "direction": "both", "fill_holes": 3, "allow_overlap": True}
+    options = {"stop": 4, "direction": "both", "min_region": 0.003, "allow_overlap": True}
     results = surgsam2.segment_video(model, a_place / "clip.mp4", prompts, **options)
     seen = 0
     for result in results:

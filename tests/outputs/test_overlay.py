@@ -178,13 +178,15 @@ class TestDrawing:
         assert drawn.shape == (size[1], size[0], 3)
 
     @pytest.mark.parametrize("ground", [0, 90, 255, "own"])
-    def test_the_outline_is_seen_on_any_ground(self, a_run, ground):
+    @pytest.mark.parametrize("color", [(230, 60, 60), (12, 12, 20), (250, 250, 240)])
+    def test_the_outline_is_seen_on_any_ground(self, a_run, ground, color):
         run = a_run(ids=(1,), width=300, height=200, names=(".",))
-        color = run.context.objects[0].rgb
+        item = replace(run.context.objects[0], color="#{:02x}{:02x}{:02x}".format(*color))
+        context = replace(run.context, objects=(item,))
         frame = np.full((200, 300, 3), color if ground == "own" else ground, np.uint8)
         mask = np.zeros((1, 200, 300), bool)
         mask[0, 60:140, 80:200] = True
-        drawn = draw_overlay(frame, run.result(0, mask), run.context)[100, 60:100].astype(int)
+        drawn = draw_overlay(frame, run.result(0, mask), context)[100, 60:100].astype(int)
         contrast = np.abs(drawn[:, None] - drawn[None]).sum(axis=-1).max()
         assert contrast > 150
 

@@ -337,7 +337,7 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
     "direction": ("forward", "both", "sideways"),
     "start": (0, None, 3),
     "stop": (5, None),
-    "fill_holes": (0, 8),
+    "min_region": (0, 0.001),
     "allow_overlap": (True, False),
     "overwrite": (True, False),
     "dtype": ("float32", "auto"),
@@ -372,7 +372,7 @@ def _read_overrides(path: Path) -> None:
         return {name: given.pop(name) for name in names if name in given}
 
     inputs = take("video", "prompts", "output_dir", "datalist")
-    inferer = VideoInferer(**take("direction", "start", "stop", "allow_overlap", "fill_holes"))
+    inferer = VideoInferer(**take("direction", "start", "stop", "allow_overlap", "min_region"))
     VideoSegmentation(VideoJobs(**inputs), inferer, **given)
 
 

@@ -31,7 +31,7 @@ from tests.conftest import disc
 from tests.model.helpers import sam2_modules
 from tests.tracking.reference import sam2_logits
 
-segment_overlapping = partial(surgsam2.segment_video, allow_overlap=True)
+segment_overlapping = partial(surgsam2.segment_video, allow_overlap=True, min_region=0)
 """As in SAM 2, masks of different objects may share pixels."""
 
 ALONE, TOGETHER = 1e-4, 2e-3

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from surgsam2 import EFP, PromptSet, Tracker
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.tracking.options import TrackingOptions
-from surgsam2.tracking.postprocess import make_result
+from surgsam2.tracking.postprocess import make_result, tidy
 from tests.conftest import demo_config_at, disc, moving_picture
 from tests.tracking.memory_size import memory_bytes
 
@@ -167,21 +168,49 @@ def test_small_holes_are_filled_and_large_ones_kept(
 ) -> None:
     ring = disc(WIDTH, HEIGHT, 80, 60, 40)
     ring &= ~disc(WIDTH, HEIGHT, 60, 60, 5) & ~disc(WIDTH, HEIGHT, 95, 60, 14)
-    prompts = PromptSet().add(object_id=1, frame=0, mask=ring)
-
-    def mask_with(holes: int) -> np.ndarray:
-        """Return the network's own mask of frame 0, not the one that was given."""
-        a_tracker = tracker(a_model)
-        outputs = a_tracker.advance(a_tracker.encoded(a_clip[0]), prompts)
-        own = {i: replace(output, given=None) for i, output in outputs.items()}
-        options = TrackingOptions(fill_holes=holes)
-        return make_result(0, own, (WIDTH, HEIGHT), options, 0.0).masks[0]
-
-    plain, filled = mask_with(0), mask_with(8)
+    plain = own_mask(a_model, a_clip, ring, min_region=0)
+    filled = own_mask(a_model, a_clip, ring, min_region=0.005)
     assert not plain[60, 60]
     assert filled[60, 60]
     assert not filled[60, 95]
     assert filled[plain].all()
+
+
+def test_specks_are_removed_and_the_largest_part_alone_is_kept_on_request(
+    a_model: SurgSAM2Model, a_clip: np.ndarray
+) -> None:
+    parts = disc(WIDTH, HEIGHT, 50, 60, 25) | disc(WIDTH, HEIGHT, 120, 60, 14)
+    with_speck = parts | disc(WIDTH, HEIGHT, 150, 10, 5)
+    plain = own_mask(a_model, a_clip, with_speck, min_region=0)
+    cleaned = own_mask(a_model, a_clip, with_speck, min_region=0.005)
+    largest = own_mask(a_model, a_clip, with_speck, min_region=0, largest_part=True)
+    places = [(60, 50), (60, 120), (10, 150)]
+    assert [plain[place] for place in places] == [True, True, True]
+    assert [cleaned[place] for place in places] == [True, True, False]
+    assert [largest[place] for place in places] == [True, False, False]
+    assert plain[cleaned].all()
+    assert cleaned[largest].all()
+
+
+def test_a_small_object_stays_and_an_empty_mask_stays_empty() -> None:
+    logits = torch.full((3, 1, 24, 24), -1.0)
+    logits[1, 0, 5, 6] = logits[2, 0, 5, 6] = logits[2, 0, 9, 1:3] = 1.0
+    options = TrackingOptions(min_region=0.05)
+    masks = tidy(logits, options)[:, 0] > 0
+    assert [mask.nonzero().tolist() for mask in masks] == [[], [[5, 6]], [[9, 1], [9, 2]]]
+    assert tidy(logits, TrackingOptions(min_region=0)) is logits
+
+
+def own_mask(
+    model: SurgSAM2Model, clip: np.ndarray, mask: np.ndarray, **options: Any
+) -> np.ndarray:
+    """Return the network's own mask of frame 0 for a mask that is given."""
+    a_tracker = tracker(model)
+    prompts = PromptSet().add(object_id=1, frame=0, mask=mask)
+    outputs = a_tracker.advance(a_tracker.encoded(clip[0]), prompts)
+    own = {i: replace(output, given=None) for i, output in outputs.items()}
+    chosen = TrackingOptions(**options)
+    return make_result(0, own, (WIDTH, HEIGHT), chosen, 0.0).masks[0]
 
 
 def test_a_prompted_frame_conditions_later_ones(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:
@@ -243,9 +272,12 @@ def test_refuses_sizes_and_options() -> None:
     with pytest.raises(InputError, match="0x5"):
         Tracker(None, 0, 5)
     for wrong in (-1, "a", 2.5, True):
-        with pytest.raises(InputError, match=f"fill_holes must be a whole number .* got {wrong!r}"):
-            TrackingOptions(fill_holes=wrong)  # type: ignore[arg-type]
-    assert TrackingOptions(fill_holes=np.int64(8)).fill_holes == 8
+        with pytest.raises(InputError, match=f"min_region must be a number .* got {wrong!r}"):
+            TrackingOptions(min_region=wrong)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=f"long_term must be a whole number .* got {wrong!r}"):
+            TrackingOptions(long_term=wrong)  # type: ignore[arg-type]
+    assert TrackingOptions(long_term=np.int64(8)).long_term == 8
+    assert TrackingOptions(min_region=np.float32(0.01)).min_region == np.float32(0.01)
 
 
 def resident_megabytes() -> float:

@@ -11,10 +11,10 @@ import vtk
 from surgsam2.engine.client.engine_video import EngineVideo
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.mrml import VideoNodes, load_video
-from surgsam2.video import Video
+from surgsam2.video import VIDEO_SUFFIXES, Video
 from SurgSAM2Lib.dialogs import ProgressDialog
 from SurgSAM2Lib.files.loading_options import LoadingOptions, memory_text
-from SurgSAM2Lib.files.opening import VIDEO_SUFFIXES, open_for_scene
+from SurgSAM2Lib.files.opening import open_for_scene
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.install.chosen_python import open_in_other_python
 from SurgSAM2Lib.panel.views import show_video

@@ -15,11 +15,12 @@ from surgsam2.integrations.monai_label.models import Models
 from surgsam2.integrations.monai_label.segment import FrameTask, VideoTask
 from surgsam2.integrations.monai_label.train import FineTuning
 from surgsam2.version import __version__
+from surgsam2.video import VIDEO_SUFFIXES
 
 FRAME, VIDEO = "surgsam2", "surgsam2_video"
 """Names of the two models that the server offers."""
 
-_VIDEOS = ("*.mp4", "*.mov", "*.avi", "*.mkv", "*.webm", "*.mha", "*.jpeg", "*.bmp", "*.tiff")
+_STUDIES = tuple(f"*{suffix}" for suffix in (*VIDEO_SUFFIXES, ".mha", ".jpeg", ".bmp", ".tiff"))
 _LABELS = ("*.zip",)
 
 
@@ -60,7 +61,7 @@ class SurgSAM2App(MONAILabelApp):
         given = [*settings.MONAI_LABEL_DATASTORE_FILE_EXT]
         return LocalDatastore(
             self.studies,
-            extensions=[*given, *(e for e in (*_VIDEOS, *_LABELS) if e not in given)],
+            extensions=[*given, *(e for e in (*_STUDIES, *_LABELS) if e not in given)],
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )

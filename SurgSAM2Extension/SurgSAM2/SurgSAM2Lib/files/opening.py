@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from surgsam2.errors import MissingDependencyError
-from surgsam2.video import Video
+from surgsam2.video import VIDEO_SUFFIXES, Video
 from SurgSAM2Lib.i18n import _
-
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv")
-"""Suffixes of the video files that can be dropped on Slicer."""
 
 VIDEO_FILTER = ";;".join(
     [

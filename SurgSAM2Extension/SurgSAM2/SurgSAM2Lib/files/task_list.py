@@ -11,7 +11,7 @@ from pathlib import Path
 from surgsam2.errors import InputError
 from surgsam2.storage.atomic_file import write_text_atomically
 from surgsam2.storage.table_file import read_table
-from SurgSAM2Lib.files.opening import VIDEO_SUFFIXES
+from surgsam2.video import VIDEO_SUFFIXES
 from SurgSAM2Lib.i18n import _
 
 COLUMNS = ("video", "status", "annotator", "seconds", "scene")
