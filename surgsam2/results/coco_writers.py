@@ -121,7 +121,7 @@ def object_ids(
     known = (*_TRACK_KEYS, _FIFTYONE_KEY) if writer == "FiftyOne" else _TRACK_KEYS
     keys = [key for key in known if any(_value(item, key) is not None for item in annotations)]
     if not keys:
-        return _by_category(annotations, frames, categories, path, merge)
+        return _by_category(annotations, frames, categories, writer, path, merge)
     given = [_value(item, keys[0]) for item in annotations]
     without = sum(value is None for value in given)
     if without:
@@ -153,6 +153,7 @@ def _by_category(
     annotations: Sequence[Mapping[str, Any]],
     frames: Sequence[int],
     categories: Mapping[int | str, Mapping[str, Any]],
+    writer: Writer,
     path: Path,
     merge: bool | None,
 ) -> Meaning:
@@ -168,17 +169,24 @@ def _by_category(
             "object; give each annotation a track_id, or open the file with merge=True if all "
             "masks of a category are one object"
         )
-    ids, renumbered = _numbered(found)
+    # Roboflow's category 0 is the name of the project: nothing is of this category.
+    ids, renumbered = _numbered(found, from_0=0 in categories and writer != "Roboflow")
     if not annotations or not categories:
         return Meaning(ids, renumbered)
     what = "masks of one category on a frame are parts of one object" if several else ""
     return Meaning(ids, (f"each category is one object{'; ' + what if what else ''}", *renumbered))
 
 
-def _numbered(given: list[Any]) -> tuple[list[Any], tuple[str, ...]]:
-    """Return ids from 1 on; others are shifted or counted in the order of their occurrence."""
+def _numbered(given: list[Any], *, from_0: bool = False) -> tuple[list[Any], tuple[str, ...]]:
+    """Return ids from 1 on; others are shifted or counted in the order of their occurrence.
+
+    Args:
+        given: the ids in the file.
+        from_0: whether ids count from 0 even if 0 does not occur, so that an object has the same
+            id in every file of a data set.
+    """
     if all(isinstance(value, int) and not isinstance(value, bool) for value in given):
-        if given and min(given) == 0:
+        if given and (from_0 or min(given) == 0):
             return [value + 1 for value in given], ("object 0 of the file is object 1 here",)
         return given, ()
     if not all(isinstance(value, str) for value in given):

@@ -112,6 +112,16 @@ def test_categories_from_0_of_supervision(tmp_path: Path) -> None:
     assert "(a file of supervision)" in saved.assumed[0]
 
 
+def test_an_object_has_one_id_whether_category_0_occurs_or_not(tmp_path: Path) -> None:
+    path = a_file(tmp_path, ["00000.png"], [(0, 1, {})], categories=(0, 1))
+    saved = open_saved_masks(path)
+    assert list(saved.read(0)) == [2]
+    assert saved.name(2) == "kind 1"
+    info = {"description": "Exported from roboflow.com"}
+    path = a_file(tmp_path, ["a_0000_png.rf.7.jpg"], [(0, 1, {})], categories=(0, 1), info=info)
+    assert list(open_saved_masks(path).read(0)) == [1]
+
+
 def test_several_masks_of_a_category_without_tracks_are_a_question(tmp_path: Path) -> None:
     path = a_file(tmp_path, ["00000.png", "00001.png"], [(0, 1, {}), (1, 1, {}), (1, 1, {})])
     with pytest.raises(InputError, match="frame 1: there are several masks of the category 'kind"):
