@@ -92,8 +92,9 @@ def correct_results(
         for item in corrections:
             tracked.put(prompts.for_object(item.id))
         begin, end = _range(direction, corrections.frames, frames)
+        report = _report_of(output)
         options = _with_range(
-            _options_of(output),
+            _options_in(report),
             direction,
             begin if start is None else start,
             end if stop is None else stop,
@@ -104,7 +105,8 @@ def correct_results(
                 f"cannot correct {folder}: the video is not a file or folder, so nothing tells "
                 "whether it is that of the results"
             )
-        with Fingerprints(inputs.files) as fingerprints:
+        # Quick fingerprints of the files are compared with the earlier ones before tracking.
+        with Fingerprints(inputs.files, _hashes_in(report)) as fingerprints:
             run = SegmentationRun(inputs, held, fingerprints)
             run.keep_earlier_results()
             return run.carry_out(progress, should_stop)
@@ -131,13 +133,36 @@ def _results_in(output: Path, video: Video) -> EarlierResults:
     return earlier
 
 
-def _options_of(output: Path) -> JobOptions:
+def _report_of(output: Path) -> dict[str, Any]:
+    """Return the report of the run that made the results; empty if it was killed."""
+    try:
+        report = parse_json((output / "report.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _hashes_in(report: dict[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of the video and of the checkpoint, as far as a report has them."""
+    found = {}
+    for name, section, key in (
+        ("video", "video", "sha256"),
+        ("checkpoint", "model", "checkpoint_sha256"),
+    ):
+        values = report.get(section)
+        value = values.get(key) if isinstance(values, dict) else None
+        if isinstance(value, str):
+            found[name] = value
+    return found
+
+
+def _options_in(report: dict[str, Any]) -> JobOptions:
     """Return the options of the run that made the results; the defaults if it was killed."""
     try:
-        options = parse_json((output / "report.json").read_bytes())["options"]
+        options = report["options"]
         given = {"overwrite": False, "resume": False, "classes": None}  # names are in the prompts
         return JobOptions.from_mapping(options | given)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return JobOptions()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from surgsam2.errors import InputError
@@ -86,12 +86,16 @@ class Fingerprints:
     Args:
         inputs: the files by the name of the input. Of several files, names and contents are
             hashed together.
+        known: hashes that need not be computed, by the name of the input.
     """
 
-    def __init__(self, inputs: dict[str, list[Path]]) -> None:
+    def __init__(
+        self, inputs: dict[str, list[Path]], known: Mapping[str, str] | None = None
+    ) -> None:
         self._cancelled = threading.Event()
-        self._done: dict[str, str | None] = dict.fromkeys(inputs)
-        self._thread = threading.Thread(target=self._work, args=(inputs,), daemon=True)
+        self._done: dict[str, str | None] = dict.fromkeys(inputs) | dict(known or {})
+        unknown = {name: files for name, files in inputs.items() if not self._done[name]}
+        self._thread = threading.Thread(target=self._work, args=(unknown,), daemon=True)
 
     def _work(self, inputs: dict[str, list[Path]]) -> None:
         for name, files in inputs.items():

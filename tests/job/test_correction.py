@@ -19,6 +19,7 @@ from surgsam2.job import correct_results
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import OverlayWriter, video_file
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage import hashing
 from surgsam2.tracking.single_frame import StillFrame
 from tests.conftest import disc
 from tests.job.test_partial import annotations_of, labels, rows_of
@@ -180,6 +181,25 @@ def test_killed_and_corrected_again(
     assert len(decoded(a_folder)) == FRAMES - 1
     del found["overlay.mp4"], expected["overlay.mp4"]  # one was updated, one written anew
     assert found == expected
+
+
+def test_large_files_are_not_read_again(
+    a_model: SurgSAM2Model, a_file: Path, a_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = json.loads((a_folder / "report.json").read_text())
+    read: list[Path] = []
+    sha256_of = hashing.sha256_of
+    monkeypatch.setattr(
+        hashing, "sha256_of", lambda path, *stop: read.append(path) or sha256_of(path, *stop)
+    )
+    report = correct(a_model, a_file, a_click(), a_folder, stop=FRAME + 1)
+    assert read == []
+    assert report["video"]["sha256"] == before["video"]["sha256"] == sha256_of(a_file)
+    assert report["model"]["checkpoint_sha256"] == before["model"]["checkpoint_sha256"]
+    (a_folder / "report.json").unlink()  # then they are computed
+    report = correct(a_model, a_file, a_click(), a_folder, stop=FRAME + 1)
+    assert a_file in read
+    assert report["video"]["sha256"] == before["video"]["sha256"]
 
 
 def test_the_command(

@@ -99,7 +99,7 @@ def test_another_run_is_refused_with_the_choices(
     for file, prompts, options, text in (
         (other_file, prompts_for_two(), {}, "different video content"),
         (a_file, more, {}, "objects 1 object 1, 2 object 2 there"),
-        (a_file, prompts_for_two(), {"min_region": 0}, "min region 0.0005 there, 0 here"),
+        (a_file, prompts_for_two(), {"min_region": 0}, "min region 0.0005 there, 0.0 here"),
     ):
         for stop in (None, 5):
             with pytest.raises(
