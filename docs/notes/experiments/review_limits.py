@@ -3,7 +3,7 @@
 Every object is tracked from its true mask on its first frame. A frame is bad where the mask has a
 Jaccard index below 0.5, an absent object has a mask, or a visible one has none; it is good above
 0.8. The table says, for each limit of the predicted IoU, which share of the bad frames is doubtful,
-and which share of the good ones. The figures in docs/command-line.md come from this script:
+and which share of the good ones:
 
     python docs/notes/experiments/review_limits.py [--vos FOLDER ...] [--clips N] [--model MODEL]
 
