@@ -34,7 +34,8 @@ from tests.tracking.reference import sam2_logits
 segment_overlapping = partial(surgsam2.segment_video, allow_overlap=True, min_region=0)
 """As in SAM 2, masks of different objects may share pixels."""
 
-ALONE, TOGETHER = 1e-4, 2e-3
+ALONE, TOGETHER = 5e-4, 2e-3
+"""Tolerances of logits; rounding made 1.6e-4 of one object on a processor with AVX2 only."""
 
 
 def one(kind: str, object_id: int = 1, frame: int = 0) -> PromptSet:
