@@ -43,7 +43,7 @@ def read_options(kind: type[_Kind], args: argparse.Namespace) -> _Kind:
 
 
 def flag(option: Option) -> str:
-    """Return the name of an option on the command line, such as ``--fill-holes``."""
+    """Return the name of an option on the command line, such as ``--min-region``."""
     return "--" + option.name.replace("_", "-")
 
 
