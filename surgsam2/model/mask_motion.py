@@ -35,7 +35,7 @@ _LONGEST_STEP = 2.0
 """Largest change of a motion by one step, in pixels of its resolution."""
 _CERTAIN = 10.0
 """Largest absolute logit that is carried or combined."""
-_AGREES, _DISAGREES = 0.15, 0.25
+_AGREES, _DISAGREES = 0.1, 0.2
 """Differences of the pictures, in deviations of a colour, up to which a pixel's motion counts
 fully and from which on it does not count."""
 _STILL = 0.1
