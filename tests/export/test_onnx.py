@@ -13,16 +13,20 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import torch.nn.functional as F
 from sam2.modeling.sam.transformer import RoPEAttention
 
 from surgsam2 import PromptSet, Tracker, cli
 from surgsam2.errors import InputError, OutputError
 from surgsam2.export import export_onnx
 from surgsam2.export.conversion import compare
-from surgsam2.export.graphs import describe_graphs
+from surgsam2.export.graphs import Graph, Tensor, describe_graphs
 from surgsam2.export.rotary import RealRotaryAttention
-from surgsam2.export.steps import MaskDecoder, MemoryEncoder
+from surgsam2.export.steps import MaskDecoder, MemoryEncoder, Step
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import load_config
+from surgsam2.model.network import SurgSAM2Network
 from surgsam2.tracking.options import TrackingOptions
 from tests.conftest import disc
 from tests.export.onnx_tracker import OnnxTracker
@@ -198,3 +202,32 @@ def declared(value: onnx.ValueInfoProto) -> tuple[str, str, list[int | str]]:
     kind = value.type.tensor_type
     shape = [side.dim_param or side.dim_value for side in kind.shape.dim]
     return value.name, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name, shape
+
+
+@torch.no_grad()
+def test_steps_of_the_built_in_network_carry_masks(built_in_config: Path) -> None:
+    network = build_network(load_config(str(built_in_config)), "built-in", SurgSAM2Network).eval()
+    graphs = {graph.name: graph for graph in describe_graphs(network)}
+    whole = torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8)
+    position = network.encode_image(torch.zeros(1, 3, 128, 128)).position
+    steps = {name: graph.step(network, position) for name, graph in graphs.items()}
+    given = dict(
+        zip(names(graphs["image_encoder"].outputs), steps["image_encoder"](whole), strict=True)
+    )
+    given["low_res"] = torch.randn(1, 1, 32, 32).sign() * 8
+    given["presence"], given["prompted"] = torch.ones(1, 1), torch.tensor([True])
+    memory_map = call(graphs["memory_encoder"], steps, given)
+    given |= {"memory_maps": memory_map[:, None], "map_ages": torch.zeros(1, 1, dtype=torch.int64)}
+    given |= {"pointers": torch.randn(1, 1, 128), "pointer_times": torch.ones(1, 1)}
+    conditioned = call(graphs["memory_attention"], steps, given)
+    certain, carried = F.pixel_shuffle(conditioned[:, 128:], 4).split(1, dim=1)
+    assert certain.min() == 1  # the same picture
+    torch.testing.assert_close(carried, given["low_res"], rtol=0, atol=0.2)  # bfloat16
+
+
+def names(tensors: tuple[Tensor, ...]) -> list[str]:
+    return [tensor.name for tensor in tensors]
+
+
+def call(graph: Graph, steps: dict[str, Step], given: dict[str, torch.Tensor]) -> torch.Tensor:
+    return steps[graph.name](*(given[name] for name in names(graph.inputs)))
