@@ -279,7 +279,7 @@ def _stack(views: list[BankView]) -> MemoryBatch:
         pointers=torch.stack(pointers) if pointers else maps.new_empty(len(views), 0, 0),
         pointer_ages=to_device(torch.tensor([v.pointer_ages for v in views]), device),
         long_term=views[0].long_term,
-        newest=torch.tensor([v.newest for v in views], device=device),
+        newest=to_device(torch.tensor([v.newest for v in views]), device),
     )
 
 
