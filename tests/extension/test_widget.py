@@ -452,6 +452,31 @@ def test_choices_are_saved_with_the_scene(
     assert points_shown(panel) == 1
 
 
+def test_settings_of_another_version_become_the_default_ones(
+    panel: Any, clip: Any, slicer_app: SlicerHost, tmp_path: Path
+) -> None:
+    click(panel, slicer_app, 50, 60)
+    panel.ui.lastFrameSpinBox.value = 7
+    panel.ui.directionComboBox.currentIndex = 2
+    node = panel.context.parameters.parameterNode
+    panel.setParameterNode(None)
+    for name, value in (("pruning", "SPARSE"), ("prune", "many"), ("dtype", "float8")):
+        node.SetParameter(name, value)
+    panel.logic.saveScene(tmp_path / "scene.mrb")
+    slicer.mrmlScene.Clear(0)
+    slicer_app.process_events()
+    load_scene(slicer.mrmlScene, tmp_path / "scene.mrb")
+    slicer_app.process_events()
+    (text,) = slicer_app.dialogs.texts
+    assert "cannot use" in text
+    assert all(name in text for name in ("pruning", "prune", "dtype"))
+    assert panel.context.parameters.pruning.value == "capped"
+    assert panel.context.parameters.direction.value == "both", "what is known is kept"
+    assert panel.ui.lastFrameSpinBox.value == 7
+    assert panel.context.selected == 1
+    assert points_shown(panel) == 1
+
+
 def test_scene_close_reload_and_exit_during_a_track(
     panel: Any, clip: Any, slicer_app: SlicerHost, client: FakeClient, pictures: np.ndarray
 ) -> None:
