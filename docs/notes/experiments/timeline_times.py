@@ -2,7 +2,8 @@
 
 The panel is the module's own in the stand-in of the tests for Slicer's application. Written are the
 median of a whole repaint, and the mean of what a tracked frame adds: measuring eight masks of full
-HD and bringing the timeline up to date.
+HD and bringing the timeline up to date. One core of an AMD Zen 5, busy with other work: 0.65 ms a
+repaint, 0.24 ms a tracked frame for the timeline and 4.9 ms for measuring its masks.
 
     python docs/notes/experiments/timeline_times.py
 """
