@@ -465,7 +465,7 @@ def test_settings_of_another_version_become_the_default_ones(
     panel.logic.saveScene(tmp_path / "scene.mrb")
     slicer.mrmlScene.Clear(0)
     slicer_app.process_events()
-    load_scene(slicer.mrmlScene, tmp_path / "scene.mrb")
+    assert slicer.mrmlScene.ReadFromMRB(str(tmp_path / "scene.mrb"), False)  # as *Add data* does
     slicer_app.process_events()
     (text,) = slicer_app.dialogs.texts
     assert "cannot use" in text

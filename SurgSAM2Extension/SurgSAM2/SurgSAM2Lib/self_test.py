@@ -42,6 +42,7 @@ class SurgSAM2Test(ScriptedLoadableModuleTest):
     def test_the_panel_opens(self) -> None:
         """Check that the panel opens and is bound to its settings."""
         slicer.util.selectModule("SurgSAM2")
+        slicer.app.processEvents()
         panel = slicer.modules.SurgSAM2Widget
         self.assertTrue(panel.parent.isEntered)
         self.assertIsNotNone(panel.context.parameters)
