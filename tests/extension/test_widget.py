@@ -44,7 +44,7 @@ def clip(panel: Any, slicer_app: SlicerHost, pictures: np.ndarray) -> Any:
 
 def settle(panel: Any, host: SlicerHost) -> None:
     """Wait until nothing is running and the panel shows the state."""
-    assert panel.logic.wait(20)
+    assert panel.logic.wait(120)
     host.process_events(10)
 
 
