@@ -26,6 +26,7 @@ class _Wrapper:
 
     def __init__(self, parameterNode: Any) -> None:
         self.parameterNode = parameterNode
+        self._cache_observer = 0  # none before the stored values could be read
         self._connected: dict[int, tuple[dict[str, Connector], int]] = {}
         self._next_tag = 0
         self._writing_gui = False
