@@ -66,7 +66,7 @@ def take(host: SlicerHost) -> np.ndarray:
     ui.liveVolumeSelector.setCurrentNode(video.volume)
     ui.liveButton.click()
     logic.removeLiveObject(1)
-    play(host, video, lambda: logic.liveStatistics().segmented > 0)
+    play(host, video, logic.live, lambda: logic.liveStatistics().segmented > 0)
     frame = video.current_frame
     ui.liveHoldButton.click()
     for obj in clip.objects:
@@ -75,7 +75,7 @@ def take(host: SlicerHost) -> np.ndarray:
             logic.addLivePrompt(logic.addLiveObject(obj.name), box=box_of(mask))
     ui.liveHoldButton.click()
     ui.liveRecordButton.click()
-    play(host, video, lambda: logic.liveStatistics().segmented >= SEGMENTED)
+    play(host, video, logic.live, lambda: logic.liveStatistics().segmented >= SEGMENTED)
     panel.refresh()
     shown = logic.live._last[0].pixels  # masks are of this picture, some frames ago
     video.current_frame = int(np.flatnonzero((frames == shown).all(axis=(1, 2, 3)))[0])
@@ -85,10 +85,12 @@ def take(host: SlicerHost) -> np.ndarray:
     return beside(section, view)
 
 
-def play(host: SlicerHost, video: Any, done: Callable[[], bool]) -> None:
-    """Play the video in a loop until `done`."""
+def play(host: SlicerHost, video: Any, live: Any, done: Callable[[], bool]) -> None:
+    """Play the video in a loop until `done`. Raises `RuntimeError` when the session ends."""
     due = time.monotonic()
     while not done():
+        if not live.running:
+            raise RuntimeError(f"the live session has ended: {live.message}")
         if time.monotonic() >= due:
             due = time.monotonic() + 1 / FPS
             video.current_frame = (video.current_frame + 1) % video.frame_count

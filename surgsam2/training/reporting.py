@@ -7,14 +7,14 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from ignite.engine import Engine, Events
 from monai.handlers import TensorBoardStatsHandler
 
 from surgsam2.data import Sequence as VideoSequence
-from surgsam2.errors import DatasetError
+from surgsam2.data.sequence import FileSequence
 from surgsam2.training.config import SourceConfig
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ def warn_of_shared_sequences(
 ) -> None:
     """Warn of sequences, and of patients, that are used for training and for validation.
 
-    Sequences are the same if they are the same folder, or if their first frames are equal.
+    Sequences are the same if they are the same folder, or if the files of their first frames are
+    equal. No frame is decoded, and only files of equal size are read.
 
     Args:
         name: what the message begins with.
@@ -99,10 +100,13 @@ def warn_of_shared_sequences(
         return
     ours = [(source, sequence) for source, found in trained for sequence in found]
     theirs = [(source, sequence) for source, found in validated for sequence in found]
-    known = {key: sequence.name for source, sequence in ours for key in _keys(source, sequence)}
+    sizes = [{_size(sequence) for _, sequence in side} - {None} for side in (ours, theirs)]
+    alike = sizes[0] & sizes[1]
+    known = {key: sequence.name for s, sequence in ours for key in _keys(s, sequence, alike)}
     shared = []
     for source, sequence in theirs:
-        same = next((known[key] for key in _keys(source, sequence) if key in known), None)
+        keys = _keys(source, sequence, alike)
+        same = next((known[key] for key in keys if key in known), None)
         if same is not None:
             alias = "" if same == sequence.name else f" ({same} in training)"
             shared.append(f"{sequence.name}{alias}")
@@ -120,11 +124,23 @@ def warn_of_shared_sequences(
         )
 
 
-def _keys(source: SourceConfig, sequence: VideoSequence) -> list[str]:
-    """Return the place of a sequence and what its first frame shows."""
+def _size(sequence: VideoSequence) -> int | None:
+    """Return the size of the first frame's file in bytes; None without one that can be read."""
+    if not isinstance(sequence, FileSequence):
+        return None
+    with contextlib.suppress(OSError):  # the run says so when it draws a clip of it
+        return sequence.frame_paths[0].stat().st_size
+    return None
+
+
+def _keys(
+    source: SourceConfig, sequence: VideoSequence, sizes: Collection[int | None]
+) -> list[str]:
+    """Return the place of a sequence, and the hash of its first file if it has one of the sizes."""
     keys = [f"{Path(source.path).resolve()}\n{sequence.name}"]
-    with contextlib.suppress(DatasetError):  # the run says so when it draws a clip of it
-        keys.append(hashlib.sha256(sequence.read_frame(0).tobytes()).hexdigest())
+    if isinstance(sequence, FileSequence) and _size(sequence) in sizes:
+        with contextlib.suppress(OSError):
+            keys.append(hashlib.sha256(sequence.frame_paths[0].read_bytes()).hexdigest())
     return keys
 
 

@@ -123,6 +123,26 @@ def test_a_hand_edit_becomes_a_prompt_of_the_next_track(logic: LogicCore) -> Non
     assert list(session.edited) == []
 
 
+def test_a_hand_edit_during_a_track_is_not_lost(logic: LogicCore) -> None:
+    logic.addPoint(1, 50, 60, frame=0)
+    other = logic.addObject("other")
+    logic.addPoint(other, 90, 60, frame=0)
+    job = logic.track()
+    while job.done < 3:
+        logic.processEvents()
+    assert logic.session is not None
+    logic.session.video.current_frame = 8
+    painted = disc(WIDTH, HEIGHT, 120, 30, 9)
+    paint(logic.session, 1, painted)
+    assert logic.wait(10)
+    assert job.status == "complete"
+    np.testing.assert_array_equal(logic.getMask(1, 8), painted)
+    assert logic.getMask(other, 8).any(), "the other object is tracked"
+    assert list(logic.session.edited) == [8]
+    logic.track(wait=True)
+    assert logic.session.prompts.get(1, 8).mask is not None, "a prompt of the next track"
+
+
 def test_track_between_two_corrected_frames_leaves_the_rest(logic: LogicCore) -> None:
     logic.addPoint(1, 50, 60, frame=0)
     logic.track(wait=True)

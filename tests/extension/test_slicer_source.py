@@ -57,8 +57,8 @@ def test_a_reference_that_is_set_in_the_node_is_used(
     """The wrapper keeps copies of the values, which may be renewed after the panel is told."""
     nodes = load_video(slicer.mrmlScene, surgsam2.open_video(pictures), name="clip")
     node = panel.context.parameters.parameterNode
-    node.SetNodeReferenceID("video", nodes.browser.GetID())
-    node.Modified()
+    with slicer.util.NodeModify(node):  # one event
+        node.SetNodeReferenceID("video", nodes.browser.GetID())
     slicer_app.process_events()
     assert panel.context.browser is nodes.browser
 

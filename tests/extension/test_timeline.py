@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -79,20 +78,18 @@ def test_the_picture_shows_states_range_and_frame(label: Any) -> None:
     assert tuple(image[5, view.SWATCH + 90]) == view._CURSOR
 
 
-def test_an_hour_of_video_is_drawn_within_a_frame_of_the_screen(label: Any) -> None:
-    """90,000 frames and 8 objects in less than 16 ms."""
-    from SurgSAM2Lib.panel.timeline_view import TimelineView
+def test_an_hour_of_video_is_drawn_to_the_pixel(label: Any) -> None:
+    """90,000 frames and 8 objects; docs/notes/experiments/timeline_times.py measures the time."""
+    from SurgSAM2Lib.panel import timeline_view as view
+    from SurgSAM2Lib.session.timeline import State
 
-    random = np.random.default_rng(3)
-    rows = list(random.integers(0, 7, (8, 90_000)).astype(np.uint8))
-    view = TimelineView(label, lambda frame: None, lambda first, last: None)
-    view.show(rows, ["#11aa55"] * 8, 5, (10, 2000))
-    times = []
-    for frame in range(20):
-        start = time.perf_counter()
-        view.show(rows, ["#11aa55"] * 8, frame, (10, 2000))
-        times.append(time.perf_counter() - start)
-    assert np.median(times) < 0.016
+    rows = [np.full(90_000, State.TRACKED, np.uint8) for _ in range(8)]
+    rows[7][89_999] = State.CORRECTED
+    image = view.draw(rows, ["#11aa55"] * 8, 5, (10, 2000), 430)
+    last = image[view.GAP + 7 * (view.ROW + view.GAP) + 2]
+    assert tuple(last[-1]) == view._COLORS[State.CORRECTED], "one frame of 90,000 is seen"
+    assert tuple(last[-2]) == view._COLORS[State.TRACKED]
+    assert image.shape == (8 * (view.ROW + view.GAP) + view.GAP, 430, 3)
 
 
 def test_a_frame_is_typed(panel: Any, clip: Any, slicer_app: SlicerHost) -> None:

@@ -14,8 +14,8 @@ from tests.extension.test_widget import click, panel, settle  # noqa: F401 - a f
 from tests.slicer_host.host import SlicerHost
 
 MOST_ACTIONS = 22
-"""It was 19 when this was counted. The same walk through the panel without ranges and timeline, as it
-was before, took 68, counted by the same class: 41 of them step through the 21 frames without the
+"""It was 19 when this was counted. The same walk through the panel as it was before, without ranges
+and timeline, took 68, counted by the same class: 41 of them step through the 21 frames without the
 object in Segment Editor and erase its masks one by one."""
 
 

@@ -44,7 +44,7 @@ def clip(panel: Any, slicer_app: SlicerHost, pictures: np.ndarray) -> Any:
 
 def settle(panel: Any, host: SlicerHost) -> None:
     """Wait until nothing is running and the panel shows the state."""
-    assert panel.logic.wait(20)
+    assert panel.logic.wait(120)
     host.process_events(10)
 
 
@@ -448,6 +448,31 @@ def test_choices_are_saved_with_the_scene(
     assert (tracking.min_presence, tracking.min_iou) == (0.7, 0.5)
     assert tracking.min_similarity == 0.9
     assert panel.logic.session is not None
+    assert panel.context.selected == 1
+    assert points_shown(panel) == 1
+
+
+def test_settings_of_another_version_become_the_default_ones(
+    panel: Any, clip: Any, slicer_app: SlicerHost, tmp_path: Path
+) -> None:
+    click(panel, slicer_app, 50, 60)
+    panel.ui.lastFrameSpinBox.value = 7
+    panel.ui.directionComboBox.currentIndex = 2
+    node = panel.context.parameters.parameterNode
+    panel.setParameterNode(None)
+    for name, value in (("pruning", "SPARSE"), ("prune", "many"), ("dtype", "float8")):
+        node.SetParameter(name, value)
+    panel.logic.saveScene(tmp_path / "scene.mrb")
+    slicer.mrmlScene.Clear(0)
+    slicer_app.process_events()
+    assert slicer.mrmlScene.ReadFromMRB(str(tmp_path / "scene.mrb"), False)  # as *Add data* does
+    slicer_app.process_events()
+    (text,) = slicer_app.dialogs.texts
+    assert "cannot use" in text
+    assert all(name in text for name in ("pruning", "prune", "dtype"))
+    assert panel.context.parameters.pruning.value == "capped"
+    assert panel.context.parameters.direction.value == "both", "what is known is kept"
+    assert panel.ui.lastFrameSpinBox.value == 7
     assert panel.context.selected == 1
     assert points_shown(panel) == 1
 

@@ -32,6 +32,7 @@ class Connector:
     def disconnect(self) -> None:
         if self.signal is not None:
             self.signal.disconnect(self._slot)
+            self._slot = None  # it refers to the wrapper, which would live on with its observers
 
 
 def make_connector(widget: Any, parameter: Parameter) -> Connector:

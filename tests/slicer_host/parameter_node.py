@@ -15,6 +15,8 @@ from .parameter_gui import Connector, make_connector
 from .parameter_types import Parameter
 
 _PROPERTY = "SlicerParameterName"
+_LAST = -1.0
+"""A priority below that of the module's observers."""
 
 
 class _Wrapper:
@@ -24,6 +26,7 @@ class _Wrapper:
 
     def __init__(self, parameterNode: Any) -> None:
         self.parameterNode = parameterNode
+        self._cache_observer = 0  # none before the stored values could be read
         self._connected: dict[int, tuple[dict[str, Connector], int]] = {}
         self._next_tag = 0
         self._writing_gui = False
@@ -33,9 +36,9 @@ class _Wrapper:
         self._values: dict[str, Any] = {}
         self._read_values()
         reference = weakref.ref(self)
-        # VTK calls observers that are added later first, so the module's own see old copies
+        # nothing promises an order of observers: this one is last, so the module's see old copies
         self._cache_observer = parameterNode.AddObserver(
-            vtk.vtkCommand.ModifiedEvent, lambda *_: _read_values_of(reference)
+            vtk.vtkCommand.ModifiedEvent, lambda *_: _read_values_of(reference), _LAST
         )
 
     def __del__(self) -> None:
@@ -96,7 +99,7 @@ class _Wrapper:
         for name, connector in connectors.items():
             connector.write(self.getValue(name))
             connector.connect(lambda name=name, c=connector: self._from_gui(name, c))
-        observer = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._to_gui())
+        observer = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._to_gui(), _LAST)
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._connected[tag] = (connectors, observer)
         return tag

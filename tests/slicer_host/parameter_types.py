@@ -106,7 +106,13 @@ class Parameter:
         text = node.GetParameter(self.name)
         if self.type is bool:
             return text == "True"
-        return self.type[text] if issubclass(self.type, enum.Enum) else self.type(text)
+        if not issubclass(self.type, enum.Enum):
+            value = self.type(text)
+            self._check_value(value)
+            return value
+        if text not in self.type.__members__:
+            raise ValueError(f"{self.name}: {text!r} is not a name in {self.type!r}")
+        return self.type[text]
 
     def _check_type(self) -> None:
         known = (bool, int, float, str, enum.Enum, pathlib.PurePath, slicer.vtkMRMLNode)

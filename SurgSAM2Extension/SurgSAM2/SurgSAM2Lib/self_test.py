@@ -39,6 +39,16 @@ class SurgSAM2Test(ScriptedLoadableModuleTest):
                 self.tearDown()
         self.delayDisplay(f"{len(names)} tests passed")
 
+    def test_the_panel_opens(self) -> None:
+        """Check that the panel opens and is bound to its settings."""
+        slicer.util.selectModule("SurgSAM2")
+        slicer.app.processEvents()
+        panel = slicer.modules.SurgSAM2Widget
+        self.assertTrue(panel.parent.isEntered)
+        self.assertIsNotNone(panel.context.parameters)
+        self.assertFalse(panel.ui.trackButton.enabled)
+        self.assertTrue(panel.ui.trackButton.toolTip)
+
     def test_video_objects_and_prompts(self) -> None:
         """Check that prompts are kept in the scene and can be undone."""
         browser = self.logic.loadVideo(a_video())

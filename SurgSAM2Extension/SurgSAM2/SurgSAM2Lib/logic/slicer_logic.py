@@ -8,6 +8,7 @@ import qt
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.install.chosen_python import make_client, open_in_other_python
 from SurgSAM2Lib.logic.core import LogicCore
 from SurgSAM2Lib.logic.parameters import SurgSAM2ParameterNode
@@ -30,9 +31,25 @@ class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
         self._timer.connect("timeout()", self._on_timer)
 
     def getParameterNode(self) -> Any:
-        """Return the settings of the panel as a `SurgSAM2ParameterNode`."""
-        wrap: Any = SurgSAM2ParameterNode  # Slicer's decorator adds the constructor
-        return wrap(ScriptedLoadableModuleLogic.getParameterNode(self))
+        """Return the settings of the panel as a `SurgSAM2ParameterNode`.
+
+        Settings that this version cannot use, such as those of a scene that another version has
+        saved, become the default ones, and a message names them.
+        """
+        node = ScriptedLoadableModuleLogic.getParameterNode(self)
+        try:
+            return _wrap(node)
+        except ValueError:
+            unknown = [name for name in node.GetParameterNames() if not _is_usable(node, name)]
+        for name in unknown:
+            node.UnsetParameter(name)
+        text = _(
+            "This scene has settings that this version of SurgSAM2 cannot use, probably because "
+            "another version has saved it: {names}. The default settings are used in their place; "
+            "video, masks and prompts are not affected."
+        )
+        slicer.util.warningDisplay(text.format(names=", ".join(unknown)), windowTitle="SurgSAM2")
+        return _wrap(node)
 
     def close(self) -> None:
         """End the engine process; for module reload and application exit."""
@@ -51,3 +68,19 @@ class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
 
     def _meanwhile(self) -> None:
         slicer.app.processEvents()
+
+
+def _wrap(node: Any) -> Any:
+    wrapper: Any = SurgSAM2ParameterNode  # Slicer's decorator adds the constructor
+    return wrapper(node)
+
+
+def _is_usable(node: Any, name: str) -> bool:
+    """Return whether this version can read a setting of a parameter node."""
+    alone = slicer.vtkMRMLScriptedModuleNode()
+    alone.SetParameter(name, node.GetParameter(name))
+    try:
+        _wrap(alone)
+    except ValueError:
+        return False
+    return True

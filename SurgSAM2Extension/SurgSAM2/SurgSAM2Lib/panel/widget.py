@@ -159,6 +159,7 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._scene_starts_closing)
         self.addObserver(scene, scene.EndCloseEvent, self._scene_has_closed)
+        self.addObserver(scene, scene.StartImportEvent, self._scene_will_be_read)
         self.addObserver(scene, scene.EndImportEvent, self._scene_was_read)
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         mode_changed = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
@@ -251,10 +252,13 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def _scene_will_be_read(self, _caller: Any, _event: Any) -> None:
+        """Let the settings alone until all nodes that they refer to are there."""
+        self.setParameterNode(None)
+
     def _scene_was_read(self, _caller: Any, _event: Any) -> None:
-        """Let the settings be read again: nodes that they refer to were not there before."""
-        if self.context.parameters is not None:
-            self.context.parameters.parameterNode.Modified()
+        if self.parent.isEntered:
+            self.initializeParameterNode()
 
     def _keys(self) -> dict[str, Callable[[], None]]:
         def press(button: Any) -> Callable[[], None]:

@@ -409,8 +409,9 @@ class Session:
     ) -> None:
         """Write the masks of a result.
 
-        Good frames, locked objects and masks that are prompts are not changed, and no mask is
-        written where the user said that an object is not visible.
+        Good frames, locked objects, masks that are prompts and masks that were painted since the
+        track began are not changed, and no mask is written where the user said that an object is
+        not visible.
 
         Args:
             result: the masks of one frame.
@@ -423,7 +424,8 @@ class Session:
         prompted = self.prompts.on_frame(frame)
         kept = {i: p.mask for i, p in prompted.items() if p.mask is not None}
         masks = zip(result.object_ids, result.masks, strict=True)
-        free = self.unlocked()
+        painted = self.masks.edited(frame) if frame in self.edited else ()
+        free = set(self.unlocked()) - set(painted)
         written = {i: kept.get(i, m) for i, m in masks if i in free}
         for object_id, mask in written.items():
             if frame in self.absent(object_id):
