@@ -19,8 +19,8 @@ _SECONDS = 0.5
 def count_flops(function: Callable[[], Result]) -> tuple[int, Result]:
     """Count the floating point operations of `function`'s matrix products and convolutions.
 
-    PyTorch's counter omits fused attention on the CPU, oneDNN's linear layer and products
-    that are added in place; they are counted here as well.
+    PyTorch's counter omits fused attention on the CPU and oneDNN's linear layer; they are
+    counted here as well.
 
     Returns:
         The count, in which a multiplication and an addition are two operations, and the
@@ -28,7 +28,6 @@ def count_flops(function: Callable[[], Result]) -> tuple[int, Result]:
     """
     kinds: dict[Any, Any] = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-        torch.ops.aten.addmm_: _added_product,
     }
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         kinds[torch.ops.mkldnn._linear_pointwise] = _linear
@@ -72,10 +71,6 @@ def _rate(product: Callable[[], torch.Tensor], device: torch.device) -> float:
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return int(sdpa_flop_count(query, key, value))
-
-
-def _added_product(_: Any, one: Any, other: Any, **__: Any) -> int:
-    return 2 * int(one[0]) * int(one[1]) * int(other[1])
 
 
 def _linear(x: Any, weight: Any, *_: Any, **__: Any) -> int:

@@ -3,8 +3,7 @@
 The built-in model tracks two objects through a generated clip that runs forward and backward, at
 128 pixels in one thread. After every thousand frames the script prints the CPU time of a frame,
 the same beside that of a fixed matrix product (which shares the busy machine's cache and clock),
-the peak of the process's memory and the size of the tracker's memories. What came of it is in
-docs/performance.md.
+the peak of the process's memory and the size of the tracker's memories.
 
     python docs/notes/experiments/long_stream.py [FRAMES]
 """

@@ -2,7 +2,8 @@
 
 One object with seven memories, one thread, float32, untrained weights. Each case is switched off
 in turn, in alternation with the backend as it is, and only the step that it belongs to is timed;
-the least CPU time of several turns counts. The figures are in docs/notes/cpu-special-cases.md.
+the least CPU time of several turns counts. The figures are in docs/notes/cpu-special-cases.md; two
+cases that it names are gone and cannot be switched off any more.
 
     python docs/notes/experiments/special_cases.py [CONFIG] [TURNS]
 """
@@ -23,7 +24,6 @@ from surgsam2 import EFP
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
 from surgsam2.model.cpu import (
-    attention,
     hiera,
     hiera_attention,
     image,
@@ -45,11 +45,6 @@ def plain_softmax(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     query = query * query.shape[-1] ** -0.5
     parts = [torch.softmax(matmul.linear(q, key), -1) @ value for q in query.split(512)]
     return torch.cat(parts)
-
-
-def always_linear(target: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Add a product by making it first."""
-    return target.add_(matmul.linear(x, weight, bias))
 
 
 def two_convolutions(owner, first, second, dtype):  # type: ignore[no-untyped-def]
@@ -125,21 +120,7 @@ CASES = {
             (image, "compose_layers", two_convolutions), (hiera.Stage, "projected", projected_twice)
         ),
     ),
-    "encoder: products added in place": (
-        "encode",
-        patched(
-            (hiera, "add_linear", always_linear), (hiera_attention, "add_linear", always_linear)
-        ),
-    ),
-    "attention: products added in place": (
-        "attend",
-        patched((memory_attention, "add_linear", always_linear)),
-    ),
     "attention: own softmax": ("attend", patched((memory_attention, "attention", plain_softmax))),
-    "attention: memory for scores kept": (
-        "attend",
-        patched((attention, "_buffer", torch.empty)),
-    ),
     "attention: values and output composed": (
         "attend",
         patched(

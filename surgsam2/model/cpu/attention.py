@@ -9,8 +9,6 @@ exponentials are bfloat16 then, sums and the output are float32 until the end.
 
 from __future__ import annotations
 
-import threading
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,7 +21,6 @@ _CHUNK = 64
 """Number of bfloat16 weights that are summed before the sum is rounded to bfloat16."""
 _SAFE = 1e-25, 1e25
 """Range of the sums of exponentials. Outside it small ones are lost, or products overflow."""
-_local = threading.local()
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -57,10 +54,10 @@ def _attend_rows(query: Tensor, key: Tensor, value: Tensor, target: Tensor) -> N
     shift: Tensor | None = None
     blocks = zip(key.split(_KEYS), value.split(_KEYS), strict=True)
     for block, (keys, values) in enumerate(blocks):
-        weights = _exponentials(_scores(query, keys), shift)
+        weights = _exponentials(matmul.linear(query, keys), shift)
         sums = _row_sums(weights)
         if not _is_safe(total + sums):
-            scores = _scores(query, keys)
+            scores = matmul.linear(query, keys)
             before, shift = shift, scores.amax(-1, keepdim=True).float()
             if block:
                 before = torch.zeros_like(total) if before is None else before
@@ -96,22 +93,3 @@ def _exponentials(scores: Tensor, shift: Tensor | None) -> Tensor:
 def _is_safe(sums: Tensor) -> bool:
     least, most = map(float, sums.aminmax())
     return _SAFE[0] < least and most < _SAFE[1]
-
-
-def _scores(query: Tensor, keys: Tensor) -> Tensor:
-    if matmul.uses_onednn(query.dtype):
-        return matmul.linear(query, keys)
-    target = _buffer(len(query) * len(keys)).view(len(query), -1)
-    return torch.mm(query, keys.t(), out=target)
-
-
-def _buffer(size: int) -> Tensor:
-    """Return memory of this thread for `size` values.
-
-    New memory is slow, because the operating system provides it page by page.
-    """
-    buffer: Tensor | None = getattr(_local, "buffer", None)
-    if buffer is None or len(buffer) < size:
-        with torch.inference_mode(False):  # else only inference mode could write to it
-            _local.buffer = buffer = torch.empty(size, dtype=torch.float32, device="cpu")
-    return buffer[:size]

@@ -69,11 +69,7 @@ def linear(
 
 def add_linear(target: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Add the product of (P, K) with a (N, K) weight, and the bias, to (P, N) in place."""
-    if uses_onednn(x.dtype):
-        return target.add_(linear(x, weight, bias))
-    if bias is not None:
-        target.add_(bias)
-    return target.addmm_(x, weight.t())
+    return target.add_(linear(x, weight, bias))
 
 
 def apply_layer(layer: nn.Linear, x: Tensor, activation: str = "none") -> Tensor:
