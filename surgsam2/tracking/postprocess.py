@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from surgsam2.model.cuda.copies import to_host
+from surgsam2.model.cuda.copies import to_device, to_host
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.options import TrackingOptions
@@ -150,7 +150,7 @@ def tidy(low_res: torch.Tensor, options: TrackingOptions) -> torch.Tensor:
     tidied = np.stack([_tidied(one, options) for one in given])
     for changed, logit in ((tidied & ~given, EDGE_LOGIT), (given & ~tidied, -EDGE_LOGIT)):
         if changed.any():
-            where = torch.from_numpy(changed)[:, None].to(low_res.device)
+            where = to_device(torch.from_numpy(changed)[:, None], low_res.device)
             low_res = torch.where(where, logit, low_res)
     return low_res
 

@@ -85,13 +85,13 @@ def test_a_common_offset_does_not_matter(offset: float) -> None:
 
 def test_moderate_scores_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    scores = attention._scores
+    exponentials = attention._exponentials
 
-    def counting(query: Tensor, keys: Tensor) -> Tensor:
-        counted.append(len(keys))
-        return scores(query, keys)
+    def counting(scores: Tensor, shift: Tensor | None) -> Tensor:
+        counted.append(scores.shape[1])
+        return exponentials(scores, shift)
 
-    monkeypatch.setattr(attention, "_scores", counting)
+    monkeypatch.setattr(attention, "_exponentials", counting)
     monkeypatch.setattr(attention, "_KEYS", 8)
     query, key, value = some(20, 4, seed=0), some(20, 4, seed=1), some(20, 3, seed=2)
     with torch.no_grad():
