@@ -30,13 +30,12 @@ settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
 
 PRESENT = 0.4
-"""Makes the presence head see the objects; see `demo_weights`."""
+"""Makes the presence head see the objects; see `telling_weights`."""
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session")
-def demo_weights() -> dict[str, torch.Tensor]:
+def telling_weights() -> dict[str, torch.Tensor]:
     """Seeded weights for the `demo` network whose output depends strongly on its memories.
 
     Freshly initialised weights give logits near 0 whatever the input. With these they
@@ -56,6 +55,11 @@ def demo_weights() -> dict[str, torch.Tensor]:
             state[name] = tensor + 0.1 * noise
     state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] += PRESENT
     return state
+
+
+@pytest.fixture(scope="session")
+def demo_weights() -> dict[str, torch.Tensor]:
+    return telling_weights()
 
 
 @pytest.fixture(scope="session")
