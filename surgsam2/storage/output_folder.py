@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,9 @@ PROMPTS = "prompts.json"
 """File with the prompts of the masks in the folder; masks among them are PNG files beside it."""
 ANNOTATION = "annotation.json"
 """File with the state of a project of `surgsam2 annotate`."""
+
+_TOKEN_LINE = re.compile(r"^token ([0-9a-f]{32})$", re.MULTILINE)
+_MARKER_BYTES = 1 << 12  # more than a marker has
 
 _PRODUCTS = (
     PROMPTS,
@@ -156,6 +160,35 @@ def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Held
             if not marker.stat().st_size:
                 marker.write_text("This folder is written by surgsam2.\n", encoding="utf-8")
         yield HeldOutput(path)
+
+
+def token_of(folder: Path) -> str | None:
+    """Return the token of an output folder; None if it has none or cannot be read."""
+    try:
+        with (folder / MARKER).open("rb") as file:
+            text = file.read(_MARKER_BYTES).decode("ascii", "replace")
+    except OSError:
+        return None
+    found = _TOKEN_LINE.search(text)
+    return found[1] if found else None
+
+
+def give_token(folder: Path) -> str:
+    """Return the token of an output folder, which gets one at the first call.
+
+    The token is random text in the folder's marker. A document that knows it was made by someone
+    who could read the folder; see `token_of`.
+
+    Raises:
+        OutputError: as for `hold_output`.
+    """
+    with hold_output(folder) as held:
+        token = token_of(held.path)
+        if token is None:
+            token = secrets.token_hex(16)
+            with writing(held.path), (held.path / MARKER).open("a", encoding="ascii") as file:
+                file.write(f"token {token}\n")
+        return token
 
 
 def _refuse_links(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from surgsam2.mrml import (
     save_scene,
 )
 from surgsam2.mrml.streaming import FilesMovedError, StreamedMasks, relocate, stream_video
+from surgsam2.mrml.streaming.record import Record
+from surgsam2.mrml.video_nodes import STREAM_ATTRIBUTE
+from surgsam2.storage.output_folder import give_token, prepare_output, token_of
 from surgsam2.video import open_video
 from tests.video.long_video import FRAMES, HEIGHT, RATE, WIDTH, number_in, write_long_video
 
@@ -322,6 +326,39 @@ def test_a_folder_of_masks_that_moved_is_a_message(opened: Any, tmp_path: Path) 
     assert not caught.value.video
     relocate(opened, masks=tmp_path / "results").current_frame = 3
     assert np.array_equal(open_mask_nodes(opened).mask(3, 1), planted(3))
+
+
+@pytest.mark.parametrize("token", [None, "", "0" * 32, "of the scene"])
+def test_a_scene_cannot_choose_another_folder_for_masks(
+    opened: Any, tmp_path: Path, token: str | None
+) -> None:
+    """A stranger's scene names results of the user, and knows its own folder's token at most."""
+    results = prepare_output(tmp_path / "results of another video")
+    Image.new("L", (WIDTH, HEIGHT), 1).save(results / "00003.png")
+    give_token(results)
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    video, fingerprint, _, own = json.loads(opened.GetAttribute(STREAM_ATTRIBUTE))
+    record = [video, fingerprint, results.as_posix()]
+    if token is not None:
+        record.append(own if token == "of the scene" else token)
+    opened.SetAttribute(STREAM_ATTRIBUTE, json.dumps(record))
+    with pytest.raises(FilesMovedError, match="does not prove") as caught:
+        open_mask_nodes(opened)
+    assert not caught.value.video
+    assert before == {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    relocate(opened, masks=tmp_path / "operation_segmented").current_frame = 3
+    assert np.array_equal(open_mask_nodes(opened).mask(3, 1), planted(3))
+
+
+def test_the_folder_of_a_run_is_taken_where_the_user_names_it(a_scene: Any, file: Path) -> None:
+    """Afterwards the scene finds it again, beside the scene file too."""
+    folder = prepare_output(file.parent / "run")
+    browser = stream_video(a_scene, file, folder).browser
+    assert folder.samefile(open_mask_nodes(browser).folder)
+    record = Record.of(browser)
+    assert record is not None
+    assert record.token == give_token(folder) == token_of(folder)
+    assert record.found(a_scene) == record
 
 
 def test_a_wrong_place_leaves_a_video_that_is_in_use(

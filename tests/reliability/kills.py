@@ -99,7 +99,9 @@ def kill_and_resume(cycles: int, seed: int, minutes: float = 10**6) -> int:
                 counts["unreadable"] += len(unreadable_files(out))
             _finished(model, file, out, direction=direction, formats=formats)
             found = _comparable(out, formats)
-            expected = {n: d for n, d in whole[direction].items() if _format_of(n) in {*formats, ALWAYS}}
+            expected = {
+                n: d for n, d in whole[direction].items() if _format_of(n) in {*formats, ALWAYS}
+            }
             differing = [n for n in expected | found if expected.get(n) != found.get(n)]
             counts["differing"] += len(differing)
             shutil.rmtree(out)

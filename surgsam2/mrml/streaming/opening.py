@@ -24,6 +24,7 @@ from surgsam2.mrml.streaming.streamed_masks import StreamedMasks
 from surgsam2.mrml.streaming.streamed_video import StreamedVideo
 from surgsam2.mrml.styles import styles_to_text
 from surgsam2.mrml.video_nodes import playback_rate
+from surgsam2.storage.output_folder import give_token
 from surgsam2.video import Video, open_video
 
 
@@ -82,7 +83,8 @@ def stream_video(
         browser.SetPlaybackRateFps(playback_rate(video.fps, 1))
         browser.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
         browser.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation.GetID())
-        Record(file.as_posix(), fingerprint, folder.as_posix()).store(browser)
+        token = give_token(folder)
+        Record(file.as_posix(), fingerprint, folder.as_posix(), token).store(browser)
         stream = Stream(browser, limit, video)
         browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
         undo.callback(remove_node, browser.GetProxyNode(sequence))
@@ -110,6 +112,7 @@ def relocate(
     Raises:
         FilesMovedError: the other one is not there either.
         InputError: the video is not streamed, or the file is another video.
+        OutputError: the folder is not empty and not one of this program, or cannot be written.
     """
     node = checked_node(browser, "vtkMRMLSequenceBrowserNode", "sequence browser")
     record = Record.of(node)
@@ -121,7 +124,9 @@ def relocate(
             raise InputError(f"{file} is another video than {Path(record.video).name}; choose that")
         record = replace(record, video=file.as_posix())
     if masks is not None:
-        record = replace(record, masks=Path(masks).absolute().as_posix())
+        folder = Path(masks).absolute()
+        token = give_token(folder) if folder.is_dir() else ""
+        record = replace(record, masks=folder.as_posix(), token=token)
     if Stream.is_open(node):
         record.found(node.GetScene())  # if this raises, the video that is in use stays as it is
         Stream.close_of(node)

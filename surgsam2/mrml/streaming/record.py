@@ -12,6 +12,7 @@ from surgsam2.mrml.attribute_text import attribute_text
 from surgsam2.mrml.video_nodes import STREAM_ATTRIBUTE
 from surgsam2.storage.hashing import quick_fingerprint
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.output_folder import token_of
 from surgsam2.video.image_folder import find_images
 
 _DEPTH = 4  # folders between a file and the scene's, when both were moved together
@@ -46,6 +47,9 @@ class Record:
     """`fingerprint_of` the video."""
     masks: str
     """Absolute path of the folder that has the label images in ``masks``."""
+    token: str = ""
+    """The folder's token; see `give_token`. A scene without the right one, such as a stranger's,
+    cannot choose a folder. Scenes of earlier versions have none."""
 
     @staticmethod
     def of(browser: Any) -> Record | None:
@@ -88,14 +92,19 @@ class Record:
                 self.video,
                 video=True,
             )
-        masks = next((p for p in _places(self.masks, scene) if p.is_dir()), None)
+        places = [place for place in _places(self.masks, scene) if place.is_dir()]
+        masks = next(
+            (place for place in places if self.token and token_of(place) == self.token), None
+        )
         if masks is None:
-            raise FilesMovedError(
-                f"there is no longer the folder {self.masks} with the masks of {video.name}, nor "
-                "is it beside the scene; put it back, or say where it is now (relocate)",
-                self.masks,
-                video=False,
+            problem = (
+                f"the scene does not prove that {self.masks} is the folder that it was made with, "
+                f"where the masks of {video.name} are written; if it is, choose it"
+                if places
+                else f"there is no longer the folder {self.masks} with the masks of {video.name}, "
+                "nor is it beside the scene; put it back, or say where it is now"
             )
+            raise FilesMovedError(f"{problem} (relocate)", self.masks, video=False)
         return replace(self, video=video.as_posix(), masks=masks.as_posix())
 
     def _is_video(self, path: Path) -> bool:
