@@ -27,12 +27,12 @@ def a_short_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_short_file(tmp_path_factory.mktemp("reliability") / "clip.mp4")
 
 
-def write_short_file(path: Path) -> Path:
-    """12 frames of 96x72."""
-    pictures = moving_picture(FRAMES, WIDTH, HEIGHT)
+def write_short_file(path: Path, frames: int = FRAMES) -> Path:
+    """Frames of 96x72."""
+    pictures = moving_picture(frames, WIDTH, HEIGHT)
     return write_video(
         path,
-        FRAMES,
+        frames,
         size=(WIDTH, HEIGHT),
         frame=lambda i: av.VideoFrame.from_ndarray(pictures[i], format="rgb24"),
     )
