@@ -1,14 +1,18 @@
 """The `surgsam2` command: it calls the sub-command, prints errors and sets the exit code.
 
 The exit code is 0 when all is done, 2 after an error, which is one line on standard error, and
-130 when Ctrl-C stopped the command. What was written before is valid.
+130 when Ctrl-C or SIGTERM stopped the command. What was written before is valid.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from surgsam2.commands import (
@@ -103,8 +107,21 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are not text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with logs.logging_to_stderr(args.log_level, args.log_format):
+    with _ended_by_sigterm(), logs.logging_to_stderr(args.log_level, args.log_format):
         return _run(args)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, which removes temporary files."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows it there alone
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from surgsam2.model.network import SurgSAM2Network
 from surgsam2.prompts import PromptSet
 from surgsam2.storage.atomic_file import write_bytes_atomically
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.temporary import TemporaryFolder
 from surgsam2.video import Video, open_video
 
 RECORD = "gpu-check.json"
@@ -137,8 +137,8 @@ def measure_live(
         of the GPU's memory in MB (`gpu_mb`, None without CUDA).
     """
     name = _CONFIG[image_size]
-    with tempfile.TemporaryDirectory() as folder:
-        weights, clip = Path(folder, "untrained.pt"), Path(folder, "clip.mp4")
+    with TemporaryFolder() as folder:
+        weights, clip = folder / "untrained.pt", folder / "clip.mp4"
         network = build_network(load_config(name), name, SurgSAM2Network)
         torch.save({"model": network.state_dict()}, weights)
         model = load_model(

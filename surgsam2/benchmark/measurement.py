@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from surgsam2.errors import DeviceError, SurgSAM2Error
 from surgsam2.evaluation.runs.cost import ProcessPeak, gpu_peak_mb, reset_gpu_peak
 from surgsam2.model.build import load_model
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.temporary import TemporaryFolder
 from surgsam2.video import open_video
 
 
@@ -104,9 +104,9 @@ def main() -> int:
     keep = request.pop("masks")
     stages = request.pop("stages")
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with TemporaryFolder() as folder:
             figures = measure(
-                Case(**request), Path(keep) if keep else Path(folder) / "out", stages=stages
+                Case(**request), Path(keep) if keep else folder / "out", stages=stages
             )
     except SurgSAM2Error as error:
         print(error, file=sys.stderr)  # noqa: T201

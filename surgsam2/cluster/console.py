@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any
 
 from surgsam2.cluster.driver import segment_list
@@ -25,31 +22,15 @@ def segment_list_with_progress(
     The arguments, the summary that is returned and the errors are those of `segment_list`. Ctrl-C
     and SIGTERM end the run after the present frames.
     """
-    with stop_on_interrupt() as interrupted, _noting_sigterm() as terminated:
+    with stop_on_interrupt() as should_stop:
         summary = segment_list(
             jobs,
             output_dir,
             settings,
             options,
-            should_stop=lambda: interrupted() or terminated(),
+            should_stop=should_stop,
             tell=print,
         )
     place = output_dir / summary_name(*options.part)
     print(f"all {len(summary['videos'])} videos complete; see {place}")
     return summary
-
-
-@contextlib.contextmanager
-def _noting_sigterm() -> Iterator[Callable[[], bool]]:
-    """Note SIGTERM in the block instead of ending at once; give a function that tells of it."""
-    came = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-
-    before = signal.signal(signal.SIGTERM, note)
-    try:
-        yield lambda: came
-    finally:
-        signal.signal(signal.SIGTERM, before)

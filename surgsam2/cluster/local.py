@@ -26,6 +26,7 @@ from surgsam2.cluster.executor import REPORT_SECONDS, STARTS, WorkerPlan
 from surgsam2.cluster.tasks import Ended, Event, Joined, Lost, Progressed, Settings, Task
 from surgsam2.cluster.worker import Worker
 from surgsam2.errors import DeviceError, SurgSAM2Error
+from surgsam2.storage.temporary import TemporaryFolder
 
 _CLOSE_SECONDS = 5.0
 
@@ -61,7 +62,7 @@ class LocalExecutor:
         self._failed_starts = 0
         self._stopping = False
         self._slots: dict[str, _Slot] = {}
-        self._scratch = tempfile.TemporaryDirectory(prefix="surgsam2-")
+        self._scratch = TemporaryFolder()
         for number, plan in enumerate(plans):
             self._start(str(number), plan)
 
@@ -108,7 +109,7 @@ class LocalExecutor:
             slot.process.join()
             slot.connection.close()
         self._slots.clear()
-        self._scratch.cleanup()
+        self._scratch.remove()
 
     @property
     def processes(self) -> dict[str, int]:
@@ -117,7 +118,7 @@ class LocalExecutor:
 
     def _start(self, name: str, plan: WorkerPlan) -> None:
         ours, theirs = self._context.Pipe()
-        scratch = tempfile.mkdtemp(dir=self._scratch.name)  # gone with it, or with the process
+        scratch = tempfile.mkdtemp(dir=self._scratch.path)  # gone with it, or with the process
         model = replace(self._settings.model, device=plan.device)
         settings = replace(self._settings, model=model)
         process = self._context.Process(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -21,6 +19,7 @@ from surgsam2.cluster.scheduler import KINDS
 from surgsam2.cluster.tasks import Ended, Event, Joined, Lost, Outcome, Progressed, Settings, Task
 from surgsam2.cluster.worker import Worker
 from surgsam2.errors import DeviceError, MissingDependencyError, SurgSAM2Error
+from surgsam2.storage.temporary import TemporaryFolder
 
 
 @dataclass
@@ -194,10 +193,10 @@ class _Actor:
         self._reported = 0.0
         self._stop = False
         torch.set_num_threads(min(plan.threads, torch.get_num_threads()))
-        self._scratch = tempfile.TemporaryDirectory(prefix="surgsam2-")
+        self._scratch = TemporaryFolder()
         if not plan.gpus:
             settings = replace(settings, model=replace(settings.model, device="cpu"))
-        self._worker = kind(settings, Path(self._scratch.name))
+        self._worker = kind(settings, self._scratch.path)
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def join(self) -> Joined:

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from surgsam2.benchmark.report import RECORD, read_record, write_benchmark
     from surgsam2.benchmark.runner import Plan, run_plan
     from surgsam2.evaluation.report import report_folder
-    from surgsam2.storage.atomic_file import temporary_folder
+    from surgsam2.storage.temporary import TemporaryFolder
 
     folder = Path(args.output)
     if args.record:
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
             **({"baselines": _baselines(args.baseline)} if args.baseline else {}),
         )
-        with report_folder(folder), temporary_folder() as scratch:
+        with report_folder(folder), TemporaryFolder() as scratch:
             record = run_plan(
                 plan,
                 scratch,

@@ -24,10 +24,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the bundle and print its path."""
     from surgsam2.export.bundle_folder import copy_bundle, zip_bundle
-    from surgsam2.storage.atomic_file import temporary_folder
+    from surgsam2.storage.temporary import TemporaryFolder
 
     output, options = Path(args.output), read_options(ModelOptions, args)
-    with temporary_folder() as temporary:
+    with TemporaryFolder() as temporary:
         source = _bundle_of(options.model, options.config, temporary / "bundle")
         if output.suffix == ".zip":
             zip_bundle(source, output)

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine() -> Iterator[Finding]:
-    """Examine Python, packages, devices, the built-in model and the cache, in this order."""
+    """Examine Python, packages, devices, the built-in model, the cache and temporary files."""
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
     working = set()
     for module, name, remedy in REQUIRED:
@@ -90,6 +90,7 @@ def examine() -> Iterator[Finding]:
         yield from _devices()
     if len(working) == len(REQUIRED):
         yield from _models()
+    yield _temporary_files()
 
 
 def _required(module: str, name: str, remedy: str) -> Finding:
@@ -166,6 +167,17 @@ def _models() -> Iterator[Finding]:
     yield Finding("ok" if trained else "note", "model demo", "built in" if trained else UNTRAINED)
     here = [entry.name for entry in known_checkpoints().values() if entry.path.is_file()]
     yield Finding("ok", "downloaded models", f"{', '.join(here) or 'none'} in {cache_folder()}")
+
+
+def _temporary_files() -> Finding:
+    """Remove what processes that were killed have left."""
+    from surgsam2.storage.temporary import remove_abandoned
+
+    removed = len(remove_abandoned())
+    text = (
+        f"{removed} folders of processes that were killed were removed" if removed else "none left"
+    )
+    return Finding("ok", "temporary files", text)
 
 
 def _version(name: str, module: str) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import socket
 import ssl
 import sys
 from pathlib import Path
-from typing import Any
 
 from surgsam2.errors import InputError
 
@@ -98,17 +96,11 @@ def run(args: argparse.Namespace) -> int:
             except OSError as error:
                 raise InputError(f"--health-port {args.health_port}: {error.strerror}") from error
             stack.callback(http.server_close)
-        with contextlib.suppress(ValueError):  # not in the main thread, as in tests
-            signal.signal(signal.SIGTERM, _interrupt)
         how = "with TLS" if tls else "without TLS, for this machine alone"
         print(f"serving at {args.host} port {server.port} {how}; Ctrl-C ends it", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run()
     return 0
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -10,11 +10,9 @@ import base64
 import binascii
 import json
 import os
-import tempfile
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.model.build import SurgSAM2Model, load_model
 from surgsam2.prompts import PromptSet
 from surgsam2.storage.image_file import read_rgb
+from surgsam2.storage.temporary import TemporaryFolder
 from surgsam2.tracking.tracker import Tracker
 
 MODEL_VARIABLE, DEVICE_VARIABLE = "SURGSAM2_MODEL", "SURGSAM2_DEVICE"
@@ -163,8 +162,8 @@ def _picture(text: Any) -> np.ndarray:
         data = base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
         raise InputError(f"image is no picture in base64 ({error})") from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "frame")
+    with TemporaryFolder() as folder:
+        path = folder / "frame"
         path.write_bytes(data)
         return read_rgb(path)
 

@@ -1,4 +1,4 @@
-"""What a run shows in the terminal: its progress, its end on Ctrl-C, and a summary.
+"""What a run shows in the terminal: its progress, its end on Ctrl-C or SIGTERM, and a summary.
 
 The `surgsam2` command and the MONAI bundle both use this, so that they say the same.
 """
@@ -34,26 +34,30 @@ LOG_SECONDS = 10.0
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Note the first Ctrl-C instead of interrupting, so that the current frame is finished.
+    """Note the first Ctrl-C or SIGTERM instead of ending, so that the current frame is finished.
 
-    A second Ctrl-C interrupts at once.
+    A second one ends at once.
 
     Yields:
-        A function that tells whether Ctrl-C was pressed.
+        A function that tells whether there was one.
     """
-    pressed = False
+    came = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, before)
+        nonlocal came
+        came = True
+        restore()
         print("surgsam2: stopping after this frame; Ctrl-C again stops at once", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, note)
+    def restore() -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: pressed
+        yield lambda: came
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 class ProgressDisplay:
@@ -128,7 +132,7 @@ def segment_with_progress(
     """Segment a video into a folder, show the progress, and print a summary.
 
     The arguments, the report that is returned and the errors are those of `segment_to_folder`.
-    Ctrl-C ends the run after the current frame, and a second one at once.
+    Ctrl-C or SIGTERM ends the run after the current frame, and a second one at once.
     """
     return _with_progress(
         lambda **watch: segment_to_folder(model, video, prompts, output, options, **watch), output
@@ -145,7 +149,7 @@ def correct_with_progress(
     """Correct the results in a folder, show the progress, and print a summary.
 
     The arguments, the report that is returned and the errors are those of `correct_results`.
-    Ctrl-C ends the correction after the current frame, and a second one at once.
+    Ctrl-C or SIGTERM ends the correction after the current frame, and a second one at once.
     """
     return _with_progress(
         lambda **watch: correct_results(model, video, corrections, output, **options, **watch),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from surgsam2.errors import InputError, OutputError
@@ -14,6 +13,7 @@ from surgsam2.mrml.scene_reading import read_description
 from surgsam2.mrml.scene_trial import try_scene
 from surgsam2.storage.archive import unpacked
 from surgsam2.storage.atomic_file import replace, writing
+from surgsam2.storage.temporary import TemporaryFolder
 
 
 def save_scene(scene: Any, path: str | PathLike[str]) -> None:
@@ -26,9 +26,9 @@ def save_scene(scene: Any, path: str | PathLike[str]) -> None:
     path = Path(path).absolute()  # the archive is packed from another folder
     _check_suffix(path)
     prepare_scene(scene)
-    with writing(path), TemporaryDirectory(prefix=".surgsam2-", dir=path.parent) as folder:
+    with writing(path), TemporaryFolder(path.parent) as folder:
         # the file's name goes into the archive, hence a folder rather than another name
-        temporary = Path(folder) / path.name
+        temporary = folder / path.name
         if not scene.WriteToMRB(str(temporary), None) or not temporary.is_file():
             raise OutputError(
                 f"cannot write {path}: the scene could not be packed; is there space on the disk?"

@@ -9,12 +9,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import slicer
 
 from surgsam2.errors import InputError
+from surgsam2.storage.temporary import TemporaryFolder
 
 _MAX_REASON = 300  # characters of MRML's own message
 
@@ -53,9 +53,9 @@ def _cache_of(scene: Any) -> Iterator[None]:
     if scene.GetCacheManager() is not None:
         yield
         return
-    with TemporaryDirectory(prefix="surgsam2-") as folder:
+    with TemporaryFolder() as folder:
         cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
-        cache.SetRemoteCacheDirectory(folder)
+        cache.SetRemoteCacheDirectory(str(folder))
         manager.SetCacheManager(cache)
         scene.SetCacheManager(cache)
         scene.SetDataIOManager(manager)

@@ -14,7 +14,6 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO
 from xml.etree import ElementTree
 from zipfile import ZIP_STORED, ZipFile  # noqa: TID251  (writes, and reads what it wrote)
@@ -30,6 +29,7 @@ from surgsam2.mrml.scene_file import save_scene
 from surgsam2.mrml.styles import ObjectStyle
 from surgsam2.mrml.video_nodes import TIMES_ATTRIBUTE, times_to_text
 from surgsam2.storage.atomic_file import replace, temporary_beside, writing
+from surgsam2.storage.temporary import TemporaryFolder
 from surgsam2.video import open_video
 
 _VIDEO, _MASKS = "Video", "Segmentation"
@@ -54,8 +54,7 @@ class SceneStream:
         self._scene: _FirstFrame | None = None
         self._part = temporary_beside(path)
         with contextlib.ExitStack() as opened, writing(path):
-            folder = opened.enter_context(TemporaryDirectory(prefix="surgsam2-"))
-            self._folder = Path(folder)
+            self._folder = opened.enter_context(TemporaryFolder())
             self._masks = opened.enter_context(ZipFile(self._folder / "masks.zip", "w"))
             opened.callback(self._part.unlink, missing_ok=True)
             self._archive = opened.enter_context(ZipFile(self._part, "w", ZIP_STORED))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from surgsam2.engine.client.launch import Process, base_environment, default_python
 from surgsam2.engine.protocol.framing import EXPLAINED
@@ -13,6 +12,7 @@ from surgsam2.errors import InputError
 from surgsam2.mrml.free_memory import free_memory
 from surgsam2.mrml.scene_check import UnpackedScene
 from surgsam2.storage.limits import ARCHIVE_BYTES
+from surgsam2.storage.temporary import TemporaryFolder
 
 _MODULE = "surgsam2.mrml.scene_process"
 _SECONDS = 60.0
@@ -36,16 +36,16 @@ def try_scene(scene: UnpackedScene, classes: Sequence[str], source: Path) -> Non
     size = sum(file.stat().st_size for file in scene.folder.rglob("*") if file.is_file())
     deadline = time.monotonic() + _SECONDS * (1 + size / _BYTES)
     memory = min(free_memory() or ARCHIVE_BYTES.value, ARCHIVE_BYTES.value)
-    with TemporaryDirectory(prefix="surgsam2-", ignore_cleanup_errors=True) as folder:
+    with TemporaryFolder() as folder:
         settings: dict[str, object] = {
             "description": str(scene.description),
             "classes": list(classes),
             "memory": memory,
         }
         # files that it leaves when it crashes are removed with the folder
-        environment = base_environment(None) | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+        environment = base_environment(None) | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
         try:
-            process = Process(default_python(), environment, Path(folder), settings, _MODULE)
+            process = Process(default_python(), environment, folder, settings, _MODULE)
         except OSError as error:
             raise InputError(
                 f"{source}: cannot be checked before it is opened, because "

@@ -15,8 +15,8 @@ from surgsam2.outputs.coco import CocoWriter
 from surgsam2.outputs.table import COLUMNS, TableWriter
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.storage.atomic_file import temporary_folder
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     import pandas
@@ -32,7 +32,7 @@ def to_coco(results: Iterable[FrameResult], prompts: PromptSet) -> dict[str, Any
     Raises:
         InputError: there are no results, or they have an object that is not in `prompts`.
     """
-    with temporary_folder() as folder:
+    with TemporaryFolder() as folder:
         _write(CocoWriter, results, prompts, None, folder)
         content: dict[str, Any] = parse_json((folder / CocoWriter.file_name).read_bytes())
         return content
@@ -58,7 +58,7 @@ def to_pandas(
         raise MissingDependencyError(
             "a table in memory needs the Python package pandas: pip install pandas"
         ) from error
-    with temporary_folder() as folder:
+    with TemporaryFolder() as folder:
         _write(TableWriter, results, prompts, fps, folder)
         # The name of an object is text, even if it is "NA" or a number.
         empty = {column: [""] for column in COLUMNS if column != "name"}

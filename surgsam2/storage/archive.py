@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
 from surgsam2.errors import InputError, OutputError, SurgSAM2Error, raise_if_out_of_memory
-from surgsam2.storage.atomic_file import temporary_folder, writing
+from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.limits import ARCHIVE_BYTES, ARCHIVE_MEMBERS, ARCHIVE_RATIO
+from surgsam2.storage.temporary import TemporaryFolder
 
 _REMEDY = "do not use the archive, ask its author for one that is made by an ordinary program"
 _CHUNK = 1 << 20  # number of bytes that are read at a time
@@ -202,7 +203,7 @@ def unpacked(path: Path, most: int | None = None) -> Iterator[Path]:
         InputError: as for `open_archive`, or a member is damaged.
         OutputError: the folder for temporary files has too little room.
     """
-    with temporary_folder() as folder:
+    with TemporaryFolder() as folder:
         with open_archive(path, most) as archive:
             archive.unpack(folder)
         yield folder

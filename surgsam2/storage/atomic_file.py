@@ -11,7 +11,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from surgsam2.errors import OutputError, SurgSAM2Error
 
@@ -29,23 +28,6 @@ def writing(path: Path | str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise OutputError(f"cannot write {path}: {reason}") from error
-
-
-TEMPORARY_PLACE = "the folder for temporary files (TMPDIR chooses another)"
-"""What messages call the place of files that are removed again."""
-
-
-@contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Make a folder that only this user may read, and remove it at the end of the block.
-
-    Raises:
-        OutputError: there is no folder for temporary files, or it cannot be written.
-    """
-    with contextlib.ExitStack() as made:
-        with writing(TEMPORARY_PLACE):
-            name = made.enter_context(TemporaryDirectory(prefix="surgsam2-"))
-        yield Path(name)
 
 
 def write_bytes_atomically(

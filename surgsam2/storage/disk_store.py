@@ -16,8 +16,9 @@ from typing import IO
 import numpy as np
 
 from surgsam2.errors import OutputError
-from surgsam2.storage.atomic_file import TEMPORARY_PLACE, writing
+from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.limits import FRAMES
+from surgsam2.storage.temporary import TEMPORARY_PLACE
 
 _HEAD = struct.Struct("<qQI")  # frame index, number of bytes of the data, their CRC-32
 _CHECK = struct.Struct("<I")  # CRC-32 of the head

@@ -16,7 +16,7 @@ _HELD_BY_OTHERS = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[bool]:
     """Lock a file for the duration of the block.
 
     The file is created if it is missing, and is not deleted. The operating system keeps the
@@ -29,18 +29,23 @@ def exclusive(path: Path) -> Iterator[None]:
     Args:
         path: the file.
 
+    Yields:
+        Whether the file is locked; False on such a file system.
+
     Raises:
         BlockingIOError: another process, or another block of this process, holds the lock.
         OSError: the file cannot be opened.
     """
     with path.open("a+b") as file:
+        locked = False
         try:
             _lock(file)
+            locked = True
         except OSError as error:
             if error.errno in _HELD_BY_OTHERS:
                 raise BlockingIOError(errno.EWOULDBLOCK, "held by another process") from error
             logger.warning("%s cannot be locked on this file system: %s", path, error.strerror)
-        yield  # closing the file releases the lock
+        yield locked  # closing the file releases the lock
 
 
 if os.name == "nt":

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
-import tempfile
-import weakref
 from pathlib import Path
 
 import numpy as np
 
 from surgsam2.errors import VideoError
-from surgsam2.storage.atomic_file import TEMPORARY_PLACE, writing
+from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.temporary import TEMPORARY_PLACE, TemporaryFolder
 from surgsam2.video.container import ContainerVideo
 from surgsam2.video.dicom_header import damaged_dicom, import_pydicom, read_elements, read_header
 
@@ -41,18 +39,16 @@ class DicomVideo(ContainerVideo):
     def __init__(self, source: str, path: Path) -> None:
         header = read_header(path)
         self._dicom = path
-        with writing(TEMPORARY_PLACE):
-            folder = tempfile.mkdtemp(prefix="surgsam2-dicom-")
-        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        stream = Path(folder) / "video"
+        self._folder = TemporaryFolder()
+        stream = self._folder.path / "video"
         try:
             _copy_stream(path, stream)
             super().__init__(source, stream)
         except VideoError as error:
-            self._remove()
+            self._folder.remove()
             raise VideoError(str(error).replace(str(stream), str(path))) from error
         except BaseException:
-            self._remove()
+            self._folder.remove()
             raise
         count = len(self._times)
         times = header.times(count)
@@ -73,7 +69,7 @@ class DicomVideo(ContainerVideo):
 
     def _release(self) -> None:
         super()._release()
-        self._remove()
+        self._folder.remove()
 
 
 def _copy_stream(path: Path, target: Path) -> None:

@@ -53,6 +53,7 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert findings["device cpu"] == doctor.Finding("ok", "device cpu", "works")
     assert "model demo" in findings
     assert "downloaded models" in findings
+    assert findings["temporary files"].status == "ok"
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bfloat16"), (False, "float32")])

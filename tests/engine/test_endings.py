@@ -335,7 +335,7 @@ def test_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     driver.client.start()
     failure = driver.until(Failed)
     assert (failure.kind, driver.client.alive) == ("start", False)
-    assert "gone" in failure.message
+    assert "cannot write the folder for temporary files" in failure.message
 
 
 def test_a_relative_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

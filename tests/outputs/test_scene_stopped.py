@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import surgsam2
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.storage.temporary import TemporaryFolder
 from tests.reliability.conftest import (
     FRAMES,
     in_child,
@@ -67,13 +69,25 @@ def test_killed_and_resumed(a_model: SurgSAM2Model, tmp_path: Path, direction: s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work otherwise there")
-def test_ctrl_c_leaves_a_scene(demo_checkpoint: Path, small_config: Path, tmp_path: Path) -> None:
-    """Of the frames up to then, in a folder with a space and a letter beyond ASCII."""
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_leaves_no_temporary_files(
+    demo_checkpoint: Path,
+    small_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: signal.Signals,
+) -> None:
+    """After SIGTERM there is a scene of the frames up to then; after SIGKILL others clean up.
+
+    The output folder has a space and a letter beyond ASCII.
+    """
     clip = write_video(tmp_path / "long.mp4", 500, codec="mpeg4")
     mask = {"id": 4, "name": "tool", "prompts": [{"frame": 0, "box": [10, 10, 40, 40]}]}
     prompts = tmp_path / "prompts.json"
     prompts.write_text(json.dumps({"version": 1, "objects": [mask]}))
-    out = tmp_path / "mit Umläuten"
+    out, temporary = tmp_path / "mit Umläuten", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     command = f"segment {clip} --prompts {prompts} --formats png,scene --device cpu".split()
     command += [
         "--output",
@@ -84,7 +98,10 @@ def test_ctrl_c_leaves_a_scene(demo_checkpoint: Path, small_config: Path, tmp_pa
         str(small_config),
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "surgsam2", *command], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "surgsam2", *command],
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         deadline = time.monotonic() + 240
@@ -92,12 +109,21 @@ def test_ctrl_c_leaves_a_scene(demo_checkpoint: Path, small_config: Path, tmp_pa
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        assert list(temporary.rglob("masks.zip"))
+        process.send_signal(end)
         _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
+    if end == signal.SIGKILL:
+        assert list(temporary.rglob("masks.zip"))
+        with TemporaryFolder():
+            pass
+    assert list(temporary.iterdir()) == []
+    if end == signal.SIGKILL:
+        return
     assert process.returncode == 130, errors
+    assert "Traceback" not in errors
     masks = masks_in(out / "scene.mrb")
     assert 4 <= masks.video.frame_count < 500
     assert masks.tracked_frames == list(range(masks.video.frame_count))

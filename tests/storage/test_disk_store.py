@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surgsam2.errors import OutputError
-from surgsam2.storage.atomic_file import temporary_folder
 from surgsam2.storage.disk_store import DiskStore
+from surgsam2.storage.temporary import TemporaryFolder
 
 
 @given(st.dictionaries(st.integers(0, 200), st.integers(0, 2**31), max_size=12))
@@ -114,5 +114,5 @@ def test_no_folder_for_temporary_files_is_said_in_one_line(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     with pytest.raises(OutputError, match="cannot write the folder for temporary files"):
         DiskStore().put(0, a=np.zeros(1))
-    with pytest.raises(OutputError, match="TMPDIR chooses another"), temporary_folder():
+    with pytest.raises(OutputError, match="TMPDIR chooses another"), TemporaryFolder():
         pass

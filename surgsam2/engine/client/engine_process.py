@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 
 from surgsam2.engine.client.launch import Process, base_environment
 from surgsam2.engine.client.listener import Listener
@@ -19,6 +17,7 @@ from surgsam2.engine.protocol.payloads import SharedMemoryPayloads
 from surgsam2.engine.protocol.requests import Alive
 from surgsam2.engine.transport.base import EngineError, Transport
 from surgsam2.engine.transport.connection import Connection, VersionError
+from surgsam2.storage.temporary import TemporaryFolder
 
 _START_SECONDS = 120.0
 """How long a process may take until it connects; loading torch comes after that."""
@@ -47,14 +46,10 @@ class EngineProcess(Transport):
         self._life = _Life()
         with contextlib.ExitStack() as opened:
             try:
-                # on Windows a file that is still mapped stays
-                self.folder = opened.enter_context(
-                    tempfile.TemporaryDirectory(
-                        prefix="surgsam2-engine-", ignore_cleanup_errors=True
-                    )
-                )
+                folder = opened.enter_context(TemporaryFolder())
+                self.folder = str(folder)
                 """Folder of the shared files; `close` removes it."""
-                payloads = SharedMemoryPayloads(Path(self.folder), "application")
+                payloads = SharedMemoryPayloads(folder, "application")
                 self._listener = Listener(payloads)
                 opened.callback(self._listener.close)
                 settings: dict[str, object] = {
@@ -62,9 +57,7 @@ class EngineProcess(Transport):
                     "token": self._listener.token,
                     "folder": self.folder,
                 }
-                self._process = Process(
-                    python, base_environment(environment), Path(self.folder), settings
-                )
+                self._process = Process(python, base_environment(environment), folder, settings)
             except (OSError, ValueError) as error:
                 text = f"{python}: the engine cannot be started: {error}"
                 raise EngineError("start", text) from error

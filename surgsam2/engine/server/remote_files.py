@@ -6,7 +6,6 @@ import hashlib
 import os
 import queue
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from surgsam2.model.options import ModelOptions
 from surgsam2.model.zoo import cache_folder, find_known
 from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.image_file import read_rgb
+from surgsam2.storage.temporary import TemporaryFolder
 
 CHUNK_BYTES = 2**20
 """Size of the parts in which a file is sent."""
@@ -52,12 +52,11 @@ class RemoteFiles:
         self._models = models
         self._limit = limit
         self._chunks: queue.Queue[Chunk] = queue.Queue()
-        self._pictures = tempfile.TemporaryDirectory(prefix="surgsam2-pictures-")
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._pictures = TemporaryFolder()
+        self._temporary: TemporaryFolder | None = None
         if cache is None:
-            with writing(Path(tempfile.gettempdir())):
-                self._temporary = tempfile.TemporaryDirectory(prefix="surgsam2-videos-")
-            self._folder = Path(self._temporary.name)
+            self._temporary = TemporaryFolder()
+            self._folder = self._temporary.path
         else:
             with writing(cache):
                 cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,9 +64,9 @@ class RemoteFiles:
 
     def close(self) -> None:
         """Delete the videos, unless there is a cache."""
-        self._pictures.cleanup()
+        self._pictures.remove()
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.remove()
 
     def without_paths(self, text: str) -> str:
         """Return a text in which this machine's folders are not named."""
@@ -134,7 +133,7 @@ class RemoteFiles:
         Raises:
             InputError: it is damaged, or larger than frames may be.
         """
-        path = Path(self._pictures.name) / "frame.jpg"
+        path = self._pictures.path / "frame.jpg"
         try:
             path.write_bytes(data)
             return read_rgb(path, formats=("JPEG",))

@@ -20,6 +20,7 @@ from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.archive import pack
 from surgsam2.storage.label_image import label_name, label_palette, write_labels
+from surgsam2.storage.temporary import TemporaryFolder
 from surgsam2.tracking.options import DIRECTIONS
 from surgsam2.tracking.segment import segment_video
 from surgsam2.tracking.tracker import Tracker
@@ -115,12 +116,12 @@ class VideoTask(_Task):
             direction=direction if isinstance(direction, str) else direction[0],  # type: ignore[arg-type]
         )  # fmt: skip
         frames = 0
-        with tempfile.TemporaryDirectory() as images:
+        with TemporaryFolder() as images:
             for result in results:
-                _write(result, video, prompts, Path(images, label_name(result.frame_index)))
+                _write(result, video, prompts, images / label_name(result.frame_index))
                 frames += 1
             path = Path(tempfile.mkdtemp(), "labels.zip")
-            pack(Path(images), path)
+            pack(images, path)
         return path, _facts(prompts) | {"frames": frames}
 
 

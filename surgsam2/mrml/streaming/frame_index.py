@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import slicer
 
 from surgsam2.errors import OutputError
 from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.temporary import TEMPORARY_PLACE, TemporaryFolder
 
 _SHARING = 256
 """Items that share a data node. One node for all would be slow: Slicer lists its users."""
@@ -28,9 +27,10 @@ def fill_index(sequence: Any, frame_count: int) -> None:
     scene = sequence.GetScene()
     storage = scene.AddNewNodeByClass("vtkMRMLSequenceStorageNode")
     try:
-        with writing(gettempdir()), TemporaryDirectory(prefix="surgsam2-") as folder:
-            path = Path(folder) / "index.seq.mrml"
-            path.write_text(_text(frame_count), encoding="ascii")
+        with TemporaryFolder() as folder:
+            path = folder / "index.seq.mrml"
+            with writing(TEMPORARY_PLACE):
+                path.write_text(_text(frame_count), encoding="ascii")
             storage.SetFileName(str(path))
             if not storage.ReadData(sequence) or sequence.GetNumberOfDataNodes() != frame_count:
                 raise OutputError(f"cannot make an index of {frame_count} frames in {folder}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from surgsam2.prompts import PromptSet, VideoShape, load_prompts
 from surgsam2.prompts.file import prompts_as_text
 from surgsam2.prompts.mask_file import mask_png
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.temporary import TemporaryFolder
 
 PROMPTS_ROLE = "SurgSAM2.prompts"
 """Role of the browser's reference to the text node with the prompt file (JSON)."""
@@ -55,8 +55,8 @@ class PromptNodes:
         node = self._browser.GetNodeReference(PROMPTS_ROLE)
         if node is None:
             return None
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{_STEM}.json"
+        with TemporaryFolder() as folder:
+            path = folder / f"{_STEM}.json"
             path.write_text(node.GetText() or "", encoding="utf-8")
             for name, data in self._images().items():
                 (path.parent / Path(name).name).write_bytes(data)
