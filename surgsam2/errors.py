@@ -23,8 +23,21 @@ _MEMORY_WORDS = (
 _THREAD_WORDS = "can't start new thread"
 
 
+LONGEST_MESSAGE = 2000
+"""Number of characters of the longest message; of a longer one the middle is left out."""
+
+
 class SurgSAM2Error(Exception):
-    """Base class of all errors raised by surgsam2."""
+    """Base class of all errors raised by surgsam2.
+
+    A message may name values of a stranger's file; as text it has `LONGEST_MESSAGE` characters at
+    most, wherever it is shown.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        half = (LONGEST_MESSAGE - 3) // 2
+        return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]}...{text[-half:]}"
 
 
 class InputError(SurgSAM2Error, ValueError):

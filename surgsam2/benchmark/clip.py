@@ -34,7 +34,7 @@ def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
     clip = generate_clip(1, frames=min(frames, DISTINCT), size=size)
     pictures = [picture for _, picture, _ in clip.frames()]
     pictures += pictures[-2:0:-1]
-    with writing(path), av.open(str(path), "w", format="mp4") as container:
+    with writing(path), av.open(str(path), "w", format="mp4") as container:  # noqa: TID251
         stream = add_h264(container, size, 25, preset="veryfast", crf=18)
         for index in range(frames):
             picture = pictures[index % len(pictures)]

@@ -19,6 +19,7 @@ from surgsam2.errors import InputError
 from surgsam2.evaluation.report.charts import grouped_bars, stacked_bars
 from surgsam2.storage.atomic_file import write_text_atomically, writing
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.shape import check_shape
 
 RECORD = "benchmark.json"
 PAGE = "performance.md"
@@ -66,8 +67,17 @@ def read_record(path: Path) -> Record:
     ours = isinstance(record, dict) and record.get("kind") == "surgsam2 benchmark"
     runs = record.get("runs") if ours else None
     # Records of earlier versions have the rates of products in another place.
-    if not runs or any("rates" not in run for run in runs):
-        raise InputError(f"{path} is not a benchmark.json of `surgsam2 benchmark`")
+    try:
+        check_shape(runs, [{"rates": dict}])
+        if not runs:
+            raise ValueError("it has no runs")
+        render_page(record, PLOTS)  # the page and the plots use nearly all of a record
+        render_plots(record)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a benchmark.json of this version of `surgsam2 benchmark` "
+            f"({type(error).__name__}: {error})"
+        ) from error
     return record
 
 

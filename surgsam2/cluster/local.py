@@ -118,7 +118,7 @@ class LocalExecutor:
 
     def _start(self, name: str, plan: WorkerPlan) -> None:
         ours, theirs = self._context.Pipe()
-        scratch = tempfile.mkdtemp(dir=self._scratch.path)  # gone with it, or with the process
+        scratch = tempfile.mkdtemp(dir=self._scratch.path)  # noqa: TID251  (gone with it)
         model = replace(self._settings.model, device=plan.device)
         settings = replace(self._settings, model=model)
         process = self._context.Process(

@@ -36,9 +36,42 @@ from surgsam2.storage.output_folder import (
     prepare_output,
 )
 from surgsam2.storage.places import Place
+from surgsam2.storage.shape import check_shape
 from surgsam2.version import __version__
 
 VERSION = 2
+_SHAPE = {
+    "key": str,
+    "complete": bool,
+    "frames": int,
+    "interruptions": int,
+    "driver": str,
+    "run": (
+        None,
+        {
+            "identity": dict,
+            "steps": [int],
+            "model": {
+                "facts": dict,
+                "weights": (str, None),
+                "config": str,
+                "file_sha256": (str, None),
+                "warnings": [str],
+            },
+        },
+    ),
+    "chunks": [
+        {
+            "folder": str,
+            "first": int,
+            "last": int,
+            "seconds": float,
+            "files": {str: list},
+            "part?": int,
+        }
+    ],
+}
+"""The shape of the file, without its program and version."""
 CHUNKS = f"{RESUME}/chunks"
 """Folder of the chunks in a video's output folder."""
 
@@ -98,6 +131,7 @@ class Manifests:
                     f"{output / MANIFEST}: has version {version}, this program reads {VERSION}; go "
                     "on with the program that began the list"
                 )
+            check_shape(content, _SHAPE)
             run = content.pop("run")
             chunks = tuple(map(Chunk.from_json, content.pop("chunks")))
             return Manifest(run=run and RunRecord.from_json(run), chunks=chunks, **content)

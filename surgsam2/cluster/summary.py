@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,20 @@ from surgsam2.job.datalist import SUMMARY, VideoJob
 from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.output_folder import PROGRAM
 from surgsam2.storage.places import Place
+from surgsam2.storage.shape import check_shape
 from surgsam2.storage.text import one_line
 
 _SAVE_SECONDS = 1.0
+_PART = {
+    "program": str,
+    "status": str,
+    "videos": [{"output": str, "status": str, "error?": str}],
+    "workers": [dict],
+    "seconds": float,
+    "shard": [int],
+}
+"""The shape of the summary of a part of a list."""
+_SHOWN_PARTS = 10
 _STATES = ("waiting", "running", "complete", "failed", "quarantined")
 
 
@@ -224,20 +236,21 @@ def join_summaries(folder: Place) -> dict[str, Any]:
         OutputError: the summary cannot be written.
     """
     names = [n for n in folder.names() if n.startswith("summary-") and n.endswith(".json")]
-    parts = {name: _read((folder / name).read_bytes() or b"") for name in names}
-    unread = [name for name, part in parts.items() if part is None or "shard" not in part]
-    if unread or not parts:
-        what = f"{unread[0]} is not a summary of a part" if unread else "no summary-I-of-N.json"
-        raise InputError(f"{folder}: {what}; give the output folder of runs with --shard")
-    found = sorted(tuple(part["shard"]) for part in parts.values() if part)
-    count = found[0][1]
-    missing = [str(i) for i in range(1, count + 1) if (i, count) not in found]
+    if not names:
+        raise InputError(
+            f"{folder}: no summary-I-of-N.json; give the output folder of runs with --shard"
+        )
+    parts = [_part(folder, name) for name in names]
+    found = {tuple(part["shard"]) for part in parts}
+    count = parts[0]["shard"][1]
+    absent = (str(i) for i in range(1, count + 1) if (i, count) not in found)
+    missing = list(islice(absent, _SHOWN_PARTS))
     if missing or len(found) != count:
         problem = f"part {', '.join(missing)} of {count} is missing"
         if any(total != count for _, total in found):
             problem = "there are summaries of different divisions; delete the old ones"
         raise InputError(f"{folder}: {problem}")
-    ordered = sorted((part for part in parts.values() if part), key=lambda part: part["shard"])
+    ordered = sorted(parts, key=lambda part: part["shard"])
     content = {
         "program": PROGRAM,
         "status": joined_status(part["status"] for part in ordered),
@@ -247,6 +260,21 @@ def join_summaries(folder: Place) -> dict[str, Any]:
     }
     write_summary(folder / SUMMARY, content)
     return content
+
+
+def _part(folder: Place, name: str) -> dict[str, Any]:
+    """Return the summary of a part; raise `InputError` if the file is none."""
+    part = _read((folder / name).read_bytes() or b"")
+    try:
+        check_shape(part, _PART)
+        assert part is not None
+        if name != summary_name(*part["shard"]):
+            raise ValueError("its name is that of another part")
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{folder / name}: is not a summary of a part ({error}); run that part again"
+        ) from error
+    return part
 
 
 def joined_status(states: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS, label_name
 from surgsam2.storage.mask_values import palette_labels
+from surgsam2.storage.text import text_of_cell
 
 RESOLUTIONS = ("480p", "Full-Resolution")
 """DAVIS' folders between ``Annotations`` and the sequences."""
@@ -147,7 +148,7 @@ def _source_names(output: Path) -> dict[str, str]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, csv.Error):
         text = (output / "frames.csv").read_text(encoding="utf-8")
         rows = csv.DictReader(text.splitlines())
-        found = [(label_name(int(row["frame"]))[:-4], row["source"]) for row in rows]
+        found = [(label_name(int(row["frame"]))[:-4], text_of_cell(row["source"])) for row in rows]
         return {stem: source for stem, source in found if source}
     return {}
 

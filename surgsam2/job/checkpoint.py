@@ -17,11 +17,22 @@ from surgsam2.outputs import RESUME
 from surgsam2.storage.atomic_file import write_bytes_atomically, writing
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.shape import check_shape
 
 VERSION = 3
 """Version of the format; states of another version are refused."""
 _STATE = "state.pt"
 _CHECK_BYTES = 32
+_SHAPE = {
+    "identity": dict,
+    "tracking": dict,
+    "steps": int,
+    "seconds": float,
+    "resumed": int,
+    "results_bytes": int,
+    "first_pass_bytes": int,
+    "updating": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -89,9 +100,13 @@ class CheckpointStore:
             check, data = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
             if _check_of(data) != check:  # torch does not notice flipped bits in tensors
                 raise ValueError("checksum")
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)  # noqa: TID251
             version = content.pop("version")
             content["identity"] = parse_json(content["identity"])
+            if version == VERSION:
+                check_shape(content, _SHAPE)
+                if min(content[name] for name, kind in _SHAPE.items() if kind in (int, float)) < 0:
+                    raise ValueError("a number is below 0")
             state = Checkpoint(**content) if version == VERSION else None
         except Exception as error:  # a damaged file can raise anything
             raise_if_out_of_memory(error)

@@ -150,5 +150,5 @@ def track_chunk(
 
 def _load(chunk: Chunk, folder: Path) -> dict[str, Any]:
     data = chunk.check(folder / STATE).read_bytes()
-    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)  # noqa: TID251
     return state

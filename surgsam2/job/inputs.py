@@ -192,6 +192,7 @@ def open_tracking(
 
     Raises:
         InputError: there is only the record of a model, but frames are left to be tracked.
+        OutputError: the state is not one of such a run.
     """
     if inputs.model is None:
         raise InputError("frames are left to be tracked, which takes the model itself")
@@ -205,7 +206,14 @@ def open_tracking(
         outputs,
     )
     if state is not None:
-        tracking.load_state_dict(state)
+        try:
+            tracking.load_state_dict(state)
+        except InputError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise OutputError(
+                f"the saved state is damaged ({error}); start anew without resume"
+            ) from error
     return tracking
 
 

@@ -29,6 +29,7 @@ from surgsam2.storage.image_file import LABEL_FORMATS, read_rgb
 from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS, label_name
 from surgsam2.storage.limits import FRAMES
+from surgsam2.storage.shape import check_shape
 from surgsam2.video import Video, open_video
 
 PAGE = "review.html"
@@ -286,6 +287,7 @@ def _names_in_report(folder: Path) -> dict[int, str]:
     """Return the names of objects by id; empty where there is no report."""
     try:
         report = parse_json((folder / "report.json").read_bytes())
-        return {int(item["id"]): str(item["name"]) for item in report["objects"]}
-    except (OSError, ValueError, LookupError, TypeError):
+        check_shape(report, {"objects": [{"id": int, "name": str}]})
+        return {item["id"]: item["name"] for item in report["objects"]}
+    except (OSError, ValueError):
         return {}

@@ -189,7 +189,7 @@ def _header_line(line: str, numbers: Sequence[int], times: str) -> str:
 
 def _mask_index(mrml: bytes, numbers: Sequence[int]) -> bytes:
     """Return the list of segmentations of one frame, repeated for many frames."""
-    root = ElementTree.fromstring(mrml)
+    root = ElementTree.fromstring(mrml)  # noqa: TID251
     node, storage, index = (
         _only(root, name) for name in ("Segmentation", "SegmentationStorage", "Sequence")
     )

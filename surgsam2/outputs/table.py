@@ -101,7 +101,9 @@ def _rows(result: FrameResult, context: OutputContext) -> list[tuple]:
     """Return the rows of a result."""
     time = context.seconds(result.frame_index)
     seconds = "" if time is None else f"{time:.3f}"
-    source = [context.frame_name(result.frame_index)] if context.frame_names else []
+    source = []
+    if context.frame_names:
+        source = [spreadsheet_cell(context.frame_name(result.frame_index))]
     return [
         (
             *source,

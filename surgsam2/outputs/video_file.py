@@ -102,7 +102,7 @@ class VideoFileWriter(OutputWriter):
 
         rate = _frame_rate(self.context.fps)
         with self._guarded():
-            self._container = av.open(
+            self._container = av.open(  # noqa: TID251
                 str(self._part),
                 "w",
                 format=self.container_format,

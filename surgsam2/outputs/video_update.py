@@ -14,9 +14,11 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
+from surgsam2.errors import VideoError
 from surgsam2.outputs.base import OutputUpdate, OutputWriter
 from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
 from surgsam2.storage.output_folder import RESUME
+from surgsam2.video.decoder import open_container
 
 _Piece = tuple[int, int, bool]
 """Index of the first frame, index of the frame after the last, and whether any frame changed."""
@@ -49,8 +51,8 @@ def update_video(
     try:
         with ExitStack() as stack:
             stack.enter_context(writing(path))
-            place = stack.enter_context(tempfile.TemporaryDirectory(dir=update.folder / RESUME))
-            source = _Clip(stack.enter_context(av.open(str(path))), first, rate)
+            place = stack.enter_context(tempfile.TemporaryDirectory(dir=update.folder / RESUME))  # noqa: TID251
+            source = _Clip(stack.enter_context(open_container(path)), first, rate)
             pieces = _pieces(source, update)
             encoded: dict[int, _Clip] = {}
             for start, stop, changed in pieces:
@@ -59,12 +61,12 @@ def update_video(
                     folder.mkdir()
                     with closing(writer(folder, update.context)) as new:
                         update.write(new, start, stop)
-                    container = stack.enter_context(av.open(str(folder / name)))
+                    container = stack.enter_context(open_container(folder / name))
                     encoded[start] = _Clip(container, start, rate)
             if any(clip.settings != source.settings for clip in encoded.values()):
                 return False
-            source = _Clip(stack.enter_context(av.open(str(path))), first, rate)
-            target = stack.enter_context(av.open(str(part), "w", format="mp4"))
+            source = _Clip(stack.enter_context(open_container(path)), first, rate)
+            target = stack.enter_context(av.open(str(part), "w", format="mp4"))  # noqa: TID251
             stream = target.add_stream_from_template(source.stream)
             for start, stop, _ in pieces:
                 clip = encoded.get(start, source)
@@ -76,7 +78,7 @@ def update_video(
                     if index >= stop - 1:
                         break
         replace(part, path)
-    except (av.FFmpegError, ValueError):
+    except (VideoError, av.FFmpegError, ValueError):
         return False
     finally:
         part.unlink(missing_ok=True)

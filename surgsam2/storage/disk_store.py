@@ -94,7 +94,7 @@ class DiskStore:
             KeyError: the frame has none.
             OutputError: the file cannot be read, or is damaged.
         """
-        with np.load(io.BytesIO(self._read(index)[1]), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(self._read(index)[1]), allow_pickle=False) as arrays:  # noqa: TID251
             return dict(arrays)
 
     def _read(self, index: int) -> tuple[bytes, bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from surgsam2.errors import InputError
-from surgsam2.storage.text import one_line
+from surgsam2.storage.text import one_line, text_of_cell
 
 MAX_BYTES = 16 * 2**20
 """Largest file that is read."""
@@ -44,7 +44,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
 
     Yields:
         The place of a row, such as ``FILE: line 2``, and its values by column, without white
-        space around them.
+        space around them and without the apostrophe of `spreadsheet_cell`.
 
     Raises:
         InputError: the file cannot be read, a column is unknown, missing or there twice, or a row
@@ -65,6 +65,6 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
             place = f"{path}: line {rows.line_num}"
             if "" in row:
                 raise InputError(f"{place}: there are more values than columns")
-            yield place, {name: value.strip() for name, value in row.items()}
+            yield place, {name: text_of_cell(value.strip()) for name, value in row.items()}
     except csv.Error as error:
         raise InputError(f"{path}: line {max(1, rows.line_num)}: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from surgsam2.errors import LONGEST_MESSAGE
+
 
 def printable(text: str) -> str:
     r"""Replace characters that a terminal might obey by escapes such as ``\x1b``.
@@ -13,7 +15,7 @@ def printable(text: str) -> str:
     )
 
 
-def one_line(text: object, most: int = 2000) -> str:
+def one_line(text: object, most: int = LONGEST_MESSAGE) -> str:
     """Return a text on one line, in which each run of white space is one space.
 
     Args:
@@ -25,10 +27,18 @@ def one_line(text: object, most: int = 2000) -> str:
     return line if len(line) <= most else f"{line[:half]}...{line[-half:]}"
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
 def spreadsheet_cell(text: str) -> str:
     """Return a text that spreadsheets do not take for a formula.
 
     A text that begins with ``=``, ``+``, ``-``, ``@`` or a control character gets an apostrophe
-    before it.
+    before it. `text_of_cell` takes it away.
     """
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """Return the text of which `spreadsheet_cell` made a cell."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell

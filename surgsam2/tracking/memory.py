@@ -8,6 +8,7 @@ memory policy (`surgsam2.tracking.memory_policy`) may keep other tracked frames.
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -198,14 +199,35 @@ class MemoryBank:
             device: the device of the tracker's model; tensors are moved there.
 
         Raises:
-            KeyError, TypeError, ValueError: the data is not the state of a bank.
+            AttributeError, KeyError, TypeError, ValueError: the data is not the state of a bank
+                of this network.
         """
         self.conditioning = {}
         for index, given, *tensors in state["conditioning"]:
             map_, pointer, low_res, scores, look = (t.to(device) for t in tensors)
             output = MaskOutput(low_res, scores, given)
-            self.condition(index, ConditioningMemory(map_, pointer, output, look))
+            self.condition(operator.index(index), ConditioningMemory(map_, pointer, output, look))
         self._tracked.load_state_dict(state, device)
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Raise `ValueError` if a tensor is not one of the network's."""
+        network, prompted = self._network, self.conditioning.values()
+        side = network.sam_image_embedding_size
+        maps = [memory.map for memory in prompted] + self._tracked.long_term()
+        maps += [tensor for _, tensor in self._tracked.maps(operator.index)]
+        pointers = [memory.pointer for memory in prompted]
+        pointers += [tensor for _, tensor in self._tracked.pointers(operator.index)]
+        sizes = {tuple(tensor.shape) for tensor in maps} - {(network.mem_dim, side, side)}
+        sizes |= {tuple(tensor.shape) for tensor in pointers} - {(network.hidden_dim,)}
+        for memory in prompted:
+            output, given = memory.output, memory.output.given
+            sizes |= {tuple(output.low_res.shape)} - {(1, 1, 4 * side, 4 * side)}
+            sizes |= {tuple(output.scores.shape)} - {(2,)}
+            if given is not None and (given.dtype != torch.bool or given.ndim != 2):
+                sizes.add(tuple(given.shape))
+        if sizes:
+            raise ValueError(f"tensors of the size {sorted(sizes)[0]} are not the network's")
 
     def _age(self, memory_frame: int, frame_index: int) -> int:
         """Return how many frames `memory_frame` lies behind `frame_index` in tracking order."""

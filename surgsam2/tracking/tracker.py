@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -249,7 +250,8 @@ class Tracker:
             state: the plain data of `state_dict`; its tensors may lie on another device.
 
         Raises:
-            KeyError, TypeError, ValueError: the data is not the state of a tracker.
+            AttributeError, KeyError, TypeError, ValueError: the data is not the state of such a
+                tracker.
             InputError: it is the state of a tracker with another memory policy.
         """
         policy = self._policy.described()
@@ -263,7 +265,7 @@ class Tracker:
             bank = self._new_bank()
             bank.load_state_dict(item, self.model.device)
             banks[item["id"]] = bank
-        self.frame_index = state["frame_index"]
+        self.frame_index = operator.index(state["frame_index"])
         self._pointer_limit = state["pointer_limit"]
         self._removed_at = dict(state["removed_at"])
         self._banks = banks

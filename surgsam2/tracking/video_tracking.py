@@ -86,12 +86,15 @@ class VideoTracking:
         """Go on from the state of a tracking of the same model, video, prompts and plan.
 
         Raises:
-            KeyError, TypeError, ValueError: the data is not such a state.
+            AttributeError, KeyError, TypeError, ValueError: the data is not such a state.
         """
         self._in_first_pass = state["first_pass"]
         if state["tracker"] is not None:
             self._tracker = self._new_tracker(0)
             self._tracker.load_state_dict(state["tracker"])
+            at = self._tracker.frame_index
+            if not self._plan.start - 1 <= at <= self._plan.stop:
+                raise ValueError(f"frame {at} is outside of the plan")
 
     def run(self) -> Generator[tuple[np.ndarray, FrameResult | None]]:
         """Track from where the tracking is to its end.

@@ -75,7 +75,7 @@ def read_progress(path: Path) -> dict[str, Any]:
         CheckpointError: the file is damaged, of another kind, or of another version's form.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
     except Exception as error:  # A damaged file can raise any exception.
         raise_if_out_of_memory(error)
         raise CheckpointError(

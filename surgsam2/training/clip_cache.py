@@ -64,11 +64,11 @@ class CachedClip(Sequence):
 
     @cached_property
     def _frames(self) -> np.ndarray:
-        return np.load(self._path / "frames.npy", mmap_mode="r", allow_pickle=False)
+        return np.load(self._path / "frames.npy", mmap_mode="r", allow_pickle=False)  # noqa: TID251
 
     @cached_property
     def _labels(self) -> np.ndarray:
-        return np.load(self._path / "labels.npy", mmap_mode="r", allow_pickle=False)
+        return np.load(self._path / "labels.npy", mmap_mode="r", allow_pickle=False)  # noqa: TID251
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from surgsam2.errors import InputError
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.shape import check_shape
 from surgsam2.storage.yaml_file import read_yaml
 from surgsam2.training.run_folder import HISTORY, SETTINGS
 
@@ -49,5 +51,9 @@ def training_facts(folder: Path) -> dict[str, Any]:
 def _last_event(path: Path, event: str) -> dict[str, Any]:
     """Return the last entry of a history with this event; empty if there is none."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    entries = [parse_json(line) for line in lines]
+    try:
+        entries = [parse_json(line) for line in lines]
+        check_shape(entries, [{"event": str}])
+    except ValueError as error:
+        raise InputError(f"{path}: the history cannot be read ({error})") from error
     return next((entry for entry in reversed(entries) if entry["event"] == event), {})

@@ -106,8 +106,18 @@ def test_refusals_of_the_command(
     assert not (tmp_path / "out").exists()
 
 
-def test_another_json_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]", "7", '{"runs": []}', '{"kind": "surgsam2 benchmark", "runs": 7}',
+        '{"kind": "surgsam2 benchmark", "runs": [7]}',
+        '{"kind": "surgsam2 benchmark", "runs": {"rates": {}}}',
+        '{"kind": "surgsam2 benchmark", "runs": [{"rates": {}}]}',
+        '{"kind": "surgsam2 benchmark", "runs": [{"rates": {}, "subject": []}], "machine": {}}',
+    ],
+)  # fmt: skip
+def test_another_json_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.json"
-    path.write_text('{"runs": []}', encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"other\.json is not a benchmark\.json"):
         read_record(path)

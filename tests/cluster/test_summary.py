@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from surgsam2 import cli
 from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.options import ListOptions
 from surgsam2.cluster.scheduler import KINDS, Scheduler
@@ -101,3 +104,48 @@ def test_metrics_and_logs_of_a_list_that_runs(
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"metrics_port {port}: Address already in use"):
             run(port)
+
+
+ROW = {"output": "a", "status": "complete"}
+PART: dict[str, Any] = {
+    "program": "surgsam2",
+    "status": "complete",
+    "videos": [ROW],
+    "workers": [],
+    "seconds": 1.0,
+    "shard": [1, 2],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"videos": 7}, "'videos' in the content must be a list, got 7"),
+        ({"videos": [7]}, "entry 0 of 'videos'"),
+        ({"videos": [{"output": "a"}]}, "has no 'status'"),
+        ({"videos": [ROW | {"status": []}]}, "'status' in entry 0"),
+        ({"workers": None}, "'workers'"),
+        ({"seconds": "a"}, "'seconds'"),
+        ({"seconds": float("nan")}, "'seconds' in the content must be a number, got nan"),
+        ({"status": {}}, "'status'"),
+        ({"shard": 7}, "'shard'"),
+        ({"shard": []}, "not a summary of a part"),
+        ({"shard": [1, "a"]}, "entry 1 of 'shard'"),
+        ({"shard": [1, 3]}, "its name is that of another part"),
+        ({"shard": None}, "'shard'"),
+        ({"program": "other"}, "not a summary of a part"),
+        ({"shard": [1, 10**15]}, "part 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 of 1000000000000000 is"),
+    ],
+    ids=str,
+)
+def test_a_summary_of_another_shape_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
+) -> None:
+    count = 10**15 if change.get("shard") == [1, 10**15] else 2
+    path = tmp_path / f"summary-1-of-{count}.json"
+    path.write_text(json.dumps(PART | change))
+    assert cli.main(["merge", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "summary.json").exists()

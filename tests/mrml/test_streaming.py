@@ -328,6 +328,19 @@ def test_a_folder_of_masks_that_moved_is_a_message(opened: Any, tmp_path: Path) 
     assert np.array_equal(open_mask_nodes(opened).mask(3, 1), planted(3))
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["7", "{}", '["a", "b"]', '["a", "b", 7]', '["a", "b", null]', '["a", "b", ["c"]]',
+     '["a", "b", "c", "d", "e"]', '["a\\u0000", "b", "c"]', "[" * 100_000],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_a_damaged_record_is_told(a_scene: Any, text: str) -> None:
+    browser = a_scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "b")
+    browser.SetAttribute(STREAM_ATTRIBUTE, text)
+    with pytest.raises(InputError, match="was damaged; open the video anew"):
+        Record.of(browser)
+
+
 @pytest.mark.parametrize("token", [None, "", "0" * 32, "of the scene"])
 def test_a_scene_cannot_choose_another_folder_for_masks(
     opened: Any, tmp_path: Path, token: str | None

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from surgsam2.data.label_reader import label_files_by_frame
 from surgsam2.errors import OutputError
 from surgsam2.outputs import OutputSet, TableWriter
 
@@ -84,6 +85,19 @@ def test_a_full_disk(a_run, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "_file", AFullFile())
     with pytest.raises(OutputError, match=r"frames\.csv: No space left"):
         writer.write(run.frame(), run.result())
+
+
+def test_no_cell_is_a_formula(a_run, tmp_path):
+    """The names of objects and of images are a stranger's; `evaluate` reads the latter back."""
+    run = a_run(ids=(1,))
+    objects = (replace(run.context.objects[0], name="=cmd|'/C calc'!A0"),)
+    context = replace(run.context, objects=objects, frame_names=("=1+1", "b", "c"))
+    with OutputSet(tmp_path, ["csv", "png"], context) as outputs:
+        outputs.write(run.frame(), run.result(0))
+    with (tmp_path / "frames.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert (row["source"], row["name"]) == ("'=1+1", "'=cmd|'/C calc'!A0")
+    assert list(label_files_by_frame(tmp_path / "masks")) == ["=1+1"]
 
 
 def test_times_and_names_of_frames(a_run, tmp_path):

@@ -302,6 +302,57 @@ def test_a_state_of_another_version_is_refused(
         run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
 
 
+def changed(content: Any, path: tuple[Any, ...], value: Any) -> None:
+    """Put a value deep into nested data."""
+    *parents, last = path
+    for part in parents:
+        content = content[part]
+    content[last] = value
+
+
+_BANK = ("tracking", "tracker", "objects", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("steps",), "many"),
+        (("steps",), -5),
+        (("results_bytes",), -1),
+        (("seconds",), float("nan")),
+        (("identity",), "[]"),
+        (("tracking",), {}),
+        (("tracking", "tracker"), []),
+        (("tracking", "tracker", "frame_index"), 1.5),
+        (("tracking", "tracker", "frame_index"), 10**9),
+        (("tracking", "tracker", "objects"), [1]),
+        ((*_BANK, "maps"), [(1, "x")]),
+        ((*_BANK, "maps"), [(1, torch.zeros(3, 3, 3))]),
+        ((*_BANK, "pointers"), [(1, torch.zeros(7))]),
+        ((*_BANK, "conditioning", 0, 2), torch.zeros(2, 2)),
+        ((*_BANK, "conditioning", 0, 0), None),
+        ((*_BANK, "long_term"), [torch.zeros(1), torch.zeros(1), torch.zeros(1)]),
+    ],
+    ids=lambda value: str(value)[:40].replace("\n", ""),
+)
+def test_a_made_up_state_with_a_right_checksum_is_refused(
+    a_model: SurgSAM2Model,
+    a_short_file: Path,
+    two_objects: PromptSet,
+    a_killed_run: Path,
+    path: tuple[Any, ...],
+    value: Any,
+) -> None:
+    file = a_killed_run / ".resume" / "state.pt"
+    content = torch.load(io.BytesIO(file.read_bytes()[32:]), weights_only=True)
+    changed(content, path, value)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    file.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    with pytest.raises(OutputError, match=r"damaged.*start anew without resume"):
+        run(a_model, a_short_file, two_objects, a_killed_run, resume=True)
+
+
 def test_a_state_that_would_run_code_is_not_loaded(
     a_model: SurgSAM2Model, a_short_file: Path, two_objects: PromptSet, a_killed_run: Path
 ) -> None:

@@ -221,6 +221,59 @@ def a_scene_as_a_model(place: Place) -> list[str]:
     return place.segment("--model", str(place.inputs / "m.pt"))
 
 
+def strange_parts_of_a_list(place: Place) -> list[str]:
+    row = {"output": "../../home/x\x1b[2J", "status": "failed", "error": str(place.secret)}
+    part = {"program": "surgsam2", "status": "failed", "videos": [row], "workers": [], "seconds": 1}
+    place.out.mkdir()
+    (place.out / "summary-1-of-1.json").write_text(json.dumps(part | {"shard": [1, 1]}))
+    (place.out / "summary.json").symlink_to(place.secret)
+    return ["merge", str(place.out)]
+
+
+def a_list_that_leads_out(place: Place) -> list[str]:
+    entry = {"video": str(place.video), "prompts": str(place.prompts()), "output": "../home/x"}
+    path = place.write("list.json", [entry])
+    return ["segment", "--datalist", str(path), "--output", str(place.out), "--device", "cpu"]
+
+
+def correcting_strange_results(place: Place) -> list[str]:
+    place.out.mkdir()
+    (place.out / ".surgsam2").write_text("ours")
+    (place.out / ".results").symlink_to(place.secret)
+    (place.out / ".results.json").write_text(json.dumps({"formats": "png", "video size": "96x72"}))
+    (place.out / "report.json").write_text(json.dumps({"options": [1], "objects": 7}))
+    words = ["correct", str(place.video), str(place.out), "--prompts", str(place.prompts())]
+    return [*words, "--device", "cpu"]
+
+
+def a_strange_record_of_a_benchmark(place: Place) -> list[str]:
+    runs = [{"rates": {"../../home/x": 1}, "subject": "<script>", "config": "a"}]
+    record = place.write("benchmark.json", {"kind": "surgsam2 benchmark", "runs": runs})
+    return ["benchmark", "--record", str(record), "--output", str(place.out)]
+
+
+def exporting_a_checkpoint_with_code(place: Place) -> list[str]:
+    path = place.write("model.pth", pickle.dumps(Touch(place.home / "ran")))
+    return ["export", "--model", str(path), "--output", str(place.out)]
+
+
+def verifying_a_checkpoint_with_code(place: Place) -> list[str]:
+    path = place.write("model.pth", pickle.dumps(Touch(place.home / "ran")))
+    return ["models", "verify", str(path)]
+
+
+def examining_the_machine(place: Place) -> list[str]:
+    left = place.temporary / "surgsam2-x"
+    left.mkdir()
+    (left / ".in-use").touch()
+    (left / "home").symlink_to(place.home)
+    return ["doctor"]
+
+
+def a_script_for_the_shell(place: Place) -> list[str]:
+    return ["completion", "bash"]
+
+
 CASES: list[Case] = [
     honest, names_that_lead_out, a_mask_that_lies_outside, a_checkpoint_with_code,
     a_pickle_with_code, a_configuration_with_code, a_bundle_with_code_and_links,
@@ -228,7 +281,12 @@ CASES: list[Case] = [
     a_state_with_links, a_header_that_names_another_file, a_playlist, a_picture_for_ghostscript,
     a_sequence_of_text, looking_at_a_damaged_video, a_review_of_strange_results,
     a_recipe_with_code, a_recipe_that_names_places, an_evaluation_of_links, a_scene_as_a_model,
+    strange_parts_of_a_list, a_list_that_leads_out, correcting_strange_results,
+    a_strange_record_of_a_benchmark, exporting_a_checkpoint_with_code,
+    verifying_a_checkpoint_with_code, examining_the_machine, a_script_for_the_shell,
 ]  # fmt: skip
+NOT_WATCHED = {"annotate", "serve", "demo"}
+"""Commands that serve until they are stopped, and the one that makes its input itself."""
 
 
 @pytest.fixture
@@ -241,6 +299,17 @@ def place(tmp_path: Path, a_short_file: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(place.home)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     return place
+
+
+def test_every_command_has_a_case(place: Place) -> None:
+    (parts,) = (a for a in cli.build_parser()._actions if isinstance(a.choices, dict))
+    commands = set(parts.choices)
+    watched = set()
+    for case in CASES:
+        root = place.root / case.__name__
+        root.mkdir()
+        watched.add(case(Place(root, place.video))[0])
+    assert watched | NOT_WATCHED == commands
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

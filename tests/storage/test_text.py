@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from surgsam2.storage.text import one_line, printable, spreadsheet_cell
+from surgsam2.storage.text import one_line, printable, spreadsheet_cell, text_of_cell
 
 
 def test_a_terminal_obeys_nothing() -> None:
@@ -26,8 +26,10 @@ def test_a_long_message_keeps_its_ends() -> None:
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
 def test_a_spreadsheet_finds_no_formula(text: str) -> None:
     assert spreadsheet_cell(text) == "'" + text
+    assert text_of_cell(spreadsheet_cell(text)) == text
 
 
 def test_other_cells_stay() -> None:
     assert spreadsheet_cell("liver = organ") == "liver = organ"
     assert spreadsheet_cell("") == ""
+    assert text_of_cell("'quoted'") == "'quoted'"

@@ -58,7 +58,7 @@ def write_video(clip: SyntheticClip, path: str | Path, crf: int = 12) -> Path:
     if clip.width % 2 or clip.height % 2:
         raise InputError(f"an mp4 needs an even width and height, got {clip.width}x{clip.height}")
     try:
-        with av.open(str(path), "w", format="mp4") as container:
+        with av.open(str(path), "w", format="mp4") as container:  # noqa: TID251
             rate = Fraction(clip.fps).limit_denominator(1001)
             stream = add_h264(container, (clip.width, clip.height), rate, preset="medium", crf=crf)
             for _, frame, _ in clip.frames():

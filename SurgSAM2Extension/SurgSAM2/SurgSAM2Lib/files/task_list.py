@@ -11,6 +11,7 @@ from pathlib import Path
 from surgsam2.errors import InputError
 from surgsam2.storage.atomic_file import write_text_atomically
 from surgsam2.storage.table_file import read_table
+from surgsam2.storage.text import spreadsheet_cell
 from surgsam2.video import VIDEO_SUFFIXES
 from SurgSAM2Lib.i18n import _
 
@@ -96,9 +97,9 @@ class TaskList:
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(COLUMNS)
         for task in self.tasks:
-            rows.writerow(
-                [task.video, task.status, task.annotator, round(task.seconds), task.scene]
-            )
+            texts = map(spreadsheet_cell, (task.video, task.status, task.annotator, task.scene))
+            video, status, annotator, scene = texts
+            rows.writerow([video, status, annotator, round(task.seconds), scene])
         write_text_atomically(self.path, text.getvalue())
 
 

@@ -34,7 +34,7 @@ def installPackages(packages: list[Package]) -> None:
         InstallError: pip failed.
     """
     requirements = [package.requirement for package in packages]
-    with tempfile.TemporaryDirectory() as folder, explained():
+    with tempfile.TemporaryDirectory() as folder, explained():  # noqa: TID251
         constraints = _constraints(Path(folder), {package.name for package in packages})
         if slicer_packaging is not None:
             slicer_packaging.pip_ensure(
