@@ -27,6 +27,9 @@ from tests.reliability.targets import CORPORA, TARGETS, Target
 
 BATCH = 50
 HANG_SECONDS = 30
+"""Processor time of one input; a longer one counts as hanging, however busy the machine is."""
+WAIT_SECONDS = 600
+"""Time of one input by the clock, in case it waits for something."""
 MEMORY = 12 * 2**30
 """Address space of a child, in bytes: an input that wants more is an error."""
 
@@ -38,13 +41,15 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0, help="kill-and-resume cycles after it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", default="fuzz-failures", help="folder for what fails")
-    parser.add_argument("--only", help="name of one parser")
+    parser.add_argument("--inputs", type=int, default=10**9, help="end earlier after so many")
+    parser.add_argument("--only", nargs="*", default=[], help="names of parsers")
     args = parser.parse_args()
-    targets = [target for target in (*TARGETS, *CORPORA) if args.only in (None, target.name)]
+    targets = [t for t in (*TARGETS, *CORPORA) if not args.only or t.name in args.only]
     keep = Path(args.keep)
     counts = {target.name: Counter[str]() for target in targets}
     end, batch = time.monotonic() + 60 * args.minutes, args.seed * 10**6
-    while time.monotonic() < end:
+    most = args.inputs // len(targets)
+    while time.monotonic() < end and min(c["inputs"] for c in counts.values()) < most:
         for target in targets:
             counts[target.name].update(run_batch(target, batch, keep))
         batch += 1
@@ -106,7 +111,7 @@ def _child(target: Target, batch: int, first: int, folder: Path) -> tuple[list[s
     end = "finished"
     with os.fdopen(reader, "rb", buffering=0) as pipe:
         while True:
-            if not select.select([pipe], [], [], HANG_SECONDS)[0]:
+            if not select.select([pipe], [], [], WAIT_SECONDS)[0]:
                 os.kill(child, signal.SIGKILL)
                 end = "hangs"
                 break
@@ -115,8 +120,9 @@ def _child(target: Target, batch: int, first: int, folder: Path) -> tuple[list[s
                 break
             answers.append({b"r": "refused", b"t": "taken", b"e": "other errors"}[letters])
     _, status = os.waitpid(child, 0)
-    if end == "finished" and os.waitstatus_to_exitcode(status) != 0:
-        end = "crashes"
+    code = os.waitstatus_to_exitcode(status)
+    if end == "finished" and code != 0:
+        end = "hangs" if code == -signal.SIGVTALRM else "crashes"
     return answers, end
 
 
@@ -127,6 +133,7 @@ def _work(target: Target, batch: int, first: int, folder: Path, writer: int) -> 
     for number in range(first, BATCH):
         place = folder / f"{number}"
         place.mkdir(exist_ok=True)
+        signal.setitimer(signal.ITIMER_VIRTUAL, HANG_SECONDS)
         try:
             taken = target.try_one(Random(seed_of(target, batch, number)), place)
             answer = b"t" if taken else b"r"
