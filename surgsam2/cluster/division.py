@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from surgsam2.cluster.options import ListOptions
 from surgsam2.cluster.worker import fetch_prompts
@@ -14,6 +12,7 @@ from surgsam2.job.datalist import VideoJob
 from surgsam2.job.options import JobOptions
 from surgsam2.job.split import Split, plan_split
 from surgsam2.storage.places import LocalCopies
+from surgsam2.storage.temporary import TemporaryFolder
 from surgsam2.storage.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,8 @@ def plan_splits(
             f"split time needs direction forward, got {direction}; choose split objects"
         )
     splits: list[Split | None] = []
-    with tempfile.TemporaryDirectory(prefix="surgsam2-") as folder:
-        copies = LocalCopies(Path(folder), 0)
+    with TemporaryFolder() as folder:
+        copies = LocalCopies(folder, 0)
         for job in jobs:
             try:
                 prompts = fetch_prompts(copies, job.prompts)

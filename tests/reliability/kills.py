@@ -39,8 +39,10 @@ DIRECTIONS = ("forward", "backward", "both")
 FORMATS = ("png", "overlay", "coco", "csv", "scene")
 FRAMES = 7
 """Length of the clip: a run takes some tenths of a second."""
-HANG_SECONDS = 300
-"""A run that takes longer than this ends the campaign."""
+HANG_SECONDS = 60
+"""A run that takes more processor time than this ends the campaign."""
+WAIT_SECONDS = 1800
+"""A run that takes longer than this by the clock ends it too."""
 ALWAYS = "with every format"
 PRODUCTS = {
     "masks/": "png",
@@ -230,7 +232,8 @@ def _in_child(work: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         code = 1
-        signal.alarm(HANG_SECONDS)
+        signal.setitimer(signal.ITIMER_VIRTUAL, HANG_SECONDS)
+        signal.alarm(WAIT_SECONDS)
         try:
             work()
             code = 0
