@@ -6,8 +6,15 @@ import math
 from typing import Any
 
 _LONGEST = 60  # characters of a value in a message
-_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false",
-          list: "a list", dict: "a table", None: "null"}  # fmt: skip
+_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+    None: "null",
+}
 
 
 def check_shape(value: Any, shape: Any, place: str = "the content") -> None:
