@@ -26,7 +26,7 @@ def save_scene(scene: Any, path: str | PathLike[str]) -> None:
     path = Path(path).absolute()  # the archive is packed from another folder
     _check_suffix(path)
     prepare_scene(scene)
-    with writing(path), TemporaryFolder(path.parent) as folder:
+    with writing(path), TemporaryFolder(beside=path) as folder:
         # the file's name goes into the archive, hence a folder rather than another name
         temporary = folder / path.name
         if not scene.WriteToMRB(str(temporary), None) or not temporary.is_file():

@@ -33,7 +33,8 @@ class TemporaryFolder:
     the process. Making one removes what processes that were killed have left in the same place.
 
     Args:
-        beside: the folder that it is made in, hidden; None takes the place for temporary files.
+        beside: a file that is to be written; the folder is hidden beside it. None takes the place
+            for temporary files.
 
     Raises:
         OutputError: there is no such place, or it cannot be written.
@@ -41,7 +42,7 @@ class TemporaryFolder:
 
     def __init__(self, beside: Path | None = None) -> None:
         with writing(beside or TEMPORARY_PLACE), contextlib.ExitStack() as stack:
-            place = beside or Path(tempfile.gettempdir())
+            place = beside.parent if beside else Path(tempfile.gettempdir())
             remove_abandoned(place)
             prefix = f".{_PREFIX}" if beside else _PREFIX
             while True:

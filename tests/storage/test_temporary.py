@@ -67,9 +67,9 @@ def test_what_a_killed_process_left_is_removed(place: Path) -> None:
 
 
 def test_beside_a_file_too(tmp_path: Path, place: Path) -> None:
-    left_by_a_killed_process(tmp_path)
+    left_by_a_killed_process(tmp_path / "scene.mrb")
     assert list(tmp_path.glob(".surgsam2-*"))
-    with TemporaryFolder(tmp_path):
+    with TemporaryFolder(tmp_path / "scene.mrb"):
         pass
     assert not list(tmp_path.glob(".surgsam2-*"))
     assert list(place.iterdir()) == []
@@ -123,6 +123,6 @@ def test_no_place(place: Path) -> None:
     place.rmdir()
     with pytest.raises(OutputError, match="TMPDIR chooses another"):
         TemporaryFolder()
-    with pytest.raises(OutputError, match="gone: No such file"):
-        TemporaryFolder(place / "gone")
+    with pytest.raises(OutputError, match=r"scene\.mrb: No such file"):
+        TemporaryFolder(place / "gone" / "scene.mrb")
     assert remove_abandoned() == []
