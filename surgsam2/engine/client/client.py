@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,8 @@ from surgsam2.engine.protocol.requests import (
 )
 from surgsam2.engine.remote.address import Address
 from surgsam2.engine.remote.channel import ServerChannel
-from surgsam2.engine.remote.remote_engine import RemoteEngine, SshEngine
+from surgsam2.engine.remote.dialing import Dialer, SshDialer, TcpDialer
+from surgsam2.engine.remote.remote_engine import RemoteEngine
 from surgsam2.engine.transport.base import EngineError, Transport
 from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.model.options import ModelOptions
@@ -121,9 +123,12 @@ class EngineClient:
             python = interpreter(self._python) if self._python else default_python()
             return EngineProcess(python, self._environment)
         if self._address.scheme == "ssh":
-            return SshEngine(self._address, str(self._python or "python3"), self._environment)
-        channel = ServerChannel(self._address, self._token, self._authorities)
-        return RemoteEngine(channel, str(self._address))
+            python = str(self._python or "python3")
+            dialer: Dialer = SshDialer(self._address, python, self._environment)
+            token = secrets.token_hex(32)  # of this session alone
+        else:
+            dialer, token = TcpDialer(self._address, self._authorities), self._token
+        return RemoteEngine(ServerChannel(str(self._address), dialer, token))
 
     def close(self) -> None:
         """End the process at once, whatever it is doing. No events follow."""
