@@ -54,8 +54,8 @@ class RunInputs:
 
     @property
     def can_resume(self) -> bool:
-        """Whether another process can recognise the video and has the state of the tracking."""
-        return bool(self.files["video"]) and not isinstance(self.model, RemoteModel)
+        """Whether another process can recognise the video."""
+        return bool(self.files["video"])
 
 
 def check_inputs(
@@ -132,8 +132,6 @@ def check_inputs(
         whole,
         corrected,
     )
-    if options.resume and isinstance(model, RemoteModel):
-        raise InputError("a run with an engine on another machine cannot be resumed; start anew")
     if options.resume and not inputs.can_resume:
         raise InputError(
             f"cannot resume {folder}: the video is not a file or folder, so nothing tells "

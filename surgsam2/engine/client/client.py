@@ -18,6 +18,9 @@ from surgsam2.engine.protocol.framing import EXPLAINED, ProtocolError
 from surgsam2.engine.protocol.messages import Request
 from surgsam2.engine.protocol.requests import (
     Cancel,
+    ConditionTracker,
+    EndTracker,
+    ForgetPrompted,
     LivePrompts,
     LiveRemove,
     LoadModel,
@@ -26,7 +29,10 @@ from surgsam2.engine.protocol.requests import (
     Preview,
     ReadFrames,
     Refine,
+    RemoveFromTracker,
     StartLive,
+    StartTracker,
+    StepTracker,
     Track,
 )
 from surgsam2.engine.remote.address import Address
@@ -306,6 +312,78 @@ class EngineClient:
     def live_remove(self, object_id: int) -> int:
         """Stop following an object in the live session; `Finished` or `Failed` follows."""
         return self._request(LiveRemove(self._next_number(), int(object_id)))
+
+    def start_tracker(
+        self,
+        width: int,
+        height: int,
+        options: TrackingOptions,
+        *,
+        reverse: bool = False,
+        frame_count: int | None = None,
+    ) -> int:
+        """Make a `surgsam2.Tracker` there; `TrackerChanged` follows. The number names it.
+
+        Args:
+            width: width of a frame in pixels.
+            height: height of a frame in pixels.
+            options: how masks are made and which memories are kept.
+            reverse: whether frames come in descending order.
+            frame_count: length of the video in frames, if it is known.
+        """
+        number = self._next_number()
+        return self._request(StartTracker(number, width, height, reverse, frame_count, options))
+
+    def step_tracker(
+        self, tracker: int, frame: int, image: np.ndarray, prompts: PromptSet | None = None
+    ) -> int:
+        """Segment a frame by `Tracker.step`; `Stepped` follows.
+
+        Args:
+            tracker: number of the tracker.
+            frame: index of the frame.
+            image: (H, W, 3) uint8 RGB.
+            prompts: as for `Tracker.step`.
+        """
+        return self._request(StepTracker(self._next_number(), tracker, frame, image, prompts))
+
+    def condition_tracker(
+        self,
+        tracker: int,
+        frame: int,
+        image: np.ndarray,
+        prompts: PromptSet,
+        only: tuple[int, ...] | None = None,
+    ) -> int:
+        """Show a tracker a prompted frame by `Tracker.condition`; `TrackerChanged` follows.
+
+        Args:
+            tracker: number of the tracker.
+            frame: index of the frame.
+            image: (H, W, 3) uint8 RGB.
+            prompts: the prompts of this frame are used.
+            only: ids of the objects that are meant; None means all that are prompted there.
+        """
+        number = self._next_number()
+        return self._request(ConditionTracker(number, tracker, frame, image, prompts, only))
+
+    def remove_from_tracker(self, tracker: int, frame: int, object_id: int) -> int:
+        """Forget an object by `Tracker.remove_object`; `TrackerChanged` follows.
+
+        Args:
+            tracker: number of the tracker.
+            frame: index of its next frame.
+            object_id: the object.
+        """
+        return self._request(RemoveFromTracker(self._next_number(), tracker, frame, object_id))
+
+    def forget_prompted(self, tracker: int, newest: int) -> int:
+        """Bound the prompted frames of a tracker by `Tracker.forget_prompted`."""
+        return self._request(ForgetPrompted(self._next_number(), tracker, newest))
+
+    def end_tracker(self, tracker: int) -> int:
+        """Forget a tracker; `Finished` follows."""
+        return self._request(EndTracker(self._next_number(), tracker))
 
     def cancel(self) -> None:
         """Cancel all requests that are open; each ends with `Finished`, within one frame."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,8 +15,11 @@ from surgsam2 import PromptSet, segment_video
 from surgsam2.cli import main
 from surgsam2.engine.remote.server import EngineServer
 from surgsam2.errors import DeviceError, InputError, PromptError
+from surgsam2.job.options import JobOptions
+from surgsam2.job.run import segment_to_folder
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import save_prompts
+from surgsam2.tracking.options import TrackingOptions
 from tests.engine.remote.helpers import (
     BOX,
     TOKEN,
@@ -78,11 +83,44 @@ def test_segment_with_an_engine(
         assert other.read_bytes() == path.read_bytes()
     report = json.loads((tmp_path / "there" / "report.json").read_text())
     assert report["model"]["engine"] == address
-    capsys.readouterr()
     again = [*common, *there, "--output", str(tmp_path / "there"), "--resume"]
-    assert main(again) == 2
-    assert "cannot be resumed" in capsys.readouterr().err
+    assert main(again) == 0
+    assert "nothing to resume" in capsys.readouterr().out
     monkeypatch.setenv("SURGSAM2_TOKEN", "y" * 20)
     assert main([*common, *there, "--output", str(tmp_path / "x")]) == 2
     assert "the token is wrong" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("direction", ["forward", "both", "backward"])
+def test_a_run_is_resumed(
+    direction: Literal["forward", "both", "backward"],
+    server: EngineServer,
+    a_model: SurgSAM2Model,
+    a_file: Path,
+    tmp_path: Path,
+) -> None:
+    """A run that was stopped goes on in another session, and gives the masks of a run here."""
+    prompts = PromptSet().add(object_id=1, frame=4, box=[10, 30, 50, 80])
+    options = JobOptions(formats=("png",), tracking=TrackingOptions(direction=direction))
+    folder, asked = tmp_path / "there", iter([False] * 6 + [True])
+    address = f"surgsam2://127.0.0.1:{server.port}"
+    for resume in (False, True):
+        with (
+            surgsam2.connect(
+                address, "small.pt", token=TOKEN, config="small.yaml", device="cpu"
+            ) as model,
+            surgsam2.open_video(a_file) as video,
+        ):
+            report = segment_to_folder(
+                model, video, prompts, folder, replace(options, resume=resume),
+                should_stop=lambda: next(asked, False),
+            )  # fmt: skip
+        assert report["status"] == ("complete" if resume else "interrupted")
+    with surgsam2.open_video(a_file) as video:
+        here = segment_to_folder(a_model, video, prompts, tmp_path / "here", options)
+    assert report["timings"]["frames"] == here["timings"]["frames"]
+    assert report["resumed"] == 1
+    for path in sorted((tmp_path / "here").rglob("*.png")):
+        other = folder / path.relative_to(tmp_path / "here")
+        assert other.read_bytes() == path.read_bytes()

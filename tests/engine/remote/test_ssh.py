@@ -113,7 +113,9 @@ def test_a_connection_that_is_cut_loses_and_doubles_nothing(
     driver = connected(ssh)
     pid = driver.until(Ready).pid
     loaded(driver)
-    driver.until(VideoOpened, driver.client.open_frames(len(long), 160, 120, 25.0, lambda k: long[k]))
+    driver.until(
+        VideoOpened, driver.client.open_frames(len(long), 160, 120, 25.0, lambda k: long[k])
+    )
     number = driver.client.track(BOX, TrackingOptions(allow_overlap=True))
     chance, done = random.Random(7), 0
     while not driver.of(number, Finished):
