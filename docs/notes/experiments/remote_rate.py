@@ -121,7 +121,7 @@ class Side:
                     return (len(times) - 1) / (times[-1] - times[0])
 
     def preview(self, frame: int, box: list[float]) -> float:
-        """Return the milliseconds until the mask of a box is there, on a frame that is not prepared."""
+        """Return the milliseconds until the mask of a box on a new frame is there."""
         began = time.perf_counter()
         prompts = PromptSet().add(object_id=1, frame=frame, box=box)
         self.wait(self.client.preview(frame, prompts), Previewed)
@@ -171,11 +171,12 @@ def main() -> None:
                     rate = side.rate(prompts, args.frames)
                     previews = [side.preview(3 + 7 * k, box) for k in range(6)][1:]
                     live = sorted(side.live(video, box, args.live_fps, 40)) or [float("nan")]
+                    late = live[int(0.95 * (len(live) - 1))]
                     print(  # noqa: T201
-                        f"{name}: {rate:.2f} frames/s; preview "
-                        f"{statistics.median(previews):.0f} ms (median); live {statistics.median(live):.0f} ms (median), "
-                        f"{live[int(0.95 * (len(live) - 1))]:.0f} ms (95 %), {len(live)} results; "
-                        f"load {os.getloadavg()[0]:.0f}",
+                        f"{name}: {rate:.2f} frames/s; "
+                        f"preview {statistics.median(previews):.0f} ms; "
+                        f"live {statistics.median(live):.0f} ms (95 %: {late:.0f}, "
+                        f"{len(live)} results); load {os.getloadavg()[0]:.0f}",
                         flush=True,
                     )
         for side in sides.values():

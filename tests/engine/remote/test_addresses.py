@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
@@ -10,6 +11,7 @@ from surgsam2.engine import (
     EngineClient,
     Failed,
 )
+from surgsam2.engine.remote.dialing import TcpDialer
 from surgsam2.errors import InputError
 from tests.engine.remote.helpers import (
     connect,
@@ -44,3 +46,35 @@ def test_an_address_that_does_not_answer() -> None:
     assert failure.kind == "start"
     assert f"surgsam2://127.0.0.1:{port} does not answer" in failure.message
     assert not driver.client.alive
+
+
+def test_an_address_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody accepts the connection and says nothing."""
+    monkeypatch.setattr("surgsam2.engine.remote.dialing._TCP_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        driver = connect(listener.getsockname()[1])
+        driver.client.start()
+        failure = driver.until(Failed)
+    assert "does not answer as an engine should (timed out)" in failure.message
+    assert not driver.client.alive
+
+
+def test_polling_does_not_wait_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event loop goes on while a connection is made, and when it is given up."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def dial(self: TcpDialer) -> socket.socket:
+        asked.set()
+        assert answered.wait(30)
+        raise OSError("too late")
+
+    monkeypatch.setattr(TcpDialer, "dial", dial)
+    driver = connect(1)
+    driver.client.start()
+    assert asked.wait(30)
+    assert [event.state for event in driver.client.poll()] == ["connecting"]  # type: ignore[union-attr]
+    driver.client.load_model("demo")
+    driver.client.cancel()
+    assert driver.client.poll() == []
+    driver.client.close()
+    answered.set()
