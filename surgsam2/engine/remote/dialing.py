@@ -111,8 +111,8 @@ class SshDialer(Dialer):
         port = ["-p", str(address.port)] if address.port else []
         self._address = address
         self._command = [
-            "ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=5",
-            "-o", "ServerAliveCountMax=4", *port, "--", target,
+            "ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15",
+            "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4", *port, "--", target,
             f"{python} -m surgsam2.engine --kept-session",
         ]  # fmt: skip
         self._environment = None if environment is None else dict(environment)

@@ -83,7 +83,8 @@ def keep(arguments: list[str]) -> None:
             _write_out(f"{place}: {error}".encode())
             return
         _write_out(_READY)
-        os.close(1)
+        with Path(os.devnull).open("wb") as nothing:  # whoever reads it waits for the end
+            os.dup2(nothing.fileno(), 1)
         server = EngineServer(
             listener, [token], arguments=arguments[1:], limits=ServerLimits(sessions=1, queue=0)
         )
