@@ -1,8 +1,7 @@
 """Rate and delays of an engine behind a slow connection, beside an engine of this machine.
 
-`surgsam2 serve` runs in a network namespace of its own; a delay of 10 ms in each direction and
-100 Mbit/s lie between it and the client. Local and remote runs alternate. It needs root, `ip`, `tc`
-and `openssl`. The figures are in docs/notes/remote-engine.md.
+A relay between the client and `surgsam2 serve` delays each direction by 10 ms and lets 100 Mbit/s
+through. Local and remote runs alternate. The figures are in docs/notes/remote-engine.md.
 
     python docs/notes/experiments/remote_rate.py VIDEO [--frames 100] [--rounds 3] [--live-fps 5]
 """
@@ -10,7 +9,10 @@ and `openssl`. The figures are in docs/notes/remote-engine.md.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import multiprocessing
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -34,59 +36,69 @@ from surgsam2.engine import (
 )
 from surgsam2.tracking.options import TrackingOptions
 
-NAMESPACE, HERE, THERE = "surgsam2-there", "10.77.13.1", "10.77.13.2"
-SHAPE = ["netem", "delay", "10ms", "rate", "100mbit", "limit", "10000"]
+DELAY_SECONDS = 0.01
+BYTES_PER_SECOND = 100e6 / 8
 
 
-def run(*command: str) -> None:
-    """Run a command that must succeed."""
-    subprocess.run(command, check=True, capture_output=True)
+async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Pass bytes on, each after the delay, and no faster than the rate."""
+    waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+    async def deliver() -> None:
+        while True:
+            due, data = await waiting.get()
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            target.write(data)
+            await target.drain()
+
+    delivering = asyncio.create_task(deliver())
+    free = 0.0
+    while data := await source.read(2**14):
+        free = max(free, time.monotonic()) + len(data) / BYTES_PER_SECOND
+        waiting.put_nowait((free + DELAY_SECONDS, data))
+        await asyncio.sleep(max(0.0, free - time.monotonic()))
+    delivering.cancel()
+    target.close()
+
+
+async def relay(listener: socket.socket, port: int) -> None:
+    """Connect each client of a socket to a port of this machine, slowly."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pass_on(reader, there_writer), pass_on(there_reader, writer))
+
+    async with await asyncio.start_server(connected, sock=listener) as serving:
+        await serving.serve_forever()
 
 
 @contextmanager
-def slow_connection() -> Iterator[None]:
-    """Make a namespace behind a pair of virtual devices, slowed down in both directions."""
-    inside = ("ip", "netns", "exec", NAMESPACE)
-    run("ip", "netns", "add", NAMESPACE)
-    try:
-        run("ip", "link", "add", "ss2-here", "type", "veth", "peer", "name", "ss2-there")
-        run("ip", "link", "set", "ss2-there", "netns", NAMESPACE)
-        run("ip", "addr", "add", f"{HERE}/24", "dev", "ss2-here")
-        run("ip", "link", "set", "ss2-here", "up")
-        run(*inside, "ip", "addr", "add", f"{THERE}/24", "dev", "ss2-there")
-        run(*inside, "ip", "link", "set", "ss2-there", "up")
-        run(*inside, "ip", "link", "set", "lo", "up")
-        run("tc", "qdisc", "add", "dev", "ss2-here", "root", *SHAPE)
-        run(*inside, "tc", "qdisc", "add", "dev", "ss2-there", "root", *SHAPE)
-        yield
-    finally:
-        subprocess.run(["ip", "netns", "del", NAMESPACE], check=False)
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Run `surgsam2 serve` in the namespace, with TLS; yield its token and its certificate."""
-    certificate, key, token = (folder / name for name in ("cert.pem", "key.pem", "token"))
-    run(
-        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-        f"/CN={THERE}", "-addext", f"subjectAltName=IP:{THERE}",
-        "-keyout", str(key), "-out", str(certificate),
-    )  # fmt: skip
-    process = subprocess.Popen(
+def slow_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Run `surgsam2 serve` behind the relay; yield what a client needs to know."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    token = folder / "token"
+    server = subprocess.Popen(
         [
-            "ip", "netns", "exec", NAMESPACE, sys.executable, "-m", "surgsam2", "serve",
-            "--host", THERE, "--cert", str(certificate), "--key", str(key),
+            sys.executable, "-m", "surgsam2", "serve", "--port", str(port),
             "--token-file", str(token),
         ],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        assert "with TLS" in process.stdout.readline()
-        yield token.read_text().strip(), certificate
-    finally:
-        process.terminate()
-        process.wait(20)
+    assert server.stdout is not None
+    assert "serving" in server.stdout.readline()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        slow = multiprocessing.get_context("fork").Process(
+            target=lambda: asyncio.run(relay(listener, port)), daemon=True
+        )
+        slow.start()
+        address = f"surgsam2://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            yield {"address": address, "token": token.read_text().strip()}
+        finally:
+            slow.kill()
+            server.terminate()
+            server.wait(20)
 
 
 class Side:
@@ -152,14 +164,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--live-fps", type=float, default=5.0)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, slow_connection(), server(Path(folder)) as there:
-        token, certificate = there
-        sides = {
-            "local": Side(args.video),
-            "remote": Side(
-                args.video, address=f"surgsam2://{THERE}", token=token, authorities=certificate
-            ),
-        }
+    with tempfile.TemporaryDirectory() as folder, slow_server(Path(folder)) as there:
+        sides = {"local": Side(args.video), "remote": Side(args.video, **there)}
         with open_video(args.video) as video:
             box = [video.width * 0.4, video.height * 0.4, video.width * 0.6, video.height * 0.6]
             prompts = PromptSet().add(object_id=1, frame=0, box=box)
