@@ -104,8 +104,8 @@ def test_a_connection_that_is_cut_loses_and_doubles_nothing(
     assert states[:2] == ["connecting", "connected"]
     assert {"lost", "connected"} == set(states[2:])
     driver.client.close()
-    relay.close()
     gone(server)
+    relay.close()
 
 
 def test_a_session_ends_when_its_client_does_not_come_back(serve: Serve) -> None:
