@@ -10,9 +10,7 @@ from surgsam2.annotate.engine_link import EngineLink
 from surgsam2.annotate.frames import FramePictures
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.session import Send, Session
-from surgsam2.engine import EngineClient
 from surgsam2.errors import InputError, VideoError
-from surgsam2.model.options import ModelOptions
 from surgsam2.prompts.object_class import ClassList
 from surgsam2.video import VIDEO_SUFFIXES, open_video
 
@@ -36,7 +34,7 @@ class VideoChooser:
     Args:
         videos: the path of each video by its name.
         folder: returns the project folder of a video.
-        model: which model the engine loads.
+        engine: the engine, which belongs to the chooser and stays when another video is opened.
         classes: the classes that objects get by their names.
 
     Raises:
@@ -48,13 +46,13 @@ class VideoChooser:
         self,
         videos: Mapping[str, Path],
         folder: Callable[[Path], Path],
-        model: ModelOptions,
+        engine: EngineLink,
         classes: ClassList | None = None,
     ) -> None:
         self._videos, self._folder = dict(videos), folder
         self._classes = classes
-        self.engine = EngineLink(EngineClient(), model)
-        """The engine, which stays when another video is opened."""
+        self.engine = engine
+        """The engine."""
         self._resources = ExitStack()
         self._number = 0
         self._running = False

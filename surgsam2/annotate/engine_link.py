@@ -1,7 +1,8 @@
 """The engine's process as the page's sessions use it, one session after the other.
 
-The process and its model stay when the page goes on to another video. A process that ends is
-started anew; one that says nothing is reported, and the page offers to start it anew.
+The process runs on this machine or on another one. It and its model stay when the page goes on to
+another video. A process that ends is started anew; one that says nothing is reported, and the page
+offers to start it anew.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from surgsam2.annotate.consent import Consent
 from surgsam2.engine import (
     ConnectionChanged,
     Died,
@@ -25,6 +27,7 @@ from surgsam2.engine import (
 )
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.model.options import ModelOptions
+from surgsam2.video import Video
 
 Take = Callable[[Event], None]
 _LAST = (Failed, Finished, Previewed, Refined, ModelLoaded, VideoOpened)
@@ -47,10 +50,14 @@ class EngineLink:
     Args:
         client: the client of the engine's process.
         model: which model the engine loads.
+        consent: the person's consent to an engine on another machine; nothing is sent before.
     """
 
-    def __init__(self, client: EngineClient, model: ModelOptions) -> None:
+    def __init__(
+        self, client: EngineClient, model: ModelOptions, consent: Consent | None = None
+    ) -> None:
         self.model = model
+        self.consent = consent
         self.pid: int | None = None
         """The number of the engine's process, once it runs."""
         self.ready = False
@@ -62,6 +69,7 @@ class EngineLink:
         self._client = client
         self._user: EngineUser | None = None
         self._source: Path | None = None
+        self._video: Video | None = None
         self._has_model = False
         self._requests: dict[int, Take] = {}
 
@@ -70,14 +78,30 @@ class EngineLink:
         """Whether the engine is ready and nothing is asked of it."""
         return self.ready and not self._requests
 
-    def use(self, user: EngineUser, source: Path) -> None:
+    @property
+    def wanted_consent(self) -> str:
+        """The address that the person has to agree to before anything is sent; else empty."""
+        return self.consent.address if self.consent is not None and self.consent.needed else ""
+
+    def agree(self) -> None:
+        """Take the person's consent, and start the process.
+
+        Raises:
+            OutputError: the consent cannot be remembered.
+        """
+        if self.consent is not None and self.consent.needed:
+            self.consent.give()
+            self.start()
+
+    def use(self, user: EngineUser, source: Path, video: Video) -> None:
         """Work for a session from now on, with its video.
 
         Args:
             user: the session.
-            source: the path of the video, which the engine opens itself.
+            source: the path of the video, which the engine opens itself, or is sent.
+            video: the video, whose frames are sent if another machine cannot have it as one file.
         """
-        self._user, self._source = user, source
+        self._user, self._source, self._video = user, source, video
         self._requests = {n: take for n, take in self._requests.items() if take == self._take_model}
         if self._client.alive and (self._has_model or self._requests):
             self._open_video()
@@ -86,8 +110,11 @@ class EngineLink:
 
     def start(self) -> None:
         """Start the process, or start it anew; it loads the model and opens the video."""
-        self.pid, self._has_model = None, False
+        self.pid, self._has_model, self.ready = None, False, False
         self._set_notice("")
+        if self.wanted_consent:
+            self._set_status("waiting for your consent")
+            return
         self._client.restart()
         self._requests = {self._client.load_model(self.model): self._take_model}
         self._open_video()
@@ -104,8 +131,13 @@ class EngineLink:
             take: takes every event of the request, `Failed` as well.
 
         Raises:
-            InputError: the engine is not ready.
+            InputError: the engine is not ready, or may not be used yet.
         """
+        if self.wanted_consent:
+            raise InputError(
+                f"the engine at {self.wanted_consent} is used once you agree that the video is "
+                "sent there; reload the page to be asked"
+            )
         if not self._client.alive:
             self.start()
         if not self.ready:
@@ -123,9 +155,16 @@ class EngineLink:
 
     def _open_video(self) -> None:
         assert self._source is not None
+        assert self._video is not None
+        video = self._video
         self.ready = False
         self._set_status("opening the video" if self._has_model else "loading the model")
-        self._requests[self._client.open_video(self._source)] = self._take_video
+        if self.consent is None or self._source.is_file():
+            request = self._client.open_video(self._source)
+        else:
+            size = (video.frame_count, video.width, video.height, video.fps)
+            request = self._client.open_frames(*size, lambda index: video[index])
+        self._requests[request] = self._take_video
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Ready):
@@ -158,6 +197,11 @@ class EngineLink:
         if request is not None and isinstance(event, _LAST):
             self._requests.pop(request, None)
         if isinstance(event, Failed):
+            if not self._client.alive:  # the connection is lost for good
+                self.ready = False
+                self._requests.clear()
+                self._set_notice("")
+                self._interrupt()
             if not self.ready:
                 self._set_status(event.message)
             self._fail(event.message)

@@ -12,7 +12,11 @@ from pathlib import Path
 import uvicorn
 
 from surgsam2.annotate.chooser import VideoChooser, find_videos
+from surgsam2.annotate.consent import Consent
+from surgsam2.annotate.engine_link import EngineLink
 from surgsam2.annotate.server import make_app
+from surgsam2.engine import EngineClient
+from surgsam2.engine.remote.tokens import client_token
 from surgsam2.errors import InputError
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import load_class_list
@@ -27,6 +31,8 @@ def annotate(
     model: ModelOptions | None = None,
     *,
     classes: Path | str | None = None,
+    engine: str | None = None,
+    authorities: Path | str | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     certificate: Path | str | None = None,
@@ -44,6 +50,9 @@ def annotate(
         model: which model segments; None is the built-in one.
         classes: the classes that objects can have, as for `load_class_list`; None takes the
             package's list of surgical objects.
+        engine: address of an engine on another machine, as for `surgsam2.connect`; None is this
+            machine. The page asks before anything is sent there.
+        authorities: file with certificates that are trusted for it besides the system's.
         host: the address to listen on. Another one than loopback needs a certificate.
         port: the port; 0 takes a free one.
         certificate: a PEM file with the certificate for TLS.
@@ -51,7 +60,7 @@ def annotate(
         on_ready: called once with the address to open, when the server listens.
 
     Raises:
-        InputError: the address cannot be used, or would be open to others without TLS.
+        InputError: an address cannot be used, or would be open to others without TLS.
         VideoError: the video cannot be read.
         OutputError: the folder cannot be used.
     """
@@ -75,7 +84,10 @@ def annotate(
         chosen = load_class_list("general" if classes is None else classes)
         chooser = resources.enter_context(
             VideoChooser(
-                videos or {path.name: path}, project_folder, model or ModelOptions(), chosen
+                videos or {path.name: path},
+                project_folder,
+                _engine(engine, authorities, model or ModelOptions()),
+                chosen,
             )
         )
         listening = resources.enter_context(_listen(host, port))
@@ -101,6 +113,14 @@ def annotate(
         )
         with contextlib.suppress(KeyboardInterrupt):  # This is how a person ends the server.
             server.run(sockets=[listening])
+
+
+def _engine(address: str | None, authorities: Path | str | None, model: ModelOptions) -> EngineLink:
+    """Return the engine at an address; None is this machine."""
+    if address is None:
+        return EngineLink(EngineClient(), model)
+    client = EngineClient(address=address, token=client_token(), authorities=authorities)
+    return EngineLink(client, model, Consent(address))
 
 
 def default_folder(video: Path) -> Path:

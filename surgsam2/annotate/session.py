@@ -104,6 +104,7 @@ class Session:
             "track": self._start_track,
             "cancel": lambda _: self._engine.cancel(),
             "restart_engine": lambda _: self._engine.restart(),
+            "agree_engine": lambda _: self._engine.agree(),
             "undo": lambda _: self._step_history(self.project.undo),
             "redo": lambda _: self._step_history(self.project.redo),
         }
@@ -150,6 +151,7 @@ class Session:
             "doubtful_below": DOUBTFUL_BELOW,
             "status": self._engine.status,
             "notice": self._engine.notice,
+            "consent": self._engine.wanted_consent,
             "tracking": self._track is not None,
         }
 
@@ -456,7 +458,7 @@ class Session:
 
     def start(self) -> None:
         """Have the engine work for this session."""
-        self._engine.use(self, self._source)
+        self._engine.use(self, self._source, self.video)
 
     def step(self) -> None:
         """Take what the engine reports, and save changes that are due. It does not wait."""

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from surgsam2.commands.arguments import add_options, read_options
+from surgsam2.commands.arguments import add_engine_arguments, add_options, read_options
 from surgsam2.model.options import ModelOptions
 
 
@@ -25,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="classes that objects can have: a list's name, or a CSV or JSON file (general)",
     )
     add_options(parser, ModelOptions, "model")
+    add_engine_arguments(parser)
     server = parser.add_argument_group("server")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     server.add_argument("--port", type=int, default=0, help="port (a free one)")
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         output,
         read_options(ModelOptions, args),
         classes=args.classes,
+        engine=args.engine,
+        authorities=args.engine_ca,
         host=args.host,
         port=args.port,
         certificate=args.certificate,

@@ -74,3 +74,16 @@ def _settings(option: Option) -> dict[str, Any]:
         "metavar": metavar,
         "help": f"{text} ({default.replace('%', '%%')})" if default else text,
     }
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--engine`` and ``--engine-ca``, which name an engine on another machine."""
+    group = parser.add_argument_group("engine on another machine")
+    group.add_argument(
+        "--engine", metavar="ADDRESS",
+        help="ssh://user@host or surgsam2://host:port; the video is sent there (this machine)",
+    )  # fmt: skip
+    group.add_argument(
+        "--engine-ca", metavar="FILE",
+        help="certificates that are trusted besides the system's, for surgsam2://",
+    )  # fmt: skip

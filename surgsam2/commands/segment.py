@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from typing import Any
 
-from surgsam2.commands.arguments import add_options, flag, read_options
+from surgsam2.commands.arguments import add_engine_arguments, add_options, flag, read_options
 from surgsam2.errors import InputError
 
 
@@ -37,15 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_options(parser, JobOptions, "run")
     add_options(parser, ModelOptions, "model")
     add_options(parser, ListOptions, "list of videos")
-    group = parser.add_argument_group("engine on another machine")
-    group.add_argument(
-        "--engine", metavar="ADDRESS",
-        help="ssh://user@host or surgsam2://host:port; the video is sent there (this machine)",
-    )  # fmt: skip
-    group.add_argument(
-        "--engine-ca", metavar="FILE",
-        help="certificates that are trusted besides the system's, for surgsam2://",
-    )  # fmt: skip
+    add_engine_arguments(parser)
     parser.set_defaults(run=run)
 
 

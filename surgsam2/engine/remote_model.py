@@ -1,11 +1,12 @@
-"""`connect` gives a model on another machine that `segment_video` accepts."""
+"""`connect` gives a model on another machine that `segment_video` and `Tracker` accept."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +39,11 @@ from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import Video
+from surgsam2.video.base import Frames
 
 if TYPE_CHECKING:
     from surgsam2.tracking.plan import TrackingPlan
+    from surgsam2.tracking.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +68,8 @@ def connect(
 ) -> RemoteModel:
     """Connect to an engine on another machine and load a model there.
 
-    The result is given to `surgsam2.segment_video` in place of a model of this machine.
-    Videos are sent once, without their names.
+    The result is given to `surgsam2.segment_video` or `surgsam2.Tracker` in place of a model of
+    this machine. Videos are sent once, without their names.
 
     Args:
         address: ``ssh://user@host`` starts an engine there; ``surgsam2://host:port`` connects
@@ -127,6 +130,10 @@ class RemoteModel:
         """Side of the network's square input in pixels."""
         self.trained = loaded.trained
         """Whether the weights come from a checkpoint."""
+        self.weights = loaded.weights
+        """SHA-256 of the tensors."""
+        self.ended_trackers: list[int] = []
+        """Numbers of trackers that are not used any more; the engine is told with the next one."""
         self._client = client
         self._opened: str | None = None
 
@@ -142,6 +149,13 @@ class RemoteModel:
     def close(self) -> None:
         """End the session; the engine there forgets model and video."""
         self._client.close()
+
+    @property
+    def tracker_class(self) -> type[Tracker]:
+        """The class of the trackers that `surgsam2.Tracker` makes for this model."""
+        from surgsam2.engine.remote_tracker import RemoteTracker
+
+        return RemoteTracker
 
     def track_video(
         self, video: Video, prompts: PromptSet, plan: TrackingPlan, options: TrackingOptions
@@ -190,6 +204,27 @@ class RemoteModel:
         """
         yield from _events_of(self._client, request(self._client))
 
+    def ask(
+        self, request: Callable[[EngineClient], int], kind: type[Any] | UnionType
+    ) -> tuple[int, Any]:
+        """Make a request and wait for its end.
+
+        Args:
+            request: makes the request and returns its number.
+            kind: the class of the event that the request ends with.
+
+        Returns:
+            The number and the event.
+
+        Raises:
+            SurgSAM2Error: the request failed, or the connection or the engine ended.
+        """
+        while self.ended_trackers:
+            number = self._client.end_tracker(self.ended_trackers.pop())
+            _wait_for(self._client, number, Finished)
+        number = request(self._client)
+        return number, _wait_for(self._client, number, kind)
+
     def cancel(self) -> None:
         """Cancel what is being done there."""
         self._client.cancel()
@@ -198,7 +233,8 @@ class RemoteModel:
 class RemoteTracking:
     """The tracking of a recorded video by a model on another machine.
 
-    It has no state that could be saved: the engine there keeps it.
+    The memories stay there. What can be saved is how many steps were done; going on from there
+    computes them again on the other machine, whose results are the same, and gives those after.
 
     Args:
         model: the model.
@@ -212,39 +248,50 @@ class RemoteTracking:
     ) -> None:
         self._model, self._video = model, video
         self._prompts, self._options = prompts, options
+        self._done = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Raise `InputError`: the state is on the other machine."""
-        raise InputError("a run with an engine on another machine cannot be saved")
+        """Return where the tracking is; see `VideoTracking.state_dict`."""
+        return {"steps": self._done}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raise `InputError`: the state is on the other machine."""
-        raise InputError("a run with an engine on another machine cannot be resumed")
+        """Go on from a state; see `VideoTracking.load_state_dict`."""
+        self._done = int(state["steps"])
 
     def run(self) -> Generator[tuple[np.ndarray, FrameResult | None]]:
         """Yield the frame and the result of each step; see `VideoTracking.run`.
 
         In the backward pass of direction `both` the frame is empty, (0, 0, 3).
         """
-        options, finished = self._options, False
+        finished, earlier = False, self._done
         self._model.open(self._video)
-        frames = self._video.frames(
-            options.start or 0, options.stop, reverse=options.direction == "backward"
-        )
-        events = self._model.events(lambda client: client.track(self._prompts, options))
+        events = self._model.events(lambda client: client.track(self._prompts, self._options))
         try:
-            with closing(frames), closing(events):
-                for event in events:
+            with ExitStack() as resources:
+                resources.enter_context(closing(events))
+                frames: Frames | None = None
+                for number, event in enumerate(events, 1):
+                    finished = isinstance(event, Finished)
+                    if finished or number <= earlier:
+                        continue
+                    self._done = number
                     if isinstance(event, Progress):
                         yield np.zeros((0, 0, 3), np.uint8), None
                     elif isinstance(event, Tracked):
                         wanted = event.result.frame_index
+                        if frames is None:
+                            frames = resources.enter_context(closing(self._frames_from(wanted)))
                         yield next(f for index, f in frames if index == wanted), event.result
-                    elif isinstance(event, Finished):
-                        finished = True
         finally:
             if not finished:
                 self._model.cancel()
+
+    def _frames_from(self, first: int) -> Frames:
+        """Return the frames of the video in the order of the tracking, from one of them on."""
+        options = self._options
+        if options.direction == "backward":
+            return self._video.frames(options.start or 0, first + 1, reverse=True)
+        return self._video.frames(first, options.stop)
 
 
 def _identity(video: Video) -> str:
@@ -256,7 +303,7 @@ def _is_file(video: Video) -> bool:
     return len(video.files) == 1 and video.files[0].is_file() and video.stream is None
 
 
-def _wait_for(client: EngineClient, request: int, kind: type[Any]) -> Any:
+def _wait_for(client: EngineClient, request: int, kind: type[Any] | UnionType) -> Any:
     for event in _events_of(client, request):
         if isinstance(event, kind):
             return event

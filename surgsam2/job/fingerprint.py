@@ -35,7 +35,7 @@ class ModelRecord:
     facts: dict[str, Any]
     """The section ``model`` of a report, but for the hash of the file."""
     weights: str | None
-    """SHA-256 of the tensors; None for a model on another machine."""
+    """SHA-256 of the tensors."""
     config: str
     """SHA-256 of the configuration."""
     file_sha256: str | None = None
@@ -57,7 +57,7 @@ class ModelRecord:
                 "pruning": {"form": options.pruning, "prune": options.prune},
                 "engine": model.address,
             }
-            return cls(facts, None, hashlib.sha256(model.name.encode()).hexdigest())
+            return cls(facts, model.weights, hashlib.sha256(model.name.encode()).hexdigest())
         facts = {
             "config": model.name,
             "checkpoint": model.checkpoint and model.checkpoint.name,

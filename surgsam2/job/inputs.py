@@ -57,8 +57,8 @@ class RunInputs:
 
     @property
     def can_resume(self) -> bool:
-        """Whether another process can recognise the video and has the state of the tracking."""
-        return bool(self.files["video"]) and not isinstance(self.model, RemoteModel)
+        """Whether another process can recognise the video."""
+        return bool(self.files["video"])
 
     def of_part(self, part: int) -> RunInputs:
         """Return the inputs of one part of the tracking: with fewer objects, or fewer frames.
@@ -157,8 +157,6 @@ def check_inputs(
         corrected,
         split,
     )
-    if options.resume and isinstance(model, RemoteModel):
-        raise InputError("a run with an engine on another machine cannot be resumed; start anew")
     if options.resume and not inputs.can_resume:
         raise InputError(
             f"cannot resume {folder}: the video is not a file or folder, so nothing tells "

@@ -39,13 +39,7 @@ class EncodedFrame:
         width: int,
         height: int,
     ) -> None:
-        wanted = (height, width, 3)
-        if not isinstance(frame, np.ndarray | torch.Tensor):
-            raise InputError(f"frame must be a {wanted} uint8 array, got {type(frame).__name__}")
-        if tuple(frame.shape) != wanted or frame.dtype not in (np.uint8, torch.uint8):
-            raise InputError(
-                f"frame must be {wanted} uint8 RGB, got {tuple(frame.shape)} {frame.dtype}"
-            )
+        check_pixels(frame, width, height)
         self._frame = frame
         self._model = model
         # For a CPU the thread that decodes resizes as well; a GPU does it beside its encoder.
@@ -165,3 +159,18 @@ def _network_mask(model: SurgSAM2Model, mask: np.ndarray, place: str) -> torch.T
             "point or a box, or use a larger config"
         )
     return small
+
+
+def check_pixels(frame: Pixels, width: int, height: int) -> None:
+    """Check that a frame is (H, W, 3) uint8, an array or a tensor.
+
+    Raises:
+        InputError: it has another size or type.
+    """
+    wanted = (height, width, 3)
+    if not isinstance(frame, np.ndarray | torch.Tensor):
+        raise InputError(f"frame must be a {wanted} uint8 array, got {type(frame).__name__}")
+    if tuple(frame.shape) != wanted or frame.dtype not in (np.uint8, torch.uint8):
+        raise InputError(
+            f"frame must be {wanted} uint8 RGB, got {tuple(frame.shape)} {frame.dtype}"
+        )

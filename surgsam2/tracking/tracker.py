@@ -39,8 +39,11 @@ class Tracker:
     conditioning frame: its mask comes from the prompt alone, and it is remembered for
     as long as the object is tracked.
 
+    With a model from `connect`, the tracker is one of a class derived from this one. Frames travel
+    to the other machine without loss, and results come without logits.
+
     Args:
-        model: the model, from `load_model`; several trackers may share it.
+        model: the model, from `load_model` or `connect`; several trackers may share it.
         width: width of the frames in pixels.
         height: height of the frames in pixels.
         first_frame: index of the first frame.
@@ -54,6 +57,10 @@ class Tracker:
         InputError: width or height is not positive, or the network has too few memories for
             the memory policy.
     """
+
+    def __new__(cls, model: Any = None, *_: Any, **__: Any) -> Tracker:
+        """Return a tracker of the class that the model wants."""
+        return super().__new__(getattr(model, "tracker_class", cls))
 
     def __init__(
         self,

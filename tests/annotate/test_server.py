@@ -16,9 +16,11 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from surgsam2.annotate.chooser import VideoChooser, find_videos
+from surgsam2.annotate.engine_link import EngineLink
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.serve import annotate
 from surgsam2.annotate.server import ALREADY_OPEN, COOKIE, make_app
+from surgsam2.engine import EngineClient
 from surgsam2.errors import InputError, OutputError
 from surgsam2.model.options import ModelOptions
 from tests.video.helpers import write_video
@@ -32,7 +34,9 @@ SOCKET = f"ws://{HOST}/session"
 def client(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Iterator[TestClient]:
     """Return a client of the application that has opened the address with its token."""
     videos = {"clip.mp4": video_file}
-    with VideoChooser(videos, lambda path: tmp_path / "out", model_options) as chooser:
+    with VideoChooser(
+        videos, lambda path: tmp_path / "out", EngineLink(EngineClient(), model_options)
+    ) as chooser:
         app = make_app(chooser, TOKEN, frozenset({HOST}))
         with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as opened:
             assert opened.get(f"/?token={TOKEN}").status_code == 303
@@ -171,7 +175,9 @@ def test_another_video_of_the_folder(
     assert list(found) == ["a.mp4", "b.MP4", "c.mp4"]
     work = tmp_path / "work"
     with (
-        VideoChooser(found, lambda path: work / path.stem, model_options) as chooser,
+        VideoChooser(
+            found, lambda path: work / path.stem, EngineLink(EngineClient(), model_options)
+        ) as chooser,
         TestClient(
             make_app(chooser, TOKEN, frozenset({HOST})),
             base_url=f"http://{HOST}",
@@ -206,7 +212,9 @@ def test_a_project_that_cannot_be_saved_stays_open(
     def full(project: Project) -> None:
         raise OutputError("cannot write annotation.json: no space left on device")
 
-    with VideoChooser(videos, lambda path: tmp_path / next(names), model_options) as chooser:
+    with VideoChooser(
+        videos, lambda path: tmp_path / next(names), EngineLink(EngineClient(), model_options)
+    ) as chooser:
         chooser.session.project.add_object("kept")
         with monkeypatch.context() as patched:
             patched.setattr(Project, "save", full)
@@ -258,7 +266,11 @@ def test_frames_that_vanish(model_options: ModelOptions, tmp_path: Path) -> None
     for index in range(4):
         Image.new("RGB", (32, 24), (index, 0, 0)).save(frames / f"{index}.png")
     with (
-        VideoChooser({"frames": frames}, lambda path: tmp_path / "out", model_options) as chooser,
+        VideoChooser(
+            {"frames": frames},
+            lambda path: tmp_path / "out",
+            EngineLink(EngineClient(), model_options),
+        ) as chooser,
         TestClient(
             make_app(chooser, TOKEN, frozenset({HOST})), base_url=f"http://{HOST}"
         ) as client,

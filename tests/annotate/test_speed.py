@@ -94,7 +94,11 @@ def test_an_hour_opens_quickly(tmp_path: Path, record_property: Note) -> None:
     frames = 90_000
     path = write_video(tmp_path / "hour.mp4", frames, size=(64, 48))
     began = time.perf_counter()
-    with VideoChooser({"hour.mp4": path}, lambda path: tmp_path / "out", ModelOptions()) as chooser:
+    with VideoChooser(
+        {"hour.mp4": path},
+        lambda path: tmp_path / "out",
+        EngineLink(EngineClient(), ModelOptions()),
+    ) as chooser:
         seconds = time.perf_counter() - began
         assert chooser.session.video.frame_count == frames
     figure = f"an hour's video opens in {seconds:.2f} s"

@@ -40,6 +40,7 @@ connection.addEventListener("hello", ({ detail }) => {
   banner("");
   setStatus(detail.status);
   setNotice(detail.notice);
+  askConsent(detail.consent);
   setTracking(detail.tracking);
   takeObjects(detail);
   go(Math.min(project.frame, detail.video.frames - 1));
@@ -190,6 +191,12 @@ function setNotice(notice) {
   element("notice").hidden = !notice;
 }
 
+// An engine on another machine gets nothing before the person agrees.
+function askConsent(address) {
+  element("engine").textContent = address;
+  if (address && !element("consent").open) element("consent").showModal();
+}
+
 function setTracking(running) {
   project.tracking = running;
   document.body.dataset.tracking = String(running);
@@ -295,6 +302,7 @@ element("add").onclick = () => connection.send("add_object");
 element("undo").onclick = () => connection.send("undo");
 element("redo").onclick = () => connection.send("redo");
 element("cancel").onclick = () => connection.send("cancel");
+element("agree").onclick = () => connection.send("agree_engine");
 element("restart").onclick = () => connection.send("restart_engine");
 element("doubtful").onclick = nextDoubtful;
 element("export").onclick = exportFiles;
@@ -335,7 +343,7 @@ const keys = {
 document.addEventListener("keydown", (event) => {
   const target = event.target;
   const writes = target instanceof HTMLInputElement && !["checkbox", "range", "color"].includes(target.type);
-  if (writes || element("help").open || event.altKey || !project.video) return;
+  if (writes || document.querySelector("dialog[open]") || event.altKey || !project.video) return;
   if (event.ctrlKey || event.metaKey) {
     if (event.key.toLowerCase() !== "z") return;
     event.preventDefault();

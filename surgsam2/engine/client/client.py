@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ from surgsam2.engine.protocol.framing import EXPLAINED, ProtocolError
 from surgsam2.engine.protocol.messages import Request
 from surgsam2.engine.protocol.requests import (
     Cancel,
+    ConditionTracker,
+    EndTracker,
+    ForgetPrompted,
     LivePrompts,
     LiveRemove,
     LoadModel,
@@ -25,12 +29,16 @@ from surgsam2.engine.protocol.requests import (
     Preview,
     ReadFrames,
     Refine,
+    RemoveFromTracker,
     StartLive,
+    StartTracker,
+    StepTracker,
     Track,
 )
 from surgsam2.engine.remote.address import Address
 from surgsam2.engine.remote.channel import ServerChannel
-from surgsam2.engine.remote.remote_engine import RemoteEngine, SshEngine
+from surgsam2.engine.remote.dialing import Dialer, SshDialer, TcpDialer
+from surgsam2.engine.remote.remote_engine import RemoteEngine
 from surgsam2.engine.transport.base import EngineError, Transport
 from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.model.options import ModelOptions
@@ -121,9 +129,12 @@ class EngineClient:
             python = interpreter(self._python) if self._python else default_python()
             return EngineProcess(python, self._environment)
         if self._address.scheme == "ssh":
-            return SshEngine(self._address, str(self._python or "python3"), self._environment)
-        channel = ServerChannel(self._address, self._token, self._authorities)
-        return RemoteEngine(channel, str(self._address))
+            python = str(self._python or "python3")
+            dialer: Dialer = SshDialer(self._address, python, self._environment)
+            token = secrets.token_hex(32)  # of this session alone
+        else:
+            dialer, token = TcpDialer(self._address, self._authorities), self._token
+        return RemoteEngine(ServerChannel(str(self._address), dialer, token))
 
     def close(self) -> None:
         """End the process at once, whatever it is doing. No events follow."""
@@ -301,6 +312,78 @@ class EngineClient:
     def live_remove(self, object_id: int) -> int:
         """Stop following an object in the live session; `Finished` or `Failed` follows."""
         return self._request(LiveRemove(self._next_number(), int(object_id)))
+
+    def start_tracker(
+        self,
+        width: int,
+        height: int,
+        options: TrackingOptions,
+        *,
+        reverse: bool = False,
+        frame_count: int | None = None,
+    ) -> int:
+        """Make a `surgsam2.Tracker` there; `TrackerChanged` follows. The number names it.
+
+        Args:
+            width: width of a frame in pixels.
+            height: height of a frame in pixels.
+            options: how masks are made and which memories are kept.
+            reverse: whether frames come in descending order.
+            frame_count: length of the video in frames, if it is known.
+        """
+        number = self._next_number()
+        return self._request(StartTracker(number, width, height, reverse, frame_count, options))
+
+    def step_tracker(
+        self, tracker: int, frame: int, image: np.ndarray, prompts: PromptSet | None = None
+    ) -> int:
+        """Segment a frame by `Tracker.step`; `Stepped` follows.
+
+        Args:
+            tracker: number of the tracker.
+            frame: index of the frame.
+            image: (H, W, 3) uint8 RGB.
+            prompts: as for `Tracker.step`.
+        """
+        return self._request(StepTracker(self._next_number(), tracker, frame, image, prompts))
+
+    def condition_tracker(
+        self,
+        tracker: int,
+        frame: int,
+        image: np.ndarray,
+        prompts: PromptSet,
+        only: tuple[int, ...] | None = None,
+    ) -> int:
+        """Show a tracker a prompted frame by `Tracker.condition`; `TrackerChanged` follows.
+
+        Args:
+            tracker: number of the tracker.
+            frame: index of the frame.
+            image: (H, W, 3) uint8 RGB.
+            prompts: the prompts of this frame are used.
+            only: ids of the objects that are meant; None means all that are prompted there.
+        """
+        number = self._next_number()
+        return self._request(ConditionTracker(number, tracker, frame, image, prompts, only))
+
+    def remove_from_tracker(self, tracker: int, frame: int, object_id: int) -> int:
+        """Forget an object by `Tracker.remove_object`; `TrackerChanged` follows.
+
+        Args:
+            tracker: number of the tracker.
+            frame: index of its next frame.
+            object_id: the object.
+        """
+        return self._request(RemoveFromTracker(self._next_number(), tracker, frame, object_id))
+
+    def forget_prompted(self, tracker: int, newest: int) -> int:
+        """Bound the prompted frames of a tracker by `Tracker.forget_prompted`."""
+        return self._request(ForgetPrompted(self._next_number(), tracker, newest))
+
+    def end_tracker(self, tracker: int) -> int:
+        """Forget a tracker; `Finished` follows."""
+        return self._request(EndTracker(self._next_number(), tracker))
 
     def cancel(self) -> None:
         """Cancel all requests that are open; each ends with `Finished`, within one frame."""

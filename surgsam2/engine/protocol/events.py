@@ -2,8 +2,8 @@
 
 Every request method of `EngineClient` returns a number; the events that belong to it
 carry this number as `request`. A request ends with exactly one of: its own event
-(`ModelLoaded`, `VideoOpened`, `Previewed`, `Refined`), `Finished`, or `Failed`. `Died`
-ends all of them at once.
+(`ModelLoaded`, `VideoOpened`, `Previewed`, `Refined`, `Stepped`, `TrackerChanged`),
+`Finished`, or `Failed`. `Died` ends all of them at once.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class ModelLoaded(Message):
     """Side of the network's square input in pixels."""
     trained: bool
     """Whether the weights come from a checkpoint."""
+    weights: str | None = None
+    """SHA-256 of the tensors, from an engine on another machine; None from one on this."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,27 @@ class LiveTracked(Message):
     """Number of frames since `start_live` that were dropped in favour of newer ones."""
 
 
+@dataclass(frozen=True, eq=False)
+class Stepped(Message):
+    """A tracker that is given one frame after another has segmented one."""
+
+    large: ClassVar[bool] = True
+    request: int
+    result: FrameResult
+    """The result of the frame, without logits."""
+    object_ids: tuple[int, ...]
+    """The objects that have been prompted, in that order."""
+
+
+@dataclass(frozen=True)
+class TrackerChanged(Message):
+    """A tracker was made or changed without a frame to segment."""
+
+    request: int
+    object_ids: tuple[int, ...]
+    """The objects that have been prompted, in that order."""
+
+
 @dataclass(frozen=True)
 class Finished(Message):
     """A request for many frames has ended, or a request was cancelled or replaced by a newer."""
@@ -231,6 +254,8 @@ Event: TypeAlias = (
     | Tracked
     | Progress
     | LiveTracked
+    | Stepped
+    | TrackerChanged
     | Finished
     | Failed
     | Died
@@ -247,6 +272,8 @@ SENT_EVENTS: tuple[type[Message], ...] = (
     Tracked,
     Progress,
     LiveTracked,
+    Stepped,
+    TrackerChanged,
     Finished,
     Failed,
 )

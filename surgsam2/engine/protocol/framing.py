@@ -20,7 +20,7 @@ from surgsam2.storage.json_text import parse_json
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Raw bytes."""
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Version of the protocol; it grows with every change that an older side cannot read."""
 EXPLAINED = 3
 """Exit code of an engine process that has reported why it cannot run (also in `bootstrap`)."""

@@ -124,6 +124,78 @@ class LiveRemove(Request):
 
 
 @dataclass(frozen=True)
+class StartTracker(Request):
+    """Make a tracker that is given one frame after another; `TrackerChanged` follows.
+
+    The number of this request names the tracker in those about it.
+    """
+
+    width: int
+    """Width of a frame in pixels."""
+    height: int
+    """Height of a frame in pixels."""
+    reverse: bool
+    """Whether frames come in descending order."""
+    frame_count: int | None
+    """Length of the video in frames, if it is known."""
+    options: TrackingOptions
+
+
+@dataclass(frozen=True, eq=False)
+class StepTracker(Request):
+    """Segment the next frame of a tracker; `Stepped` follows."""
+
+    large: ClassVar[bool] = True
+    tracker: int
+    frame: int
+    """Index of the frame."""
+    image: Image
+    """(H, W, 3) uint8 RGB."""
+    prompts: PromptSet | None
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionTracker(Request):
+    """Show a tracker a prompted frame; `TrackerChanged` follows."""
+
+    large: ClassVar[bool] = True
+    tracker: int
+    frame: int
+    """Index of the frame."""
+    image: Image
+    """(H, W, 3) uint8 RGB."""
+    prompts: PromptSet
+    only: tuple[int, ...] | None
+    """Ids of the objects that are meant; None means all that are prompted there."""
+
+
+@dataclass(frozen=True)
+class RemoveFromTracker(Request):
+    """Make a tracker forget an object; `TrackerChanged` follows."""
+
+    tracker: int
+    frame: int
+    """Index of the tracker's next frame."""
+    object_id: int
+
+
+@dataclass(frozen=True)
+class ForgetPrompted(Request):
+    """Make a tracker forget prompted frames; `TrackerChanged` follows."""
+
+    tracker: int
+    newest: int
+    """Number of prompted frames that each object keeps besides its first."""
+
+
+@dataclass(frozen=True)
+class EndTracker(Request):
+    """Forget a tracker; `Finished` follows."""
+
+    tracker: int
+
+
+@dataclass(frozen=True)
 class Cancel(Message):
     """Cancel all open requests; each ends with `Finished`."""
 
@@ -232,6 +304,12 @@ REQUESTS: tuple[type[Request], ...] = (
     StartLive,
     LivePrompts,
     LiveRemove,
+    StartTracker,
+    StepTracker,
+    ConditionTracker,
+    RemoveFromTracker,
+    ForgetPrompted,
+    EndTracker,
 )
 """All requests."""
 TO_ENGINE: tuple[type[Message], ...] = (

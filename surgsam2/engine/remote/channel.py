@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from surgsam2.engine.protocol.events import ConnectionChanged
 from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, PacketDecoder, ProtocolError
-from surgsam2.engine.remote.address import Address
+from surgsam2.engine.remote.dialing import Dialer
 from surgsam2.engine.remote.greeting import (
     PIECE_BYTES,
     PING_SECONDS,
@@ -33,11 +31,12 @@ from surgsam2.engine.transport.base import EngineError
 from surgsam2.engine.transport.connection import Channel, SocketChannel
 from surgsam2.version import __version__
 
-CONNECT_SECONDS = 15.0
-"""Seconds in which a connection must be made."""
 RESTORE_SECONDS = 110.0
 """Seconds for which a lost connection is tried again; the server keeps the session longer."""
 _RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
+_LEAVE_SECONDS = 2.0
+"""Seconds in which a server is told that the session ends."""
 
 
 class ServerChannel(Channel):
@@ -46,22 +45,19 @@ class ServerChannel(Channel):
     Connecting happens in a thread; everything else in the caller's thread, without waiting.
 
     Args:
-        address: the server's address.
+        name: the server's address, for messages.
+        dialer: makes the connections.
         token: the secret that the server knows.
-        authorities: file with certificates of authorities that are trusted besides the system's;
-            None trusts the system's alone.
-
-    Raises:
-        EngineError: the file of certificates cannot be read.
     """
 
-    def __init__(self, address: Address, token: str, authorities: Path | None = None) -> None:
+    def __init__(self, name: str, dialer: Dialer, token: str) -> None:
+        self.name = name
+        """The server's address."""
         self.news: list[ConnectionChanged] = []
         """What has happened to the connection; the caller takes it out."""
         self.exit_code: int | None = None
         """Exit code of the engine process, once it has ended."""
-        self._address, self._token = address, token
-        self._tls = None if address.is_loopback and authorities is None else _tls(authorities)
+        self._dialer, self._token = dialer, token
         self._stream = ReliableStream()
         self._decoder = PacketDecoder()
         self._socket: SocketChannel | None = None
@@ -73,7 +69,7 @@ class ServerChannel(Channel):
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._wake.setblocking(False)
-        self._tell("connecting", f"connecting to {address}")
+        self._tell("connecting", f"connecting to {name}")
         self._connect()
 
     @property
@@ -135,13 +131,14 @@ class ServerChannel(Channel):
         return b"".join(pieces)
 
     def close(self) -> None:
-        """End the session."""
+        """End the session; the server is told in a thread."""
         self.closed = True
         if self._connecting is not None:
             self._connecting.abandon()
         if self._socket is not None:
-            self._socket.write(to_bytes(Leave()))
-            self._socket.close()
+            threading.Thread(
+                target=self._socket.part, args=(to_bytes(Leave()), _LEAVE_SECONDS)
+            ).start()
         self._wake.close()
         self._woken.close()
 
@@ -150,8 +147,8 @@ class ServerChannel(Channel):
 
     def _connect(self) -> None:
         self._connecting = _Connecting(
-            self._address,
-            self._tls,
+            self.name,
+            self._dialer,
             Attach(
                 self._token,
                 PROTOCOL_VERSION,
@@ -173,7 +170,7 @@ class ServerChannel(Channel):
             return
         if connecting.queued is not None:
             position, connecting.queued = connecting.queued, None
-            self._tell("queued", f"{self._address} is busy; place {position} in its queue")
+            self._tell("queued", f"{self.name} is busy; place {position} in its queue")
         if not connecting.done:
             return
         self._connecting = None
@@ -198,7 +195,7 @@ class ServerChannel(Channel):
         self._heard = self._spoke = time.monotonic()
         self._socket.write(self._stream.resume(connecting.accepted.received))
         again = "again " if restored else ""
-        self._tell("connected", f"connected {again}to {self._address}")
+        self._tell("connected", f"connected {again}to {self.name}")
 
     def _lose(self) -> None:
         """Begin to restore a connection that was lost."""
@@ -209,24 +206,28 @@ class ServerChannel(Channel):
             self.closed = True
             return
         self._lost_at = time.monotonic()
-        self._tell("lost", f"the connection to {self._address} was lost; it is being restored")
+        self._tell("lost", f"the connection to {self.name} was lost; it is being restored")
         self._connect()
+
+
+class _RefusedError(EngineError):
+    """The server has said why there is no session."""
 
 
 class _Connecting:
     """Makes one connection in a thread.
 
     Args:
-        address: where to connect to.
-        tls: settings of TLS; None connects without.
+        name: the server's address, for messages.
+        dialer: makes the connection.
         attach: the greeting.
         on_change: called from the thread when something has happened.
     """
 
     def __init__(
         self,
-        address: Address,
-        tls: ssl.SSLContext | None,
+        name: str,
+        dialer: Dialer,
         attach: Attach,
         on_change: Callable[[], None],
     ) -> None:
@@ -238,46 +239,32 @@ class _Connecting:
         self.may_retry = True
         """Whether a later attempt may succeed."""
         self.decoder = PacketDecoder()
-        self._address, self._tls, self._attach = address, tls, attach
+        self._name, self._dialer, self._attach = name, dialer, attach
         self._on_change = on_change
         self._abandoned = threading.Event()
         threading.Thread(target=self._run, name="surgsam2-connect", daemon=True).start()
 
     def abandon(self) -> None:
-        """Give up; a connection that is made nevertheless is closed."""
+        """Give up; the server is told, if it knows the session already."""
         self._abandoned.set()
 
     def _run(self) -> None:
         try:
             self._make()
-        except EngineError as error:
-            self.error = error
-        except ssl.SSLCertVerificationError as error:
-            self.may_retry = False
-            reason = error.verify_message or "it is not trusted"
-            text = (
-                f"the certificate of {self._address} is not accepted ({reason}); give the "
-                "certificate of its operator, and do not connect if it was accepted before"
-            )
-            self.error = EngineError("start", text)
-        except (OSError, ProtocolError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            text = f"{self._address} does not answer as an engine should ({reason})"
-            self.error = EngineError("start", text)
+        except _RefusedError as error:
+            self.error, self.may_retry = error, False
+        except (EngineError, OSError, ProtocolError) as error:
+            self.error, self.may_retry = self._dialer.explain(error), self._dialer.may_retry(error)
             if self._attach.session is not None:
                 self._abandoned.wait(_RETRY_SECONDS)
         if self._abandoned.is_set() and self.socket is not None:
-            self.socket.close()
+            SocketChannel(self.socket).part(to_bytes(Leave()), _LEAVE_SECONDS)
         self.done = True
         self._on_change()
 
     def _make(self) -> None:
-        address = (self._address.host, self._address.port or 0)
-        connected = socket.create_connection(address, CONNECT_SECONDS)
+        connected = self._dialer.dial()
         try:
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                connected = self._tls.wrap_socket(connected, server_hostname=self._address.host)
             connected.sendall(to_bytes(self._attach))
             self.accepted = self._answer(connected)
         except BaseException:
@@ -285,39 +272,31 @@ class _Connecting:
             raise
         self.socket = connected
 
-    def _answer(self, connected: socket.socket) -> Accepted:
-        """Wait for the server's answer; in the queue that may take long."""
+    def _answer(self, connected: socket.socket) -> Accepted | None:
+        """Wait for the server's answer; in the queue that may take long.
+
+        Returns:
+            The answer; None when nobody wants the connection any more.
+        """
+        deadline, queued = time.monotonic() + (connected.gettimeout() or 0.0), False
+        connected.settimeout(_LOOK_SECONDS)
         while not self._abandoned.is_set():
             for packet in self.decoder.packets():
                 message = read_packet(packet, Queued, Refused, Accepted)
                 if isinstance(message, Accepted):
                     return message
                 if isinstance(message, Refused):
-                    self.may_retry = False
-                    raise EngineError(message.kind, f"{self._address}: {message.message:.500}")
+                    raise _RefusedError(message.kind, f"{self._name}: {message.message:.500}")
                 if isinstance(message, Queued):
-                    self.queued = message.position
-                    connected.settimeout(1.0)
+                    self.queued, queued = message.position, True
                     self._on_change()
             try:
                 data = connected.recv(2**12)
             except TimeoutError:
-                if self.queued is None and connected.gettimeout() == CONNECT_SECONDS:
-                    raise
-                continue
+                if queued or time.monotonic() < deadline:
+                    continue
+                raise
             if not data:
                 raise ConnectionError("it closed the connection")
             self.decoder.feed(data)
-        raise ConnectionError("it is not wanted any more")
-
-
-def _tls(authorities: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authorities is not None:
-        try:
-            context.load_verify_locations(authorities)
-        except (OSError, ssl.SSLError) as error:
-            text = f"{authorities}: cannot be read as certificates ({error})"
-            raise EngineError("input", text) from error
-    return context
+        return None

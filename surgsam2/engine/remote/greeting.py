@@ -14,6 +14,8 @@ PING_SECONDS = 5.0
 """Seconds after which an application that sends nothing else sends `Ping`."""
 SILENCE_SECONDS = 20.0
 """Seconds without a packet after which a connection counts as lost."""
+SESSION_ENDED = "the session has ended on the server; open the video and track again"
+"""What a client is told that wants to resume a session that is not there."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, Packet, PacketDecoder, ProtocolError
 from surgsam2.engine.remote.greeting import (
     PIECE_BYTES,
+    SESSION_ENDED,
     SILENCE_SECONDS,
     Accepted,
     Attach,
@@ -147,7 +148,8 @@ class EngineServer:
         link: SharedSocket | None = None
         try:
             connected.settimeout(GREETING_SECONDS)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if connected.family in (socket.AF_INET, socket.AF_INET6):
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 connected = self._tls.wrap_socket(connected, server_side=True)
             link = SharedSocket(connected)
@@ -200,8 +202,7 @@ class EngineServer:
             session = self._sessions.get(attach.session)
             if session is None or session.owner != owner:
                 self.statistics.refused += 1
-                text = "the session has ended on the server; open the video and track again"
-                link.send(to_bytes(Refused("crash", text)), GREETING_SECONDS)
+                link.send(to_bytes(Refused("crash", SESSION_ENDED)), GREETING_SECONDS)
                 return None
             self.statistics.resumed += 1
         else:

@@ -166,7 +166,8 @@ class Session:
             return
         try:
             self._connection.send(data, SILENCE_SECONDS)
-        except OSError:
-            self._connection.hang_up()
+        except OSError as error:
+            if isinstance(error, TimeoutError):  # else what arrived before is still to be read
+                self._connection.hang_up()
             self._connection = None
             self._detached_at = time.monotonic()

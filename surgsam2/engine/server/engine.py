@@ -46,6 +46,7 @@ from surgsam2.engine.server.failures import describe
 from surgsam2.engine.server.live_session import LIVE_FRAMES, LiveSession, NewestFrame
 from surgsam2.engine.server.remote_files import RemoteFiles
 from surgsam2.engine.server.request_queue import Cancelled, QueuedRequest, RequestQueue
+from surgsam2.engine.server.step_trackers import StepTrackers
 from surgsam2.engine.server.track import TrackExecution
 from surgsam2.errors import InputError, is_out_of_memory
 from surgsam2.model.build import SurgSAM2Model
@@ -82,6 +83,7 @@ class Engine:
         self._live_number = 0
         self._model: SurgSAM2Model | None = None
         self._still: StillFrame | None = None
+        self._trackers = StepTrackers(self._loaded_model, send)
         self._handlers: dict[type[Request], Callable[[QueuedRequest, Any], None]] = {
             LoadModel: self._load_model,
             OpenVideo: self._open_video,
@@ -94,6 +96,7 @@ class Engine:
             StartLive: self._run_live,
             LivePrompts: self._live_prompts,
             LiveRemove: self._live_remove,
+            **self._trackers.handlers,
         }
 
     # called by the reading thread
@@ -125,6 +128,7 @@ class Engine:
         self._still = None
         if model is not None:
             self._model = model
+            self._trackers.clear()
         if video is not None:
             if self._video is not None:
                 self._video.close()
@@ -195,6 +199,7 @@ class Engine:
             dtype=str(model.dtype).removeprefix("torch."),
             image_size=model.image_size,
             trained=model.checkpoint is not None,
+            weights=None if self._remote is None else model.weights_sha256,
         )
         self._send(loaded)
 

@@ -1,6 +1,6 @@
 """The engine process for an application on another machine, through its standard streams.
 
-`ssh` carries them, or `surgsam2 serve`.
+The server of the session passes them on; see `surgsam2.engine.remote.session`.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import selectors
 import socket
 import ssl
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -103,6 +105,24 @@ class SocketChannel(Channel):
         """Close the socket."""
         self.closed = True
         self._socket.close()
+
+    def part(self, last: bytes, seconds: float) -> None:
+        """Send what is left and some last bytes, and close the socket; this waits.
+
+        A socket that is closed while data wait to be read may lose what it sent last.
+
+        Args:
+            last: the last bytes.
+            seconds: how long that may take.
+        """
+        self.closed = True
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(OSError), self._socket as connected:
+            connected.settimeout(seconds)
+            connected.sendall(self._unsent + last)
+            connected.shutdown(socket.SHUT_WR)
+            while connected.recv(_CHUNK) and time.monotonic() < deadline:
+                pass
 
 
 class Connection:
