@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 
 from surgsam2.model.build import SurgSAM2Model
-from surgsam2.model.builder import build_network
+from surgsam2.model.builder import OWN_ARGUMENTS, build_network
 from surgsam2.model.configs import Config
 from surgsam2.model.pruning import EFP
 from surgsam2.prompts import PromptSet
@@ -30,7 +30,7 @@ def make_predictor(
             warm up.
     """
     config = cast(Config, OmegaConf.to_container(model.config))
-    for own in ("mask_motion", "refine_boxes"):  # they have no weights, and sam2 lacks them
+    for own in OWN_ARGUMENTS:
         config.pop(own, None)
     kind = SAM2VideoPredictorVOS if optimized else SAM2VideoPredictor
     predictor = build_network(config, model.name, kind).eval()

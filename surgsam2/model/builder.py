@@ -303,6 +303,9 @@ NETWORK: Arguments = {
 }
 """Arguments of the network itself, whatever subclass of `SAM2Base` it is."""
 
+OWN_ARGUMENTS = ("mask_motion", "refine_boxes")
+"""Those of `SurgSAM2Network` that sam2's networks lack; they have no weights."""
+
 
 def build_network(config: Config, name: str, kind: type[Network], seed: int = 0) -> Network:
     """Build a network on the CPU with random weights, which are the same for the same seed.
