@@ -76,7 +76,7 @@ def take(host: SlicerHost) -> np.ndarray:
     ui.liveHoldButton.click()
     ui.liveRecordButton.click()
     play(host, video, logic.live, lambda: logic.liveStatistics().segmented >= SEGMENTED)
-    panel.refresh()
+    panel.context.refresh()
     shown = logic.live._last[0].pixels  # masks are of this picture, some frames ago
     video.current_frame = int(np.flatnonzero((frames == shown).all(axis=(1, 2, 3)))[0])
     view = red_view(slicer.mrmlScene, video.volume, *SIZE)
