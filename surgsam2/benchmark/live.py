@@ -24,9 +24,6 @@ from surgsam2.storage.json_text import parse_json
 from surgsam2.tracking.tracker import Tracker
 from surgsam2.video import open_video
 
-FRAMES = 100
-"""Number of frames that count, so that p99 is the slowest but one."""
-
 
 def frame_times(
     model: SurgSAM2Model, frames: Iterable[np.ndarray], prompts: PromptSet
@@ -50,9 +47,7 @@ def frame_times(
     return wall, cpu
 
 
-def measure_live(
-    clip: Path, device: str = "auto", dtype: str = "auto", threads: int = 0, frames: int = FRAMES
-) -> dict[str, Any]:
+def measure_live(clip: Path, device: str, dtype: str, threads: int, frames: int) -> dict[str, Any]:
     """Measure the built-in model with one object on a clip that is repeated.
 
     Args:
@@ -85,15 +80,16 @@ def measure_live(
 
 
 def measure_live_in_process(
-    clip: Path, device: str = "auto", dtype: str = "auto", threads: int = 0
+    clip: Path, device: str, dtype: str, threads: int, frames: int
 ) -> dict[str, Any]:
     """Call `measure_live` in a new process.
 
     Raises:
         DeviceError: The process failed. The message ends with the process's own error.
     """
+    arguments = [str(clip), device, dtype, str(threads), str(frames)]
     done = subprocess.run(
-        [sys.executable, "-m", "surgsam2.benchmark.live", clip, device, dtype, str(threads)],
+        [sys.executable, "-m", "surgsam2.benchmark.live", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -106,6 +102,5 @@ def measure_live_in_process(
 
 
 if __name__ == "__main__":
-    json.dump(
-        measure_live(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])), sys.stdout
-    )
+    numbers = map(int, sys.argv[4:6])
+    json.dump(measure_live(Path(sys.argv[1]), sys.argv[2], sys.argv[3], *numbers), sys.stdout)

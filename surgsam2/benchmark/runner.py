@@ -57,6 +57,8 @@ class Plan:
     """Baseline -> numbers of objects it runs with; baselines take long with many objects."""
     frames: int = 24
     repeats: int = 3
+    live_frames: int = 100
+    """Number of frames of the live tracker that count, so that p99 is the slowest but one."""
     lengths: Sequence[int] = ()
     """Lengths in frames of the clips on which the built-in model's memory is measured."""
     size: tuple[int, int] = (1280, 720)
@@ -154,7 +156,7 @@ def run_plan(
     progress("first mask of surgsam2 segment")
     first = seconds_to_first_mask(clip, folder / "first", plan.device)
     progress("live tracker with the built-in model")
-    live = measure_live_in_process(clip, plan.device, plan.dtype, plan.threads)
+    live = measure_live_in_process(clip, plan.device, plan.dtype, plan.threads, plan.live_frames)
     runs: list[Record] = []
     stages: list[Record] = []
     agreement: list[Record] = []

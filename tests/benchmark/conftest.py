@@ -28,6 +28,7 @@ def a_record(
         baselines={"sam2": (2,), "sam2-unpruned": (2,), "per-object": (2,)},
         frames=11,
         repeats=1,
+        live_frames=3,
         lengths=(10,),
         size=SIZE,
         device="cpu",
