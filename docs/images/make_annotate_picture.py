@@ -26,7 +26,7 @@ sys.path.insert(0, str(REPOSITORY))
 import surgsam2  # noqa: E402
 from surgsam2.data import generate_clip, write_video  # noqa: E402
 from surgsam2.prompts import PromptSet, load_prompts  # noqa: E402
-from tests.annotate.test_browser import CHROMIUM, FLAGS  # noqa: E402
+from tests.annotate.browser import CHROMIUM, FLAGS  # noqa: E402
 
 TARGET = REPOSITORY / "docs" / "images" / "annotate.png"
 VIEW = {"width": 1280, "height": 800}

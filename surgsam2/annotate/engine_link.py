@@ -72,11 +72,12 @@ class EngineLink:
         self._video: Video | None = None
         self._has_model = False
         self._requests: dict[int, Take] = {}
+        self._track: int | None = None
 
     @property
-    def idle(self) -> bool:
-        """Whether the engine is ready and nothing is asked of it."""
-        return self.ready and not self._requests
+    def can_preview(self) -> bool:
+        """Whether the engine is ready and nothing waits for it; a track leaves it time."""
+        return self.ready and all(number == self._track for number in self._requests)
 
     @property
     def wanted_consent(self) -> str:
@@ -123,12 +124,19 @@ class EngineLink:
         """End the process."""
         self._client.close()
 
-    def ask(self, request: Callable[[EngineClient], int], take: Take) -> None:
+    def track(self, request: Callable[[EngineClient], int], take: Take) -> None:
+        """Ask for a track, as `ask` does; previews are made between its frames."""
+        self._track = self.ask(request, take)
+
+    def ask(self, request: Callable[[EngineClient], int], take: Take) -> int:
         """Ask the engine for something.
 
         Args:
             request: makes the request and returns its number.
             take: takes every event of the request, `Failed` as well.
+
+        Returns:
+            The number of the request.
 
         Raises:
             InputError: the engine is not ready, or may not be used yet.
@@ -142,7 +150,9 @@ class EngineLink:
             self.start()
         if not self.ready:
             raise InputError(f"the engine is not ready yet ({self.status}); try again in a moment")
-        self._requests[request(self._client)] = take
+        number = request(self._client)
+        self._requests[number] = take
+        return number
 
     def cancel(self) -> None:
         """Cancel what the engine does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,19 @@ from surgsam2.outputs.base import OutputContext
 from surgsam2.outputs.output_set import FORMATS, OutputSet
 from surgsam2.prompts import Prompt, PromptedObject
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.label_image import LABELS
 from surgsam2.storage.output_folder import ANNOTATION, PROMPTS
 from surgsam2.video import Video
+from surgsam2.video.dicom_header import is_dicom
 
 EXPORTS = tuple(name for name in FORMATS if name != "png")
 """The formats that can be chosen; label PNGs are always there."""
+
+
+def offered_formats(video: Video) -> tuple[str, ...]:
+    """Return the formats that the masks of a video can be exported in, some of `EXPORTS`."""
+    dicom = bool(video.files) and all(map(is_dicom, video.files))
+    return tuple(name for name in EXPORTS if dicom or name != "dicom-seg")
 
 
 def export_project(project: Project, video: Video, formats: Any) -> list[str]:
@@ -48,21 +57,31 @@ def export_project(project: Project, video: Video, formats: Any) -> list[str]:
         video.fps,
         tuple(_with_a_prompt(project, item.id) for item in items),
         frame_count=len(frames),
+        times=video.timestamps,
+        pixel_aspect=video.pixel_aspect,
         files=video.files,
     )
-    before = {path.name: path.stat().st_mtime_ns for path in project.folder.iterdir()}
+    before = _latest_changes(project)
     chosen = {int(frame) for frame in frames}
     with OutputSet(project.folder, formats, context) as outputs:
         for index, picture in video.frames(int(frames[0]), int(frames[-1]) + 1):
             if index in chosen:
                 outputs.write(picture, _result(project, index))
-    return sorted(
-        path.name
+    after = _latest_changes(project)
+    return sorted(name for name, time in after.items() if before.get(name) != time)
+
+
+def _latest_changes(project: Project) -> dict[str, int]:
+    """Return when each file and folder beside the project's own was last written, in ns."""
+    prompts = Path(PROMPTS).stem  # The masks of prompts are beside their file.
+    found = [
+        path
         for path in project.folder.iterdir()
-        if path.is_file()
-        and path.name not in (PROMPTS, ANNOTATION)
-        and before.get(path.name) != path.stat().st_mtime_ns
-    )
+        if path.name not in (ANNOTATION, LABELS) and not path.name.startswith(prompts)
+    ]
+    return {
+        path.name: max(one.stat().st_mtime_ns for one in (path, *path.rglob("*"))) for path in found
+    }
 
 
 def _with_a_prompt(project: Project, object_id: int) -> PromptedObject:

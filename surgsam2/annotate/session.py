@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from surgsam2.annotate.engine_link import EngineLink
+from surgsam2.annotate.export import offered_formats
 from surgsam2.annotate.masks import label_runs, mask_from_runs
 from surgsam2.annotate.project import MARKS, Project
 from surgsam2.annotate.states import FrameState, runs_of
@@ -148,7 +149,7 @@ class Session:
             "classes": [
                 {"name": item.name, "color": item.color} for item in self.project.classes or ()
             ],
-            "doubtful_below": DOUBTFUL_BELOW,
+            "formats": offered_formats(video),
             "status": self._engine.status,
             "notice": self._engine.notice,
             "consent": self._engine.wanted_consent,
@@ -330,7 +331,7 @@ class Session:
 
     def _hover(self, command: dict[str, Any]) -> None:
         """Show what a click would give, without keeping it."""
-        if self._track is not None or not self._engine.idle:
+        if not self._engine.can_preview:
             return
         object_id, frame = self._editable(command), self._frame(command)
         prompts = self._single(
@@ -381,7 +382,7 @@ class Session:
         prompts = self.project.prompt_set([i for i in ids if self.project.prompts[i]])
         if not len(prompts):
             raise InputError("there is nothing to track: click on an object first")
-        self._engine.ask(
+        self._engine.track(
             lambda client: self._begin_track(client, prompts, options), self._take_tracked
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from surgsam2.annotate.session import Session
 from surgsam2.engine import EngineClient
 from surgsam2.model.options import ModelOptions
 from surgsam2.video import open_video
+from tests.annotate.browser import Browser, Server, chromium, serve
 from tests.video.helpers import write_video
 
 TIMEOUT = 120.0
@@ -32,6 +35,19 @@ def video_file(a_clip: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> 
         return av.VideoFrame.from_ndarray(a_clip[index], format="rgb24").reformat(format="yuv420p")
 
     return write_video(path, len(a_clip), size=(160, 120), frame=frame)
+
+
+@pytest.fixture(scope="session")
+def long_video(a_clip: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an mp4 file of 600 frames of 160 x 120 pixels, which goes there and back again."""
+    path = tmp_path_factory.mktemp("annotate") / "long.mp4"
+    steps = [*range(len(a_clip)), *range(len(a_clip) - 2, 0, -1)]
+
+    def frame(index: int) -> av.VideoFrame:
+        image = a_clip[steps[index % len(steps)]]
+        return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+
+    return write_video(path, 600, size=(160, 120), frame=frame)
 
 
 @pytest.fixture
@@ -92,3 +108,58 @@ def page(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Itera
         yield opened
         session.close()
         engine.close()
+
+
+VIDEOS = 40
+"""Copies of the video that the server of the browser tests has, one for each test."""
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def server(
+    video_file: Path,
+    long_video: Path,
+    model_options: ModelOptions,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    """Run one `surgsam2 annotate`, with one engine, for all tests in the browser."""
+    place = tmp_path_factory.mktemp("served")
+    videos, work = place / "videos", place / "work"
+    videos.mkdir()
+    for number in range(VIDEOS):
+        shutil.copy(video_file, videos / f"{number:02d}.mp4")
+    shutil.copy(long_video, videos / "long.mp4")
+    options = ("--model", model_options.model, "--config", str(model_options.config))
+    with serve(videos, work, *options, "--device", "cpu", folder=work) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser_process() -> Iterator[Any]:
+    """Run one Chromium for all tests."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def tab(server: Server, browser_process: Any) -> Iterator[Any]:
+    """Return a tab that has opened the page; problems in it fail the test."""
+    context = browser_process.new_context(viewport={"width": 1100, "height": 700})
+    page = context.new_page()
+    page.goto(server.address)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def browser(tab: Any, server: Server) -> Iterator[Browser]:
+    """Return the page with a video that no other test has opened."""
+    name = f"{next(_numbers):02d}"
+    opened = Browser(tab, server.folder / f"{name}-annotated")
+    opened.until_data("status", "ready")
+    tab.select_option("#videos", f"{name}.mp4")
+    opened.until(f"document.title.startsWith('{name}.mp4')")
+    opened.until_data("status", "ready")
+    opened.until_data("shown", "0")
+    yield opened
+    assert not opened.problems

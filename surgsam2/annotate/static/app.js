@@ -2,10 +2,11 @@
 
 import { Connection, labels, pictures, video } from "./connection.js";
 import { Timeline } from "./timeline.js";
-import { View } from "./view.js";
+import { MASK_STYLES, View } from "./view.js";
 
 const element = (id) => document.getElementById(id);
-const project = { video: null, objects: [], selected: null, frame: 0, tracking: false };
+const STATES = ["not looked at", "tracked", "prompted", "corrected", "good", "absent", "no mask"];
+const project = { video: null, objects: [], selected: null, frame: 0, tracking: false, follows: false };
 const connection = new Connection();
 
 const act = {
@@ -28,10 +29,12 @@ connection.addEventListener("hello", ({ detail }) => {
   if (video.key !== detail.key) project.frame = 0;
   video.key = detail.key;
   project.video = detail.video;
-  timeline.range = null;
+  dropRange();
   drawVideos(detail);
   element("title").textContent = detail.video.name;
   element("frame").max = detail.video.frames - 1;
+  element("timeline").setAttribute("aria-valuemax", detail.video.frames - 1);
+  drawFormats(detail.formats);
   element("classes").replaceChildren(...detail.classes.map(({ name }) =>
     Object.assign(document.createElement("option"), { value: name })));
   document.title = `${detail.video.name} · SurgSAM2 annotate`;
@@ -63,7 +66,8 @@ connection.addEventListener("progress", ({ detail }) => {
   element("progress").value = detail.done;
   element("speed").textContent = `${detail.done} of ${detail.total} frames, ${detail.fps.toFixed(1)} per second`;
   labels.forget(detail.frames);
-  if (detail.frames.length) go(detail.frames.at(-1));
+  if (project.follows && detail.frames.length) show(detail.frames.at(-1));
+  else if (detail.frames.includes(project.frame)) view.show(project.frame);
 });
 connection.addEventListener("hover", ({ detail }) => {
   if (detail.frame === project.frame && view.pointer) view.showHover(detail.runs);
@@ -71,10 +75,43 @@ connection.addEventListener("hover", ({ detail }) => {
 
 function drawVideos({ videos, chosen }) {
   const list = element("videos");
-  list.hidden = videos.length < 2;
-  element("title").hidden = !list.hidden;
+  element("choice").hidden = videos.length < 2;
+  element("title").hidden = videos.length > 1;
+  const at = videos.indexOf(chosen);
+  element("previousVideo").disabled = at <= 0;
+  element("nextVideo").disabled = at < 0 || at === videos.length - 1;
   list.replaceChildren(...videos.map((name) =>
     Object.assign(document.createElement("option"), { value: name, textContent: name, selected: name === chosen })));
+}
+
+function openVideo(name) {
+  if (playing) play();
+  connection.send("open", { video: name });
+}
+
+function openBeside(step) {
+  const list = element("videos");
+  const option = list.options[list.selectedIndex + step];
+  if (option) openVideo(option.value);
+}
+
+const FORMATS = {
+  coco: "COCO", csv: "table", overlay: "overlay video", scene: "3D Slicer",
+  polygons: "COCO polygons", yolo: "YOLO", vos: "VOS", cvat: "CVAT", "label-studio": "Label Studio",
+  "mask-video": "mask video", "cutout-video": "cut-out video", "dicom-seg": "DICOM SEG",
+};
+const FIRST_FORMATS = ["coco", "csv", "overlay", "scene"];
+function drawFormats(names) {
+  const chosen = chosenFormats();
+  const boxes = (values) => values.map((value) => {
+    const input = Object.assign(document.createElement("input"), { type: "checkbox", value });
+    input.checked = chosen.length ? chosen.includes(value) : value === "coco" || value === "csv";
+    const label = document.createElement("label");
+    label.append(input, ` ${FORMATS[value] ?? value}`);
+    return label;
+  });
+  element("formats").replaceChildren(...boxes(FIRST_FORMATS));
+  element("moreFormats").replaceChildren(...boxes(names.filter((name) => !FIRST_FORMATS.includes(name))));
 }
 
 function takeObjects(event) {
@@ -96,13 +133,27 @@ function refresh(frames) {
 
 // Controls
 
+// Show a frame because the user wants it; then the page no longer follows the tracking.
 function go(frame) {
+  project.follows = false;
+  show(frame);
+}
+
+function show(frame) {
   if (!project.video) return;
   project.frame = Math.min(project.video.frames - 1, Math.max(0, Math.round(frame)));
   element("frame").value = project.frame;
+  if (anchor !== null) timeline.select(anchor, project.frame);
+  element("timeline").setAttribute("aria-valuenow", project.frame);
+  element("timeline").setAttribute("aria-valuetext", frameText());
   element("time").textContent = `${(project.frame / project.video.fps).toFixed(2)} s`;
   timeline.draw();
   view.show(project.frame);
+}
+
+function frameText() {
+  const object = project.objects.find((one) => one.id === project.selected);
+  return object ? `frame ${project.frame}, ${object.name}: ${STATES[stateAt(object, project.frame)]}` : `frame ${project.frame}`;
 }
 
 function select(id) {
@@ -122,7 +173,7 @@ function withObject(action) {
 
 let hoverDue = 0;
 function hover([x, y]) {
-  if (project.selected === null || project.tracking || performance.now() < hoverDue) return;
+  if (project.selected === null || performance.now() < hoverDue) return;
   const object = project.objects.find((one) => one.id === project.selected);
   if (object.locked || (object.states.length && stateAt(object, project.frame))) return;
   hoverDue = performance.now() + 120;
@@ -138,40 +189,53 @@ function stateAt(object, frame) {
   return 0;
 }
 
+// The rows are made anew after every change; the control that has the focus gets it again.
 function drawObjects() {
   const list = element("objects");
-  if (list.contains(document.activeElement) && document.activeElement.type === "text") return;
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  if (focused?.type === "text") return;
+  const [part, object] = [focused?.dataset.part, focused?.closest("li").dataset.object];
   list.replaceChildren(...project.objects.map(objectRow));
+  if (focused) list.querySelector(`li[data-object="${object}"] [data-part="${part}"]`)?.focus();
 }
 
 function objectRow(object) {
-  const row = document.createElement("li");
-  row.setAttribute("aria-selected", String(object.id === project.selected));
-  row.dataset.object = object.id;
   const change = (changes) => connection.send("update_object", { object: object.id, changes });
-  const color = Object.assign(document.createElement("input"), { type: "color", value: object.color });
-  color.setAttribute("aria-label", `Colour of ${object.name}`);
+  const row = document.createElement("li");
+  row.dataset.object = object.id;
+  row.classList.toggle("chosen", object.id === project.selected);
+  row.onclick = (event) => { if (event.target === row) select(object.id); };
+  const choose = input("select", { type: "radio", name: "selected", checked: object.id === project.selected },
+    `Select ${object.name}`);
+  choose.onchange = () => select(object.id);
+  const color = input("color", { type: "color", value: object.color }, `Colour of ${object.name}`);
   color.onchange = () => change({ color: color.value });
-  const name = Object.assign(document.createElement("input"), { type: "text", value: object.name });
-  name.setAttribute("aria-label", `Name or class of object ${object.id}`);
+  const name = input("name", { type: "text", value: object.name }, `Name or class of object ${object.id}`);
   name.setAttribute("list", "classes");
   name.onchange = () => { name.blur(); change({ name: name.value }); };
   name.onfocus = () => { project.selected = object.id; timeline.draw(); };
-  const visible = toggle(object.visible ? "shown" : "hidden", object.visible, () => change({ visible: !object.visible }));
-  const locked = toggle(object.locked ? "locked" : "open", object.locked, () => change({ locked: !object.locked }));
-  visible.title = "Show or hide";
-  locked.title = "A locked object does not change";
-  const remove = Object.assign(document.createElement("button"), { textContent: "✕", title: "Remove" });
-  remove.setAttribute("aria-label", `Remove ${object.name}`);
+  const visible = toggle("visible", object.visible ? "shown" : "hidden", object.visible, `Show ${object.name}`);
+  visible.onclick = () => change({ visible: !object.visible });
+  const locked = toggle("locked", object.locked ? "locked" : "open", object.locked, `Lock ${object.name}: nothing changes it`);
+  locked.onclick = () => change({ locked: !object.locked });
+  const remove = toggle("remove", "✕", null, `Remove ${object.name}`);
   remove.onclick = () => connection.send("remove_object", { object: object.id });
-  row.append(color, name, visible, locked, remove);
-  row.onclick = (event) => { if (event.target === row) select(object.id); };
+  row.append(choose, color, name, visible, locked, remove);
   return row;
 }
 
-function toggle(text, pressed, action) {
-  const button = Object.assign(document.createElement("button"), { textContent: text, onclick: action });
-  button.setAttribute("aria-pressed", String(pressed));
+function input(part, values, label) {
+  const made = Object.assign(document.createElement("input"), values, { title: label });
+  made.dataset.part = part;
+  made.setAttribute("aria-label", label);
+  return made;
+}
+
+function toggle(part, text, pressed, label) {
+  const button = Object.assign(document.createElement("button"), { textContent: text, title: label });
+  button.dataset.part = part;
+  button.setAttribute("aria-label", label);
+  if (pressed !== null) button.setAttribute("aria-pressed", String(pressed));
   return button;
 }
 
@@ -200,6 +264,7 @@ function askConsent(address) {
 function setTracking(running) {
   project.tracking = running;
   document.body.dataset.tracking = String(running);
+  project.follows = running;
   element("cancel").disabled = !running;
   for (const button of document.querySelectorAll("[data-track]")) button.disabled = running;
 }
@@ -224,6 +289,25 @@ function setTool(tool) {
   }
   view.clearHover();
   view.draw();
+}
+
+function setMaskStyle(style) {
+  view.maskStyle = style;
+  element("maskStyle").value = style;
+  view.draw();
+}
+
+// Begin a range at this frame, which moving then extends; or leave the range as it is.
+let anchor = null;
+function selectRange() {
+  anchor = anchor === null ? project.frame : null;
+  if (anchor !== null) timeline.select(anchor, anchor);
+}
+
+function dropRange() {
+  anchor = null;
+  timeline.range = null;
+  act.ranged();
 }
 
 function setBrush(size) {
@@ -279,15 +363,19 @@ function play() {
   element("play").textContent = playing ? "Pause" : "Play";
 }
 
+function chosenFormats() {
+  const boxes = document.querySelectorAll("#formats input:checked, #moreFormats input:checked");
+  return [...boxes].map((box) => box.value);
+}
+
 async function exportFiles() {
-  const formats = [...document.querySelectorAll("#formats input:checked")].map((box) => box.value);
+  const formats = chosenFormats();
   element("exported").textContent = "exporting…";
   try {
     const files = await connection.exportFiles(formats);
     element("exported").textContent = `written: ${files.join(", ")}`;
   } catch (error) {
-    element("exported").textContent = "";
-    banner(error.message);
+    element("exported").textContent = `not written: ${error.message}`;
   }
 }
 
@@ -295,8 +383,14 @@ for (const button of document.querySelectorAll("[data-tool]")) button.onclick = 
 for (const button of document.querySelectorAll("[data-track]")) button.onclick = () => track(button.dataset.track);
 for (const button of document.querySelectorAll("[data-mark]")) button.onclick = () => mark(button.dataset.mark);
 element("videos").onchange = () => {
-  if (playing) play();
-  connection.send("open", { video: element("videos").value });
+  element("videos").blur();
+  openVideo(element("videos").value);
+};
+element("previousVideo").onclick = () => openBeside(-1);
+element("nextVideo").onclick = () => openBeside(1);
+element("maskStyle").onchange = () => {
+  element("maskStyle").blur();
+  setMaskStyle(element("maskStyle").value);
 };
 element("add").onclick = () => connection.send("add_object");
 element("undo").onclick = () => connection.send("undo");
@@ -308,7 +402,10 @@ element("doubtful").onclick = nextDoubtful;
 element("export").onclick = exportFiles;
 element("play").onclick = play;
 element("helpButton").onclick = () => element("help").showModal();
-element("frame").onchange = () => go(Number(element("frame").value));
+element("frame").onchange = () => {
+  element("frame").blur();
+  go(Number(element("frame").value));
+};
 element("brush").oninput = () => setBrush(Number(element("brush").value));
 
 // Keyboard
@@ -331,19 +428,50 @@ const keys = {
   g: () => mark("good"),
   a: () => mark("absent"),
   d: nextDoubtful,
+  s: selectRange,
+  m: () => setMaskStyle(MASK_STYLES[(MASK_STYLES.indexOf(view.maskStyle) + 1) % MASK_STYLES.length]),
+  PageUp: () => openBeside(-1),
+  PageDown: () => openBeside(1),
+  i: (event) => aim(event, 0, -1),
+  k: (event) => aim(event, 0, 1),
+  j: (event) => aim(event, -1, 0),
+  l: (event) => aim(event, 1, 0),
+  Enter: () => view.press(),
   0: () => { view.zoom = null; view.draw(); },
   "?": () => element("help").showModal(),
   Escape: () => {
     if (project.tracking) connection.send("cancel");
-    timeline.range = null;
-    act.ranged();
+    view.box = null;
+    dropRange();
   },
 };
 
+function aim(event, dx, dy) {
+  const step = event.shiftKey ? 1 : 12;
+  element("view").focus();
+  view.aim(dx * step, dy * step);
+}
+
+// Keys that the control with the focus uses itself.
+function ownKey(control, key) {
+  if (control instanceof HTMLSelectElement) return key !== "Escape";
+  if (control instanceof HTMLButtonElement) return key === " " || key === "Enter";
+  if (!(control instanceof HTMLInputElement)) return false;
+  if (control.type === "checkbox" || control.type === "color") return key === " " || key === "Enter";
+  if (control.type === "radio") return [" ", "ArrowUp", "ArrowDown"].includes(key);
+  if (control.type === "range") return key.startsWith("Arrow") || ["Home", "End", "PageUp", "PageDown"].includes(key);
+  return true;
+}
+
+// A control that was used with the mouse leaves the keys to the page.
+document.addEventListener("click", (event) => {
+  const used = event.target.closest?.("button, input:is([type=checkbox], [type=radio], [type=range])");
+  if (used && event.detail && !document.querySelector("dialog[open]")) used.blur();
+});
+
 document.addEventListener("keydown", (event) => {
-  const target = event.target;
-  const writes = target instanceof HTMLInputElement && !["checkbox", "range", "color"].includes(target.type);
-  if (writes || document.querySelector("dialog[open]") || event.altKey || !project.video) return;
+  const dialog = document.querySelector("dialog[open]");
+  if (ownKey(event.target, event.key) || dialog || event.altKey || !project.video) return;
   if (event.ctrlKey || event.metaKey) {
     if (event.key.toLowerCase() !== "z") return;
     event.preventDefault();

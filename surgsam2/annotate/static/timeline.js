@@ -1,8 +1,8 @@
 // One row per object, coloured by the state of each frame. Rows are drawn from runs, so that an
 // hour of video costs as much as its changes of state.
 
-const COLORS = { 1: "#5f9e7d", 2: "#1f6fd6", 3: "#8e44c4", 4: "#1c8a3c", 5: "#6b7480", 6: "#c9ced4" };
-const DOUBTFUL = "#e28b16";
+const COLORS = { 1: "#4f9470", 2: "#2f7be0", 3: "#9b58cf", 4: "#1c8a3c", 5: "#6c7681", 6: "#8b939c" };
+const DOUBTFUL = "#c97a12";
 const NAMES = 90;
 
 export class Timeline {
@@ -13,6 +13,7 @@ export class Timeline {
     this.range = null;
     this.from = null;
     new ResizeObserver(() => this.draw()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
       this.from = this.frameAt(event);
@@ -27,6 +28,12 @@ export class Timeline {
       act.ranged();
     });
     canvas.addEventListener("pointerup", () => { this.from = null; act.ranged(); });
+  }
+
+  // Select the frames between two, both included.
+  select(one, other) {
+    this.range = [Math.min(one, other), Math.max(one, other)];
+    this.act.ranged();
   }
 
   frameAt(event) {
@@ -58,6 +65,8 @@ export class Timeline {
       context.globalAlpha = 1;
       this.runs(context, object.states, y, row - 3, step, (value) => COLORS[value]);
       this.runs(context, object.doubtful, y, row - 3, step, (value) => (value ? DOUBTFUL : null));
+      // A line below says the same to those who see no difference between the colours.
+      this.runs(context, object.doubtful, y + row - 3, 2, step, (value) => (value ? text : null));
     });
     if (this.range) {
       const [first, last] = this.range;

@@ -1,8 +1,12 @@
 // The frame with its masks: drawing, zoom, and what the pointer does with the chosen tool.
 
 import { labels, pictures } from "./connection.js";
+import { fill, shapesOf, strokeOutline } from "./masks.js";
 
-const FILL = 105;
+const FILL = 105; // the opacity of fills, of 255
+const LINE = 1.6; // the width of outlines in pixels of the window
+const AHEAD = 3; // frames that are fetched before they are shown
+export const MASK_STYLES = ["both", "fill", "outline"];
 
 export class View {
   constructor(canvas, project, act) {
@@ -13,9 +17,12 @@ export class View {
     this.brush = 24;
     this.zoom = null; // null fits the picture into the canvas
     this.picture = null;
-    this.overlay = document.createElement("canvas");
-    this.hovered = document.createElement("canvas");
-    this.hasHover = false;
+    this.maskStyle = MASK_STYLES[0];
+    this.fills = document.createElement("canvas");
+    this.outlines = [];
+    this.hovered = null; // the outline of what a click would give
+    this.aimed = false; // whether the keyboard moves the pointer
+    this.waits = false; // whether drawing is due
     this.stroke = null;
     this.box = null;
     this.pointer = null;
@@ -37,73 +44,41 @@ export class View {
       if (this.frame !== frame) return;
       this.picture = picture;
       this.shown = frame;
-      this.paintLabels(runs);
-      this.clearHover();
+      this.takeLabels(runs);
+      this.hovered = null;
       this.draw();
-      document.body.dataset.shown = String(frame);
-      for (const next of [frame + 1, frame + 2, frame + 3]) {
-        if (next < this.project.video.frames) pictures.get(next).catch(() => {});
+      const last = Math.min(frame + AHEAD, this.project.video.frames - 1);
+      for (let next = frame + 1; next <= last; next++) {
+        for (const cache of [pictures, labels]) cache.get(next).catch(() => {});
       }
     } catch (error) {
       this.act.fail(error.message);
     }
   }
 
-  paintLabels(runs) {
+  takeLabels(runs) {
     const { width, height } = this.project.video;
-    const data = new ImageData(width, height);
-    const pixels = new Uint32Array(data.data.buffer);
-    const fills = new Map();
-    const edges = new Map();
-    for (const object of this.project.objects) {
-      if (!object.visible) continue;
-      const [r, g, b] = [1, 3, 5].map((at) => parseInt(object.color.slice(at, at + 2), 16));
-      fills.set(object.id, (FILL << 24) | (b << 16) | (g << 8) | r);
-      edges.set(object.id, (255 << 24) | (b << 16) | (g << 8) | r);
-    }
-    let at = 0;
-    const ids = new Uint16Array(width * height);
-    for (let i = 0; i < runs.length; i += 2) {
-      if (runs[i]) {
-        ids.fill(runs[i], at, at + runs[i + 1]);
-        const fill = fills.get(runs[i]);
-        if (fill !== undefined) pixels.fill(fill, at, at + runs[i + 1]);
-      }
-      at += runs[i + 1];
-    }
-    // The outline: pixels whose neighbour belongs to something else.
-    for (let i = 0; i < ids.length; i++) {
-      const id = ids[i];
-      if (id && (ids[i - 1] !== id || ids[i + 1] !== id || ids[i - width] !== id || ids[i + width] !== id)) {
-        const edge = edges.get(id);
-        if (edge !== undefined) pixels[i] = edge;
-      }
-    }
-    this.overlay.width = width;
-    this.overlay.height = height;
-    this.overlay.getContext("2d").putImageData(data, 0, 0);
-    document.body.dataset.pixels = String(ids.reduce((sum, id) => sum + (id ? 1 : 0), 0));
+    const shown = this.project.objects.filter((object) => object.visible);
+    const colors = new Map(shown.map(({ id, color }) => {
+      const [r, g, b] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+      return [id, ((FILL << 24) | (b << 16) | (g << 8) | r) >>> 0];
+    }));
+    fill(this.fills, runs, width, height, colors);
+    const shapes = shapesOf(runs, width);
+    this.outlines = shown.filter(({ id }) => shapes.has(id))
+      .map(({ id, color }) => ({ color, outline: shapes.get(id).outline }));
+    this.pixels = [...shapes.values()].reduce((sum, shape) => sum + shape.pixels, 0);
   }
 
   showHover(runs) {
-    const { width, height } = this.project.video;
-    const data = new ImageData(width, height);
-    const pixels = new Uint32Array(data.data.buffer);
-    let at = 0;
-    for (let i = 0; i < runs.length; i += 2) {
-      if (runs[i]) pixels.fill(0x70ffffff, at, at + runs[i + 1]);
-      at += runs[i + 1];
-    }
-    this.hovered.width = width;
-    this.hovered.height = height;
-    this.hovered.getContext("2d").putImageData(data, 0, 0);
-    this.hasHover = true;
+    this.hovered = shapesOf(runs, this.project.video.width).get(1)?.outline ?? null;
+    document.body.dataset.hovered = String(Boolean(this.hovered));
     this.draw();
   }
 
   clearHover() {
-    if (!this.hasHover) return;
-    this.hasHover = false;
+    if (!this.hovered) return;
+    this.hovered = null;
     this.draw();
   }
 
@@ -133,48 +108,84 @@ export class View {
     return x >= -0.5 && y >= -0.5 && x < width - 0.5 && y < height - 0.5;
   }
 
+  // Draw before the window is shown next, once for all changes until then.
   draw() {
+    if (this.waits) return;
+    this.waits = true;
+    requestAnimationFrame(() => {
+      this.waits = false;
+      this.drawNow();
+    });
+  }
+
+  drawNow() {
     const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.max(1, this.canvas.clientWidth * ratio);
-    this.canvas.height = Math.max(1, this.canvas.clientHeight * ratio);
+    const size = [this.canvas.clientWidth, this.canvas.clientHeight];
+    const [wide, high] = size.map((length) => Math.max(1, Math.round(length * ratio)));
+    if (this.canvas.width !== wide) this.canvas.width = wide;
+    if (this.canvas.height !== high) this.canvas.height = high;
     if (!this.picture) return;
     const context = this.canvas.getContext("2d");
+    context.resetTransform();
+    context.clearRect(0, 0, wide, high);
     const { scale, x, y } = this.placement();
+    const pixel = ratio / scale; // one pixel of the window in pixels of the video
     context.setTransform(scale, 0, 0, scale, x, y);
     context.imageSmoothingEnabled = scale < 3;
     context.drawImage(this.picture, 0, 0);
     context.imageSmoothingEnabled = false;
-    context.drawImage(this.overlay, 0, 0);
-    if (this.hasHover) context.drawImage(this.hovered, 0, 0);
-    this.drawPrompts(context, scale);
-    if (this.stroke) this.drawStroke(context);
-    if (this.pointer && (this.tool === "brush" || this.tool === "eraser")) {
-      context.beginPath();
-      context.arc(this.pointer[0] + 0.5, this.pointer[1] + 0.5, this.brush / 2, 0, 7);
-      context.lineWidth = 1.5 / scale;
-      context.strokeStyle = "#ffffff";
-      context.stroke();
+    if (this.maskStyle !== "outline") context.drawImage(this.fills, 0, 0);
+    if (this.maskStyle !== "fill") {
+      for (const { outline, color } of this.outlines) strokeOutline(context, outline, color, LINE * pixel);
     }
+    if (this.hovered) strokeOutline(context, this.hovered, "#ffffff", LINE * pixel);
+    this.drawPrompts(context, pixel);
+    if (this.stroke) this.drawStroke(context);
+    if (this.pointer && (this.tool === "brush" || this.tool === "eraser")) this.drawBrush(context, pixel);
+    if (this.pointer && this.aimed) this.drawAim(context, pixel);
+    document.body.dataset.shown = String(this.shown);
+    document.body.dataset.pixels = String(this.pixels);
   }
 
-  drawPrompts(context, scale) {
+  drawBrush(context, pixel) {
+    const circle = new Path2D();
+    circle.arc(this.pointer[0] + 0.5, this.pointer[1] + 0.5, this.brush / 2, 0, 7);
+    strokeOutline(context, circle, "#ffffff", 1.5 * pixel);
+  }
+
+  drawAim(context, pixel) {
+    const [x, y] = this.pointer.map((value) => value + 0.5);
+    const cross = new Path2D();
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      cross.moveTo(x + 3 * dx * pixel, y + 3 * dy * pixel);
+      cross.lineTo(x + 12 * dx * pixel, y + 12 * dy * pixel);
+    }
+    strokeOutline(context, cross, "#ffffff", 1.5 * pixel);
+  }
+
+  drawPrompts(context, pixel) {
     for (const object of this.project.objects) {
       const prompt = object.prompts[this.shown];
       if (!object.visible) continue;
       const box = object.id === this.project.selected && this.box ? this.box : prompt?.box;
       if (box) {
-        context.lineWidth = 2 / scale;
-        context.strokeStyle = object.color;
-        context.strokeRect(box[0] + 0.5, box[1] + 0.5, box[2] - box[0], box[3] - box[1]);
+        const outline = new Path2D();
+        outline.rect(box[0] + 0.5, box[1] + 0.5, box[2] - box[0], box[3] - box[1]);
+        strokeOutline(context, outline, object.color, 2 * pixel);
       }
       for (const [x, y, label] of prompt?.points ?? []) {
-        context.beginPath();
-        context.arc(x + 0.5, y + 0.5, 5 / scale, 0, 7);
+        const dot = new Path2D();
+        dot.arc(x + 0.5, y + 0.5, 5 * pixel, 0, 7);
+        strokeOutline(context, dot, "#ffffff", 1.5 * pixel);
         context.fillStyle = label ? "#1fb141" : "#d92d20";
-        context.fill();
-        context.lineWidth = 1.5 / scale;
+        context.fill(dot);
+        if (label) continue;
+        const minus = new Path2D(); // Red and green look alike to many people.
+        minus.moveTo(x + 0.5 - 2 * pixel, y + 0.5);
+        minus.lineTo(x + 0.5 + 2 * pixel, y + 0.5);
+        context.lineWidth = 2 * pixel;
         context.strokeStyle = "#ffffff";
-        context.stroke();
+        context.stroke(minus);
       }
     }
   }
@@ -191,25 +202,54 @@ export class View {
 
   down(event) {
     if (!this.picture) return;
-    this.canvas.focus();
+    this.canvas.focus({ focusVisible: false });
     this.canvas.setPointerCapture(event.pointerId);
     if (event.button === 1) {
       this.dragging = { from: [event.clientX, event.clientY], start: { ...this.placement() } };
       return;
     }
     const at = this.position(event);
-    if (!this.inside(at)) return;
-    const tool = event.button === 2 ? "negative" : this.tool;
+    if (this.inside(at)) this.begin(at, event.button === 2 ? "negative" : this.tool);
+  }
+
+  begin(at, tool) {
     if (tool === "box") this.box = [...at, ...at];
     else if (tool === "brush" || tool === "eraser") this.stroke = [at];
     else this.act.point(at, tool === "positive");
     this.draw();
   }
 
+  // Move the pointer by the keyboard, by pixels of the window.
+  aim(dx, dy) {
+    if (!this.picture) return;
+    const { width, height } = this.project.video;
+    const pixel = (window.devicePixelRatio || 1) / this.placement().scale;
+    const [x, y] = this.pointer ?? [width / 2, height / 2];
+    const held = (value, length) => Math.min(length - 1, Math.max(0, value));
+    this.pointer = [held(x + dx * pixel, width), held(y + dy * pixel, height)];
+    this.aimed = true;
+    if (this.box) this.box = [this.box[0], this.box[1], ...this.pointer];
+    else if (this.tool === "positive") this.act.hover(this.pointer);
+    this.draw();
+  }
+
+  // Use the chosen tool where the keyboard has moved the pointer; a box needs two corners.
+  press() {
+    if (!this.picture || !this.aimed || !this.pointer) return;
+    if (this.box) {
+      this.up();
+      return;
+    }
+    this.begin(this.pointer, this.tool);
+    if (this.stroke) this.up();
+  }
+
   move(event) {
     if (!this.picture) return;
     const at = this.position(event);
     this.pointer = at;
+    if (this.aimed) this.draw();
+    this.aimed = false;
     if (this.dragging) {
       const ratio = window.devicePixelRatio || 1;
       const { from, start } = this.dragging;
