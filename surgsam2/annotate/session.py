@@ -7,10 +7,9 @@ dictionaries with a ``type``.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +20,27 @@ from surgsam2.annotate.export import offered_formats
 from surgsam2.annotate.masks import label_runs, mask_from_runs
 from surgsam2.annotate.project import MARKS, Project
 from surgsam2.annotate.states import FrameState, runs_of
+from surgsam2.annotate.track import ProjectTrack
 from surgsam2.engine import (
     EngineClient,
     Event,
-    Failed,
-    Finished,
     Previewed,
-    Progress,
     Refined,
-    Tracked,
 )
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.prompts import Prompt, PromptSet
-from surgsam2.results.frame_result import FrameResult
 from surgsam2.results.prompt_advice import advise
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import Video
-
-logger = logging.getLogger(__name__)
 
 DOUBTFUL_BELOW = 0.7
 """Tracked masks with a lower predicted IoU are shown as doubtful."""
 SAVE_SECONDS = 1.0
 """Time after a change until the project is saved."""
-_REPORT_SECONDS = 0.1
 _WHILE_TRACKING = ("cancel", "hover", "restart_engine")
 """Commands that are carried out while a track is in progress."""
 
 Send = Callable[[dict[str, Any]], None]
-
-
-@dataclass
-class _Track:
-    """A track in progress."""
-
-    frames: set[int] = field(default_factory=set)
-    """The frames whose results were not reported to the page yet."""
-    done: int = 0
-    total: int = 0
-    fps: float = 0.0
 
 
 @dataclass
@@ -88,10 +69,9 @@ class Session:
         self._source = source
         self._engine = engine
         self._send: Send | None = None
-        self._track: _Track | None = None
+        self._track: ProjectTrack | None = None
         self._correction: _Correction | None = None
         self._dirty_since: float | None = None
-        self._reported = 0.0
         self._commands: dict[str, Callable[[dict[str, Any]], None]] = {
             "add_object": self._add_object,
             "update_object": self._update_object,
@@ -389,70 +369,19 @@ class Session:
     def _begin_track(
         self, client: EngineClient, prompts: PromptSet, options: TrackingOptions
     ) -> int:
-        self.project.begin_change("track")
-        self._track = _Track()
-        self.report({"type": "tracking", "running": True})
+        self._track = ProjectTrack(self.project, self.report, self._track_ended)
         try:
             return client.track(prompts, options)
         except SurgSAM2Error:
-            self._end_track("failed")
+            self._track.end("failed")
             raise
 
     def _take_tracked(self, event: Event) -> None:
-        track = self._track
-        if track is None:
-            return
-        if isinstance(event, Tracked | Progress):
-            track.done, track.total, track.fps = event.done, event.total, event.fps
-        if isinstance(event, Tracked):
-            self._write_result(event.result)
-            track.frames.add(event.result.frame_index)
-        if isinstance(event, Failed):
-            self._end_track("failed")
-        elif isinstance(event, Finished):
-            self._end_track(event.status)
-        elif time.monotonic() - self._reported > _REPORT_SECONDS:
-            self._report_track()
+        if self._track is not None:
+            self._track.take(event)
 
-    def _write_result(self, result: FrameResult) -> None:
-        frame = result.frame_index
-        lines = self.project.timelines
-        rows = {
-            object_id: row
-            for row, object_id in enumerate(result.object_ids)
-            if not lines[object_id].is_protected(frame)
-        }
-        if not rows:
-            return
-        self.project.set_masks(frame, {i: result.masks[row] for i, row in rows.items()})
-        for object_id, row in rows.items():
-            if result.masks[row].any():
-                score = float(result.iou_scores[row])
-                lines[object_id].put(frame, FrameState.TRACKED, score)
-            else:
-                lines[object_id].put(frame, FrameState.EMPTY)
-
-    def _report_track(self) -> None:
-        track = self._track
-        if track is None:
-            return
-        self._reported = time.monotonic()
-        frames, track.frames = sorted(track.frames), set()
-        self.report(
-            {
-                "type": "progress",
-                "done": track.done,
-                "total": track.total,
-                "fps": track.fps,
-                "frames": frames,
-            }
-        )
-
-    def _end_track(self, status: str) -> None:
-        self._report_track()
+    def _track_ended(self) -> None:
         self._track = None
-        self.project.end_change()
-        self.report({"type": "tracking", "running": False, "status": status})
         self._changed()
 
     # the engine
@@ -469,13 +398,13 @@ class Session:
     def interrupted(self) -> None:
         """End a track whose engine has ended; its results so far are kept."""
         if self._track is not None:
-            self._end_track("failed")
+            self._track.end("failed")
 
     def close(self) -> None:
         """End a track in progress; its results so far are kept."""
         if self._track is not None:
             self._engine.cancel()
-            self._end_track("cancelled")
+            self._track.end("cancelled")
 
     def _save_if_due(self) -> None:
         if self._dirty_since is None or time.monotonic() - self._dirty_since < SAVE_SECONDS:
