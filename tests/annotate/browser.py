@@ -108,6 +108,15 @@ class Browser:
         """Wait until the page tells this."""
         self.until(f"document.getElementById('banner').textContent.includes({json.dumps(text)})")
 
+    def drawn(self) -> None:
+        """Wait until the window shows what is due."""
+        self.page.evaluate(
+            """() => new Promise((resolve) => {
+          const wait = (left) => (left ? requestAnimationFrame(() => wait(left - 1)) : resolve());
+          wait(4);
+        })"""
+        )
+
     def data(self, name: str) -> str:
         """Return what the page says of itself, such as the frame that is shown."""
         return str(self.page.evaluate(f"() => document.body.dataset.{name} ?? ''"))

@@ -72,7 +72,7 @@ def test_every_format_equals_the_command_s(
     out = tmp_path / "out"
     command = [sys.executable, "-m", "surgsam2", "segment", str(video_file), "--output", str(out)]
     command += ["--prompts", str(browser.folder / "prompts.json"), "--model", model_options.model]
-    command += ["--config", str(model_options.config), "--device", "cpu", "--no-allow-overlap"]
+    command += ["--config", str(model_options.config), "--device", "cpu"]
     subprocess.run([*command, "--formats", ",".join(("png", *offered))], check=True, cwd=REPOSITORY)
     own = {"report.json", "prompts.json", "masks"}
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")} - own
@@ -237,10 +237,11 @@ def test_locked_and_hidden_objects(browser: Browser) -> None:
     page.mouse.click(*browser.at(120, 20))
     browser.until_banner("is locked")
     assert browser.data("pixels") == pixels
+    browser.drawn()
     shown = colours(browser)
     page.click("#objects [data-part=visible]")
     browser.until("document.querySelector('#objects [data-part=visible]').textContent === 'hidden'")
-    page.wait_for_timeout(100)
+    browser.drawn()
     assert colours(browser) < shown
     assert browser.saved()["objects"][0]["locked"]
 
@@ -274,7 +275,7 @@ def test_outlines_are_seen_on_any_colour(browser: Browser, color: str) -> None:
     page.keyboard.press("m")
     page.keyboard.press("m")
     assert page.input_value("#maskStyle") == "outline"
-    page.wait_for_timeout(100)
+    browser.drawn()
     row = page.evaluate(
         """() => {
       const canvas = document.getElementById("view");

@@ -81,7 +81,7 @@ def test_the_command_goes_on_and_the_page_again(
     out = tmp_path / "command"
     model = ["--model", model_options.model, "--config", str(model_options.config)]
     segment = ["segment", str(video_file), "--prompts", str(project.folder / "prompts.json")]
-    assert cli.main([*segment, "--output", str(out), *model, "--no-allow-overlap"]) == 0
+    assert cli.main([*segment, "--output", str(out), *model]) == 0
     for frame in range(18):
         assert np.array_equal(
             read_pixels(out / "masks" / label_name(frame)).values > 0,
