@@ -102,12 +102,14 @@ def page(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Itera
     ):
         engine = EngineLink(EngineClient(), model_options)
         session = Session(video, video_file, project, engine)
-        session.start()
-        opened = Page(session, engine)
-        opened.until(lambda: any(e.get("status") == "ready" for e in opened.events))
-        yield opened
-        session.close()
-        engine.close()
+        try:
+            session.start()
+            opened = Page(session, engine)
+            opened.until(lambda: any(e.get("status") == "ready" for e in opened.events))
+            yield opened
+            session.close()
+        finally:
+            engine.close()
 
 
 VIDEOS = 40
