@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from surgsam2.commands.arguments import add_options, names_in
@@ -93,8 +94,9 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             dtype=args.dtype,
             threads=args.threads,
-            **({"baselines": _baselines(args.baseline)} if args.baseline else {}),
         )
+        if args.baseline:
+            plan = replace(plan, baselines=_baselines(args.baseline))
         with report_folder(folder), TemporaryFolder() as scratch:
             record = run_plan(
                 plan,
