@@ -218,7 +218,7 @@ class MemoryBank:
         maps += [tensor for _, tensor in self._tracked.maps(operator.index)]
         pointers = [memory.pointer for memory in prompted]
         pointers += [tensor for _, tensor in self._tracked.pointers(operator.index)]
-        sizes = {tuple(tensor.shape) for tensor in maps} - {(network.mem_dim, side, side)}
+        sizes = {tuple(tensor.shape) for tensor in maps} - {(network.memory_channels, side, side)}
         sizes |= {tuple(tensor.shape) for tensor in pointers} - {(network.hidden_dim,)}
         for memory in prompted:
             output, given = memory.output, memory.output.given

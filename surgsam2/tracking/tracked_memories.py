@@ -37,10 +37,12 @@ class LongTermMemories:
 
     Args:
         capacity: largest number of memories; 0 keeps none.
+        channels: number of a memory's first channels that are compared, those of the memory
+            encoder; what mask motion adds behind them is the frame's picture.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self, capacity: int, channels: int) -> None:
+        self._capacity, self._channels = capacity, channels
         self._kept = _Ranked(capacity)
 
     def add(self, memory: torch.Tensor, reliable: torch.Tensor, first_prompt: torch.Tensor) -> None:
@@ -53,8 +55,8 @@ class LongTermMemories:
         """
 
         def choose(maps: torch.Tensor, flags: torch.Tensor) -> torch.Tensor:
-            first = first_prompt.flatten(1)[None]
-            return most_diverse(maps.flatten(2)[None], flags[None], first)[0]
+            first = first_prompt[: self._channels].flatten(1)[None]
+            return most_diverse(maps[:, : self._channels].flatten(2)[None], flags[None], first)[0]
 
         if self._capacity:
             self._kept.add(memory, reliable, choose)
@@ -198,7 +200,8 @@ TrackedMemories = RecentMemories | ReliableMemories
 
 def make_store(network: SurgSAM2Network, policy: MemoryPolicy) -> TrackedMemories:
     """Return an empty store for the memories of an object under a policy."""
-    long_term = LongTermMemories(policy.long_term if policy.has_long_term else 0)
+    capacity = policy.long_term if policy.has_long_term else 0
+    long_term = LongTermMemories(capacity, network.mem_dim)
     if policy.has_reliable_window:
         return ReliableMemories(network, long_term)
     return RecentMemories(network, long_term)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import surgsam2
 from surgsam2.errors import InputError
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.pruning import EFP
@@ -21,11 +23,14 @@ from surgsam2.tracking.tracker import Tracker
 from tests.conftest import disc
 
 WIDTH, HEIGHT = 160, 120
-CHANNELS, SIDE = 4, 3
+CHANNELS, PICTURE, SIDE = 4, 2, 3
+"""Numbers of channels of a memory and of what mask motion adds behind them; side of the map."""
 
 
 def random_map(rng: np.random.Generator) -> torch.Tensor:
-    return torch.from_numpy(rng.normal(size=(CHANNELS, SIDE, SIDE)).astype(np.float32))
+    values = rng.normal(size=(CHANNELS + PICTURE, SIDE, SIDE))
+    values[CHANNELS:] *= 10  # would decide what is alike, if it counted
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:
@@ -33,7 +38,7 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float:
     cosines = []
     for y in range(SIDE):
         for x in range(SIDE):
-            u, v = a[:, y, x], b[:, y, x]
+            u, v = a[:CHANNELS, y, x], b[:CHANNELS, y, x]
             cosines.append(float(u @ v) / float(np.linalg.norm(u) * np.linalg.norm(v)))
     return sum(cosines) / len(cosines)
 
@@ -77,6 +82,7 @@ class ATinyNetwork:
     """The numbers of a network that a bank reads."""
 
     num_maskmem = 4
+    mem_dim = CHANNELS
     max_obj_ptrs_in_encoder = 16
     max_cond_frames_in_attn = -1
     only_obj_ptrs_in_the_past_for_eval = True
@@ -212,6 +218,25 @@ def test_without_doubtful_frames_the_reliable_window_is_the_window(
     assert all(np.array_equal(a, b) for a, b in zip(plain, same, strict=True))
     none = track(a_model, a_clip, memory="diverse", long_term=0)
     assert all(np.array_equal(a, b) for a, b in zip(plain, none, strict=True))
+
+
+@pytest.fixture(scope="module")
+def built_in_model(built_in_config: Path) -> SurgSAM2Model:
+    """The built-in model at 128 pixels, whose memories have channels for mask motion."""
+    return surgsam2.load_model("demo", config=str(built_in_config), device="cpu")
+
+
+@pytest.mark.parametrize("memory", ["efp", "reliable-diverse"])
+def test_a_state_of_the_built_in_model_goes_on_to_the_bit(
+    memory: str, built_in_model: SurgSAM2Model, a_clip: np.ndarray
+) -> None:
+    options = TrackingOptions(memory=memory)  # type: ignore[arg-type]
+    prompts = PromptSet().add(object_id=1, frame=0, mask=disc(WIDTH, HEIGHT, 60, 60, 20))
+    one, other = (Tracker(built_in_model, WIDTH, HEIGHT, options=options) for _ in range(2))
+    for frame in a_clip[:9]:
+        one.step(frame, prompts)
+    other.load_state_dict(one.state_dict())
+    assert np.array_equal(one.step(a_clip[9]).masks, other.step(a_clip[9]).masks)
 
 
 @pytest.mark.parametrize("memory", MEMORY_POLICIES)
