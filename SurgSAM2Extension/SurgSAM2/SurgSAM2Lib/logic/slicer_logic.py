@@ -37,10 +37,9 @@ class SurgSAM2Logic(LogicCore, ScriptedLoadableModuleLogic):
         saved, become the default ones, and a message names them.
         """
         node = ScriptedLoadableModuleLogic.getParameterNode(self)
-        try:
+        unknown = [name for name in node.GetParameterNames() if not _is_usable(node, name)]
+        if not unknown:
             return _wrap(node)
-        except ValueError:
-            unknown = [name for name in node.GetParameterNames() if not _is_usable(node, name)]
         for name in unknown:
             node.UnsetParameter(name)
         text = _(
@@ -80,7 +79,9 @@ def _is_usable(node: Any, name: str) -> bool:
     alone = slicer.vtkMRMLScriptedModuleNode()
     alone.SetParameter(name, node.GetParameter(name))
     try:
-        _wrap(alone)
+        settings = _wrap(alone)
+        if name in settings.allParameters:
+            settings.setValue(name, settings.getValue(name))  # Slicer checks choices here only
     except ValueError:
         return False
     return True
