@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from surgsam2 import PromptSet, segment_video
+from surgsam2 import PromptSet, cli, segment_video
 from surgsam2.annotate.export import export_project
 from surgsam2.annotate.masks import label_runs
+from surgsam2.annotate.project import Project
 from surgsam2.annotate.states import FrameState
 from surgsam2.errors import InputError, VideoError
 from surgsam2.model.options import ModelOptions
+from surgsam2.storage.image_file import read_pixels
+from surgsam2.storage.label_image import label_name
 from surgsam2.video import Video
 from tests.annotate.conftest import Page
 
@@ -59,6 +64,43 @@ def test_a_click_keeps_its_mask_when_the_frame_cannot_be_read_for_advice(
     page.until(lambda: bool(page.errors()))
     assert page.errors() == ["frame 0 cannot be read"]
     assert page.session.project.mask(1, 0).any()
+
+
+def test_the_command_goes_on_and_the_page_again(
+    page: Page,
+    video_file: Path,
+    model_options: ModelOptions,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The page's prompts give the command the same masks; it corrects; the page takes that over."""
+    object_id = click(page)
+    track(page)
+    project = page.session.project
+    project.save()
+    out = tmp_path / "command"
+    model = ["--model", model_options.model, "--config", str(model_options.config)]
+    segment = ["segment", str(video_file), "--prompts", str(project.folder / "prompts.json")]
+    assert cli.main([*segment, "--output", str(out), *model]) == 0
+    for frame in range(18):
+        assert np.array_equal(
+            read_pixels(out / "masks" / label_name(frame)).values > 0,
+            project.mask(object_id, frame),
+        )
+    more = tmp_path / "more.json"
+    box = [{"frame": 12, "box": [70, 20, 120, 70]}]
+    more.write_text(json.dumps({"version": 1, "objects": [{"id": object_id, "prompts": box}]}))
+    correct = ["correct", str(video_file), "--prompts", str(more), *model]
+    assert cli.main([*correct[:2], str(out), *correct[2:]]) == 0
+    with Project(out, 160, 120, 18) as again:
+        assert again.object(object_id).name == "disc"
+        assert set(again.prompts[object_id]) == {0, 12}
+        assert again.timelines[object_id].states[12] == FrameState.PROMPTED
+        assert np.array_equal(again.mask(object_id, 5), project.mask(object_id, 5))
+        assert not np.array_equal(again.mask(object_id, 12), project.mask(object_id, 12))
+    capsys.readouterr()
+    assert cli.main([*correct[:2], str(project.folder), *correct[2:]]) == 2
+    assert "another run is writing" in capsys.readouterr().err
 
 
 def test_frames_that_a_person_decided_stay(page: Page) -> None:
