@@ -90,7 +90,13 @@ class Browser:
         """Clicks, drags and keys so far."""
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", lambda m: self.problems.append(m.text) if m.type == "error" else None)
+        page.on("console", self._note)
+
+    def _note(self, message: Any) -> None:
+        """Keep errors, but not frames that were asked for just before another video was opened."""
+        late = "404" in message.text and "/frames/" in message.location["url"]
+        if message.type == "error" and not late:
+            self.problems.append(message.text)
 
     def until(self, script: str) -> Any:
         """Wait until a JavaScript expression is true; the page's policy forbids strings."""

@@ -136,9 +136,9 @@ def server(
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser_process() -> Iterator[Any]:
-    """Run one Chromium for all tests."""
+    """Run one Chromium for a file of tests; Playwright keeps an event loop running meanwhile."""
     with chromium() as started:
         yield started
 
