@@ -21,8 +21,11 @@ class PartProgress:
     """Whether its next task waits for a worker."""
     begun: bool = False
     """Whether a chunk of it is complete."""
+    done: bool = False
+    """Whether all of its chunks are complete."""
     left: float = 1.0
-    """Part of its tracking that is left, 0 to 1."""
+    """Share of its tracking that is left, 0 to 1. It falls while a chunk is being tracked, so it
+    may be 0 before the last chunk is complete."""
 
 
 @dataclass
@@ -55,7 +58,7 @@ class VideoProgress:
 
     @property
     def left(self) -> float:
-        """Part of the tracking that is left, 0 to 1."""
+        """Share of the tracking that is left, 0 to 1."""
         return sum(part.left for part in self.parts) / len(self.parts)
 
 
@@ -156,10 +159,11 @@ class Scheduler:
         """Note what an earlier run has done of a part that waits: `left` is left of it."""
         video = self.videos[piece.video]
         part = video.parts[piece.part]
-        part.begun, part.left, part.waits = True, left, left > 0
-        if left > 0:
+        part.begun, part.left, part.done = True, left, left <= 0
+        part.waits = not part.done
+        if part.waits:
             self._queue(piece)
-        elif video.left == 0:
+        elif all(each.done for each in video.parts):
             video.kind = "merge"
             video.parts[0].waits = True
             self._queue(Piece(piece.video))
@@ -207,7 +211,7 @@ class Scheduler:
 
     def _note_waiting(self, video: VideoProgress) -> None:
         """Note that a task of a video ended; the video waits unless another part runs."""
-        if not any(not part.waits and part.left > 0 for part in video.parts):
+        if all(part.waits or part.done for part in video.parts):
             video.state = "waiting"
 
     def _end(self, index: int, state: State, error: str = "") -> None:

@@ -91,6 +91,19 @@ def test_the_parts_of_a_video_run_side_by_side_and_are_joined_once() -> None:
     assert scheduler.next_for(KINDS) is None
 
 
+def test_a_part_whose_last_chunk_is_not_complete_is_waited_for() -> None:
+    scheduler = Scheduler([4])
+    scheduler.divide(0, 2)
+    assert [scheduler.next_for(KINDS) for _ in range(2)] == [Piece(0, 0), Piece(0, 1)]
+    scheduler.videos[0].parts[1].left = 0  # its worker has reported the last frame
+    scheduler.tracked(Piece(0, 0), 0)
+    assert (scheduler.videos[0].kind, scheduler.videos[0].state) == ("track", "running")
+    assert scheduler.next_for(KINDS) is None
+    scheduler.tracked(Piece(0, 1), 0)
+    assert scheduler.next_for(KINDS) == Piece(0)
+    assert scheduler.videos[0].kind == "merge"
+
+
 def test_a_video_that_failed_stays_so_whatever_its_other_parts_do() -> None:
     scheduler = Scheduler([4])
     scheduler.divide(0, 3)
