@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from surgsam2 import PromptSet, segment_video
+from surgsam2 import PromptSet, Tracker, segment_video
 from surgsam2.engine import (
     Failed,
     Finished,
@@ -339,6 +339,24 @@ def test_live(engine: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray) -> Non
     assert engine.of(number, Finished)[0].status == "cancelled"
     client.cancel()
     assert engine.until(Finished, smaller).status == "cancelled"
+
+
+def test_a_live_session_has_a_memory_policy(
+    engine: Driver, a_model: SurgSAM2Model, a_clip: np.ndarray
+) -> None:
+    options = TrackingOptions(memory="reliable", min_similarity=1)
+    prompts = PromptSet().add(object_id=5, frame=0, box=[10, 40, 45, 80])
+    tracker = Tracker(a_model, 160, 120, options=options)
+    number = engine.client.start_live(160, 120, options)
+    engine.client.live_prompts(prompts)
+    for index in range(2):
+        engine.client.live_frame(a_clip[index], float(index))
+        event = engine.when(lambda e, i=index: isinstance(e, LiveTracked) and e.stamp == i)
+        result = tracker.step(a_clip[index], prompts)
+        assert np.array_equal(event.result.masks, result.masks)  # type: ignore[attr-defined]
+        assert result.masks.any() == (index == 0), "nothing is as similar as 1"
+    engine.client.cancel()
+    engine.until(Finished, number)
 
 
 def test_polling_within_read_is_harmless(engine: Driver, a_clip: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from surgsam2.engine import Died, Event, Failed, LiveTracked, ModelLoaded, Ready
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.options import TrackingOptions
 
 
 def disc_in(picture: np.ndarray) -> np.ndarray:
@@ -26,6 +27,7 @@ class FakeLiveClient:
         self.alive = False
         self.loads = 0
         self.sessions: list[tuple[int, int]] = []
+        self.options: list[TrackingOptions] = []
         self.prompts: list[tuple[PromptSet, np.ndarray]] = []
         self.removed: list[int] = []
         self.most_waiting = 0
@@ -84,8 +86,9 @@ class FakeLiveClient:
         self._events.append(ModelLoaded(number, options.model, "cpu", "float32", 512, True))
         return number
 
-    def start_live(self, width: int, height: int) -> int:
+    def start_live(self, width: int, height: int, options: TrackingOptions) -> int:
         self.sessions.append((width, height))
+        self.options.append(options)
         self._waiting.clear()
         self._objects, self._index = [], 0
         self._session = self._request()

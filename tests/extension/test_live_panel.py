@@ -14,6 +14,7 @@ import vtk
 from surgsam2.engine import ConnectionChanged
 from surgsam2.mrml import open_video_nodes, set_box
 from surgsam2.mrml.loading import frame_node, image_of
+from surgsam2.tracking.options import TrackingOptions
 from tests.extension.conftest import HEIGHT, MODULE_FOLDER, WIDTH
 from tests.extension.fake_live_client import FakeLiveClient, disc_in
 from tests.slicer_host.host import SlicerHost
@@ -255,6 +256,21 @@ def test_the_timer_works_by_itself(
         slicer_app.process_events()
         time.sleep(0.005)
     assert panel.logic.liveStatistics().segmented == 2
+
+
+def test_masks_are_made_and_remembered_as_chosen_for_tracking(
+    panel: Any, live: Any, slicer_app: SlicerHost, client: FakeLiveClient
+) -> None:
+    assert client.options == [TrackingOptions()]
+    live.liveButton.click()
+    chosen = panel.context.parameters
+    chosen.memory = type(chosen.memory)("reliable")
+    chosen.minSimilarity, chosen.minRegion = 0.8, 0.0
+    live.liveButton.click()
+    run(panel, slicer_app, client)
+    assert client.options[1] == TrackingOptions(
+        memory="reliable", min_similarity=0.8, min_region=0.0
+    )
 
 
 def test_the_scene_is_closed_while_it_runs(

@@ -268,7 +268,7 @@ class EngineClient:
         options = options or TrackingOptions()
         return self._request(Track(self._next_number(), prompts, options), supersedes=True)
 
-    def start_live(self, width: int, height: int) -> int:
+    def start_live(self, width: int, height: int, options: TrackingOptions | None = None) -> int:
         """Begin a live session: `LiveTracked` per segmented frame, `Finished` after `cancel`.
 
         The model stays loaded. After a change of the frame size, start a new session.
@@ -276,6 +276,8 @@ class EngineClient:
         Args:
             width: width of the frames in pixels.
             height: height of the frames in pixels.
+            options: how masks are made and which memories are kept; direction and range have no
+                effect. None takes the defaults, where masks do not overlap.
 
         Raises:
             InputError: the size is not positive.
@@ -283,7 +285,8 @@ class EngineClient:
         number, size = self._next_number(), (int(width), int(height))
         if self._session is not None:
             self._session.feed_live(number, *size)
-        return self._request(StartLive(number, *size), supersedes=True)
+        request = StartLive(number, *size, options or TrackingOptions())
+        return self._request(request, supersedes=True)
 
     def live_frame(self, image: np.ndarray, stamp: float) -> None:
         """Send the newest frame of the live source, copied. Older ones that wait are dropped.

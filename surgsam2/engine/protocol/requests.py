@@ -105,6 +105,7 @@ class StartLive(Request):
     """Width of a frame in pixels."""
     height: int
     """Height of a frame in pixels."""
+    options: TrackingOptions
 
 
 @dataclass(frozen=True, eq=False)

@@ -332,7 +332,8 @@ class Engine:
 
         newest = NewestFrame(request.width, request.height, credit)
         self._live_number = queued.number
-        self._live = session = LiveSession(model, request.width, request.height, newest)
+        size = request.width, request.height
+        self._live = session = LiveSession(model, *size, newest, request.options)
         credit(LIVE_FRAMES)
         try:
             for stamp, result in session.results(lambda: self._between(queued)):

@@ -12,6 +12,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.prompts import PromptSet
 from surgsam2.prompts.prompt import prompt_rows
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.tracker import Tracker
 
 KEPT_PROMPTED = 4
@@ -82,11 +83,23 @@ class LiveSession:
         width: width of the frames in pixels.
         height: height of the frames in pixels.
         frames: where the frames come from.
+        options: how masks are made and which memories are kept; direction and range have no
+            effect.
+
+    Raises:
+        InputError: the model is too small for the memory policy.
     """
 
-    def __init__(self, model: SurgSAM2Model, width: int, height: int, frames: NewestFrame) -> None:
+    def __init__(
+        self,
+        model: SurgSAM2Model,
+        width: int,
+        height: int,
+        frames: NewestFrame,
+        options: TrackingOptions = TrackingOptions(),  # noqa: B008 - immutable
+    ) -> None:
         self.frames = frames
-        self.tracker = Tracker(model, width, height)
+        self.tracker = Tracker(model, width, height, options=options)
         """Tracker of the session."""
         self._pending: PromptSet | None = None
 

@@ -22,6 +22,7 @@ from surgsam2.errors import SurgSAM2Error
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import PromptSet
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.options import TrackingOptions
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.live.source import LivePicture
 
@@ -61,6 +62,7 @@ class LiveEngine:
     Args:
         make_client: makes an `EngineClient` that has not been started.
         options: the model.
+        tracking: how masks are made and which memories are kept.
         on_message: called with a text when a prompt could not be used or the engine does not
             answer, and with an empty one when it answers again.
         on_end: called with a text when the session ended, and whether the process died.
@@ -76,11 +78,12 @@ class LiveEngine:
         self,
         make_client: Callable[[], EngineClient],
         options: ModelOptions,
+        tracking: TrackingOptions,
         on_message: Callable[[str], None],
         on_end: Callable[[str, bool], None],
     ) -> None:
         self._client = make_client()
-        self._options = options
+        self._options, self._tracking = options, tracking
         self._on_message, self._on_end = on_message, on_end
         self._load = self._session = 0  # numbers of the latest requests of these kinds
         self._pending: dict[float, LivePicture] = {}
@@ -102,7 +105,7 @@ class LiveEngine:
         self._prompt_requests.clear()
         self._prompts = [p for p in self._prompts if p.image.shape[1::-1] == size]
         self.newest, self.size = None, size
-        self._session = self._client.start_live(*size)
+        self._session = self._client.start_live(*size, self._tracking)
 
     def close(self) -> None:
         """End the process."""

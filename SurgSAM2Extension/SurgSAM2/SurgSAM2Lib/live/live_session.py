@@ -12,6 +12,7 @@ from surgsam2.engine import EngineClient
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.model.options import ModelOptions
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.tracking.options import TrackingOptions
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.live.engine import LiveEngine
 from SurgSAM2Lib.live.marking import Marking
@@ -81,7 +82,7 @@ class LiveSegmenter:
             return "waiting"
         return "starting" if self._engine.newest is None else "running"
 
-    def start(self, volume: Any, options: ModelOptions) -> None:
+    def start(self, volume: Any, options: ModelOptions, tracking: TrackingOptions) -> None:
         """Segment each new picture of a volume from now on.
 
         Objects of an earlier session keep their segments, but must be marked again.
@@ -89,6 +90,7 @@ class LiveSegmenter:
         Args:
             volume: the ``vtkMRMLVolumeNode`` that another module fills.
             options: the model to use.
+            tracking: how masks are made and which memories are kept.
 
         Raises:
             InputError: the node is no volume, was deleted, or shows no colour or grey pictures.
@@ -98,7 +100,9 @@ class LiveSegmenter:
             source.close()
             picture_of(volume, 0.0)  # raises an error that says what is wrong
         try:
-            engine = LiveEngine(self._make_client, options, self._tell, self._process_ended)
+            engine = LiveEngine(
+                self._make_client, options, tracking, self._tell, self._process_ended
+            )
         except SurgSAM2Error:
             source.close()
             raise

@@ -343,20 +343,27 @@ class LogicCore:
 
     # live segmentation
 
-    def startLive(self, volumeNode: Any) -> Any:
+    def startLive(self, volumeNode: Any, **options: Any) -> Any:
         """Segment each new picture of a volume that another module fills.
 
         The model is that of `setModel`. The engine process of tracking ends meanwhile, so
         that its memory is free; it starts again when it is needed.
 
+        Args:
+            volumeNode: the ``vtkMRMLVolumeNode`` that another module fills.
+            options: fields of `TrackingOptions` that say how masks are made and which memories
+                are kept, such as ``memory="reliable"``.
+
         Returns:
             The ``vtkMRMLSegmentationNode`` that shows the masks.
 
         Raises:
-            InputError: a track is in progress, or the node shows no pictures.
+            InputError: a track is in progress, the node shows no pictures, or an option cannot
+                be used.
         """
         self._workspace.refuse_while_tracking()
-        self.live.start(volumeNode, self.tracking.model)
+        chosen = options_from_arguments(TrackingOptions, options)
+        self.live.start(volumeNode, self.tracking.model, chosen)
         self.engine.close()
         return self.live.masks.proxy
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from surgsam2.errors import InputError
+from surgsam2.tracking.options import TrackingOptions
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.live.statistics import LiveStatistics
+from SurgSAM2Lib.logic.option_names import options_of, parameter_name
 from SurgSAM2Lib.panel.context import PanelContext, later
 from SurgSAM2Lib.panel.icons import prompt_icons
 from SurgSAM2Lib.panel.live_marks import LiveMarks
@@ -78,7 +80,8 @@ class LiveSection(Section):
             self.logic.stopLive()
             return
         volume = self.ui.liveVolumeSelector.currentNode()
-        self.logic.startLive(volume)
+        options = options_of(self.context.parameters, TrackingOptions).as_mapping()
+        self.logic.startLive(volume, **{parameter_name(k): v for k, v in options.items()})
         show_picture(volume)
         if not len(self.live.objects):
             self.logic.addLiveObject()
