@@ -27,6 +27,7 @@ from surgsam2.engine import (
 )
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.model.options import ModelOptions
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import Video
 
 Take = Callable[[Event], None]
@@ -51,12 +52,18 @@ class EngineLink:
         client: the client of the engine's process.
         model: which model the engine loads.
         consent: the person's consent to an engine on another machine; nothing is sent before.
+        tracking: how the engine tracks; a command of the page sets direction and range.
     """
 
     def __init__(
-        self, client: EngineClient, model: ModelOptions, consent: Consent | None = None
+        self,
+        client: EngineClient,
+        model: ModelOptions,
+        consent: Consent | None = None,
+        tracking: TrackingOptions = TrackingOptions(),  # noqa: B008 - immutable
     ) -> None:
         self.model = model
+        self.tracking = tracking
         self.consent = consent
         self.pid: int | None = None
         """The number of the engine's process, once it runs."""

@@ -20,6 +20,7 @@ from surgsam2.engine.remote.tokens import client_token
 from surgsam2.errors import InputError
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import load_class_list
+from surgsam2.tracking.options import TrackingOptions
 
 _SUFFIX = "-annotated"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -30,6 +31,7 @@ def annotate(
     folder: Path | str | None = None,
     model: ModelOptions | None = None,
     *,
+    tracking: TrackingOptions | None = None,
     classes: Path | str | None = None,
     engine: str | None = None,
     authorities: Path | str | None = None,
@@ -48,6 +50,8 @@ def annotate(
             folder of videos, each of them has its own folder in it, called after the video
             (with its suffix where two differ in it only). None is the `default_folder` of `video`.
         model: which model segments; None is the built-in one.
+        tracking: which memories are kept and how masks are made; direction, range and overlap
+            have no effect.
         classes: the classes that objects can have, as for `load_class_list`; None takes the
             package's list of surgical objects.
         engine: address of an engine on another machine, as for `surgsam2.connect`; None is this
@@ -86,7 +90,9 @@ def annotate(
             VideoChooser(
                 videos or {path.name: path},
                 project_folder,
-                _engine(engine, authorities, model or ModelOptions()),
+                _engine(
+                    engine, authorities, model or ModelOptions(), tracking or TrackingOptions()
+                ),
                 chosen,
             )
         )
@@ -115,12 +121,17 @@ def annotate(
             server.run(sockets=[listening])
 
 
-def _engine(address: str | None, authorities: Path | str | None, model: ModelOptions) -> EngineLink:
+def _engine(
+    address: str | None,
+    authorities: Path | str | None,
+    model: ModelOptions,
+    tracking: TrackingOptions,
+) -> EngineLink:
     """Return the engine at an address; None is this machine."""
     if address is None:
-        return EngineLink(EngineClient(), model)
+        return EngineLink(EngineClient(), model, tracking=tracking)
     client = EngineClient(address=address, token=client_token(), authorities=authorities)
-    return EngineLink(client, model, Consent(address))
+    return EngineLink(client, model, Consent(address), tracking)
 
 
 def default_folder(video: Path) -> Path:

@@ -351,6 +351,7 @@ class Session:
     def _start_track(self, command: dict[str, Any]) -> None:
         options = TrackingOptions.from_mapping(
             {
+                **self._engine.tracking.as_mapping(),
                 "direction": command.get("direction", "forward"),
                 "start": command.get("start"),
                 "stop": command.get("stop"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from surgsam2.commands.arguments import add_engine_arguments, add_options, read_options
 from surgsam2.model.options import ModelOptions
+from surgsam2.tracking.options import MEMORY_SETTINGS, TrackingOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -25,6 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="classes that objects can have: a list's name, or a CSV or JSON file (general)",
     )
     add_options(parser, ModelOptions, "model")
+    add_options(parser, TrackingOptions, "tracking", only=("memory", *MEMORY_SETTINGS))
     add_engine_arguments(parser)
     server = parser.add_argument_group("server")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
@@ -54,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         args.video,
         output,
         read_options(ModelOptions, args),
+        tracking=read_options(TrackingOptions, args),
         classes=args.classes,
         engine=args.engine,
         authorities=args.engine_ca,

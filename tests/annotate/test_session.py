@@ -19,6 +19,7 @@ from surgsam2.errors import InputError, VideoError
 from surgsam2.model.options import ModelOptions
 from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.label_image import label_name
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import Video
 from tests.annotate.conftest import Page
 
@@ -50,6 +51,15 @@ def test_masks_equal_those_of_the_library(page: Page, model_options: ModelOption
     states = project.timelines[object_id].states
     assert states[0] == FrameState.PROMPTED
     assert set(states[1:].tolist()) <= {FrameState.TRACKED, FrameState.EMPTY}
+
+
+def test_tracking_has_the_memory_policy_of_the_command(page: Page) -> None:
+    page.engine.tracking = TrackingOptions(memory="reliable", min_similarity=1)
+    object_id = click(page)
+    track(page, start=0, stop=4)
+    project = page.session.project
+    assert project.mask(object_id, 0).any()
+    assert not any(project.mask(object_id, index).any() for index in (1, 2, 3)), "none is as alike"
 
 
 def test_a_click_keeps_its_mask_when_the_frame_cannot_be_read_for_advice(

@@ -552,6 +552,12 @@ def test_doctor_runs_where_nothing_is_installed() -> None:
     assert done.stderr == ""
 
 
+def test_annotate_takes_the_memory_policy(run: Command, a_job: dict[str, str]) -> None:
+    code, _, errors = run("annotate", a_job["video"], "--min-similarity", "2")
+    assert code == 2
+    assert "min_similarity must be a number from 0 to 1, got 2" in errors
+
+
 def test_segment_asks_which_images_are_frames(
     run: Command, a_job: dict[str, str], tmp_path: Path
 ) -> None:
