@@ -33,6 +33,7 @@ _SHAPE = {
     "first_pass_bytes": int,
     "updating": bool,
 }
+_LEAST = {"steps": 0, "seconds": 0, "resumed": -1, "results_bytes": 0, "first_pass_bytes": 0}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Checkpoint:
     seconds: float
     """Seconds spent, in all processes."""
     resumed: int
-    """How often the run was continued; attempts that saved nothing do not count."""
+    """How often the run was continued; attempts that saved nothing do not count. -1 if the process
+    that reads the state is the first one of the run, as for a video that was tracked in chunks."""
     results_bytes: int
     """Valid length of the record of results, in bytes."""
     first_pass_bytes: int
@@ -105,8 +107,8 @@ class CheckpointStore:
             content["identity"] = parse_json(content["identity"])
             if version == VERSION:
                 check_shape(content, _SHAPE)
-                if min(content[name] for name, kind in _SHAPE.items() if kind in (int, float)) < 0:
-                    raise ValueError("a number is below 0")
+                if any(content[name] < least for name, least in _LEAST.items()):
+                    raise ValueError("a number is too low")
             state = Checkpoint(**content) if version == VERSION else None
         except Exception as error:  # a damaged file can raise anything
             raise_if_out_of_memory(error)
