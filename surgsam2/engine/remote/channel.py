@@ -242,11 +242,15 @@ class _Connecting:
         self._name, self._dialer, self._attach = name, dialer, attach
         self._on_change = on_change
         self._abandoned = threading.Event()
+        self._ending = threading.Lock()
         threading.Thread(target=self._run, name="surgsam2-connect", daemon=True).start()
 
     def abandon(self) -> None:
-        """Give up; the server is told, if it knows the session already."""
-        self._abandoned.set()
+        """Give up; a server that knows the session already is told in a thread."""
+        with self._ending:
+            self._abandoned.set()
+            if self.done:
+                threading.Thread(target=self._leave).start()
 
     def _run(self) -> None:
         try:
@@ -257,10 +261,15 @@ class _Connecting:
             self.error, self.may_retry = self._dialer.explain(error), self._dialer.may_retry(error)
             if self._attach.session is not None:
                 self._abandoned.wait(_RETRY_SECONDS)
-        if self._abandoned.is_set() and self.socket is not None:
-            SocketChannel(self.socket).part(to_bytes(Leave()), _LEAVE_SECONDS)
-        self.done = True
+        with self._ending:
+            self.done, abandoned = True, self._abandoned.is_set()
+        if abandoned:
+            self._leave()
         self._on_change()
+
+    def _leave(self) -> None:
+        if self.socket is not None:
+            SocketChannel(self.socket).part(to_bytes(Leave()), _LEAVE_SECONDS)
 
     def _make(self) -> None:
         connected = self._dialer.dial()

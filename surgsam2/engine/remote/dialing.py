@@ -167,6 +167,7 @@ class _Ssh:
             stderr=subprocess.PIPE,
             env=environment,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            start_new_session=True,  # Ctrl-C must not end it before the session is left
         )
         self._tail: deque[bytes] = deque(maxlen=40)
         self._said = threading.Thread(target=self._errors, name="surgsam2-ssh", daemon=True)

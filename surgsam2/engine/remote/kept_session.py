@@ -28,7 +28,7 @@ KEEPER = "--keeper"
 """Argument of ``python -m surgsam2.engine`` that makes it a keeper."""
 _CHUNK = 2**18
 _START_SECONDS = 30.0
-"""Seconds in which a keeper must listen, and its first client must come."""
+"""Seconds in which the first client of a keeper must come."""
 _READY = b"ready"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,9 @@ from surgsam2.engine import (
 )
 from surgsam2.engine.client.frame_sources import jpeg_of
 from surgsam2.engine.protocol.requests import LivePicture
+from surgsam2.engine.remote.address import Address
+from surgsam2.engine.remote.channel import ServerChannel
+from surgsam2.engine.remote.dialing import TcpDialer
 from surgsam2.engine.remote.server import EngineServer, ServerLimits
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.tracking.options import TrackingOptions
@@ -30,6 +34,7 @@ from surgsam2.tracking.single_frame import StillFrame
 from tests.engine.conftest import Driver
 from tests.engine.remote.helpers import (
     BOX,
+    TOKEN,
     Relay,
     Serve,
     assert_same,
@@ -106,6 +111,16 @@ def test_a_connection_that_is_cut_loses_and_doubles_nothing(
     driver.client.close()
     gone(server)
     relay.close()
+
+
+def test_a_client_leaves_before_it_uses_its_connection(serve: Serve) -> None:
+    server = serve()
+    address = Address("surgsam2", "127.0.0.1", server.port)
+    channel = ServerChannel(str(address), TcpDialer(address), TOKEN)
+    (made, _), *_ = channel.sockets
+    assert select.select([made], [], [], 30.0)[0], "nothing was connected"
+    channel.close()
+    gone(server)
 
 
 def test_a_session_ends_when_its_client_does_not_come_back(serve: Serve) -> None:

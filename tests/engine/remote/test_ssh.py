@@ -112,6 +112,7 @@ def test_a_connection_that_is_cut_loses_and_doubles_nothing(
     long = np.concatenate([a_clip] * repeats)
     driver = connected(ssh)
     pid = driver.until(Ready).pid
+    assert all(os.getsid(one) != os.getsid(0) for one in ssh()), "Ctrl-C here would end ssh"
     loaded(driver)
     driver.until(
         VideoOpened, driver.client.open_frames(len(long), 160, 120, 25.0, lambda k: long[k])
