@@ -114,7 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does, which removes temporary files."""
-    if threading.current_thread() is not threading.main_thread():  # Python allows it there alone
+    main_thread = threading.current_thread() is threading.main_thread()
+    # Python allows it in the main thread alone, and cannot put a handler back that is not its own
+    if not main_thread or signal.getsignal(signal.SIGTERM) is None:
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

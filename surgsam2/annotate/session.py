@@ -58,7 +58,7 @@ class Session:
 
     Args:
         video: the open video; frames for the page come from it.
-        source: the path of the video, which the engine opens itself.
+        source: the path of the video, which the engine opens itself, or is sent.
         project: the project, which is held.
         engine: the engine's process, which other sessions may have used before.
     """

@@ -104,15 +104,17 @@ def test_a_disk_without_room(port: int, models: Path, a_file: Path, tmp_path: Pa
         pytest.skip("this system mounts no small disk")
     try:
         process = served(port, models, "--cache", str(disk))
-        driver = client(port, models)
-        failure = driver.until(Failed, driver.client.open_video(a_file))
-        assert failure.kind == "output"
-        assert str(disk) not in failure.message
-        assert "no space left" in failure.message.lower()
-        assert list(disk.iterdir()) == []
-        loaded(driver)
-        driver.client.close()
-        process.kill()
-        process.wait()
+        try:
+            driver = client(port, models)
+            failure = driver.until(Failed, driver.client.open_video(a_file))
+            assert failure.kind == "output"
+            assert str(disk) not in failure.message
+            assert "no space left" in failure.message.lower()
+            assert list(disk.iterdir()) == []
+            loaded(driver)
+            driver.client.close()
+        finally:
+            process.kill()
+            process.wait()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
