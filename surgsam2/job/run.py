@@ -88,7 +88,7 @@ def segment_to_folder(
         progress: called after every tracked frame.
         should_stop: asked after every tracked frame; true ends the run as `interrupted`.
         split: how the frames of a run to be resumed were divided among processes; see
-            `surgsam2.job.parts`.
+            `surgsam2.job.split`.
 
     Returns:
         The report, as in `report.json`. Its `status` is `complete`, or `interrupted`
