@@ -152,7 +152,8 @@ def test_what_was_measured_is_kept_when_it_is_stopped(
     small_config: Path, demo_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "seconds_to_first_mask", lambda *_: 1.5)
-    monkeypatch.setattr(runner, "measure_live_in_process", lambda *_: {})
+    live = {"p50_ms": 1.0, "p99_ms": 2.0, "cpu_ms": 1.0, "frames": 3, "threads": 1, "load": None}
+    monkeypatch.setattr(runner, "measure_live_in_process", lambda *_: live)
     plan = Plan(
         configs=(str(small_config),),
         checkpoint=str(demo_checkpoint),

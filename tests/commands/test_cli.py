@@ -548,7 +548,7 @@ def test_doctor_runs_where_nothing_is_installed() -> None:
     done = with_only(set(), "doctor")
     assert done.returncode == 2, done.stderr
     assert "missing  torch " in done.stdout
-    assert "15 to mend" in done.stdout
+    assert "14 to mend" in done.stdout
     assert done.stderr == ""
 
 
