@@ -6,6 +6,7 @@ Exit code 0 says that all of the scene was read.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ def main() -> None:
     prepare_scene(scene)
     try:
         _register(scene, settings["classes"])
-        _limit(settings["memory"])
+        _limit(settings["memory"], settings["seconds"])
         read_description(scene, Path(settings["description"]))
     except InputError as error:
         fail("input", str(error))
@@ -69,18 +70,31 @@ def _register(scene: Any, classes: Sequence[str]) -> None:
         scene.RegisterNodeClass(getattr(slicer, name)())
 
 
-def _limit(memory: int) -> None:
-    """Let this process take at most so many more bytes, where the system can limit that."""
+def _limit(memory: int, seconds: float) -> None:
+    """Limit what this process may take from now on, where the system can.
+
+    Args:
+        memory: bytes.
+        seconds: seconds of processor time, of all threads together.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the patient's data
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _at_most(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds))
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except (OSError, ValueError, IndexError):  # macOS does not keep the limit anyway
         return
-    most = pages * os.sysconf("SC_PAGE_SIZE") + memory
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    _at_most(resource.RLIMIT_AS, pages * os.sysconf("SC_PAGE_SIZE") + memory)
+
+
+def _at_most(kind: int, most: int) -> None:
+    """Set a limit of this process, unless a lower one cannot be raised."""
+    import resource
+
+    hard = resource.getrlimit(kind)[1]
     if hard == resource.RLIM_INFINITY or most < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        resource.setrlimit(kind, (most, hard))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,12 @@ from surgsam2.storage.temporary import TemporaryFolder
 
 _MODULE = "surgsam2.mrml.scene_process"
 _SECONDS = 60.0
-"""Seconds that reading may take, and as many again for every `_BYTES`."""
+"""Seconds of processor time that reading may take, and as many again for every `_BYTES`."""
+_PATIENCE = 10.0
+"""How many times that may pass on the clock: other programs may keep the processor busy."""
 _BYTES = 600_000_000
+_OUT_OF_TIME = -signal.SIGXCPU if hasattr(signal, "SIGXCPU") else None
+"""Exit code of a process that has used up its processor time; Windows limits the clock's alone."""
 _ADVICE = "it is damaged or made to do harm, ask for a new copy"
 
 
@@ -34,13 +39,15 @@ def try_scene(scene: UnpackedScene, classes: Sequence[str], source: Path) -> Non
             more memory than is free.
     """
     size = sum(file.stat().st_size for file in scene.folder.rglob("*") if file.is_file())
-    deadline = time.monotonic() + _SECONDS * (1 + size / _BYTES)
+    seconds = _SECONDS * (1 + size / _BYTES)
+    deadline = time.monotonic() + _PATIENCE * seconds
     memory = min(free_memory() or ARCHIVE_BYTES.value, ARCHIVE_BYTES.value)
     with TemporaryFolder() as folder:
         settings: dict[str, object] = {
             "description": str(scene.description),
             "classes": list(classes),
             "memory": memory,
+            "seconds": seconds,
         }
         # files that it leaves when it crashes are removed with the folder
         environment = base_environment(None) | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
@@ -63,6 +70,10 @@ def try_scene(scene: UnpackedScene, classes: Sequence[str], source: Path) -> Non
         kind, text = problem
         what = "" if kind == "input" else "cannot be checked before it is opened: "
         raise InputError(f"{source}: {what}{text}")
+    if code == _OUT_OF_TIME:
+        raise InputError(
+            f"{source}: reading it takes more than {seconds:.0f} s of processor time; {_ADVICE}"
+        )
     if code:
         raise InputError(
             f"{source}: 3D Slicer's libraries break down when they read it (exit code {code}), or "

@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -348,6 +349,26 @@ def test_more_memory_than_there_is(members, loaded, monkeypatch):
 def test_reading_without_end(members, loaded, monkeypatch):
     monkeypatch.setattr(scene_trial, "_SECONDS", 0.0)
     assert "does not come to an end" in loaded(members)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows limits no processor time")
+def test_reading_takes_too_much_processor_time(members, loaded, monkeypatch, tmp_path):
+    """The clock does not count: a busy machine must not refuse an honest scene."""
+    monkeypatch.setattr(scene_trial, "_SECONDS", 0.1)
+    monkeypatch.setattr(scene_trial, "_PATIENCE", 6000.0)
+    python = tmp_path / "a" / "python"
+    python.write_text(
+        f"#!{sys.executable}\n"
+        "from surgsam2.mrml import scene_process\n"
+        "def read_without_end(scene, path):\n"
+        "    while True:\n"
+        "        pass\n"
+        "scene_process.read_description = read_without_end\n"
+        "scene_process.main()\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(scene_trial, "default_python", lambda: str(python))
+    assert "reading it takes more than 0 s of processor time; it is damaged" in loaded(members)
 
 
 def test_what_is_no_scene(members, loaded):
