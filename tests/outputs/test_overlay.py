@@ -7,6 +7,8 @@ import pytest
 
 from surgsam2.errors import InputError, OutputError
 from surgsam2.outputs import OutputSet, OverlayWriter, draw_overlay
+from surgsam2.outputs.base import OutputUpdate
+from surgsam2.storage.output_folder import RESUME
 
 
 def decode(path):
@@ -221,3 +223,25 @@ def test_times_and_shape_of_pixels_are_kept(a_run, tmp_path):
         found = [frame.time for frame in overlay.decode(stream)]
         assert stream.sample_aspect_ratio == Fraction(16, 11)
     assert np.allclose(found, times[1:] - times[1], atol=1e-3)
+
+
+def test_an_update_opens_no_playlist(a_run, tmp_path):
+    """A stranger's file in place of the video cannot bring other files in."""
+    run, path = a_run(), tmp_path / "overlay.mp4"
+    write(run, tmp_path).close()
+    (tmp_path / RESUME).mkdir()
+
+    def rewrite(writer, start, stop):
+        for index in range(start, stop):
+            writer.write(run.frame(index), run.result(index))
+
+    frames = (0, 1, 2)
+    update = OutputUpdate(
+        tmp_path, run.context, frames, frames, frozenset({1}), rewrite, run.result
+    )
+    assert OverlayWriter.update(update)
+    path.rename(tmp_path / "other.mp4")
+    playlist = "ffconcat version 1.0\nfile other.mp4\n"
+    path.write_text(playlist)
+    assert not OverlayWriter.update(update)
+    assert path.read_text() == playlist
