@@ -103,7 +103,7 @@ def test_a_run_is_resumed(
     """A run that was stopped goes on in another session, and gives the masks of a run here."""
     prompts = PromptSet().add(object_id=1, frame=4, box=[10, 30, 50, 80])
     options = JobOptions(formats=("png",), tracking=TrackingOptions(direction=direction))
-    folder, asked = tmp_path / "there", iter([False] * 6 + [True])
+    folder, asked = tmp_path / "there", iter([False] * 3 + [True])
     address = f"surgsam2://127.0.0.1:{server.port}"
     for resume in (False, True):
         with (
