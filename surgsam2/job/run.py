@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from surgsam2.engine.remote_model import RemoteModel
-from surgsam2.errors import OutputError, shortage
+from surgsam2.errors import OutputError, VideoError, shortage
 from surgsam2.job.checkpoint import Checkpoint, CheckpointStore
 from surgsam2.job.earlier import (
     EarlierResults,
@@ -281,7 +281,11 @@ class SegmentationRun:
                 self._kept = ResultRecord(store, inputs.video.width, inputs.video.height)
             with writer:
                 if self._saved is not None:
-                    finished = [i for i in plan.finished(self._steps) if i in record]
+                    planned = plan.finished(self._steps)
+                    finished = [i for i in planned if i in record]
+                    if len(finished) < len(planned):
+                        with suppress(IndexError, VideoError):  # it then tells where it ends
+                            inputs.video[plan.stop - 1]
                     self._timings.tracker.extend(record.get(i).milliseconds for i in finished)
                     writer.replay(lambda: _stop_if(should_stop()))
                 if self._steps < plan.steps:
