@@ -203,6 +203,7 @@ class _ListRun:
                 self._say(index, "complete already, nothing to resume")
                 return manifest
             if manifest.chunks:
+                manifest.check_parts(job.output, len(self._scheduler.videos[index].parts))
                 # a driver that was killed leaves chunks that nobody has taken note of
                 self._delete_others(index, manifest)
                 for part in sorted({chunk.part for chunk in manifest.chunks}):

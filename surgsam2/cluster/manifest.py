@@ -105,6 +105,23 @@ class Manifest:
         steps = self.run.steps[part]
         return 1 - chunks[-1].last / steps if steps else 0.0
 
+    def check_parts(self, output: Place, count: int) -> None:
+        """Check that what was tracked belongs to a video of this number of parts.
+
+        Args:
+            output: the output folder, for the message.
+            count: number of parts of the video.
+
+        Raises:
+            InputError: the manifest is damaged.
+        """
+        known = len(self.run.steps) if self.run else 0
+        if known != count or any(chunk.part not in range(count) for chunk in self.chunks):
+            raise InputError(
+                f"{output / MANIFEST}: is damaged (it has the steps of {known} parts, and the "
+                f"video has {count}); delete it to track the video anew"
+            )
+
 
 class Manifests:
     """Reads and writes manifests for one driver."""

@@ -12,8 +12,12 @@ from PIL import Image
 
 from surgsam2 import PromptSet
 from surgsam2.cluster.driver import segment_list
+from surgsam2.cluster.manifest import Manifest, Manifests, job_key, settings_key
 from surgsam2.cluster.options import ListOptions
+from surgsam2.cluster.tasks import RunRecord
 from surgsam2.errors import InputError, PromptError
+from surgsam2.job.chunks import Chunk
+from surgsam2.job.fingerprint import ModelRecord
 from surgsam2.job.options import JobOptions
 from surgsam2.job.split import Split, plan_split
 from surgsam2.model.build import SurgSAM2Model
@@ -137,6 +141,24 @@ def test_a_divided_video_goes_on_after_kills(
     rows = json.loads((tmp_path / "out/summary.json").read_text())["videos"]
     assert [row["status"] for row in rows] == ["complete", "quarantined"]
     assert files_of(tmp_path / "out/a") == serial(a_model, path, tmp_path / "serial")["a"]
+
+
+def test_a_manifest_of_another_number_of_parts_is_one_line(
+    demo_checkpoint: Path, small_config: Path, tmp_path: Path
+) -> None:
+    (job,) = jobs_of(write_list(tmp_path, ["a"]), tmp_path / "out")
+    settings = settings_for(demo_checkpoint, small_config)
+    job.output.make_folder()
+    key = job_key(job, settings_key(settings), Split(objects=((1,), (2,))))
+    for steps, part in (((11,), 1), ((11, 11), 2)):
+        run = RunRecord({}, ModelRecord({}, None, ""), steps)
+        chunk = Chunk("0", 0, 4, 1.0, {}, part)
+        Manifests().write(job.output, Manifest(key, run=run, chunks=(chunk,)), first=True)
+        with pytest.raises(InputError, match=r"manifest\.json: is damaged .*; delete it"):
+            segment_list(
+                [job], Place.of(tmp_path / "out"), settings, ListOptions(split="objects"),
+                executor=lambda: pytest.fail("a worker was started"),
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize(
