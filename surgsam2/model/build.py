@@ -120,7 +120,8 @@ class SurgSAM2Model:
         if isinstance(frame, np.ndarray):
             if self.device.type != "cuda":
                 return np.array(Image.fromarray(frame).resize(size))
-            frame = torch.from_numpy(frame)
+            # tensors need ascending, writable memory, unlike a mirrored or a mapped array
+            frame = torch.from_numpy(np.require(frame, requirements=["C", "W"]))
         planes = to_device(frame, self.device).permute(2, 0, 1)[None].float()
         planes = F.interpolate(planes, size=size, mode="bicubic", antialias=True)
         return planes[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8)

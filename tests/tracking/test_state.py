@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from surgsam2 import PromptSet, Tracker
+from surgsam2 import EFP, PromptSet, Tracker
 from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.builder import build_network
+from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.tracking.video_tracking import copy_to_cpu
 from tests.conftest import disc
@@ -46,6 +50,18 @@ def test_goes_on_to_the_last_bit(a_model: SurgSAM2Model, a_clip: np.ndarray) -> 
         assert memory_bytes(second) == memory_bytes(first)
         for expected, found in zip(whole[cut:], logits(second, a_clip[cut:14]), strict=True):
             assert np.array_equal(expected, found)
+
+
+def test_the_built_in_network_goes_on(built_in_config: Path, a_clip: np.ndarray) -> None:
+    """Its memories have more channels than the memory encoder's, for mask motion."""
+    network = build_network(load_config(str(built_in_config)), "built-in", SurgSAM2Network).eval()
+    config, cpu = OmegaConf.create({}), torch.device("cpu")
+    model = SurgSAM2Model("built-in", network, config, cpu, torch.float32, EFP(), None)
+    first, second = Tracker(model, 160, 120), Tracker(model, 160, 120)
+    logits(first, a_clip[:3])
+    second.load_state_dict(saved(first))
+    expected, found = (logits(tracker, a_clip[3:4])[0] for tracker in (first, second))
+    assert np.array_equal(expected, found)
 
 
 def test_a_saved_state_does_not_change(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:

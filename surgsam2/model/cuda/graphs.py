@@ -57,6 +57,7 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream(device)
         self._last = torch.cuda.current_stream(device)
 
     @contextmanager
@@ -71,11 +72,15 @@ class CudaRecorder:
     def capture(self, function: Callable[[], list[Tensor]]) -> tuple[Graph, list[Tensor]]:
         """Return the graph of a function and its outputs, which replays write to."""
         graph = torch.cuda.CUDAGraph()
-        # other threads may go on copying and computing
+        # other threads may go on copying and computing; after a capture that fails PyTorch does not
+        # put this thread's stream back, and its own stream for captures is of one device only
         with (
             _one_capture_at_a_time,
             torch.cuda.device(self._device),
-            torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
+            torch.cuda.stream(torch.cuda.current_stream(self._device)),
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ),
         ):
             outputs = function()
         return graph, outputs

@@ -28,6 +28,8 @@ class StreamEncoder:
         self._autocast = autocast
         self._device = device
         self._stream = torch.cuda.Stream(device)
+        # the weights may still be on their way to the device
+        self._stream.wait_stream(torch.cuda.current_stream(device))
         self._executor = ThreadPoolExecutor(1, "surgsam2-encode")
 
     def submit(self, work: Callable[[], ImageFeatures]) -> Future[Any]:
@@ -45,8 +47,10 @@ class StreamEncoder:
         features, computed = encoding.result()
         stream = torch.cuda.current_stream(self._device)
         stream.wait_event(computed)
-        for tensor in (features.tokens, features.position, *features.high_res):
-            tensor.record_stream(stream)  # its memory is not used anew before this stream is done
+        tensors = [features.tokens, features.position, *features.high_res, features.picture]
+        for tensor in tensors:
+            if tensor is not None:
+                tensor.record_stream(stream)  # its memory stays until this stream is done
 
     @contextmanager
     def sharing_cores(self) -> Iterator[None]:
