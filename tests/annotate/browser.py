@@ -138,6 +138,7 @@ class Browser:
 
     def click(self, x: float, y: float) -> None:
         """Click on a pixel of the video, and wait for the mask that comes of it."""
+        self.until("document.body.dataset.pixels !== undefined")  # the frame is drawn
         before = self.data("pixels")
         self.actions += 1
         self.page.mouse.click(*self.at(x, y))
@@ -157,10 +158,20 @@ class Browser:
         self.page.keyboard.press(key)
 
     def track(self) -> None:
-        """Track forward, and wait for the end."""
+        """Track forward, and wait for the end, however short the track is."""
+        self.page.evaluate(
+            """() => {
+          window.trackEnded = false;
+          const observer = new MutationObserver((changes) => {
+            const ran = changes.some((change) => change.oldValue === "true");
+            window.trackEnded ||= ran && document.body.dataset.tracking === "false";
+          });
+          const attributeFilter = ["data-tracking"];
+          observer.observe(document.body, { attributeFilter, attributeOldValue: true });
+        }"""
+        )
         self.press("t")
-        self.until_data("tracking", "true")
-        self.until_data("tracking", "false")
+        self.until("window.trackEnded")
 
     def go(self, frame: int) -> None:
         """Show a frame."""
