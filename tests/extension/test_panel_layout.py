@@ -85,7 +85,7 @@ def test_setup_says_one_sentence_and_folds_the_rest(
 
     monkeypatch.setattr(requirements, "installedVersion", lambda name: "")
     panel.setup_section.check()
-    assert panel.ui.setupLabel.text == "Tracking needs 14 more Python packages, about 1.4 GB."
+    assert panel.ui.setupLabel.text == "Tracking needs 14 more Python packages, about 1.1 GB."
     assert panel.ui.setupDetailsFrame.isHidden()
     panel.ui.setupDetailsButton.checked = True
     assert not panel.ui.setupDetailsFrame.isHidden()
