@@ -18,7 +18,6 @@ from surgsam2.errors import VideoError
 from surgsam2.outputs.base import OutputUpdate, OutputWriter
 from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX, replace, writing
 from surgsam2.storage.output_folder import RESUME
-from surgsam2.video.decoder import open_container
 
 _Piece = tuple[int, int, bool]
 """Index of the first frame, index of the frame after the last, and whether any frame changed."""
@@ -43,6 +42,8 @@ def update_video(
         OutputError: the disk refuses.
     """
     import av
+
+    from surgsam2.video.decoder import open_container  # it imports av
 
     path, first = update.folder / name, update.after[0]
     if not path.is_file() or not update.before or update.before[0] != first:
