@@ -10,7 +10,8 @@ import vtk
 
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.mrml import add_points, box_of, placed_points, points_of, set_box
-from SurgSAM2Lib.prompts.kinds import BOX, COLORS, NEGATIVE, POSITIVE, STROKES
+from SurgSAM2Lib.prompts.drawn_nodes import make_node, remove_nodes
+from SurgSAM2Lib.prompts.kinds import BOX, NEGATIVE, POSITIVE, STROKES
 from SurgSAM2Lib.prompts.place_mode import is_placing, start_placing
 from SurgSAM2Lib.prompts.strokes import StrokeMarkups
 
@@ -122,13 +123,7 @@ class PromptMarkups:
     def forget(self) -> None:
         """Remove the nodes and stop observing them."""
         self.strokes.forget()
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed.clear()
-        for node in self._nodes.values():
-            if node.GetScene() is self._scene:
-                self._scene.RemoveNode(node)
-        self._nodes.clear()
+        remove_nodes(self._scene, self._nodes, self._observed)
         self._video = None
 
     def _hide(self) -> None:
@@ -137,15 +132,10 @@ class PromptMarkups:
                 node.SetDisplayVisibility(False)
 
     def _make(self, kind: str) -> Any:
-        node = self._scene.AddNewNodeByClass(_ROI if kind == BOX else _FIDUCIALS, _NAMES[kind])
-        node.SetSaveWithScene(False)
-        node.SetControlPointLabelFormat("")  # the colour alone tells the kinds apart
-        node.CreateDefaultDisplayNodes()
-        display = node.GetDisplayNode()
-        display.SetSaveWithScene(False)
-        display.SetColor(*COLORS[kind])
-        display.SetSelectedColor(*COLORS[kind])
+        class_name = _ROI if kind == BOX else _FIDUCIALS
+        node = make_node(self._scene, class_name, _NAMES[kind], kind)
         if kind == BOX:
+            display = node.GetDisplayNode()
             display.SetFillVisibility(False)
             display.SetPropertiesLabelVisibility(False)
         events = [node.PointPositionDefinedEvent, node.PointEndInteractionEvent]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from surgsam2.mrml import placed_points
-from SurgSAM2Lib.prompts.kinds import COLORS, LASSO, NOT_SCRIBBLE, SCRIBBLE, STROKES
+from SurgSAM2Lib.prompts.drawn_nodes import make_node, remove_nodes
+from SurgSAM2Lib.prompts.kinds import LASSO, NOT_SCRIBBLE, SCRIBBLE, STROKES
 from SurgSAM2Lib.prompts.place_mode import is_placing, start_placing
 
 _NAMES = {
@@ -99,30 +100,17 @@ class StrokeMarkups:
 
     def forget(self) -> None:
         """Remove the nodes and stop observing them."""
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
-        self._observed.clear()
-        for node in self._nodes.values():
-            if node.GetScene() is self._scene:
-                self._scene.RemoveNode(node)
-        self._nodes.clear()
+        remove_nodes(self._scene, self._nodes, self._observed)
         self._video = self._drawing = None
 
     def _node(self, kind: str) -> Any:
         node = self._nodes.get(kind)
         if node is not None and node.GetScene() is self._scene:
             return node
-        node = self._scene.AddNewNodeByClass(
-            _CLOSED_CURVE if kind == LASSO else _CURVE, _NAMES[kind]
-        )
-        node.SetSaveWithScene(False)
-        node.SetControlPointLabelFormat("")
+        class_name = _CLOSED_CURVE if kind == LASSO else _CURVE
+        node = make_node(self._scene, class_name, _NAMES[kind], kind)
         node.SetCurveTypeToLinear()
-        node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
-        display.SetSaveWithScene(False)
-        display.SetColor(*COLORS[kind])
-        display.SetSelectedColor(*COLORS[kind])
         display.SetGlyphScale(0.5)  # a drag places many points
         display.SetPropertiesLabelVisibility(False)
         event = node.PointPositionDefinedEvent
