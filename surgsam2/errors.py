@@ -27,6 +27,12 @@ LONGEST_MESSAGE = 2000
 """Number of characters of the longest message; of a longer one the middle is left out."""
 
 
+def without_middle(text: str, most: int = LONGEST_MESSAGE) -> str:
+    """Return a text of at most `most` characters; of a longer one the middle is left out."""
+    half = (most - 3) // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
+
+
 class SurgSAM2Error(Exception):
     """Base class of all errors raised by surgsam2.
 
@@ -35,9 +41,7 @@ class SurgSAM2Error(Exception):
     """
 
     def __str__(self) -> str:
-        text = super().__str__()
-        half = (LONGEST_MESSAGE - 3) // 2
-        return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]}...{text[-half:]}"
+        return without_middle(super().__str__())
 
 
 class InputError(SurgSAM2Error, ValueError):

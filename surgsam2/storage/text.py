@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from surgsam2.errors import LONGEST_MESSAGE
+from surgsam2.errors import LONGEST_MESSAGE, without_middle
 
 
 def printable(text: str) -> str:
@@ -22,9 +22,7 @@ def one_line(text: object, most: int = LONGEST_MESSAGE) -> str:
         text: a text or an error.
         most: the largest number of characters; of a longer text the middle is left out.
     """
-    line = printable(" ".join(str(text).split()))
-    half = (most - 3) // 2
-    return line if len(line) <= most else f"{line[:half]}...{line[-half:]}"
+    return without_middle(printable(" ".join(str(text).split())), most)
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
