@@ -304,7 +304,7 @@ NETWORK: Arguments = {
 """Arguments of the network itself, whatever subclass of `SAM2Base` it is."""
 
 OWN_ARGUMENTS = ("mask_motion", "refine_boxes")
-"""Those of `SurgSAM2Network` that sam2's networks lack; they have no weights."""
+"""The arguments of `SurgSAM2Network` that sam2's networks do not take; they add no weights."""
 
 
 def build_network(config: Config, name: str, kind: type[Network], seed: int = 0) -> Network:

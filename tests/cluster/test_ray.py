@@ -44,30 +44,26 @@ def a_cluster() -> Iterator[str]:
         ray.shutdown()
 
 
+@pytest.fixture
+def weights(demo_checkpoint: Path, small_config: Path) -> list[str]:
+    """The model's checkpoint and its configuration."""
+    return [str(demo_checkpoint), str(small_config)]
+
+
 @pytest.mark.nightly
 def test_killed_actors_and_drivers(
-    a_cluster: str,
-    a_model: SurgSAM2Model,
-    demo_checkpoint: Path,
-    small_config: Path,
-    tmp_path: Path,
+    a_cluster: str, a_model: SurgSAM2Model, weights: list[str], tmp_path: Path
 ) -> None:
     """12 videos: 2 are broken, 1 crashes; 5 kills of workers, and 1 of the driver."""
     kill, term = ("worker", signal.SIGKILL), ("worker", signal.SIGTERM)
     kills = [kill, term, ("driver", signal.SIGKILL), kill, term, kill]
-    weights = [str(demo_checkpoint), str(small_config)]
     check_a_disturbed_list(a_model, weights, tmp_path, 9, 2, kills, 3, a_cluster)
 
 
 def test_a_list_on_a_cluster(
-    a_cluster: str,
-    a_model: SurgSAM2Model,
-    demo_checkpoint: Path,
-    small_config: Path,
-    tmp_path: Path,
+    a_cluster: str, a_model: SurgSAM2Model, weights: list[str], tmp_path: Path
 ) -> None:
     """One video is broken, and one ends its workers."""
-    weights = [str(demo_checkpoint), str(small_config)]
     check_a_disturbed_list(a_model, weights, tmp_path, 1, 1, [], 0, a_cluster)
 
 

@@ -70,7 +70,7 @@ def test_fast_bfloat16_is_told_by_flags_and_onednns_limit(
 
 @pytest.mark.parametrize(("isa", "slow"), [("AVX2", False), ("avx2_vnni", False), ("ALL", True)])
 def test_bfloat16_needs_avx512(isa: str, slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it oneDNN refuses, so that sam2's modules have to compute."""
+    """oneDNN refuses bfloat16 without AVX-512, so sam2's modules compute it there."""
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
     expected = slow and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert has_bfloat16_products() is expected
