@@ -135,7 +135,7 @@ def test_a_whole_module_is_refused(tmp_path: Path) -> None:
 def test_missing_folder_and_empty(tmp_path: Path) -> None:
     assert "no such checkpoint file" in refusal(tmp_path / "none.pt")
     assert "no such checkpoint file" in refusal("a\0b.pt")
-    assert "cannot be opened (File name too long)" in refusal("x" * 5000)
+    assert "cannot be opened (File name too long)" in refusal("x" * 300)
     assert "is a folder" in refusal(tmp_path)
     for name in ("empty.pt", "empty.safetensors"):
         (tmp_path / name).touch()

@@ -70,7 +70,7 @@ def a_network(change_config: Callable[[Config], Config] = unchanged) -> SurgSAM2
 def a_memory(network: SurgSAM2Network, objects: int, pointers: int = 5) -> MemoryBatch:
     generator = torch.Generator().manual_seed(5)
     side = network.image_size // 16
-    maps = torch.randn(objects, 7, network.mem_dim, side, side, generator=generator)
+    maps = torch.randn(objects, 7, network.memory_channels, side, side, generator=generator)
     return MemoryBatch(
         maps=maps.bfloat16(),
         map_ages=torch.tensor([[0, 6, 5, 4, 3, 2, 1]] * objects),
