@@ -30,7 +30,7 @@ from surgsam2.job.datalist import LOGS, FailedJobsError, VideoJob, hide_job_name
 from surgsam2.job.fingerprint import differences
 from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.folder_lock import exclusive
-from surgsam2.storage.output_folder import RESUME
+from surgsam2.storage.output_folder import RESUME, refuse_link, refuse_links
 from surgsam2.storage.places import Place
 from surgsam2.storage.text import one_line
 
@@ -91,6 +91,10 @@ def segment_list(
         jobs = [jobs[index] for index in chosen]
     with contextlib.ExitStack() as stack:
         output_dir.make_folder()
+        if output_dir.is_local:
+            logs = output_dir.path / LOGS
+            for path in (logs, *logs.rglob("*")):
+                refuse_link(path)
         lock = local_lock(output_dir, (part, parts))
         if lock is not None:
             with writing(lock):
@@ -195,6 +199,8 @@ class _ListRun:
         refuse_all("", problems)
 
     def _taken_up(self, index: int, job: VideoJob, key: str) -> Manifest:
+        if job.output.is_local:
+            refuse_links(job.output.path)
         manifest = self._store.read(job.output)
         if manifest is not None and key and manifest.key == key:
             if manifest.complete:

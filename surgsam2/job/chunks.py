@@ -8,6 +8,7 @@ makes one run of all chunks.
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -33,6 +34,8 @@ OUTPUTS = "outputs.spool"
 see `surgsam2.tracking.output_store`."""
 STATE = "state.pt"
 """The state of the tracking at the end of the chunk."""
+_FILES = {RESULTS, FIRST_PASS, OUTPUTS, STATE}
+_FOLDER = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,14 @@ class Chunk:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Chunk:
-        """Return the chunk that `as_json` has described."""
+        """Return the chunk that `as_json` has described.
+
+        Raises:
+            ValueError: its folder or files have names that no chunk has.
+        """
         files = {name: (int(size), str(check)) for name, (size, check) in value["files"].items()}
+        if not _FOLDER.fullmatch(value["folder"]) or not files.keys() <= _FILES:
+            raise ValueError("a chunk has files elsewhere")
         return cls(**{**value, "files": files})
 
     def as_json(self) -> dict[str, Any]:

@@ -106,7 +106,8 @@ def _check_entry(where: str, entry: Any) -> None:
             raise InputError(f"{where}: {key} must be text, got {entry[key]!r}")
     output = PurePath(entry["output"])
     # "." has no parts: the folder itself, which is no job's
-    if output.anchor or ".." in output.parts or not output.parts:
+    leaves = output.anchor or scheme_of(entry["output"]) or ".." in output.parts
+    if leaves or not output.parts:
         raise InputError(
             f"{where}: output {entry['output']!r} must be a name inside the output folder"
         )

@@ -36,7 +36,7 @@ def exclusive(path: Path) -> Iterator[bool]:
         BlockingIOError: another process, or another block of this process, holds the lock.
         OSError: the file cannot be opened.
     """
-    with path.open("a+b") as file:
+    with open(path, "a+b", opener=_not_through_a_link) as file:  # noqa: PTH123
         locked = False
         try:
             _lock(file)
@@ -46,6 +46,11 @@ def exclusive(path: Path) -> Iterator[bool]:
                 raise BlockingIOError(errno.EWOULDBLOCK, "held by another process") from error
             logger.warning("%s cannot be locked on this file system: %s", path, error.strerror)
         yield locked  # closing the file releases the lock
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    """Open a file unless it is a link, which could lead out of the folder of the lock."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 if os.name == "nt":

@@ -145,8 +145,7 @@ def hold_output(folder: Path | str, *, overwrite: bool = False) -> Iterator[Held
         OutputError: as for `prepare_output`.
     """
     path = _usable(folder, overwrite)
-    with writing(path):
-        _refuse_links(path)
+    refuse_links(path)
     with contextlib.ExitStack() as hold:
         marker = path / MARKER
         with writing(marker):
@@ -191,19 +190,27 @@ def give_token(folder: Path) -> str:
         return token
 
 
-def _refuse_links(folder: Path) -> None:
-    """Refuse a folder in which a link would let a run read or change files elsewhere."""
+def refuse_links(folder: Path) -> None:
+    """Refuse an output folder in which a link would let a run read or change files elsewhere.
+
+    Raises:
+        OutputError: there is such a link, or the folder cannot be read.
+    """
     resume = folder / RESUME
     paths = [folder / MARKER, folder / RECORD, folder / LABELS, resume]
-    if resume.is_dir() and not resume.is_symlink():
-        paths += sorted(resume.iterdir())
-    for tree in _TREES:
-        paths += [folder / tree, *_folders_in(folder / tree)]
-    for path in paths:
-        if path.is_symlink():
-            raise OutputError(
-                f"cannot write {path}: it is a link to another place; remove it first"
-            )
+    with writing(folder):
+        if resume.is_dir() and not resume.is_symlink():
+            paths += sorted(resume.iterdir())
+        for tree in _TREES:
+            paths += [folder / tree, *_folders_in(folder / tree)]
+        for path in paths:
+            refuse_link(path)
+
+
+def refuse_link(path: Path) -> None:
+    """Raise `OutputError` if a path is a link."""
+    if path.is_symlink():
+        raise OutputError(f"cannot write {path}: it is a link to another place; remove it first")
 
 
 def begin_output(folder: Path, *, keep: bool = False) -> None:

@@ -25,7 +25,9 @@ _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryEr
 """Errors that another try does not mend."""
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"}
 """Schemes of stores that have buckets but no folders."""
-_PASSWORD = re.compile(r"^([\w+-]+://[^:/@]*):[^/]*@")
+_PASSWORD = re.compile(r"([\w+-]+://[^:/@\s]*):[^/\s]*@")
+_QUERY = re.compile(r"([\w+-]+://[^?\s]*)\?[^\s'\")]*")
+"""What follows the question mark of an address is often a key to what it names."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Place:
     """
 
     text: str
-    """The path or the address. It may hold a password, which ``str`` of the place hides."""
+    """The path or the address. It may hold secrets, which ``str`` of the place hides."""
 
     @classmethod
     def of(cls, value: Place | str | os.PathLike[str]) -> Place:
@@ -84,7 +86,7 @@ class Place:
         return Place(f"{self.text}/{name}")
 
     def __str__(self) -> str:
-        return _PASSWORD.sub(r"\1:…@", self.text)
+        return _without_secrets(self.text)
 
     @property
     def parent(self) -> Place:
@@ -248,7 +250,7 @@ class Place:
                 last = attempt == _ATTEMPTS - 1
                 if last or isinstance(error, _FINAL):
                     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                    raise kind(f"cannot {verb} {self}: {reason}") from error
+                    raise kind(f"cannot {verb} {self}: {_without_secrets(reason)}") from error
                 _disconnect(self.text)
                 time.sleep(_PAUSE_SECONDS * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
@@ -305,18 +307,23 @@ def scheme_of(text: str) -> str:
     return scheme.lower() if mark and scheme.replace("+", "").replace("-", "").isalnum() else ""
 
 
+def _without_secrets(text: str) -> str:
+    """Return a text without the passwords and the queries of the addresses in it."""
+    return _QUERY.sub(r"\1?…", _PASSWORD.sub(r"\1:…@", text))
+
+
 def _check_scheme(scheme: str, text: str) -> None:
     from fsspec.registry import get_filesystem_class, known_implementations, registry
 
     if scheme not in known_implementations and scheme not in registry:
         raise InputError(
-            f"{text}: the scheme {scheme}:// is not known; use a path, s3://, gs://, sftp:// or "
+            f"{_without_secrets(text)}: the scheme {scheme}:// is not known; use a path, s3://, gs://, sftp:// or "
             "another scheme of fsspec"
         )
     try:
         get_filesystem_class(scheme)
     except ImportError as error:
-        raise MissingDependencyError(f"{text}: {error}") from error
+        raise MissingDependencyError(f"{_without_secrets(text)}: {error}") from error
 
 
 def _system(text: str) -> tuple[Any, str]:

@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.manifest import CHUNKS, Manifest, Manifests
 from surgsam2.cluster.options import ListOptions
-from surgsam2.errors import InputError, MissingDependencyError, OutputError
+from surgsam2.errors import InputError, MissingDependencyError, OutputError, SurgSAM2Error
 from surgsam2.job.datalist import FailedJobsError, VideoJob, read_datalist
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.storage import places
@@ -182,6 +182,33 @@ def test_schemes() -> None:
     except ImportError:
         with pytest.raises(MissingDependencyError, match="s3fs"):
             Place.of("s3://bucket/name")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("sftp://me:secret@host/a.mp4", "sftp://me:…@host/a.mp4"),
+        ("https://host/a.mp4?X-Amz-Signature=secret&b=1", "https://host/a.mp4?…"),
+        ("unreliable://a.mp4?sig=secret", "unreliable://a.mp4?…"),
+    ],
+)
+def test_secrets_of_addresses_are_not_shown(
+    address: str, shown: str, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(address)
+    assert str(place) == shown
+
+    def fails(text: str) -> Any:
+        raise ConnectionError(f"403 Forbidden for ('{text}')")
+
+    monkeypatch.setattr(places, "_system", fails)
+    monkeypatch.setattr(places, "_disconnect", lambda text: None)
+    for work in (place.read_bytes, place.exists, place.names, lambda: place.write_bytes(b"")):
+        with pytest.raises(SurgSAM2Error) as caught:
+            work()
+        assert "secret" not in str(caught.value)
+    with pytest.raises(InputError, match=r"gopher://me:…@host/\?…: the scheme"):
+        Place.of("gopher://me:secret@host/?secret")
 
 
 def test_copies_are_bounded(tmp_path: Path, store: str) -> None:

@@ -14,7 +14,10 @@ from surgsam2 import cli
 from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.manifest import Manifest, Manifests, job_key, settings_key
 from surgsam2.cluster.options import ListOptions
-from surgsam2.errors import InputError
+from surgsam2.cluster.tasks import RunRecord
+from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.job.chunks import Chunk
+from surgsam2.job.fingerprint import ModelRecord
 from surgsam2.storage.output_folder import MANIFEST
 from surgsam2.storage.places import Place
 from tests.cluster.helpers import jobs_of, settings_for, write_list
@@ -51,6 +54,53 @@ def test_a_finished_list_of_2000_videos_is_taken_up_in_seconds(
     assert time.process_time() - began < 5
     assert {row["status"] for row in summary["videos"]} == {"complete"}
     assert len(summary["videos"]) == 2000
+
+
+def begun(folder: Path, settings: Any) -> Path:
+    """A list of one video, whose output folder says that a first chunk of it is complete."""
+    path = write_list(folder, ["one"])
+    (job,) = jobs_of(path, folder / "out")
+    chunk = Chunk("0123456789abcdef", 0, 3, 1.0, {})
+    run = RunRecord({}, ModelRecord({}, None, "", None, ()), (11,))
+    job.output.make_folder()
+    (job.output / ".surgsam2").write_bytes(b"")
+    manifest = Manifest(job_key(job, settings_key(settings)), run=run, chunks=(chunk,))
+    Manifests().write(job.output, manifest, first=True)
+    return path
+
+
+@pytest.mark.parametrize("link", ["a/.resume", "a/.resume/chunks", "logs"])
+def test_a_folder_with_links_is_refused(
+    link: str, demo_checkpoint: Path, small_config: Path, tmp_path: Path
+) -> None:
+    settings = settings_for(demo_checkpoint, small_config)
+    path, out = begun(tmp_path, settings), tmp_path / "out"
+    mine = tmp_path / "mine"
+    (mine / "letters").mkdir(parents=True)
+    place = out / link.replace("a/", "one/")
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(mine if place.name != ".resume" else tmp_path)
+    if place.name == ".resume":
+        mine.rename(tmp_path / "chunks")
+        mine = tmp_path / "chunks"
+    with pytest.raises(SurgSAM2Error, match="is a link to another place; remove it"):
+        segment_list(jobs_of(path, out), Place.of(out), settings, executor=none)
+    assert [found.name for found in mine.iterdir()] == ["letters"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"folder": "../../../mine"}, {"folder": "."}, {"files": {"../a": [1, "b"]}}]
+)
+def test_chunks_that_lead_out_of_the_folder_are_no_chunks(
+    change: dict[str, Any], demo_checkpoint: Path, small_config: Path, tmp_path: Path
+) -> None:
+    settings = settings_for(demo_checkpoint, small_config)
+    (job,) = jobs_of(begun(tmp_path, settings), tmp_path / "out")
+    assert Manifests().read(job.output) is not None
+    content = json.loads((job.output.path / MANIFEST).read_text())
+    content["chunks"][0] |= change
+    (job.output.path / MANIFEST).write_text(json.dumps(content))
+    assert Manifests().read(job.output) is None
 
 
 def test_parts_are_joined(

@@ -42,6 +42,8 @@ def test_paths_start_at_the_list_or_at_the_dataset(tmp_path: Path) -> None:
         (["../a"], "entry 0: output '../a' must be a name inside the output folder"),
         (["a/../../b"], "inside the output folder"),
         (["/tmp/a"], "inside the output folder"),
+        (["file:///tmp/a"], "inside the output folder"),
+        (["memory://elsewhere/a"], "inside the output folder"),
         (["."], "inside the output folder"),
         (["Summary.json"], "must not be called summary.json"),
         ([""], "entry 0: output must be text, got ''"),

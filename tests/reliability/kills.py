@@ -2,7 +2,8 @@
 
     python -m tests.reliability.kills --kills 1000 --seed 1
 
-Prints a line after every run and a table by direction and by format at the end. POSIX only.
+Prints a line after every run and a table by direction, by format and by part of a run at the end.
+POSIX only.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import argparse
 import contextlib
 import importlib
 import io
+import mmap
 import os
 import shutil
 import signal
+import struct
 import sys
 import tempfile
 import threading
@@ -43,6 +46,7 @@ HANG_SECONDS = 60
 """A run that takes more processor time than this ends the campaign."""
 WAIT_SECONDS = 1800
 """A run that takes longer than this by the clock ends it too."""
+PARTS = ("before the first frame", "among the frames", "after the last frame")
 ALWAYS = "with every format"
 PRODUCTS = {
     "masks/": "png",
@@ -69,7 +73,7 @@ def kill_and_resume(cycles: int, seed: int, minutes: float = 10**6) -> int:
     """Kill runs by SIGKILL at a random time after the start of a run or of its resumption.
 
     Every run has a random direction and random formats; it is killed one to four times, then
-    finished.
+    finished. The moment is random in a part of the run that is drawn before.
 
     Args:
         cycles: number of kills.
@@ -88,20 +92,22 @@ def kill_and_resume(cycles: int, seed: int, minutes: float = 10**6) -> int:
         folder = Path(name)
         model, file = small_model(folder), write_short_file(folder / "clip.mp4", FRAMES)
         _import_what_runs_need(model, file, folder / "first")
-        whole = {}
+        whole, steps, seen = {}, {}, Steps()
         for direction in DIRECTIONS:
             out = folder / direction
-            _finished(model, file, out, direction=direction, formats=FORMATS)
-            whole[direction] = _comparable(out, FORMATS)
+            _finished(model, file, out, on_step=seen.tell, direction=direction, formats=FORMATS)
+            whole[direction], steps[direction] = _comparable(out, FORMATS), seen.done
         while counts["kills"] < cycles and time.monotonic() < end:
             direction = random.choice(DIRECTIONS)
             formats = tuple(random.sample(FORMATS, random.randint(1, len(FORMATS))))
             out = folder / f"run{counts['runs']}"
             counts["runs"] += 1
             for _ in range(min(random.randint(1, 4), cycles - counts["kills"])):
-                if not _killed(model, file, out, random, direction=direction, formats=formats):
+                options = {"direction": direction, "formats": formats}
+                part = _killed(model, file, out, random, steps[direction], **options)
+                if part is None:
                     break  # it had finished before
-                counts.update(["kills", direction, *formats])
+                counts.update(["kills", direction, part, *formats])
                 counts["unreadable"] += len(unreadable_files(out))
             _finished(model, file, out, direction=direction, formats=formats)
             found = _comparable(out, formats)
@@ -115,7 +121,7 @@ def kill_and_resume(cycles: int, seed: int, minutes: float = 10**6) -> int:
                 f"{counts['kills']} kills in {counts['runs']} runs: {counts['differing']} "
                 f"differing files {differing}, {counts['unreadable']} unreadable files"
             )
-    for kind in (*DIRECTIONS, *FORMATS):
+    for kind in (*DIRECTIONS, *FORMATS, *PARTS):
         _say(f"| {kind} | {counts[kind]} |")
     return counts["differing"] + counts["unreadable"]
 
@@ -192,15 +198,35 @@ def _finished(model: SurgSAM2Model, file: Path, out: Path, **options: Any) -> No
         raise RuntimeError(f"a run that was to finish ended with {code}")
 
 
-def _killed(model: SurgSAM2Model, file: Path, out: Path, random: Random, **options: Any) -> bool:
-    """Return whether the process was killed; False when it had finished before.
+class Steps:
+    """The number of steps that a run has done, which a child tells its parent."""
 
-    The moment is random: within 0.3 seconds after the start, or within two frames' time
-    after a random step.
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, struct.calcsize("q"))
+
+    def tell(self, steps: int) -> None:
+        """Say that so many are done; in the child."""
+        self._shared[:] = struct.pack("q", steps)
+
+    @property
+    def done(self) -> int:
+        """Return what was told last; in the parent."""
+        (steps,) = struct.unpack("q", self._shared)
+        return int(steps)
+
+
+def _killed(
+    model: SurgSAM2Model, file: Path, out: Path, random: Random, total: int, **options: Any
+) -> str | None:
+    """Return the part of the run in which it was killed; None when it had finished before.
+
+    The moment is random: within 0.3 seconds after the start, within two frames' time after a
+    random step, or within the 0.4 seconds that the end of a run takes at most.
     """
     every = random.randint(1, 4)
-    step = random.choice([0, random.randint(1, 9)])
-    delay = random.uniform(0, 0.1 if step else 0.3)
+    step = random.choice([0, random.randint(1, total), random.randint(1, total), total])
+    delay = random.uniform(0, 0.4 if step == total else 0.1 if step else 0.3)
+    seen = Steps()
 
     def die_soon() -> None:
         timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL))
@@ -214,13 +240,16 @@ def _killed(model: SurgSAM2Model, file: Path, out: Path, random: Random, **optio
         run(model, file, prompts(), out, on_step=on_step, **options)
 
     def on_step(steps: int) -> None:
+        seen.tell(steps)
         if steps == step:
             die_soon()
 
     code = _in_child(work)
     if code not in (0, -signal.SIGKILL):
         raise RuntimeError(f"a run that was to be killed ended with {code}")
-    return code != 0
+    if code == 0:
+        return None
+    return PARTS[2 if seen.done == total else 1 if seen.done else 0]
 
 
 def _in_child(work: Callable[[], object]) -> int:
