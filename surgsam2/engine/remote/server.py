@@ -209,9 +209,13 @@ class EngineServer:
             session = self._new_session(owner, link)
             if session is None:
                 return None
-        session.attach(
-            link, attach.received, lambda received: to_bytes(Accepted(session.id, received))
-        )
+        try:
+            session.attach(
+                link, attach.received, lambda received: to_bytes(Accepted(session.id, received))
+            )
+        except ConnectionError:
+            link.send(to_bytes(Refused("crash", SESSION_ENDED)), GREETING_SECONDS)
+            return None
         return session
 
     def _new_session(self, owner: int, link: SharedSocket) -> Session | None:

@@ -58,6 +58,8 @@ class Session:
         self._exit_code: int | None = None
         self._closed = False
         self._changed = threading.Condition()
+        self._taking = threading.Lock()
+        """Held while a piece is taken, so that pieces of two connections keep their order."""
         self._process = subprocess.Popen(
             list(command),
             env=environment,
@@ -90,9 +92,12 @@ class Session:
                 was received here.
 
         Raises:
+            ConnectionError: the session has ended meanwhile.
             ProtocolError: the client cannot have received that.
         """
         with self._changed:
+            if self._closed:
+                raise ConnectionError("the session has ended")
             rest = self._stream.resume(received)
             earlier, self._connection = self._connection, connection
             if earlier is not None:
@@ -112,16 +117,21 @@ class Session:
         if isinstance(message, Leave):
             self.close()
             return
-        with self._changed:
-            data = None if message is not None else self._stream.receive(packet)
-            if data is not None or message is not None:
+        if isinstance(message, Ping):
+            with self._changed:
                 self._write(self._stream.acknowledgement())
-            self._changed.notify_all()
-        if data is not None:
-            assert self._process.stdin is not None
-            with contextlib.suppress(OSError):  # `_pump` finds out that the process has ended
-                self._process.stdin.write(data)
-                self._process.stdin.flush()
+            return
+        with self._taking:
+            with self._changed:
+                data = self._stream.receive(packet)
+                if data is not None:
+                    self._write(self._stream.acknowledgement())
+                self._changed.notify_all()
+            if data is not None:
+                assert self._process.stdin is not None
+                with contextlib.suppress(OSError):  # `_pump` finds out that the process has ended
+                    self._process.stdin.write(data)
+                    self._process.stdin.flush()
 
     def detach(self, connection: SharedSocket) -> None:
         """Stop using a connection that was lost."""

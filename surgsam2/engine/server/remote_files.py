@@ -28,6 +28,8 @@ _LOOK_SECONDS = 0.05
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+_KEPT = re.compile(r"[0-9a-f]{64}(?:\.[a-z0-9]{1,8}|\.\d+\.part)?")
+"""Names of the files that this program writes into the cache."""
 
 
 class RemoteFiles:
@@ -183,13 +185,15 @@ class RemoteFiles:
                 continue
 
     def _make_room(self, size: int) -> None:
-        files = sorted(self._folder.glob("*"), key=lambda path: path.stat().st_mtime)
-        total = sum(path.stat().st_size for path in files)
-        for path in files:
-            if total + size <= self._limit:
-                return
-            total -= path.stat().st_size
-            path.unlink(missing_ok=True)
+        with writing(self._folder):
+            found = [path for path in self._folder.iterdir() if _KEPT.fullmatch(path.name)]
+            files = sorted(found, key=lambda path: path.lstat().st_mtime)
+            total = sum(path.lstat().st_size for path in files)
+            for path in files:
+                if total + size <= self._limit:
+                    return
+                total -= path.lstat().st_size
+                path.unlink(missing_ok=True)
         if total + size > self._limit:
             raise OutputError("the server has no room for the video")
 

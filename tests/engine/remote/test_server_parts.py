@@ -1,0 +1,142 @@
+"""The parts of a server that need no engine."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surgsam2.engine.protocol.framing import Packet
+from surgsam2.engine.protocol.requests import OpenUpload
+from surgsam2.engine.remote.reliable import DATA
+from surgsam2.engine.remote.session import Session
+from surgsam2.engine.remote.shared_socket import SharedSocket
+from surgsam2.engine.server.remote_files import RemoteFiles
+from surgsam2.errors import OutputError
+from tests.engine.remote.helpers import Serve, Stranger
+
+
+class Stop(Exception):
+    """Ends a transfer."""
+
+
+def test_a_cache_removes_its_own_videos_alone(tmp_path: Path) -> None:
+    """A folder that holds other files, too, may be named as the cache."""
+    others = [tmp_path / "holiday.mp4", tmp_path / f"{'0' * 64}.txt.bak"]
+    own = [tmp_path / f"{'1' * 64}.mp4", tmp_path / f"{'2' * 64}"]
+    for path in (*others, *own):
+        path.write_bytes(bytes(60))
+    (tmp_path / "folder").mkdir()
+    files = RemoteFiles(cache=tmp_path, limit=100)
+
+    def stop() -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        files.receive(OpenUpload(1, "3" * 64, 90, ".mp4"), lambda wanted: None, stop)
+    files.close()
+    assert [path for path in others if not path.exists()] == []
+    assert [path for path in own if path.exists()] == []
+    assert (tmp_path / "folder").is_dir()
+
+
+def test_a_handshake_that_never_ends_is_ended(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then must not keep one of the few places for unknown clients."""
+    monkeypatch.setattr("surgsam2.engine.remote.server.GREETING_SECONDS", 1.0)
+    server = serve(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    stranger = Stranger(server.port)
+    ended = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            stranger.socket.sendall(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc")
+            while not ended.wait(0.2):
+                stranger.socket.sendall(b"\x00")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    stranger.socket.settimeout(8.0)
+    try:
+        assert stranger.is_closed()
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.fixture
+def session() -> Any:
+    """A session whose engine is a process that says nothing."""
+    made = Session(["sleep", "60"], {"PATH": "/usr/bin:/bin"}, 0, lambda ended: None)
+    yield made
+    made.close()
+
+
+class Connection(SharedSocket):
+    """A connection that swallows everything."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def send(self, data: bytes, timeout: float) -> None:
+        self.sent += data
+
+    def hang_up(self) -> None:
+        pass
+
+
+def test_a_session_that_has_ended_takes_no_connection(session: Session) -> None:
+    """Else its client would wait for ever: nobody ends such a connection."""
+    session.close()
+    with pytest.raises(ConnectionError, match="has ended"):
+        session.attach(Connection(), 0, lambda received: b"")
+    assert not session.has_client
+
+
+def test_pieces_of_two_connections_keep_their_order(session: Session) -> None:
+    """A client that connects again may be faster than the thread of its lost connection."""
+
+    class Slow:
+        """Takes long over the first piece."""
+
+        def __init__(self) -> None:
+            self.taken: list[bytes] = []
+
+        def write(self, data: bytes) -> None:
+            if data == b"1":
+                time.sleep(0.3)
+            self.taken.append(data)
+
+        def flush(self) -> None:
+            pass
+
+    session._process.stdin, given = Slow(), session._process.stdin  # type: ignore[assignment]
+    taken = session._process.stdin.taken  # type: ignore[union-attr]
+    session.attach(Connection(), 0, lambda received: b"")
+    work: list[Callable[[], None]] = []
+    for number in (1, 2):
+        packet = Packet(DATA, {"number": number}, (str(number).encode(),))
+        work.append(lambda packet=packet: session.take(packet))  # type: ignore[misc]
+    first = threading.Thread(target=work[0])
+    first.start()
+    while session._stream.received == 0:
+        time.sleep(0.001)
+    work[1]()
+    first.join()
+    session._process.stdin = given
+    assert taken == [b"1", b"2"]
+
+
+def test_a_cache_without_room(tmp_path: Path) -> None:
+    (tmp_path / "holiday.mp4").write_bytes(bytes(60))
+    files = RemoteFiles(cache=tmp_path, limit=100)
+    with pytest.raises(OutputError, match="no room"):
+        files._make_room(101)
+    files.close()
