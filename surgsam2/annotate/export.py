@@ -14,6 +14,7 @@ from surgsam2.outputs.base import OutputContext
 from surgsam2.outputs.output_set import FORMATS, OutputSet
 from surgsam2.prompts import Prompt, PromptedObject
 from surgsam2.results.frame_result import FrameResult
+from surgsam2.storage.json_text import parse_json
 from surgsam2.storage.label_image import LABELS
 from surgsam2.storage.output_folder import ANNOTATION, PROMPTS
 from surgsam2.video import Video
@@ -27,6 +28,21 @@ def offered_formats(video: Video) -> tuple[str, ...]:
     """Return the formats that the masks of a video can be exported in, some of `EXPORTS`."""
     dicom = bool(video.files) and all(map(is_dicom, video.files))
     return tuple(name for name in EXPORTS if dicom or name != "dicom-seg")
+
+
+def wanted_formats(body: bytes) -> Any:
+    """Return what a request of the page names as formats, unchecked.
+
+    Raises:
+        InputError: the request is no JSON object.
+    """
+    try:
+        request = parse_json(body)
+    except ValueError as error:
+        raise InputError(f"the request is not JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise InputError("the request must be a JSON object with formats")
+    return request.get("formats")
 
 
 def export_project(project: Project, video: Video, formats: Any) -> list[str]:
@@ -44,8 +60,8 @@ def export_project(project: Project, video: Video, formats: Any) -> list[str]:
         InputError: an unknown format, or there is no mask yet.
         OutputError: a file cannot be written.
     """
-    if not isinstance(formats, list) or not formats or not set(formats) <= set(EXPORTS):
-        raise InputError(f"formats must be some of {', '.join(EXPORTS)}, got {formats!r}")
+    if not isinstance(formats, list) or not formats or any(one not in EXPORTS for one in formats):
+        raise InputError(f"formats must be some of {', '.join(EXPORTS)}, got {formats!r:.80}")
     items = list(project.objects.values())
     seen = [np.flatnonzero(project.timelines[item.id].states) for item in items]
     frames = np.unique(np.concatenate(seen)) if seen else np.zeros(0, np.int64)

@@ -29,6 +29,8 @@ from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.output_folder import ANNOTATION, PROMPTS, hold_output
 from surgsam2.storage.palette import default_color
 
+MAX_STATES = 2**28
+"""Largest number of objects times frames; each takes two bytes."""
 MARKS = ("good", "absent", "tracked", "erased")
 """What a person can say of a frame."""
 
@@ -93,6 +95,7 @@ class Project:
         """Add an object with the next free id.
 
         Raises:
+            InputError: there are too many objects.
             PromptError: the name or the colour cannot be used.
         """
         object_id = max(self.objects, default=0) + 1
@@ -146,6 +149,12 @@ class Project:
         self.changed = True
 
     def _put_object(self, item: AnnotatedObject) -> None:
+        count = len(self.objects.keys() | {item.id})
+        if count * self.frame_count > MAX_STATES:
+            raise InputError(
+                f"{count} objects on {self.frame_count} frames are too many for a project; it has "
+                f"{MAX_STATES // self.frame_count} at most"
+            )
         self.objects[item.id] = item
         self.prompts.setdefault(item.id, {})
         self.timelines.setdefault(item.id, ObjectTimeline(self.frame_count))

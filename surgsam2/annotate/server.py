@@ -26,13 +26,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from surgsam2.annotate.chooser import VideoChooser
-from surgsam2.annotate.export import export_project
+from surgsam2.annotate.export import export_project, wanted_formats
 from surgsam2.annotate.session import Send as SendEvent
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.storage.json_text import parse_json
 
 STATIC = Path(__file__).with_name("static")
-COOKIE = "surgsam2-token"
 ALREADY_OPEN = 4001
 """Code with which the server closes the connection of a second page."""
 _POLL_SECONDS = 0.01
@@ -53,6 +52,18 @@ _STALE = (
 )
 
 
+def cookie_name(hosts: frozenset[str]) -> str:
+    """Return the name of the cookie with the token; each port of this machine has its own.
+
+    Browsers give a cookie to all servers of a host, whatever their ports: with one name for all,
+    the page of a second video would take the token of the first one's page.
+
+    Args:
+        hosts: as for `make_app`.
+    """
+    return f"surgsam2-token-{min(hosts).rpartition(':')[2]}"
+
+
 class Guard:
     """Middleware that lets through only requests with the token, from this server's own page.
 
@@ -66,6 +77,7 @@ class Guard:
         self._app = app
         self._token = token
         self._hosts = hosts
+        self._cookie = cookie_name(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on (the ASGI interface)."""
@@ -90,7 +102,11 @@ class Guard:
         if origin is not None and urlsplit(origin).netloc not in self._hosts:
             return "A page of another origin may not use this server.\n"
         is_entry = connection.url.path == "/" and "token" in connection.query_params
-        given = connection.query_params["token"] if is_entry else connection.cookies.get(COOKIE, "")
+        given = (
+            connection.query_params["token"]
+            if is_entry
+            else connection.cookies.get(self._cookie, "")
+        )
         if not hmac.compare_digest(given.encode(), self._token.encode()):
             return _STALE
         return None
@@ -115,7 +131,9 @@ def make_app(
     async def page(request: Request) -> Response:
         if "token" in request.query_params:  # The token moves into a cookie and leaves the address.
             response: Response = RedirectResponse("/", status_code=303)
-            response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+            response.set_cookie(
+                cookie_name(hosts), token, httponly=True, samesite="strict", secure=secure
+            )
             return response
         return Response((STATIC / "index.html").read_bytes(), media_type="text/html")
 
@@ -134,7 +152,7 @@ def make_app(
         )
 
     async def export(request: Request) -> Response:
-        formats = parse_json((await request.body())[:1000]).get("formats")
+        formats = wanted_formats((await request.body())[:1000])
         if exporting.locked():
             return JSONResponse({"error": "an export is in progress; wait for its end"}, 409)
         async with exporting:

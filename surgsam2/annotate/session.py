@@ -148,7 +148,7 @@ class Session:
             action(command)
         except SurgSAM2Error as error:
             self.report({"type": "error", "message": str(error)})
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             text = f"the command {name!r} cannot be read ({type(error).__name__}: {error})"
             self.report({"type": "error", "message": text})
 

@@ -48,6 +48,7 @@ class FrameState(IntEnum):
     """Tracking found no mask on this frame."""
 
 
+_STATES = frozenset(FrameState)
 PROTECTED = (FrameState.GOOD, FrameState.ABSENT, FrameState.PROMPTED, FrameState.CORRECTED)
 """States that tracking leaves as they are."""
 
@@ -96,10 +97,10 @@ def values_of(runs: list[list[int]], count: int) -> np.ndarray:
     """Return the (count,) uint8 array of which `runs_of` made these runs.
 
     Raises:
-        ValueError: the runs are of another length, or a value does not fit.
+        ValueError: the runs are of another length, or a value is no state.
     """
     if sum(length for _, length in runs) != count or any(
-        not 0 <= value <= 255 or length < 1 for value, length in runs
+        value not in _STATES or length < 1 for value, length in runs
     ):
         raise ValueError("the runs do not cover the frames")
     values = np.empty(count, np.uint8)

@@ -145,8 +145,8 @@ class Manifests:
                 return None
             if version != VERSION:
                 raise InputError(
-                    f"{output / MANIFEST}: has version {version}, this program reads {VERSION}; go "
-                    "on with the program that began the list"
+                    f"{output / MANIFEST}: has version {version!r:.40}, this program reads "
+                    f"{VERSION}; go on with the program that began the list"
                 )
             check_shape(content, _SHAPE)
             run = content.pop("run")

@@ -27,6 +27,8 @@ from surgsam2.tracking.tracker import Tracker
 MODEL_VARIABLE, DEVICE_VARIABLE = "SURGSAM2_MODEL", "SURGSAM2_DEVICE"
 """Environment variables that name the model and its device."""
 
+_FARTHEST = 1e6
+"""Largest number of pixels that a corner of a box may have."""
 _MOST_TRACKERS = 32
 """Largest number of trackers that are kept; the one used longest ago is forgotten first."""
 
@@ -141,7 +143,7 @@ def handler(context: Any, event: Any) -> Any:
     )
 
 
-def answer(tracker: BoxTracker, body: Mapping[str, Any]) -> tuple[list[Shape], list[State]]:
+def answer(tracker: BoxTracker, body: Any) -> tuple[list[Shape], list[State]]:
     """Return the boxes and states for the body of a request.
 
     Args:
@@ -151,6 +153,8 @@ def answer(tracker: BoxTracker, body: Mapping[str, Any]) -> tuple[list[Shape], l
     Raises:
         InputError, PromptError, ImageFileError: the picture or a box cannot be used.
     """
+    if not isinstance(body, Mapping):
+        raise InputError("a request must be a JSON object with image, shapes and states")
     shapes, states = body.get("shapes") or [], body.get("states") or []
     if not isinstance(shapes, list) or not isinstance(states, list):
         raise InputError("shapes and states must be lists")
@@ -172,9 +176,9 @@ def _checked(shape: Any) -> Shape:
     if (
         not isinstance(shape, list | tuple)
         or len(shape) != 4
-        or not all(type(v) in (int, float) for v in shape)
+        or not all(type(v) in (int, float) and abs(v) <= _FARTHEST for v in shape)
     ):
-        raise InputError(f"a box must be [x0, y0, x1, y1], got {shape!r}")
+        raise InputError(f"a box must be [x0, y0, x1, y1], got {shape!r:.80}")
     return [float(v) for v in shape]
 
 

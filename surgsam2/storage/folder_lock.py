@@ -36,7 +36,7 @@ def exclusive(path: Path) -> Iterator[bool]:
         BlockingIOError: another process, or another block of this process, holds the lock.
         OSError: the file cannot be opened.
     """
-    with open(path, "a+b", opener=_not_through_a_link) as file:  # noqa: PTH123
+    with open(path, "a+b", opener=_not_through_a_link) as file:
         locked = False
         try:
             _lock(file)

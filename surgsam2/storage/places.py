@@ -317,8 +317,8 @@ def _check_scheme(scheme: str, text: str) -> None:
 
     if scheme not in known_implementations and scheme not in registry:
         raise InputError(
-            f"{_without_secrets(text)}: the scheme {scheme}:// is not known; use a path, s3://, gs://, sftp:// or "
-            "another scheme of fsspec"
+            f"{_without_secrets(text)}: the scheme {scheme}:// is not known; use a path, s3://, "
+            "gs://, sftp:// or another scheme of fsspec"
         )
     try:
         get_filesystem_class(scheme)

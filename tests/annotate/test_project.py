@@ -17,6 +17,7 @@ from surgsam2.annotate.project import Project
 from surgsam2.annotate.states import FrameState, runs_of, values_of
 from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.prompts import Prompt, load_class_list, load_prompts
+from surgsam2.storage.label_image import write_labels
 from surgsam2.storage.output_folder import ANNOTATION
 
 SIZE = (8, 5, 6)
@@ -177,7 +178,18 @@ def test_any_json_is_refused_in_words(tmp_path_factory: pytest.TempPathFactory, 
         Project(folder, *SIZE)
 
 
-@given(st.lists(st.integers(0, 255), max_size=40))
+def test_objects_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label image of a stranger can show 65,535 objects, each with a state on every frame."""
+    monkeypatch.setattr("surgsam2.annotate.project.MAX_STATES", 20)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / ".surgsam2").touch()
+    labels = np.arange(40, dtype=np.uint16).reshape(5, 8)
+    write_labels(tmp_path / "masks" / "00002.png", labels, None)
+    with pytest.raises(InputError, match=r"4 objects on 6 frames are too many .* 3 at most"):
+        Project(tmp_path, *SIZE)
+
+
+@given(st.lists(st.integers(0, max(FrameState)), max_size=40))
 def test_runs_are_the_values(values: list[int]) -> None:
     array = np.array(values, np.uint8)
     assert np.array_equal(values_of(runs_of(array), len(values)), array)

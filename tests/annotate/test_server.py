@@ -19,13 +19,14 @@ from surgsam2.annotate.chooser import VideoChooser, find_videos
 from surgsam2.annotate.engine_link import EngineLink
 from surgsam2.annotate.project import Project
 from surgsam2.annotate.serve import annotate
-from surgsam2.annotate.server import ALREADY_OPEN, COOKIE, make_app
+from surgsam2.annotate.server import ALREADY_OPEN, cookie_name, make_app
 from surgsam2.engine import EngineClient
 from surgsam2.errors import InputError, OutputError
 from surgsam2.model.options import ModelOptions
 from tests.video.helpers import write_video
 
 HOST = "127.0.0.1:8123"
+COOKIE = cookie_name(frozenset({HOST}))
 TOKEN = "a-secret"
 SOCKET = f"ws://{HOST}/session"
 
@@ -49,6 +50,15 @@ def test_the_token_moves_into_a_cookie(client: TestClient) -> None:
     cookie = response.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
+
+
+def test_pages_of_two_ports_keep_their_cookies(client: TestClient) -> None:
+    """A browser gives the cookies of one port to all ports of a host."""
+    entry = client.get(f"/?token={TOKEN}")
+    assert entry.headers["set-cookie"].startswith(f"{COOKIE}=")
+    other = cookie_name(frozenset({HOST.replace("8123", "8124")}))
+    both = {"cookie": f"{COOKIE}={TOKEN}; {other}=another"}
+    assert client.get("/", headers=both).status_code == 200
 
 
 def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
@@ -143,7 +153,8 @@ def test_paths_that_climb_are_not_found(client: TestClient) -> None:
 def test_nothing_to_export(client: TestClient) -> None:
     response = client.post("/export", content='{"formats": ["coco"]}')
     assert (response.status_code, "no masks" in response.json()["error"]) == (409, True)
-    assert client.post("/export", content="[").status_code == 409
+    for content in ("[", "[]", '{"formats": [["coco"]]}', "{}"):
+        assert client.post("/export", content=content).status_code == 409
 
 
 def test_other_machines_need_tls(video_file: Path, tmp_path: Path) -> None:

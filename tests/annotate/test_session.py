@@ -215,6 +215,8 @@ def test_exports_have_the_masks(page: Page) -> None:
         ({"command": "fly"}, "unknown command"),
         ({"command": ["fly"]}, "unknown command"),
         ({"command": "add_point"}, "cannot be read"),
+        ({"command": "add_point", "object": float("inf"), "frame": 0}, "cannot be read"),
+        ({"command": "update_object", "object": 1, "changes": [1]}, "cannot be read"),
         ({"command": "add_point", "object": 9, "frame": 0}, "there is no object 9"),
         ({"command": "add_point", "object": 1, "frame": 99}, "there is no frame 99"),
         ({"command": "hover", "object": 1, "frame": 0, "x": 999, "y": 0}, "outside"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import tempfile
@@ -16,16 +17,24 @@ import torch
 from PIL import Image
 
 from surgsam2 import PromptSet
+from surgsam2.annotate.project_file import VideoSize, write_project_file
+from surgsam2.annotate.states import AnnotatedObject, FrameState, ObjectTimeline
+from surgsam2.cluster.manifest import Manifest, Manifests
+from surgsam2.cluster.tasks import RunRecord
 from surgsam2.engine.protocol import events, requests
 from surgsam2.engine.protocol.framing import encode_packet
 from surgsam2.engine.protocol.messages import Message, pack_message
 from surgsam2.engine.remote import greeting
 from surgsam2.job.checkpoint import VERSION
+from surgsam2.job.chunks import Chunk
+from surgsam2.job.fingerprint import ModelRecord
 from surgsam2.model.options import ModelOptions
 from surgsam2.outputs import ResultRecord
 from surgsam2.prompts import save_prompts
+from surgsam2.prompts.object_class import ObjectClass
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.disk_store import DiskStore
+from surgsam2.storage.places import Place
 from tests.conftest import REPOSITORY, disc
 from tests.fuzz.doors import CORPUS, FRAMES, HEIGHT, WIDTH
 
@@ -95,6 +104,42 @@ def valid_inputs(folder: Path) -> Iterator[tuple[str, bytes]]:
             )
             yield door, place.read_bytes()
     yield "archive", _archive()
+    yield (
+        "page-commands",
+        _json(
+            [
+                {"command": "add_object", "name": "liver", "color": "#ff0000"},
+                {"command": "update_object", "object": 1, "changes": {"locked": False}},
+                {"command": "add_point", "object": 1, "frame": 0, "x": 2, "y": 3, "positive": True},
+                {"command": "paint", "object": 1, "frame": 1, "runs": [3, 4, 9, 1], "erase": False},
+                {"command": "set_box", "object": 1, "frame": 1, "box": [1, 1, 5, 4]},
+                {"command": "hover", "object": 1, "frame": 2, "x": 1, "y": 1},
+                {"command": "mark", "objects": [1], "first": 0, "last": 2, "state": "good"},
+                {"command": "clear_prompt", "object": 1, "frame": 1},
+                {"command": "undo"},
+                {"command": "redo"},
+                {"command": "track", "direction": "both", "start": 0, "stop": 3, "objects": [1]},
+                {"command": "remove_object", "object": 1},
+            ]
+        ),
+    )
+    yield "page-export", _json({"formats": ["csv"]})
+    kind = ObjectClass(3, "liver", "#ff0000")
+    line = ObjectTimeline(FRAMES)
+    line.put(2, FrameState.TRACKED, 0.5)
+    annotated = AnnotatedObject(1, "liver", "#ff0000", object_class=kind)
+    size = VideoSize(WIDTH, HEIGHT, FRAMES)
+    write_project_file(folder / "annotation.json", size, [annotated], {1: line})
+    yield "project-file", (folder / "annotation.json").read_bytes()
+    picture = base64.b64encode(_png("RGB")).decode()
+    state = {"tracker": "a", "object": 1, "frame": 3}
+    boxes = [[1, 2, 10, 8.5], [2, 3, 9, 9]]
+    yield "cvat-request", _json({"image": picture, "shapes": boxes, "states": [state]})
+    run = RunRecord({"video content": "0"}, ModelRecord({}, None, "c", None, ("few",)), (FRAMES,))
+    chunk = Chunk("0123456789abcdef", 0, 3, 1.5, {"state.pt": (5, "0" * 64)})
+    place = Place.of(folder)
+    Manifests().write(place, Manifest("key", run=run, chunks=(chunk,)), first=True)
+    yield "manifest", (folder / ".manifest.json").read_bytes()
     for mode in ("P", "L", "1", "RGB", "I;16"):
         yield "label-image", _png(mode)
 

@@ -9,36 +9,51 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from surgsam2.annotate.engine_link import EngineLink
+from surgsam2.annotate.export import export_project, wanted_formats
+from surgsam2.annotate.project import Project
+from surgsam2.annotate.project_file import VideoSize, read_project_file
+from surgsam2.annotate.session import Session
+from surgsam2.annotate.states import FrameState
+from surgsam2.cluster.manifest import Manifests
 from surgsam2.data.endovis import read_labels_json
 from surgsam2.engine.protocol.framing import MAX_GREETING, PacketDecoder
 from surgsam2.engine.protocol.messages import Message, MessageError, MessageStream
 from surgsam2.engine.protocol.payloads import InlinePayloads
 from surgsam2.engine.protocol.requests import FROM_ENGINE, TO_ENGINE
 from surgsam2.engine.remote import greeting
-from surgsam2.errors import SurgSAM2Error
+from surgsam2.errors import InputError, SurgSAM2Error
+from surgsam2.integrations.cvat import BoxTracker, State, answer
 from surgsam2.job.checkpoint import CheckpointStore
 from surgsam2.job.datalist import read_datalist
 from surgsam2.job.earlier import find_earlier, finished_report
+from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.builder import NETWORK, _check_class, _MisfitError
 from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
+from surgsam2.model.options import ModelOptions
 from surgsam2.outputs import ResultRecord
-from surgsam2.prompts import load_prompts
+from surgsam2.prompts import PromptSet, load_prompts
 from surgsam2.prompts.class_list import load_class_list
 from surgsam2.results.coco_file import CocoFile
 from surgsam2.storage.archive import unpacked
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.image_file import read_pixels
+from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.places import Place
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.training.config import load_recipe
+from surgsam2.video.arrays import ArrayVideo
 from surgsam2.video.header_check import check_header
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -161,6 +176,89 @@ def _greeting(path: Path) -> None:
         greeting.read_packet(packet, greeting.Attach, greeting.Queued, greeting.Refused)
 
 
+class _SilentEngine:
+    """Takes every request of a session and never answers."""
+
+    model, tracking = ModelOptions(), TrackingOptions()
+    status = notice = wanted_consent = ""
+    can_preview = True
+
+    def ask(self, request: object, take: object) -> int:
+        return 1
+
+    def track(self, request: object, take: object) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
+
+    restart = agree = cancel
+
+
+def _page_commands(path: Path) -> None:
+    """Carry out the commands of a page, a JSON list of them."""
+    try:
+        commands = parse_json(path.read_bytes())
+    except ValueError as error:
+        raise InputError("the connection is closed") from error
+    video = ArrayVideo(np.zeros((4, 6, 8, 3), np.uint8), fps=25)
+    with Project(path.parent / "work", 8, 6, 4) as project:
+        session = Session(video, path, project, cast(EngineLink, _SilentEngine()))
+        events: list[dict[str, Any]] = []
+        session.connect(events.append)
+        for command in commands if isinstance(commands, list) else [commands]:
+            session.handle(command if isinstance(command, dict) else {})
+        json.dumps(events)
+        assert all(len(e["message"]) < LONGEST_MESSAGE for e in events if e["type"] == "error")
+
+
+def _page_export(path: Path) -> None:
+    video = ArrayVideo(np.zeros((4, 6, 8, 3), np.uint8), fps=25)
+    with Project(path.parent / "work", 8, 6, 4) as project:
+        project.set_mask(project.add_object().id, 1, np.ones((6, 8), bool), FrameState.GOOD)
+        export_project(project, video, wanted_formats(path.read_bytes()))
+
+
+def _project_file(path: Path) -> None:
+    for item, line in read_project_file(path, VideoSize(WIDTH, HEIGHT, FRAMES)):
+        assert len(line.states) == len(line.scores) == FRAMES
+        [FrameState(state) for state in line.states]
+        json.dumps(asdict(item))
+
+
+class _NoTracker(BoxTracker):
+    """Takes the boxes of a request as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(cast(SurgSAM2Model, None))
+
+    def _begin(self, frame: np.ndarray, boxes: Any, new: Any) -> dict[int, State]:
+        prompts = PromptSet()
+        for number, k in enumerate(new, 1):
+            prompts.add(object_id=number, frame=0, box=boxes[k])
+        prompts.validate(frame.shape[1], frame.shape[0], 1)
+        return {k: {} for k in new}
+
+
+def _cvat(path: Path) -> None:
+    try:
+        body = parse_json(path.read_bytes())
+    except ValueError as error:
+        raise InputError("Nuclio refuses it") from error
+    json.dumps(answer(_NoTracker(), body), allow_nan=False)
+
+
+def _manifest(path: Path) -> None:
+    place = Place.of(path.parent)
+    manifest = Manifests().read(place)
+    if manifest is None:
+        raise InputError("no manifest")
+    manifest.check_parts(place, 1)
+    assert 0 <= manifest.left(0) <= 1
+    Manifests().write(place, manifest, first=True)
+    assert all((path.parent / c.folder).parent == path.parent for c in manifest.chunks)
+
+
 def import_mrml() -> None:
     """Import what the doors in `MRML` need, which takes some seconds."""
     importlib.import_module("surgsam2.mrml.scene_check")
@@ -219,4 +317,9 @@ DOORS = (
     Door("meta-header", "a.mha", check_header),
     Door("archive", "a.zip", _archive),
     Door("label-image", "0.png", _image),
+    Door("page-commands", "commands.json", _page_commands),
+    Door("page-export", "export.json", _page_export),
+    Door("project-file", "annotation.json", _project_file),
+    Door("cvat-request", "body.json", _cvat),
+    Door("manifest", ".manifest.json", _manifest),
 )

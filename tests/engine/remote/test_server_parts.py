@@ -22,7 +22,7 @@ from surgsam2.errors import OutputError
 from tests.engine.remote.helpers import Serve, Stranger
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Ends a transfer."""
 
 
@@ -36,9 +36,9 @@ def test_a_cache_removes_its_own_videos_alone(tmp_path: Path) -> None:
     files = RemoteFiles(cache=tmp_path, limit=100)
 
     def stop() -> None:
-        raise Stop
+        raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         files.receive(OpenUpload(1, "3" * 64, 90, ".mp4"), lambda wanted: None, stop)
     files.close()
     assert [path for path in others if not path.exists()] == []
