@@ -1,7 +1,8 @@
 """The `surgsam2` command: it calls the sub-command, prints errors and sets the exit code.
 
 The exit code is 0 when all is done, 2 after an error, which is one line on standard error, and
-130 when Ctrl-C or SIGTERM stopped the command. What was written before is valid.
+130 when Ctrl-C or SIGTERM stopped the command, 141 when the reader of its output has gone. What was
+written before is valid.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from surgsam2.commands import (
@@ -38,6 +42,8 @@ from surgsam2.errors import SurgSAM2Error, missing_dependency, shortage
 from surgsam2.storage.text import one_line
 from surgsam2.version import __version__
 
+NOBODY_READS = 141
+"""Exit code when the reader of the output has gone, as in ``| head``: a shell's for SIGPIPE."""
 _LOG_DEFAULTS = {"log_level": "warning", "log_format": "text"}
 
 
@@ -103,6 +109,32 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            if sys.stdout is not None:  # what is buffered would be written after the last handler
+                sys.stdout.flush()
+    except BrokenPipeError:  # on POSIX, where `poll` is
+        if not _without_readers():
+            raise
+        return NOBODY_READS
+
+
+def _without_readers() -> bool:
+    """Return whether nobody reads an output of this process any more; it is then left unwritten."""
+    found = False
+    for stream in (sys.stdout, sys.stderr):
+        output = select.poll()
+        output.register(stream, 0)
+        if output.poll(0):
+            found = True
+            with Path(os.devnull).open("wb") as nothing:  # Python writes what is left at the end
+                os.dup2(nothing.fileno(), stream.fileno())
+    return found
+
+
+def _main(arguments: list[str] | None) -> int:
     args = build_parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are not text
         if isinstance(stream, io.TextIOWrapper):

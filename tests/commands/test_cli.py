@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -573,3 +574,28 @@ def test_segment_asks_which_images_are_frames(
     assert "several kinds of names" in errors
     assert "--pattern" in errors
     assert run(*words, "--stop", "2", "--formats", "csv", "--pattern", "*.jpg")[0] == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+@pytest.mark.parametrize(
+    ("arguments", "closed"),
+    [
+        (["completion", "bash"], "stdout"),
+        (["--help"], "stdout"),
+        (["--version"], "stdout"),
+        (["models", "list"], "stdout"),
+        (["inspect", "missing.mp4"], "stderr"),
+    ],
+)
+def test_a_reader_that_has_gone_ends_a_command_quietly(arguments: list[str], closed: str) -> None:
+    """As in ``surgsam2 completion bash | head -1``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, closed: writer}
+    done = subprocess.run(
+        [sys.executable, "-m", "surgsam2", *arguments], check=False, timeout=120, **streams
+    )
+    os.close(writer)
+    assert (done.stdout or b"") + (done.stderr or b"") == b""
+    # argparse itself passes over what it cannot write
+    assert done.returncode == (0 if arguments[0].startswith("--") else cli.NOBODY_READS)
