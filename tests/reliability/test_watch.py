@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
+import signal
+import socket
 import tempfile
+import threading
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +22,7 @@ import torch
 from PIL import Image
 
 from surgsam2 import cli
+from surgsam2.engine import EngineClient
 from surgsam2.model.bundle import CONFIGURATION, WEIGHTS
 from tests.reliability.watch import everything, watching
 
@@ -285,8 +291,33 @@ CASES: list[Case] = [
     a_strange_record_of_a_benchmark, exporting_a_checkpoint_with_code,
     verifying_a_checkpoint_with_code, examining_the_machine, a_script_for_the_shell,
 ]  # fmt: skip
-NOT_WATCHED = {"annotate", "serve", "demo"}
-"""Commands that serve until they are stopped, and the one that makes its input itself."""
+
+
+def a_page_of_a_strange_project(place: Place) -> tuple[list[str], str]:
+    place.out.mkdir()
+    (place.out / ".surgsam2").write_text("ours")
+    (place.out / "annotation.json").symlink_to(place.home / "missing")
+    name = "../../home/=x\x1b[2J"
+    content = {"version": 1, "objects": [{"id": 1, "name": name, "prompts": [BOX]}]}
+    (place.out / "prompts.json").write_text(json.dumps(content))
+    words = ["annotate", str(place.video), str(place.out), "--no-browser"]
+    return words, "GET /static/../../../home/secret.json HTTP/1.0\r\n\r\n"
+
+
+def a_page_for_strangers(place: Place) -> tuple[list[str], str]:
+    words = ["annotate", str(place.video), str(place.out), "--no-browser"]
+    return words, f"GET /?token=%2e%2e{place.secret} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+def an_engine_for_strangers(place: Place) -> tuple[list[str], str]:
+    place.out.mkdir()
+    words = ["serve", "--token-file", str(place.out / "tokens"), "--cache", str(place.out / "c")]
+    return words, f"GET {place.secret} HTTP/1.0\r\n\r\n"
+
+
+SERVERS = [a_page_of_a_strange_project, a_page_for_strangers, an_engine_for_strangers]
+NOT_WATCHED = {"demo"}
+"""The command that makes its input itself."""
 
 
 @pytest.fixture
@@ -309,6 +340,10 @@ def test_every_command_has_a_case(place: Place) -> None:
         root = place.root / case.__name__
         root.mkdir()
         watched.add(case(Place(root, place.video))[0])
+    for server in SERVERS:
+        root = place.root / server.__name__
+        root.mkdir()
+        watched.add(server(Place(root, place.video))[0][0])
     assert watched | NOT_WATCHED == commands
 
 
@@ -316,7 +351,58 @@ def test_every_command_has_a_case(place: Place) -> None:
 def test_nothing_else_is_written(
     place: Place, case: Case, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = case(place)
+    _check(place, case(place), capsys)
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.__name__)
+def test_servers_write_nothing_else(
+    place: Place,
+    server: Callable[[Place], tuple[list[str], str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stranger asks for a file; then Ctrl-C ends the server. Engines are not started."""
+    words, request = server(place)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    answers: list[bytes] = []
+    monkeypatch.setattr(EngineClient, "restart", lambda client: None)
+    monkeypatch.setattr(EngineClient, "load_model", lambda client, model: 1)
+    monkeypatch.setattr(EngineClient, "open_video", lambda client, video: 2)
+
+    def ask_and_end() -> None:
+        end = time.monotonic() + 60
+        while not answers and time.monotonic() < end and not ended.wait(0.05):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as one:
+                one.settimeout(20)
+                one.sendall(request.encode())
+                answers.append(one.recv(10_000))
+        if not ended.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    ended = threading.Event()
+    stranger = threading.Thread(target=ask_and_end)
+    stranger.start()
+    try:
+        _check(place, [*words, "--port", str(port)], capsys, "socket.connect")
+    finally:
+        ended.set()
+        stranger.join()
+    assert not any(SECRET.encode() in answer for answer in answers)
+
+
+def _check(
+    place: Place, words: list[str], capsys: pytest.CaptureFixture[str], *harmless: str
+) -> None:
+    """Run a command and look at what it does to files.
+
+    Args:
+        place: the folders of the case.
+        words: the command.
+        capsys: what is printed.
+        harmless: beginnings of names of further events that the case causes itself.
+    """
     kept = [place.inputs, place.home]
     before = [everything(folder) for folder in kept]
     changed: list[str] = []
@@ -330,7 +416,7 @@ def test_nothing_else_is_written(
     strange = [
         name
         for name in changed
-        if not f"{name}{os.sep}".startswith(allowed) and not name.startswith(HARMLESS)
+        if not f"{name}{os.sep}".startswith(allowed) and not name.startswith((*HARMLESS, *harmless))
     ]
     assert not strange, strange
     assert [everything(folder) for folder in kept] == before
