@@ -280,6 +280,8 @@ class _ListRun:
 
         For other videos the worker does so, after it has read the video.
         """
+        if self._scheduler.videos[index].is_over:  # it failed with the part before
+            return False
         runs = any(task.video == index for task in self._tasks.values())
         if self._splits[index] is None or self._manifests[index].run is not None or runs:
             return True

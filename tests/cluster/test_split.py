@@ -11,12 +11,14 @@ import pytest
 from PIL import Image
 
 from surgsam2 import PromptSet
+from surgsam2.cluster import driver
 from surgsam2.cluster.driver import segment_list
 from surgsam2.cluster.manifest import Manifest, Manifests, job_key, settings_key
 from surgsam2.cluster.options import ListOptions
-from surgsam2.cluster.tasks import RunRecord
-from surgsam2.errors import InputError, PromptError
+from surgsam2.cluster.tasks import Event, Joined, RunRecord, Task
+from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.job.chunks import Chunk
+from surgsam2.job.datalist import FailedJobsError
 from surgsam2.job.fingerprint import ModelRecord
 from surgsam2.job.options import JobOptions
 from surgsam2.job.split import Split, plan_split
@@ -58,6 +60,41 @@ def on_frames_1_and_7() -> PromptSet:
             mask = disc(WIDTH, HEIGHT, x, 36, 12)
             prompts.add(object_id=object_id, frame=frame, mask=mask)
     return prompts
+
+
+class TwoWorkers:
+    """Two workers that are free and must get nothing to do."""
+
+    def __init__(self) -> None:
+        self.news: list[Event] = [Joined(name, "here", "cpu", ("track",), 1) for name in "ab"]
+
+    def poll(self, seconds: float) -> list[Event]:
+        news, self.news = self.news, []
+        return news
+
+    def assign(self, worker: str, task: Task) -> None:
+        raise AssertionError("a task of a video whose folder cannot be written")
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_folder_that_cannot_be_written_fails_once_for_all_parts(
+    demo_checkpoint: Path, small_config: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def full(output: Place, overwrite: bool) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(driver, "prepare_place", full)
+    path, settings = write_list(tmp_path, ["a"]), settings_for(demo_checkpoint, small_config)
+    with pytest.raises(FailedJobsError):
+        segment_list(
+            jobs_of(path, tmp_path / "out"), Place.of(tmp_path / "out"), settings,
+            ListOptions(split="objects"), executor=TwoWorkers,
+        )  # fmt: skip
+    assert [record.message for record in caplog.records] == ["a: the disk is full"]
 
 
 @pytest.mark.parametrize("direction", ["forward", "both"])
