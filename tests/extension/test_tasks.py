@@ -57,6 +57,8 @@ def test_a_list_is_made_for_a_folder_and_found_again(folder: Path) -> None:
         ("video,scene\na.mp4,x.mrb\nb.mp4,x.mrb\n", "the scene x.mrb is listed twice"),
         ("video,scene\na.mp4,x.txt\n", "line 2: the name of a scene ends in .mrb, got x.txt"),
         ("video\na.mp4,new\n", "line 2: there are more values than columns"),
+        ("video,scene\na.mp4,../x.mrb\n", "line 2: a scene lies in the folder of the list or"),
+        ("video,scene\na.mp4,/x.mrb\n", "line 2: a scene lies in the folder of the list or"),
         ("video,seconds\na.mp4," + "9" * 400 + "\n", "whole seconds"),
         ("video,status\na.mp4,started\n", "line 2: a task has a video, a status"),
         ("video,seconds\na.mp4,-3\n", "whole seconds"),
@@ -72,6 +74,16 @@ def test_a_list_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> 
         TaskList(path)
     assert str(path) in str(caught.value)
     assert path.read_text() == text, "it is not changed"
+
+
+def test_a_scene_may_lie_beside_its_video(tmp_path: Path) -> None:
+    from SurgSAM2Lib.files.task_list import TaskList
+
+    path = tmp_path / "list.csv"
+    path.write_text("video,scene\n../a.mp4,../a.mrb\nb.mp4,scenes/b.mrb\n/c/c.mp4,\n")
+    tasks = TaskList(path)
+    tasks.save()
+    assert [task.scene for task in TaskList(path).tasks] == ["../a.mrb", "scenes/b.mrb", "/c/c.mrb"]
 
 
 def test_other_files_are_no_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

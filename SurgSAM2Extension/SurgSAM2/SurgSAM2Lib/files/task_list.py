@@ -31,7 +31,7 @@ class Task:
         status: one of `STATUSES`.
         annotator: who worked on it last.
         seconds: time spent on it.
-        scene: path of the saved scene, from the folder of the list.
+        scene: path of the saved scene, from the folder of the list; in it or beside the video.
     """
 
     video: str
@@ -134,6 +134,14 @@ def _task(place: str, values: dict[str, str]) -> Task:
             _("{place}: the name of a scene ends in .mrb, got {scene}").format(
                 place=place, scene=scene
             )
+        )
+    # a list of someone else could otherwise have any scene of this user overwritten
+    leaves = Path(scene).is_absolute() or ".." in Path(scene).parts
+    if scene and leaves and Path(scene).parent != Path(values["video"]).parent:
+        raise InputError(
+            _(
+                "{place}: a scene lies in the folder of the list or beside its video, got {scene}"
+            ).format(place=place, scene=scene)
         )
     return Task(values["video"], status, values.get("annotator", ""), float(seconds), scene)
 
