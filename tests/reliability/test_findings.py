@@ -115,6 +115,29 @@ FINDINGS = {
         "outputs.test_table:test_no_cell_is_a_formula",
         "storage.test_text:test_a_spreadsheet_finds_no_formula",
     ),
+    "lists write and delete outside their folder": (
+        "job.test_datalist:test_outputs_that_are_refused",
+        "cluster.test_restart:test_a_folder_with_links_is_refused",
+        "cluster.test_restart:test_chunks_that_lead_out_of_the_folder_are_no_chunks",
+    ),
+    "passwords and signatures of addresses in messages": (
+        "cluster.test_places:test_secrets_of_addresses_are_not_shown",
+    ),
+    "the cache of a server deletes files of others": (
+        "engine.remote.test_server_parts:test_a_cache_removes_its_own_videos_alone",
+    ),
+    "sessions that end while a client comes back": (
+        "engine.remote.test_server_parts:test_a_session_that_has_ended_takes_no_connection",
+        "engine.remote.test_server_parts:test_pieces_of_two_connections_keep_their_order",
+    ),
+    "crafted requests to the page and to CVAT": (
+        "fuzz.test_corpus:test_the_corpus",
+        "annotate.test_project:test_objects_are_bounded",
+        "annotate.test_server:test_pages_of_two_ports_keep_their_cookies",
+    ),
+    "a closed pipe gives a traceback": (
+        "commands.test_cli:test_a_reader_that_has_gone_ends_a_command_quietly",
+    ),
     "summaries and records of another shape": (
         "cluster.test_summary:test_a_summary_of_another_shape_is_one_line",
         "benchmark.test_report:test_another_json_is_refused",
