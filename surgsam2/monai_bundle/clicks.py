@@ -13,6 +13,8 @@ from monai.transforms import MapTransform
 from surgsam2.errors import InputError
 from surgsam2.prompts import Prompt
 
+_BEYOND = 2**31
+"""Neither a pixel nor a frame has this number."""
 META_KEY = "surgsam2_clicks"
 """Key in the metadata of an image under which the network finds its prompts."""
 
@@ -97,6 +99,11 @@ def _clicks(data: Mapping[Hashable, Any]) -> tuple[np.ndarray, np.ndarray] | Non
     )
 
 
+def _is_usual(value: Any) -> bool:
+    """Return whether a value is a number that a pixel or a frame can have; NaN is none."""
+    return type(value) in (int, float) and abs(value) < _BEYOND
+
+
 def _list(data: Mapping[Any, Any], name: str) -> list[Any]:
     value = data.get(name)
     if value is None:
@@ -108,6 +115,6 @@ def _list(data: Mapping[Any, Any], name: str) -> list[Any]:
 
 def _numbers(value: Any, least: int, what: str) -> list[float]:
     numbers = list(value) if isinstance(value, list | tuple) else []
-    if len(numbers) < least or not all(type(v) in (int, float) for v in numbers):
-        raise InputError(f"{what} must be {least} or more numbers, got {value!r}")
+    if len(numbers) < least or not all(map(_is_usual, numbers)):
+        raise InputError(f"{what} must be {least} or more numbers, got {value!r:.80}")
     return [float(v) for v in numbers]

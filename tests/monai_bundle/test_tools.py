@@ -130,6 +130,9 @@ def test_a_picture_as_monai_label_takes_it(
     [
         ({"foreground": "here"}, "foreground must be a list, got 'here'"),
         ({"foreground": [[1]]}, r"a click of foreground must be 2 or more numbers, got \[1\]"),
+        ({"foreground": [[1, 10**400]]}, "a click of foreground must be 2 or more numbers"),
+        ({"roi": [0, 0, 9, float("inf")]}, "roi must be 4 or more numbers"),
+        ({"background": [[1, 2, float("nan")]]}, "a click of background must be 2 or more"),
         ({"background": [[5, 5]]}, "all points are negative"),
         ({"roi": [5, 5, 1, 1]}, "is empty or inverted"),
     ],
