@@ -6,12 +6,13 @@ import sys
 import types
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import slicer
 
-from tests.extension.conftest import HEIGHT, WIDTH
+from tests.extension.conftest import HEIGHT, MODULE_FOLDER, WIDTH
 from tests.extension.test_widget import clip, panel  # noqa: F401 - fixtures
 from tests.mrml.test_mask_nodes import edited_by_hand
 from tests.slicer_host.host import SlicerHost
@@ -42,6 +43,16 @@ def top_of(widget: Any, panel: Any) -> int:  # noqa: F811
     import qt
 
     return int(widget.mapTo(panel.parent, qt.QPoint(0, 0)).y())
+
+
+@pytest.mark.parametrize("name", ["SurgSAM2", "SurgSAM2Review", "SurgSAM2Live"])
+def test_no_cell_of_a_form_has_two_widgets(name: str) -> None:
+    """Qt leaves the second widget out of the form, on top of whatever is in the corner."""
+    path = MODULE_FOLDER / "Resources" / "UI" / f"{name}.ui"
+    for layout in ElementTree.parse(path).iter("layout"):
+        cells = [(item.get("row"), item.get("column")) for item in layout.findall("item")]
+        cells = [cell for cell in cells if cell != (None, None)]
+        assert len(cells) == len(set(cells)), layout.get("name")
 
 
 def test_the_first_minute_needs_no_scrolling(
