@@ -289,11 +289,12 @@ def test_node_selector_follows_the_scene(sample: Any) -> None:
 
 def test_parameters_and_widgets_agree(sample: Any, tmp_path: Path) -> None:
     import slicer
+    from SurgSAM2Lib.panel.parameter_binding import ParameterBinding
 
     widget = slicer.util.getModuleWidget("Sample")
     parameters = widget.logic.getParameterNode()
     direction = sys.modules["Sample"].Direction
-    tag = parameters.connectGui(widget.ui)
+    binding = ParameterBinding(parameters, widget.ui)
     assert widget.ui.scale.value == 0.5
     widget.ui.scale.value = 0.75
     widget.ui.direction.currentIndex = 1
@@ -310,7 +311,7 @@ def test_parameters_and_widgets_agree(sample: Any, tmp_path: Path) -> None:
         parameters.scale = 2.0
     with pytest.raises(TypeError):
         parameters.keep = "yes"
-    parameters.disconnectGui(tag)
+    binding.release()  # `disconnectGui` of Slicer 5.10 leaves an observer behind
 
     slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
     slicer.mrmlScene.Commit()
