@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
+from SurgSAM2Lib.live import live_session
 from SurgSAM2Lib.live.source import LiveSource
 from SurgSAM2Lib.logic import LogicCore
 from vtk.util.numpy_support import numpy_to_vtk
@@ -386,6 +387,30 @@ def test_the_worker_dies_while_the_source_shows_nothing(
         show(volume, pictures[k])
         run(core, client)
     assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[6]))
+
+
+def test_a_source_that_stops(
+    core: LogicCore,
+    client: FakeLiveClient,
+    volume: Any,
+    pictures: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    show(volume, pictures[2])
+    run(core, client)
+    assert core.live.state == "running"
+    with monkeypatch.context() as patch:
+        patch.setattr(live_session, "STILL_SECONDS", -1.0)
+        core.processEvents()
+        assert core.live.state == "waiting"
+        assert "no new picture" in core.live.message
+        core.live.message = ""
+        core.processEvents()
+        assert core.live.message == "", "it is said once"
+    show(volume, pictures[4])
+    run(core, client)
+    assert (core.live.state, core.live.message) == ("running", "")
+    assert np.array_equal(core.live.masks.mask(1), disc_in(pictures[4]))
 
 
 def test_a_worker_that_cannot_be_made_leaves_what_runs(

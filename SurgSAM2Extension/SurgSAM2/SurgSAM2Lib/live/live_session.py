@@ -24,6 +24,8 @@ from SurgSAM2Lib.session.objects import Objects
 
 State = Literal["stopped", "starting", "running", "waiting"]
 SEGMENTATION = "Live segmentation"
+STILL_SECONDS = 5.0
+"""A source that gives no new picture for so long is said to stand still."""
 
 
 class LiveSegmenter:
@@ -59,6 +61,7 @@ class LiveSegmenter:
         self._received = 0
         self._since_start = 0  # pictures segmented since the engine process was started
         self._waits = False
+        self._still = False
         self.message = ""
         self.on_message: Callable[[str], None] = lambda text: None
         self.on_change: Callable[[], None] = lambda: None
@@ -78,7 +81,7 @@ class LiveSegmenter:
         """Return the state: `starting` while the model loads, `waiting` without a picture."""
         if self._engine is None:
             return "stopped"
-        if self._waits:
+        if self._waits or self._still:
             return "waiting"
         return "starting" if self._engine.newest is None else "running"
 
@@ -125,7 +128,7 @@ class LiveSegmenter:
         self._source.close()
         self._engine.close()
         self._source = self._engine = self._marking = None
-        self._waits = False
+        self._waits = self._still = False
         self.on_change()
 
     def forget(self) -> None:
@@ -238,6 +241,7 @@ class LiveSegmenter:
         if self._waits:
             self._waits = False
             self._tell("")
+        self._notice_standstill(source, engine)
         if size != engine.size:
             self._begin(source, engine, size)
         if engine.has_room and source.fresh:
@@ -258,6 +262,22 @@ class LiveSegmenter:
                 text += " " + _("The recording has ended with the former size.")
             self._tell(text)
             self.on_change()
+
+    def _notice_standstill(self, source: LiveSource, engine: LiveEngine) -> None:
+        """Say once that the source has stopped; take that back with its next picture."""
+        still = engine.newest is not None and source.still_seconds > STILL_SECONDS
+        if still == self._still:
+            return
+        self._still = still
+        text = _(
+            "The live volume has shown no new picture for {seconds:.0f} seconds. Look at its "
+            "source; segmenting goes on with the next picture."
+        ).format(seconds=STILL_SECONDS)
+        if still:
+            self._tell(text)
+        elif self.message == text:
+            self._tell("")
+        self.on_change()
 
     def _wait_for_picture(self, source: LiveSource) -> None:
         if not self._waits:

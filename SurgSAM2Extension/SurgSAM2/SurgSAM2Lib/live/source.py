@@ -58,7 +58,7 @@ class LiveSource:
         self.volume = checked_node(volume, "vtkMRMLVolumeNode", "live volume")
         self.changes = 0
         self.fresh = False
-        self._stamp = 0.0
+        self._stamp = time.perf_counter()
         self._seen = 0
         events = [volume.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent]
         if isinstance(volume, slicer.vtkMRMLStreamingVolumeNode):
@@ -76,6 +76,11 @@ class LiveSource:
     def lost(self) -> bool:
         """Whether the volume was deleted."""
         return self.volume.GetScene() is None
+
+    @property
+    def still_seconds(self) -> float:
+        """Seconds since the last new picture."""
+        return time.perf_counter() - self._stamp
 
     @property
     def problem(self) -> str:
