@@ -84,6 +84,10 @@ def load_video(
             item.SetAndObserveImageData(image_of(frame))
             numbers.append(number)
             progress(len(numbers), total)
+            if sequence.GetScene() is not scene:
+                raise InputError(
+                    f"the scene was closed while {video.source} was loaded; open the video again"
+                )
             if should_stop():
                 new.remove()
                 return None
