@@ -118,7 +118,7 @@ def test_nothing_changes_a_locked_object(logic: LogicCore, tmp_path: Path) -> No
     logic.exportResults(tmp_path / "out", ["png"])
     logic.savePrompts(tmp_path / "prompts.json")
     logic.lockObject(1)
-    assert logic.session.is_locked(1)
+    assert 1 in logic.session.locks
     for change in (
         lambda: logic.addPoint(1, 20, 20, frame=3),
         lambda: logic.setBox(1, [5, 5, 20, 20], frame=3),
@@ -171,6 +171,6 @@ def test_classes_and_locks_in_the_panel(
     assert combo.currentText == "Cystic duct"
     table.item(0, LOCKED).setCheckState(qt.Qt.Checked)
     slicer_app.process_events()
-    assert panel.logic.session.is_locked(1)
+    assert 1 in panel.logic.session.locks
     panel.ui.absentButton.click()
     assert "locked" in slicer_app.dialogs.texts[-1]

@@ -67,6 +67,16 @@ class User:
         self._view.drag(*(self.at(*pixel) for pixel in pixels), shift=shift)
         self.wait()
 
+    def begin_drag(self, *pixels: tuple[float, float]) -> None:
+        """Press the left button at the first pixel and move the mouse over the others."""
+        self._view.begin_drag(*(self.at(*pixel) for pixel in pixels))
+        self._host.process_events()
+
+    def end_drag(self, x: float, y: float) -> None:
+        """Move the mouse to a pixel and release the left button."""
+        self._view.end_drag(self.at(x, y))
+        self.wait()
+
     def wait(self) -> None:
         """Wait until nothing is running."""
         self._host.process_events()

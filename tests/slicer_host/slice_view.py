@@ -97,12 +97,21 @@ class MouseSliceView:
     def drag(self, *places: tuple[float, float, float], shift: bool = False) -> None:
         """Press the left button at the first place and release it at the last one."""
         self._shift = shift
+        self.begin_drag(*places)
+        self._interactor.LeftButtonReleaseEvent()
+        self._shift = False
+
+    def begin_drag(self, *places: tuple[float, float, float]) -> None:
+        """Press the left button at the first place and move the mouse over the others."""
         self.move(places[0])
         self._interactor.LeftButtonPressEvent()
         for place in places[1:]:
             self.move(place)
+
+    def end_drag(self, ras: tuple[float, float, float]) -> None:
+        """Move the mouse to a point and release the left button."""
+        self.move(ras)
         self._interactor.LeftButtonReleaseEvent()
-        self._shift = False
 
     def _go_to(self, ras: tuple[float, float, float]) -> None:
         x, y = self.position_of(ras)

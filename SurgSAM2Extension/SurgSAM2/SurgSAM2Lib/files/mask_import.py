@@ -15,7 +15,8 @@ from surgsam2.results.saved_masks import open_saved_masks
 from SurgSAM2Lib.prompts.store import parts
 
 if TYPE_CHECKING:
-    from SurgSAM2Lib.session.session import Session
+    from SurgSAM2Lib.session.results import write_result
+from SurgSAM2Lib.session.session import Session
 
 
 def import_masks(session: Session, path: str | Path, as_prompts: bool = False) -> list[int]:
@@ -61,7 +62,7 @@ def _write(session: Session, saved: SavedMasks, ids: tuple[int, ...]) -> None:
     for frame in saved.frames:
         found = saved.read(frame)
         masks = np.stack([found.get(object_id, nothing) for object_id in ids])
-        session.write_result(FrameResult(frame, ids, masks, unknown, unknown), undo=undo)
+        write_result(session, FrameResult(frame, ids, masks, unknown, unknown), undo=undo)
 
 
 def _with_prompts(session: Session, saved: SavedMasks) -> PromptSet:

@@ -60,7 +60,8 @@ class LogicCore:
         live: segments a volume that another module keeps filling.
         onChange: called when a job was added, made progress or ended.
         onVideo: called with the sequence browser, or None, when another video is used.
-        onPainted: called when a mask was painted by hand, during an event of its nodes.
+        onPainted: called when a mask was painted by hand or another module changed a name or a
+            colour, during an event of its nodes.
         onError: called with a text when something failed that no caller waits for.
     """
 

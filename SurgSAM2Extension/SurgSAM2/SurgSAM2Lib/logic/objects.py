@@ -56,7 +56,7 @@ class ObjectActions:
         Raises:
             InputError: there is no such object.
         """
-        self._workspace.current_session.lock(object_id, locked)
+        self._workspace.current_session.locks.set(object_id, locked)
 
     def set_class(self, object_id: int, class_name: str) -> None:
         """Give an object a class of the list in use; see `Classes.set`.

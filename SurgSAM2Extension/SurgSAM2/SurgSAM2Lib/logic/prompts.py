@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from surgsam2.prompts import Prompt, load_prompts, mask_inside, points_along, sa
 from surgsam2.prompts.checks import Points, split_points
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.logic.workspace import Workspace
+from SurgSAM2Lib.session.results import show_preview
 from SurgSAM2Lib.tracking.jobs import PreviewJob, RefineJob
 
 
@@ -152,9 +154,11 @@ class PromptActions:
             InputError: the last change is a track that is still in progress.
         """
         workspace = self._workspace
-        tracking, newest = workspace.engine.tracking, workspace.current_session.history.newest(redo)
-        if tracking is not None and newest is tracking.undo:
-            workspace.refuse_while_tracking()
+        tracking = workspace.engine.tracking
+        if tracking is not None:
+            running = tracking.undo
+            if workspace.current_session.undoable(redo, running) is running:
+                workspace.refuse_while_tracking()
         frame = workspace.current_session.undo(redo)
         if frame is not None:
             self._preview_if_wanted(frame)
@@ -191,7 +195,7 @@ class PromptActions:
             raise InputError(
                 _("there is no prompt on frame {frame}; add a point or a box").format(frame=frame)
             )
-        self._workspace.submit(PreviewJob(frame, prompts, session.show_preview), wait)
+        self._workspace.submit(PreviewJob(frame, prompts, partial(show_preview, session)), wait)
 
     def correct(
         self,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from surgsam2.errors import InputError
 from SurgSAM2Lib.files.mask_export import EXPORT_FORMATS, export_results
 from SurgSAM2Lib.files.mask_import import import_masks
+from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.logic.workspace import Workspace
 from SurgSAM2Lib.session.range_edits import copy_masks, erase, interpolate, mark_absent
 
@@ -91,7 +93,9 @@ class ReviewActions:
     def _chosen(self, objects: Collection[int] | None) -> Collection[int]:
         """Return some objects, or with None all that are not locked."""
         session = self._workspace.current_session
-        return session.unlocked() if objects is None else objects
+        if not len(session.objects):
+            raise InputError(_("there is no object; add an object first"))
+        return session.locks.unlocked() if objects is None else objects
 
 
 def _listed(frames: int | Iterable[int]) -> list[int]:

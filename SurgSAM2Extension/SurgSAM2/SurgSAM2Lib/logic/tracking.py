@@ -9,6 +9,8 @@ from surgsam2.engine import Tracked
 from surgsam2.model.options import ModelOptions
 from surgsam2.tracking.options import Direction, TrackingOptions
 from SurgSAM2Lib.logic.workspace import Workspace
+from SurgSAM2Lib.session.painted import adopt_edits
+from SurgSAM2Lib.session.results import write_result
 from SurgSAM2Lib.tracking.jobs import TrackJob
 
 
@@ -61,14 +63,14 @@ class TrackingActions:
         """
         session = self._workspace.current_session
         self._workspace.refuse_while_tracking()
-        session.adopt_edits()
-        prompts = session.prompt_set(session.unlocked(objects))
+        adopt_edits(session)
+        prompts = session.prompt_set(session.locks.unlocked(objects))
         prompts.validate(session.video.width, session.video.height, session.video.frame_count)
 
         undo = session.begin_results()
 
         def write(event: Tracked) -> None:
-            session.write_result(event.result, overwrite_good, undo)
+            write_result(session, event.result, overwrite_good, undo)
             self.on_frame(event.result.frame_index)
 
         job = TrackJob(prompts, options, write, undo)
@@ -124,7 +126,7 @@ class TrackingActions:
         """
         frame = self._workspace.frame_index(frame)
         session = self._workspace.current_session
-        session.adopt_edits()
+        adopt_edits(session)
         first, last = session.between(frame)
         chosen = self._prompted_on([first, last]) if objects is None else objects
         forward: Direction = "forward"
@@ -138,6 +140,6 @@ class TrackingActions:
     def _prompted_on(self, frames: list[int]) -> set[int] | None:
         """Return the objects that are prompted on these frames; None when none is."""
         session = self._workspace.current_session
-        session.adopt_edits()
+        adopt_edits(session)
         prompted = {i for frame in frames for i in session.prompts.on_frame(frame)}
         return prompted or None

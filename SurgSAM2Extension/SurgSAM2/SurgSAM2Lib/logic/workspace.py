@@ -26,7 +26,8 @@ class Workspace:
         live_preview: whether the masks of a frame are previewed when its prompts change.
         on_video: called with the sequence browser, or None, when another video is used.
         on_error: called with a text when a job failed that no caller waits for.
-        on_painted: called when a mask was painted by hand, during an event of its nodes.
+        on_painted: called when a mask was painted by hand or another module changed a name or a
+            colour, during an event of its nodes.
         meanwhile: called repeatedly while a caller waits for a job.
     """
 

@@ -52,9 +52,9 @@ class PanelContext:
 
     @property
     def browser(self) -> Any:
-        """The browser node of the video in use; None without one or when nodes were deleted."""
+        """The browser node of the video in use; None without one or when its nodes changed."""
         session = self.logic.session
-        return session.video.browser if session is not None and session.intact else None
+        return session.video.browser if session is not None and not session.problem else None
 
     def choose_video(self, browser: Any) -> None:
         """Make a video of the scene the chosen one and use it."""

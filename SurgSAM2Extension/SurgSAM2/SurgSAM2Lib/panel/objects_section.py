@@ -145,7 +145,7 @@ class ObjectsSection(Section):
         enable(self.ui.undoButton, "" if undoable else _("There is nothing to undo"))
         redoable = session is not None and session.history.newest(redo=True) is not None
         enable(self.ui.redoButton, "" if redoable else _("There is nothing to redo"))
-        locked = session is not None and bool(selected) and session.is_locked(selected)
+        locked = session is not None and bool(selected) and selected in session.locks
         enable(self.ui.paintButton, no_object or (_("This object is locked") if locked else ""))
         self.painting.follow()
         set_checked(self.ui.paintButton, self.painting.shown)

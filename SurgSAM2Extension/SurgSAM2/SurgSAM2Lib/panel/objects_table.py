@@ -88,7 +88,7 @@ class ObjectsTable:
             _Row(
                 style.id,
                 session.objects.is_visible(style.id),
-                session.is_locked(style.id),
+                style.id in session.locks,
                 style.color,
                 style.name,
                 "" if found is None else found.name,

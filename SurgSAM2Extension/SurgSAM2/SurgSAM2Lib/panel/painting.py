@@ -52,7 +52,7 @@ class Painting:
         session, selected = self._context.logic.session, self._context.selected
         if not self.shown or self._editor is None:
             return
-        if session is None or not selected or session.is_locked(selected):
+        if session is None or not selected or selected in session.locks:
             self.show(False)
             return
         if self._editor.segmentationNode() is not session.masks.proxy:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import slicer
 
+from SurgSAM2Lib.logic.prompts import PromptActions
 from SurgSAM2Lib.panel.context import PanelContext, later
 from SurgSAM2Lib.prompts.kinds import COLORS, LASSO, SCRIBBLE
 from SurgSAM2Lib.prompts.markups import PromptMarkups
@@ -24,9 +26,9 @@ class PromptPlacing:
         self._context = context
         self.markups = PromptMarkups(
             slicer.mrmlScene,
-            on_points=lambda points: later(lambda: self._take_points(points)),
-            on_box=lambda box: later(lambda: self._take_box(box)),
-            on_stroke=lambda kind, line: later(lambda: self._take_stroke(kind, line)),
+            on_points=self._take_points,
+            on_box=self._take_box,
+            on_stroke=self._take_stroke,
             on_refusal=lambda text: later(lambda: self._refuse(text)),
         )
 
@@ -68,26 +70,38 @@ class PromptPlacing:
         self.markups.forget()
 
     def _take_points(self, points: np.ndarray) -> None:
-        context = self._context
-        context.run(lambda: context.logic.prompts.set_clicks(context.required_object(), points))
+        self._take(lambda prompts, object_id, frame: prompts.set_clicks(object_id, points, frame))
 
     def _take_box(self, box: list[float]) -> None:
-        context = self._context
-        context.run(lambda: context.logic.prompts.set_box(context.required_object(), box))
+        self._take(lambda prompts, object_id, frame: prompts.set_box(object_id, box, frame))
 
     def _take_stroke(self, kind: str, line: np.ndarray) -> None:
-        context = self._context
         if kind == LASSO:  # one outline is all that a frame needs
-            self.stop()
+            later(self.stop)
 
-        def add() -> None:
-            object_id, prompts = context.required_object(), context.logic.prompts
+        def add(prompts: PromptActions, object_id: int, frame: int) -> None:
             if kind == LASSO:
-                prompts.set_lasso(object_id, line)
+                prompts.set_lasso(object_id, line, frame)
             else:
-                prompts.add_scribble(object_id, line, positive=kind == SCRIBBLE)
+                prompts.add_scribble(object_id, line, kind == SCRIBBLE, frame)
 
-        context.run(add)
+        self._take(add)
+
+    def _take(self, action: Callable[[PromptActions, int, int], None]) -> None:
+        """Change prompts when Slicer is idle, of the object and frame that were marked.
+
+        A video that plays, or a user in a hurry, may show another frame before that.
+        """
+        context, session = self._context, self._context.logic.session
+        if session is None or context.browser is None:  # its nodes were deleted
+            return
+        object_id, frame = context.selected, session.video.current_frame
+
+        def act() -> None:
+            if context.logic.session is session:
+                action(context.logic.prompts, object_id or context.required_object(), frame)
+
+        later(lambda: context.run(act))
 
     def _refuse(self, text: str) -> Any:
         self.show()

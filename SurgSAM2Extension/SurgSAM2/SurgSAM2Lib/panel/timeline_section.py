@@ -67,6 +67,8 @@ class TimelineSection(Section):
         if session is not self._of:
             self._of, self.selection = session, None
             self._timeline = None if session is None else Timeline(session)
+            if session is not None:
+                self._forget_range_beyond(session.video.frame_count)
         elif self._timeline is not None and self._may_rebuild():
             self._timeline.rebuild()
         problem = "" if session is not None else _("Open or choose a video first")
@@ -97,6 +99,13 @@ class TimelineSection(Section):
         first, last = self.range
         text = _("Selected: frame {first}") if first == last else _("Selected: {first} to {last}")
         self.ui.rangeLabel.text = text.format(first=first, last=last)
+
+    def _forget_range_beyond(self, frame_count: int) -> None:
+        """Let *Only frames* be all frames when its range is that of another, longer video."""
+        parameters = self.context.parameters
+        if max(parameters.firstFrame, parameters.lastFrame) >= frame_count:
+            parameters.firstFrame, parameters.lastFrame = 0, frame_count - 1
+            parameters.onlyRange = False
 
     def _show_frame(self, frame: int) -> None:
         if self.session is not None:

@@ -120,10 +120,11 @@ class WheelSteps:
         self._style = manager.sliceWidget(VIEW).sliceView().interactorObserver()
         self._let_wheel_browse(False)
         interactor = self._style.GetInteractor()
-        for event, step in (("MouseWheelForwardEvent", 1), ("MouseWheelBackwardEvent", -1)):
-            self._observers.append(
-                interactor.AddObserver(event, lambda *_, step=step: self._turned(step))
-            )
+        for event, action in (
+            ("MouseWheelForwardEvent", self._forward),
+            ("MouseWheelBackwardEvent", self._backward),
+        ):
+            self._observers.append(interactor.AddObserver(event, action))
 
     def deactivate(self) -> None:
         """Let the wheel browse through slices again."""
@@ -134,6 +135,12 @@ class WheelSteps:
         self._observers.clear()
         self._let_wheel_browse(True)
         self._style = None
+
+    def _forward(self, _caller: Any, _event: str) -> None:
+        self._turned(1)
+
+    def _backward(self, _caller: Any, _event: str) -> None:
+        self._turned(-1)
 
     def _turned(self, step: int) -> None:
         if not self._style.GetInteractor().GetControlKey():

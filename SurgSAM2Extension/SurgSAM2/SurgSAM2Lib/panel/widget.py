@@ -12,7 +12,6 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from surgsam2.model.options import ModelOptions
-from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.logic.option_names import options_of
 from SurgSAM2Lib.logic.slicer_logic import SurgSAM2Logic
 from SurgSAM2Lib.panel.context import PanelContext, later
@@ -31,6 +30,7 @@ from SurgSAM2Lib.panel.timeline_section import TimelineSection
 from SurgSAM2Lib.panel.tracking_section import TrackingSection
 from SurgSAM2Lib.panel.video_section import VideoSection
 from SurgSAM2Lib.panel.views import StrokeDrags, WheelSteps, first_video
+from SurgSAM2Lib.session.painted import adopt_edits, adopt_new_segments
 
 
 class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -106,8 +106,9 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.drags.activate()
         self.tasks.go_on_counting()
         self.initializeParameterNode()
-        if self.logic.session is not None:
-            self.context.run(self.logic.session.adopt_new_segments)
+        session = self.logic.session
+        if session is not None:
+            self.context.run(lambda: adopt_new_segments(session))
 
     def exit(self) -> None:
         """Give keys, mouse and layout back; another module is shown. Tracking continues."""
@@ -203,10 +204,11 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         context, session = self.context, self.logic.session
         if context.parameters is None:
             return
-        if session is not None and context.browser is None:
+        problem = session.problem if session is not None else ""
+        if problem:
             context.parameters.video = None
             context.use_video(None)
-            context.show_message(_("Nodes of the video were deleted; choose or open a video"))
+            context.show_message(problem)
             session = None
         if context.selected and (session is None or context.selected not in session.objects):
             context.parameters.selectedObject = 0
@@ -228,12 +230,12 @@ class SurgSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.placing.show()
 
     def _painted(self) -> None:
-        """Show that a mask was painted, and use it at once if the user wants that."""
+        """Show what another module has changed, and use painted masks at once if wanted."""
         parameters, session = self.context.parameters, self.logic.session
         if parameters is None or session is None or self.logic.engine.tracking is not None:
             return
-        if parameters.usePaintedMask:
-            self.context.run(session.adopt_edits)
+        if parameters.usePaintedMask and len(session.edited):
+            self.context.run(lambda: adopt_edits(session))
         else:
             self.context.refresh_later()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from SurgSAM2Lib.prompts.kinds import COLORS
@@ -27,16 +28,16 @@ def make_node(scene: Any, class_name: str, name: str, kind: str) -> Any:
     return node
 
 
-def remove_nodes(scene: Any, nodes: dict[str, Any], observed: list[tuple[Any, int]]) -> None:
+def remove_nodes(scene: Any, nodes: dict[str, Any], observed: list[Callable[[], None]]) -> None:
     """Remove nodes from their scene, stop observing them, and empty both collections.
 
     Args:
         scene: the ``vtkMRMLScene``; nodes that have left it already are only forgotten.
         nodes: the nodes by kind.
-        observed: the nodes with the tags of their observers.
+        observed: the functions that end observing them, see `surgsam2.mrml.nodes.observe`.
     """
-    for node, tag in observed:
-        node.RemoveObserver(tag)
+    for end in observed:
+        end()
     observed.clear()
     for node in nodes.values():
         if node.GetScene() is scene:

@@ -10,6 +10,7 @@ import vtk
 
 from surgsam2.errors import SurgSAM2Error
 from surgsam2.mrml import add_points, box_of, placed_points, points_of, set_box
+from surgsam2.mrml.nodes import observe
 from SurgSAM2Lib.prompts.drawn_nodes import make_node, remove_nodes
 from SurgSAM2Lib.prompts.kinds import BOX, NEGATIVE, POSITIVE, STROKES
 from SurgSAM2Lib.prompts.place_mode import is_placing, start_placing
@@ -50,7 +51,7 @@ class PromptMarkups:
         self._on_points, self._on_box, self._on_refusal = on_points, on_box, on_refusal
         self.strokes = StrokeMarkups(scene, on_stroke)
         self._nodes: dict[str, Any] = {}
-        self._observed: list[tuple[Any, int]] = []
+        self._observed: list[Callable[[], None]] = []
         self._video: Any = None
         self._clicks: np.ndarray = np.zeros((0, 3))
         self._box: np.ndarray | None = None
@@ -143,10 +144,10 @@ class PromptMarkups:
             events.append(node.PointRemovedEvent)
         callback = self._box_changed if kind == BOX else self._points_changed
         for event in events:
-            self._observed.append((node, node.AddObserver(event, callback)))
+            self._observed.append(observe(node, event, callback))
         return node
 
-    def _points_changed(self, _caller: Any, _event: str) -> None:
+    def _points_changed(self) -> None:
         if self._showing or self._video is None:
             return
         rows = []
@@ -171,7 +172,7 @@ class PromptMarkups:
         finally:
             self._showing = False
 
-    def _box_changed(self, _caller: Any = None, _event: str = "") -> bool:
+    def _box_changed(self) -> bool:
         """Report the box when it is complete and new; return whether it was reported."""
         node = self._nodes[BOX]
         if self._showing or self._video is None or not _is_complete(node):

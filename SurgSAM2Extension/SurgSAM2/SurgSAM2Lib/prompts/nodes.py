@@ -38,6 +38,12 @@ class PromptNodes:
         self._browser = browser
         self._encoded: dict[str, tuple[np.ndarray, str]] = {}
 
+    @property
+    def name(self) -> str:
+        """Name of the text node with the prompts; empty when there is none."""
+        node = self._browser.GetNodeReference(PROMPTS_ROLE)
+        return "" if node is None else str(node.GetName())
+
     def save(self, prompts: PromptSet, video: VideoShape) -> None:
         """Write prompts and their masks into the nodes."""
         text, masks = prompts_as_text(prompts, _STEM, video)

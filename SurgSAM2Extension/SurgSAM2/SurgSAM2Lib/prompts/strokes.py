@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from surgsam2.mrml import placed_points
+from surgsam2.mrml.nodes import observe
 from SurgSAM2Lib.prompts.drawn_nodes import make_node, remove_nodes
 from SurgSAM2Lib.prompts.kinds import LASSO, NOT_SCRIBBLE, SCRIBBLE, STROKES
 from SurgSAM2Lib.prompts.place_mode import is_placing, start_placing
@@ -38,7 +39,7 @@ class StrokeMarkups:
     def __init__(self, scene: Any, on_stroke: Callable[[str, np.ndarray], None]) -> None:
         self._scene, self._on_stroke = scene, on_stroke
         self._nodes: dict[str, Any] = {}
-        self._observed: list[tuple[Any, int]] = []
+        self._observed: list[Callable[[], None]] = []
         self._video: Any = None
         self._drawing: Any = None  # the node in which the pressed mouse draws
         self._dragged = False  # whether the mouse was moved since it was pressed
@@ -114,8 +115,7 @@ class StrokeMarkups:
         display.SetGlyphScale(0.5)  # a drag places many points
         display.SetPropertiesLabelVisibility(False)
         event = node.PointPositionDefinedEvent
-        tag = node.AddObserver(event, lambda *_: self._point_placed(kind))
-        self._observed.append((node, tag))
+        self._observed.append(observe(node, event, lambda: self._point_placed(kind)))
         self._nodes[kind] = node
         return node
 

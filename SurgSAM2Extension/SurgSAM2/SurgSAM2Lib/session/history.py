@@ -49,6 +49,11 @@ class Step:
             self._shape = mask.shape[0], mask.shape[1]
             kept[object_id] = zlib.compress(np.packbits(mask).tobytes(), 1) if mask.any() else b""
 
+    def replace(self, frame: int, object_id: int, mask: np.ndarray) -> None:
+        """Keep another mask, (H, W) bool, if one of this object and frame is kept."""
+        if self._masks.get(frame, {}).pop(object_id, None) is not None:
+            self.keep(frame, object_id, mask)
+
     def masks(self, frame: int) -> dict[int, np.ndarray]:
         """Return the masks that are kept of a frame, (H, W) bool by object id."""
         return {i: self._unpacked(packed) for i, packed in self._masks.get(frame, {}).items()}
@@ -111,6 +116,20 @@ class History:
         source.pop()
         target.append(present)
         self._drop_oldest()
+
+    def replace_since(self, step: Step, frame: int, object_id: int, mask: np.ndarray) -> None:
+        """Let all states after a step have another mask, because it was written meanwhile.
+
+        Args:
+            step: the state before the change that writes the mask.
+            frame: index of the frame.
+            object_id: id of the object.
+            mask: (H, W) bool.
+        """
+        for later in (*self._redo, *reversed(self._undo)):
+            if later is step:
+                return
+            later.replace(frame, object_id, mask)
 
     def forget(self) -> None:
         """Drop all states."""

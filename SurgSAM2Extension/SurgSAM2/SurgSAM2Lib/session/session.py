@@ -11,7 +11,6 @@ from surgsam2.errors import InputError, PromptError
 from surgsam2.mrml import MaskNodes, VideoNodes, open_mask_nodes
 from surgsam2.mrml.terminology import entry_of
 from surgsam2.prompts import Prompt, PromptSet, VideoShape
-from surgsam2.results.frame_result import FrameResult
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.prompts.correction import Correction, check_clicks
 from SurgSAM2Lib.prompts.nodes import PromptNodes
@@ -20,10 +19,8 @@ from SurgSAM2Lib.review.review import Review
 from SurgSAM2Lib.session.classes import Classes
 from SurgSAM2Lib.session.frame_set import ABSENT, BAD, EDITED, GOOD, FrameSet
 from SurgSAM2Lib.session.history import History, Step
+from SurgSAM2Lib.session.locks import Locks
 from SurgSAM2Lib.session.objects import Objects
-
-LOCKED = "SurgSAM2.lockedObjects"
-"""Attribute of the mask sequence with the ids of the objects that nothing may change."""
 
 
 class Session:
@@ -46,12 +43,14 @@ class Session:
         prompts: the prompts by object and frame.
         objects: the objects, one segment each.
         classes: the list of classes, and the class of each object.
+        locks: the objects that nothing may change.
         good: frames that tracking must not change.
         bad: frames that the user found wrong.
         edited: frames on which masks were painted since the last track.
         review: the measurements of the masks, and the doubtful frames.
         history: the states that `undo` goes back to.
-        on_painted: called when a mask was painted by hand, during an event of its nodes.
+        on_painted: called when a mask was painted by hand or another module changed a name or a
+            colour, during an event of its nodes.
     """
 
     def __init__(self, video: VideoNodes) -> None:
@@ -60,7 +59,7 @@ class Session:
         self._nodes = PromptNodes(video.browser)
         saved = self._nodes.load()
         if saved is not None:
-            self.prompts.take(saved)
+            self._take_saved(saved)
         self.masks = (
             open_mask_nodes(video.browser)
             if MaskNodes.exists(video.browser)
@@ -70,6 +69,7 @@ class Session:
         if saved is not None:  # the user may have deleted the segmentation
             self._add_missing_objects(saved)
         self.classes = Classes(self.masks, self.objects)
+        self.locks = Locks(self.masks, self.objects)
         self.good = FrameSet(self.masks, GOOD)
         self.bad = FrameSet(self.masks, BAD)
         self.edited = FrameSet(self.masks, EDITED)
@@ -84,13 +84,32 @@ class Session:
         """Stop observing the scene. Its nodes stay."""
         self._stop_observing()
 
-    @property
-    def intact(self) -> bool:
-        """Whether the nodes that hold video and masks are still in the scene."""
+    def _take_saved(self, saved: PromptSet) -> None:
         try:
-            return None not in (self.video.browser, self.video.sequence, self.masks.sequence)
+            self.prompts.take(saved)
+        except PromptError as error:
+            text = _(
+                "{error}. If another module has added or removed frames, delete the text node "
+                "{name} to begin with new prompts; the masks stay"
+            )
+            raise PromptError(text.format(error=error, name=repr(self._nodes.name))) from error
+
+    @property
+    def problem(self) -> str:
+        """Why the session cannot go on; empty when it can."""
+        try:
+            nodes = self.video.browser, self.video.sequence, self.masks.sequence
+            frames = self.video.frame_count
         except InputError:
-            return False
+            nodes, frames = (None, None, None), 0
+        if None in nodes:
+            return _("Nodes of the video were deleted; choose or open a video")
+        if frames != self.prompts.video.frames:
+            return _(
+                "The video has {now} frames now and had {before}; choose it again when nothing "
+                "changes it any more"
+            ).format(now=frames, before=self.prompts.video.frames)
+        return ""
 
     def absent(self, object_id: int) -> FrameSet:
         """Return the frames on which the user said that an object is not visible."""
@@ -98,39 +117,9 @@ class Session:
             self._absent[object_id] = FrameSet(self.masks, f"{ABSENT}{object_id}")
         return self._absent[object_id]
 
-    def is_locked(self, object_id: int) -> bool:
-        """Return whether nothing may change an object's masks and prompts."""
-        return str(object_id) in (self.masks.sequence.GetAttribute(LOCKED) or "").split()
-
-    def lock(self, object_id: int, locked: bool = True) -> None:
-        """Protect an object from changes of its masks and prompts, or unlock it.
-
-        Raises:
-            InputError: there is no such object.
-        """
-        self.objects[object_id]  # raises when there is no such object
-        ids = {style.id for style in self.objects if self.is_locked(style.id)} - {object_id}
-        text = " ".join(map(str, sorted(ids | {object_id} if locked else ids)))
-        self.masks.sequence.SetAttribute(LOCKED, text or None)
-
-    def unlocked(self, objects: Collection[int] | None = None) -> list[int]:
-        """Return those of some objects, or of all, that are not locked."""
-        ids = [style.id for style in self.objects] if objects is None else objects
-        return [object_id for object_id in ids if not self.is_locked(object_id)]
-
-    def _refuse_locked(self, objects: Iterable[int]) -> None:
-        for object_id in objects:
-            style = self.objects[object_id]  # raises when there is no such object
-            if self.is_locked(object_id):
-                raise InputError(
-                    _("{name} is locked; unlock it in the table of objects to change it").format(
-                        name=style.name
-                    )
-                )
-
     def remove_object(self, object_id: int) -> None:
         """Remove an object with its prompts and all its masks."""
-        self._refuse_locked([object_id])
+        self.locks.refuse([object_id])
         before = self._state(self.video.current_frame)
         self._keep_object(object_id, before)
         self._take_object_away(object_id)
@@ -228,7 +217,7 @@ class Session:
             PromptError: the prompts do not fit the video; nothing has changed then.
             InputError: an object that has prompts, or gets some, is locked.
         """
-        self._refuse_locked(self._with_prompts(prompts))
+        self.locks.refuse(self._with_prompts(prompts))
         before = self._state(self.video.current_frame)
         self.prompts.take(prompts)
         known = [style.id for style in self.objects]
@@ -244,19 +233,32 @@ class Session:
         self.history.remember(before)
         self.save()
 
+    def undoable(self, redo: bool = False, running: object = None) -> Step | None:
+        """Return the state that undo, or redo, goes back to; None when there is none.
+
+        States that are the present one, such as that before a track that failed, are dropped.
+
+        Args:
+            redo: whether to return the state for redo.
+            running: the step of a track that is in progress, which is not dropped.
+        """
+        present = self._state(self.video.current_frame)
+        step = self.history.newest(redo)
+        while step is not None and step is not running and not step.differs(present):
+            self.history.drop_newest(redo)
+            step = self.history.newest(redo)
+        return step
+
     def undo(self, redo: bool = False) -> int | None:
         """Undo the last change, or redo the change that was undone last.
 
         Returns:
             The frame of the change; None when there is none.
         """
-        step, present = self.history.newest(redo), self._state(self.video.current_frame)
-        while step is not None and not step.differs(present):  # such as a track that failed
-            self.history.drop_newest(redo)
-            step = self.history.newest(redo)
+        step = self.undoable(redo)
         if step is None:
             return None
-        present.frame = step.frame
+        present = self._state(step.frame)
         self._restore_objects(step, present)
         self.prompts.restore(step.prompts)
         self._corrections = dict(step.corrections)
@@ -371,31 +373,6 @@ class Session:
             self._corrections[object_id, frame] = correction
             self.masks.write(frame, {object_id: mask})
 
-    def adopt_edits(self) -> list[tuple[int, int]]:
-        """Make prompts of the masks that were painted by hand.
-
-        A mask that was erased completely gives no prompt, since it only says that the
-        object is not visible.
-
-        Returns:
-            The object ids and frames of the new prompts.
-        """
-        self.adopt_new_segments()
-        adopted = []
-        for frame in self.edited:
-            for object_id in self.unlocked(self.masks.edited(frame)):
-                if self.masks.mask(frame, object_id).any():
-                    self.set_mask(object_id, frame)
-                    adopted.append((object_id, frame))
-        self.edited.clear()
-        return adopted
-
-    def adopt_new_segments(self) -> None:
-        """Make objects of the segments that were added in Segment Editor on the shown frame."""
-        for segment_id in self.masks.new_segments():
-            self.masks.adopt(segment_id)
-            self.edited.add([self.video.current_frame])
-
     # results
 
     def begin_results(self) -> Step:
@@ -403,44 +380,6 @@ class Session:
         step = self._state(self.video.current_frame)
         self.history.remember(step)
         return step
-
-    def write_result(
-        self, result: FrameResult, overwrite_good: bool = False, undo: Step | None = None
-    ) -> None:
-        """Write the masks of a result.
-
-        Good frames, locked objects, masks that are prompts and masks that were painted since the
-        track began are not changed, and no mask is written where the user said that an object is
-        not visible.
-
-        Args:
-            result: the masks of one frame.
-            overwrite_good: whether to write over a good frame too.
-            undo: takes the masks that are replaced.
-        """
-        frame = result.frame_index
-        if frame in self.good and not overwrite_good:
-            return
-        prompted = self.prompts.on_frame(frame)
-        kept = {i: p.mask for i, p in prompted.items() if p.mask is not None}
-        masks = zip(result.object_ids, result.masks, strict=True)
-        painted = self.masks.edited(frame) if frame in self.edited else ()
-        free = set(self.unlocked()) - set(painted)
-        written = {i: kept.get(i, m) for i, m in masks if i in free}
-        for object_id, mask in written.items():
-            if frame in self.absent(object_id):
-                written[object_id] = np.zeros_like(mask)
-            if undo is not None:
-                undo.keep(frame, object_id, self.masks.mask(frame, object_id))
-        self.masks.write(frame, written)
-        self.review.observe(result, written)
-
-    def show_preview(self, frame: int, masks: dict[int, np.ndarray]) -> None:
-        """Write the masks that points and boxes of a frame give, (H, W) bool by object id."""
-        prompted = self.prompts.on_frame(frame)
-        wanted = {i for i, p in prompted.items() if p.mask is None and not self.is_locked(i)}
-        self.masks.write(frame, {i: m for i, m in masks.items() if i in wanted})
-        self.review.measure(frame)
 
     def between(self, frame: int) -> tuple[int, int]:
         """Return the last prompted frame at or before a frame, and the first one after it.
@@ -475,7 +414,7 @@ class Session:
         Raises:
             InputError: an object or a frame does not exist, or an object is locked.
         """
-        self._refuse_locked(objects)
+        self.locks.refuse(objects)
         before = self._state(frames[0] if frames else self.video.current_frame)
         for frame in frames:
             self.video.check_frame(frame)
@@ -517,5 +456,4 @@ class Session:
         painted = self.masks.edited(frame)
         (self.edited.add if painted else self.edited.discard)([frame])
         self.review.measure(frame)
-        if painted:
-            self.on_painted()
+        self.on_painted()
