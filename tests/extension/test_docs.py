@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import slicer
@@ -86,6 +87,25 @@ def test_pictures_and_pages_that_are_named_exist() -> None:
     for target in targets:
         if not target.startswith("http"):
             assert (REPOSITORY / "docs" / target).is_file(), target
+
+
+def test_every_button_of_the_panel_is_named() -> None:
+    page = " ".join(PAGE.split())
+    for file in UI_FILES:
+        for widget in ElementTree.parse(file).iter("widget"):
+            text = widget.findtext("property[@name='text']/string")
+            if text and widget.get("class") in ("QPushButton", "QCheckBox"):
+                name = re.sub(r" \([\w+]+\)$", "", text).rstrip(".")
+                assert re.search(rf"\*{re.escape(name)}(\.\.\.)?\*", page), name
+
+
+def test_every_key_is_named(slicer_app: SlicerHost) -> None:
+    slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
+    keys = set(slicer.util.getModuleWidget("SurgSAM2")._keys())
+    slicer_app.unload_module("SurgSAM2")
+    section = PAGE.partition("### Keys")[2].partition("###")[0]
+    named = set(re.findall(r"\*\*([^*]+)\*\*", section))
+    assert named - {"Shift"} == keys - {"Shift+Left", "Shift+Right"}
 
 
 def test_every_button_that_is_named_is_on_the_panel() -> None:
