@@ -18,6 +18,7 @@ import surgsam2
 from surgsam2.mrml import load_video
 from tests.conftest import REPOSITORY, moving_picture
 from tests.extension.fake_client import FakeClient
+from tests.extension.shared_engine import SharedEngine
 from tests.slicer_host.fixtures import slicer_app, slicer_host  # noqa: F401
 
 MODULE_FOLDER = REPOSITORY / "SurgSAM2Extension" / "SurgSAM2"
@@ -48,6 +49,14 @@ def a_video(scene: Any, pictures: np.ndarray) -> Any:
 @pytest.fixture
 def client() -> FakeClient:
     return FakeClient()
+
+
+@pytest.fixture(scope="session")
+def shared_engine() -> Iterator[SharedEngine]:
+    """The client of an engine process that all tests of the run use, one after the other."""
+    engine = SharedEngine()
+    yield engine
+    engine.end()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.mrml import VideoNodes, load_video, open_mask_nodes, open_video_nodes
 from tests.conftest import moving_picture
 from tests.extension.conftest import HEIGHT, WIDTH
+from tests.extension.shared_engine import SharedEngine
 
 PATIENCE = 120.0
 FRAME = 1 / 25
@@ -85,19 +86,23 @@ def start(scene: Any, clip: np.ndarray, checkpoint: Path, config: Path, make: An
 
 @pytest.fixture
 def session(
-    scene: Any, clip: np.ndarray, demo_checkpoint: Path, small_config: Path
+    scene: Any,
+    clip: np.ndarray,
+    demo_checkpoint: Path,
+    small_config: Path,
+    shared_engine: SharedEngine,
 ) -> Iterator[tuple[LogicCore, Replay]]:
-    logic, replay = start(scene, clip, demo_checkpoint, small_config, EngineClient)
+    logic, replay = start(scene, clip, demo_checkpoint, small_config, lambda: shared_engine)
     yield logic, replay
     logic.close()
 
 
 def test_a_replayed_sequence(
     scene: Any, clip: np.ndarray, demo_checkpoint: Path, small_config: Path,
-    a_model: SurgSAM2Model, speed: str,
+    a_model: SurgSAM2Model, shared_engine: SharedEngine, speed: str,
 ) -> None:  # fmt: skip
     """The recorded masks are those that the tracker gives for the recorded pictures."""
-    make = EngineClient if speed == "fast" else Slow
+    make = (lambda: shared_engine) if speed == "fast" else Slow
     logic, replay = start(scene, clip, demo_checkpoint, small_config, make)
     tool = logic.addLiveObject("tool", "#11aa55")
     logic.recordLive(0.5)
@@ -193,9 +198,14 @@ def test_another_size_keeps_the_model(
 
 
 def test_a_model_that_is_missing_and_a_source_that_goes(
-    scene: Any, clip: np.ndarray, demo_checkpoint: Path, small_config: Path
+    scene: Any,
+    clip: np.ndarray,
+    demo_checkpoint: Path,
+    small_config: Path,
+    shared_engine: SharedEngine,
 ) -> None:
-    logic, replay = start(scene, clip, Path("no_such_model.pt"), small_config, EngineClient)
+    missing = Path("no_such_model.pt")
+    logic, replay = start(scene, clip, missing, small_config, lambda: shared_engine)
     replay.until(lambda: not logic.live.running)
     assert "no_such_model.pt" in logic.live.message
     logic.setModel(demo_checkpoint, config=str(small_config), device="cpu")

@@ -19,6 +19,7 @@ from surgsam2.mrml import load_scene
 from tests.conftest import moving_picture
 from tests.extension.conftest import MODULE_FOLDER
 from tests.extension.fake_client import FakeClient
+from tests.extension.shared_engine import SharedEngine
 from tests.slicer_host.host import SlicerHost
 from tests.video.long_video import FRAMES, HEIGHT, WIDTH, number_in, write_long_video
 
@@ -49,10 +50,15 @@ def logic(scene: Any, file: Path, client: FakeClient) -> Iterator[LogicCore]:
 
 @pytest.fixture
 def real(
-    scene: Any, file: Path, tmp_path: Path, demo_checkpoint: Path, small_config: Path
+    scene: Any,
+    file: Path,
+    tmp_path: Path,
+    demo_checkpoint: Path,
+    small_config: Path,
+    shared_engine: SharedEngine,
 ) -> Iterator[LogicCore]:
     """The logic with a streamed video, the real engine process and a small network."""
-    core = LogicCore(scene)
+    core = LogicCore(scene, makeClient=lambda: shared_engine)
     core.setModel(demo_checkpoint, config=str(small_config), device="cpu")
     core.streamVideo(file, tmp_path / "results", memory=MEMORY)
     core.addObject("tool", "#11aa55")
@@ -75,7 +81,11 @@ def files_of(logic: LogicCore) -> dict[int, np.ndarray]:
 
 
 def test_tracked_from_the_file_as_from_the_scene(
-    real: LogicCore, file: Path, demo_checkpoint: Path, small_config: Path
+    real: LogicCore,
+    file: Path,
+    demo_checkpoint: Path,
+    small_config: Path,
+    shared_engine: SharedEngine,
 ) -> None:
     real.setBox(1, BOX, frame=FIRST)
     window: Any = real.currentSession.video
@@ -88,7 +98,7 @@ def test_tracked_from_the_file_as_from_the_scene(
     assert list(tracked) == list(range(FIRST, FIRST + COUNT))
     assert all(labels.any() for labels in tracked.values())
 
-    plain = LogicCore(slicer.vtkMRMLScene())
+    plain = LogicCore(slicer.vtkMRMLScene(), makeClient=lambda: shared_engine)
     plain.setModel(demo_checkpoint, config=str(small_config), device="cpu")
     plain.loadVideo(file, start=FIRST, stop=FIRST + COUNT)
     plain.addObject("tool", "#11aa55")
@@ -137,14 +147,18 @@ def test_a_file_that_is_cut_off_in_the_middle_of_a_track(
 
 
 def test_a_folder_that_is_lost_in_the_middle_of_a_track(
-    scene: Any, tmp_path: Path, demo_checkpoint: Path, small_config: Path
+    scene: Any,
+    tmp_path: Path,
+    demo_checkpoint: Path,
+    small_config: Path,
+    shared_engine: SharedEngine,
 ) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     for number, picture in enumerate(moving_picture(60, WIDTH, HEIGHT)):
         Image.fromarray(picture).save(folder / f"{number:03}.png")
     errors: list[str] = []
-    logic = LogicCore(scene)
+    logic = LogicCore(scene, makeClient=lambda: shared_engine)
     logic.onError = errors.append
     logic.setModel(demo_checkpoint, config=str(small_config), device="cpu")
     logic.streamVideo(folder, tmp_path / "results")

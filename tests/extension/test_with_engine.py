@@ -16,16 +16,21 @@ from SurgSAM2Lib.tracking.engine import EngineError
 
 from surgsam2.mrml import load_scene
 from tests.extension.conftest import FRAMES
+from tests.extension.shared_engine import SharedEngine
 
 BOX = [30, 40, 70, 80]
 
 
 @pytest.fixture
 def real(
-    scene: Any, a_video: Any, demo_checkpoint: Path, small_config: Path
+    scene: Any,
+    a_video: Any,
+    demo_checkpoint: Path,
+    small_config: Path,
+    shared_engine: SharedEngine,
 ) -> Iterator[LogicCore]:
     """The logic with the real engine process and one object with a box on frame 2."""
-    logic = LogicCore(scene)
+    logic = LogicCore(scene, makeClient=lambda: shared_engine)
     logic.setModel(demo_checkpoint, config=str(small_config), device="cpu")
     logic.setVideo(a_video)
     logic.addObject("tool", "#11aa55")

@@ -19,6 +19,8 @@ def slicer_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlicerHost
     if _MISSING:
         pytest.skip(f"{' and '.join(_MISSING)} not installed: pip install -e '.[dev]'")
     host = SlicerHost(tmp_path_factory.mktemp("slicer"))
+    gc.collect()
+    gc.freeze()  # the collections between tests need not look at what is there now
     yield host
     host.close()
 
