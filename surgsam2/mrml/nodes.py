@@ -173,7 +173,7 @@ def remove_node(node: Any) -> None:
             scene.RemoveNode(helper)
 
 
-def observe(node: Any, event: int, callback: Callable[[], None]) -> Callable[[], None]:
+def observe(node: Any, event: int, callback: Callable[[], object]) -> Callable[[], None]:
     """Call a function at every event of a node.
 
     Args:
@@ -195,7 +195,7 @@ class _Caller:
     calls when nobody ended it. A cleared function crashes the process, a cleared object does not.
     """
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], object]) -> None:
         self._callback = callback
 
     def fire(self, caller: Any, name: str) -> None:

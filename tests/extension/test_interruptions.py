@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,13 @@ from tests.conftest import moving_picture
 from tests.extension.conftest import FRAMES, HEIGHT, WIDTH, LogicCore, write_mp4
 from tests.extension.fake_client import FakeClient
 from tests.extension.test_placing import User, user, view  # noqa: F401 - fixtures
-from tests.extension.test_widget import click, clip, panel, settle  # noqa: F401 - fixtures
+from tests.extension.test_widget import (  # noqa: F401 - fixtures
+    click,
+    clip,
+    panel,
+    points_shown,
+    settle,
+)
 from tests.slicer_host.host import SlicerHost
 
 
@@ -67,6 +73,61 @@ def test_undo_of_a_point_that_was_given_during_the_track(logic: LogicCore) -> No
     assert logic.undo()
     assert logic.undo()
     assert has_mask(logic) == []
+
+
+@pytest.fixture
+def slow_engine(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Make the engine give nothing until the test removes the patch."""
+    with monkeypatch.context() as patch:
+        yield lambda: patch.setattr(client, "poll", lambda timeout=0.0: []), patch.undo
+
+
+def place(panel: Any, host: SlicerHost, x: float, y: float) -> None:
+    """Click on the object without waiting for the engine."""
+    node = panel.placing.markups.node("positive")
+    node.AddControlPointWorld(vtk.vtkVector3d(*panel.logic.session.video.ras_of(x, y)))
+    host.process_events()
+
+
+def test_corrections_that_are_clicked_faster_than_the_engine_answers(
+    panel: Any, clip: Any, slicer_app: SlicerHost, slow_engine: Any
+) -> None:
+    stall, go_on = slow_engine
+    click(panel, slicer_app, 50, 60)
+    panel.logic.track(wait=True)
+    clip.SetSelectedItemNumber(4)
+    settle(panel, slicer_app)
+    stall()
+    clicked = [[20, 20, 1], [30, 30, 1], [40, 40, 1]]
+    for x, y, _label in clicked:
+        place(panel, slicer_app, x, y)
+    assert points_shown(panel) == 3
+    panel.ui.undoButton.click()
+    slicer_app.process_events()
+    assert points_shown(panel) == 2
+    go_on()
+    settle(panel, slicer_app)
+    np.testing.assert_allclose(panel.logic.session.clicks(1, 4), clicked[:2])
+    assert has_mask(panel.logic) == list(range(FRAMES)), "the track was not undone"
+
+
+def test_undo_of_a_correction_that_the_engine_has_not_carried_out(
+    panel: Any, clip: Any, slicer_app: SlicerHost, slow_engine: Any
+) -> None:
+    stall, go_on = slow_engine
+    click(panel, slicer_app, 50, 60)
+    panel.logic.track(wait=True)
+    clip.SetSelectedItemNumber(4)
+    settle(panel, slicer_app)
+    before = panel.logic.getMask(1, 4).copy()
+    stall()
+    place(panel, slicer_app, 20, 20)
+    panel.ui.undoButton.click()
+    go_on()
+    settle(panel, slicer_app)
+    assert not len(panel.logic.session.clicks(1, 4))
+    assert np.array_equal(panel.logic.getMask(1, 4), before)
+    assert has_mask(panel.logic) == list(range(FRAMES)), "the track was not undone"
 
 
 @pytest.mark.parametrize("change", ["absent", "erase", "copy", "interpolate", "track", "track on"])
@@ -119,18 +180,14 @@ def test_a_click_counts_for_the_frame_and_object_that_were_shown(
     panel: Any, clip: Any, slicer_app: SlicerHost
 ) -> None:
     """A video that plays shows another frame before Slicer is idle."""
-
-    def place(x: float, y: float) -> None:
-        node = panel.placing.markups.node("positive")
-        node.AddControlPointWorld(vtk.vtkVector3d(*panel.logic.session.video.ras_of(x, y)))
-
-    place(50, 60)
+    node = panel.placing.markups.node("positive")
+    node.AddControlPointWorld(vtk.vtkVector3d(*panel.logic.session.video.ras_of(50, 60)))
     clip.SetSelectedItemNumber(5)
     settle(panel, slicer_app)
     assert panel.logic.session.prompts.frames(1) == [0]
     panel.ui.addObjectButton.click()
     slicer_app.process_events()
-    place(90, 60)
+    node.AddControlPointWorld(vtk.vtkVector3d(*panel.logic.session.video.ras_of(90, 60)))
     panel.context.select_object(1)
     settle(panel, slicer_app)
     assert panel.logic.session.prompts.frames(1) == [0]

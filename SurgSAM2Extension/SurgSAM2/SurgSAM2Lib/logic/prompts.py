@@ -89,7 +89,7 @@ class PromptActions:
         size = session.prompts.video
         points = points_along(line, size.width, size.height)
         rows = np.column_stack([points, np.full(len(points), int(positive))])
-        self.set_clicks(object_id, np.concatenate([session.clicks(object_id, frame), rows]), frame)
+        self.set_clicks(object_id, np.concatenate([self.clicks(object_id, frame), rows]), frame)
 
     def set_lasso(self, object_id: int, outline: Points, frame: int | None = None) -> None:
         """Make what an outline encloses the object's mask and prompt on a frame.
@@ -138,6 +138,16 @@ class PromptActions:
         else:
             self.set_prompt(object_id, Prompt(frame, rows[:, :2], rows[:, 2], box))
 
+    def clicks(self, object_id: int, frame: int) -> np.ndarray:
+        """Return the points of a prompt or correction, (P, 3) rows of x, y, label.
+
+        Those of a correction that the engine has not carried out yet count already.
+        """
+        for job in reversed(self._corrections()):
+            if (job.object_id, job.frame) == (object_id, frame):
+                return job.points
+        return self._workspace.current_session.clicks(object_id, frame)
+
     def clear(self, object_id: int, frame: int | None = None) -> None:
         """Remove the object's prompts on a frame, or on all frames when `frame` is None."""
         self._workspace.current_session.clear_prompts(object_id, frame)
@@ -145,7 +155,8 @@ class PromptActions:
     def undo(self, redo: bool = False) -> bool:
         """Undo the last change of prompts, masks or marks, or redo the one that was undone.
 
-        Tracks, imports and changes of ranges of frames can be undone too.
+        Tracks, imports and changes of ranges of frames can be undone too. A correction that the
+        engine has not carried out yet is withdrawn.
 
         Returns:
             False when there is no change to undo.
@@ -153,7 +164,10 @@ class PromptActions:
         Raises:
             InputError: the last change is a track that is still in progress.
         """
-        workspace = self._workspace
+        workspace, waiting = self._workspace, self._corrections()
+        if waiting and not redo:
+            workspace.engine.withdraw(waiting[-1])
+            return True
         tracking = workspace.engine.tracking
         if tracking is not None:
             running = tracking.undo
@@ -218,7 +232,7 @@ class PromptActions:
         """
         frame = self._workspace.frame_index(frame)
         rows = np.column_stack(split_points(points))
-        earlier = self._workspace.current_session.clicks(object_id, frame)
+        earlier = self.clicks(object_id, frame)
         self._refine(object_id, frame, np.concatenate([earlier, rows]), wait)
 
     def _refine(self, object_id: int, frame: int, clicks: np.ndarray, wait: bool = False) -> None:
@@ -230,6 +244,10 @@ class PromptActions:
 
         job = RefineJob(frame, object_id, correction.mask, correction.points, take)
         self._workspace.submit(job, wait)
+
+    def _corrections(self) -> list[RefineJob]:
+        """Return the corrections that the engine has not carried out yet, in their order."""
+        return [job for job in self._workspace.engine.jobs if isinstance(job, RefineJob)]
 
     def _preview_if_wanted(self, frame: int) -> None:
         workspace = self._workspace

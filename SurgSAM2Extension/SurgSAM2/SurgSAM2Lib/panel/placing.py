@@ -58,7 +58,7 @@ class PromptPlacing:
             return
         frame = session.video.current_frame
         prompt = session.prompts.get(selected, frame)
-        clicks = session.clicks(selected, frame)
+        clicks = self._context.logic.prompts.clicks(selected, frame)
         self.markups.show(session.video, clicks, None if prompt is None else prompt.box)
 
     def stop(self) -> None:

@@ -80,6 +80,11 @@ class Engine:
         return bool(self._jobs)
 
     @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs that have not ended, in the order in which they were added."""
+        return tuple(self._jobs)
+
+    @property
     def job(self) -> Job | None:
         """The job in progress; None when there is none."""
         return self._jobs[0] if self._jobs else None
@@ -123,6 +128,15 @@ class Engine:
         for job in dropped:
             job.end("cancelled")
         self.on_change()
+
+    def withdraw(self, job: Job) -> None:
+        """Cancel one job; the others, and what they wait for, go on."""
+        if job is self._jobs[0] and self._step == self._receive_for_job:
+            assert self._client is not None
+            self._client.cancel()
+            self._request = self._step = None
+        self._jobs.remove(job)
+        job.end("cancelled")
 
     def close(self) -> None:
         """Cancel all jobs and end the process."""
@@ -266,13 +280,9 @@ class Engine:
         return self._client
 
     def _drop_previews(self) -> None:
-        for job in [job for job in self._jobs if isinstance(job, PreviewJob)]:
-            if job is self._jobs[0] and self._step == self._receive_for_job:
-                assert self._client is not None
-                self._client.cancel()
-                self._request = self._step = None
-            self._jobs.remove(job)
-            job.end("cancelled")
+        for job in self.jobs:
+            if isinstance(job, PreviewJob):
+                self.withdraw(job)
 
     def _forget_unfinished_loading(self) -> None:
         """Let the next job load again what was being loaded."""
