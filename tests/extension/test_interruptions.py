@@ -130,6 +130,50 @@ def test_undo_of_a_correction_that_the_engine_has_not_carried_out(
     assert has_mask(panel.logic) == list(range(FRAMES)), "the track was not undone"
 
 
+@pytest.mark.parametrize("change", ["lasso", "clear", "box", "remove"])
+def test_a_later_prompt_takes_the_place_of_a_correction_that_waits(
+    logic: LogicCore, client: FakeClient, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    logic.addPoint(1, 50, 60, frame=0)
+    logic.track(wait=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "poll", lambda timeout=0.0: [])
+        logic.correct(1, [[20, 20, 1]], frame=4)
+        if change == "lasso":
+            logic.setLasso(1, [[70, 70], [90, 70], [80, 90]], frame=4)
+        elif change == "box":
+            logic.setBox(1, [70, 70, 90, 90], frame=4)
+        elif change == "clear":
+            logic.clearPrompts(1, frame=4)
+        else:
+            logic.removeObject(1)
+    assert logic.wait(10)
+    assert logic.session is not None
+    if change == "remove":
+        assert not len(logic.session.prompts)
+        return
+    assert (4 in logic.session.prompts.frames(1)) == (change != "clear")
+    assert not logic.getMask(1, 4)[20, 20]
+
+
+def test_a_track_begins_from_the_correction_that_was_clicked_just_before(
+    panel: Any, clip: Any, slicer_app: SlicerHost, client: FakeClient
+) -> None:
+    click(panel, slicer_app, 50, 60)
+    panel.logic.track(wait=True)
+    clip.SetSelectedItemNumber(4)
+    settle(panel, slicer_app)
+    client.sent.clear()
+    node = panel.placing.markups.node("positive")
+    node.AddControlPointWorld(vtk.vtkVector3d(*panel.logic.session.video.ras_of(20, 20)))
+    slicer_app.app.processEvents()
+    panel.ui.trackForwardButton.click()
+    settle(panel, slicer_app)
+    assert client.sent[-2:] == ["refine", "track"]
+    assert panel.logic.session.prompts.frames(1) == [0, 4]
+    assert panel.logic.getMask(1, 6)[20, 20 + 2 * 2], "it follows what the click has added"
+
+
 @pytest.mark.parametrize("change", ["absent", "erase", "copy", "interpolate", "track", "track on"])
 def test_nothing_changes_when_all_objects_are_locked(logic: LogicCore, change: str) -> None:
     logic.addPoint(1, 50, 60, frame=0)

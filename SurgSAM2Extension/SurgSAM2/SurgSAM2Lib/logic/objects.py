@@ -49,6 +49,7 @@ class ObjectActions:
         """Remove an object with its prompts and masks."""
         self._workspace.refuse_while_tracking()
         self._workspace.current_session.remove_object(object_id)
+        self._workspace.withdraw_corrections(object_id)
 
     def lock(self, object_id: int, locked: bool = True) -> None:
         """Protect an object: nothing changes its masks and prompts until it is unlocked.

@@ -40,6 +40,7 @@ class PromptActions:
         """
         frame = self._workspace.frame_index(frame)
         self._workspace.current_session.add_point(object_id, frame, x, y, positive)
+        self._workspace.withdraw_corrections(object_id, frame)
         self._preview_if_wanted(frame)
 
     def set_box(self, object_id: int, box: Sequence[float], frame: int | None = None) -> None:
@@ -50,6 +51,7 @@ class PromptActions:
         """
         frame = self._workspace.frame_index(frame)
         self._workspace.current_session.set_box(object_id, frame, box)
+        self._workspace.withdraw_corrections(object_id, frame)
         self._preview_if_wanted(frame)
 
     def set_mask(
@@ -68,6 +70,7 @@ class PromptActions:
         """
         frame = self._workspace.frame_index(frame)
         self._workspace.current_session.set_mask(object_id, frame, mask)
+        self._workspace.withdraw_corrections(object_id, frame)
 
     def add_scribble(
         self, object_id: int, line: Points, positive: bool = True, frame: int | None = None
@@ -108,6 +111,7 @@ class PromptActions:
     def set_prompt(self, object_id: int, prompt: Prompt) -> None:
         """Set points and box at once, in place of those on the prompt's frame."""
         self._workspace.current_session.set_prompt(object_id, prompt)
+        self._workspace.withdraw_corrections(object_id, prompt.frame)
         self._preview_if_wanted(prompt.frame)
 
     def set_clicks(
@@ -143,7 +147,7 @@ class PromptActions:
 
         Those of a correction that the engine has not carried out yet count already.
         """
-        for job in reversed(self._corrections()):
+        for job in reversed(self._workspace.corrections):
             if (job.object_id, job.frame) == (object_id, frame):
                 return job.points
         return self._workspace.current_session.clicks(object_id, frame)
@@ -151,6 +155,7 @@ class PromptActions:
     def clear(self, object_id: int, frame: int | None = None) -> None:
         """Remove the object's prompts on a frame, or on all frames when `frame` is None."""
         self._workspace.current_session.clear_prompts(object_id, frame)
+        self._workspace.withdraw_corrections(object_id, frame)
 
     def undo(self, redo: bool = False) -> bool:
         """Undo the last change of prompts, masks or marks, or redo the one that was undone.
@@ -164,9 +169,9 @@ class PromptActions:
         Raises:
             InputError: the last change is a track that is still in progress.
         """
-        workspace, waiting = self._workspace, self._corrections()
-        if waiting and not redo:
-            workspace.engine.withdraw(waiting[-1])
+        workspace = self._workspace
+        if workspace.corrections and not redo:
+            workspace.engine.withdraw(workspace.corrections[-1])
             return True
         tracking = workspace.engine.tracking
         if tracking is not None:
@@ -244,10 +249,6 @@ class PromptActions:
 
         job = RefineJob(frame, object_id, correction.mask, correction.points, take)
         self._workspace.submit(job, wait)
-
-    def _corrections(self) -> list[RefineJob]:
-        """Return the corrections that the engine has not carried out yet, in their order."""
-        return [job for job in self._workspace.engine.jobs if isinstance(job, RefineJob)]
 
     def _preview_if_wanted(self, frame: int) -> None:
         workspace = self._workspace

@@ -44,7 +44,8 @@ class TrackingActions:
     ) -> TrackJob:
         """Follow objects from all their prompts and corrections.
 
-        Masks painted by hand since the last track become prompts first.
+        Masks painted by hand since the last track become prompts first, and corrections that the
+        engine has not carried out yet are waited for.
 
         Args:
             options: direction, frames and how masks are made.
@@ -61,8 +62,10 @@ class TrackingActions:
             PromptError: there is no prompt to track.
             EngineError: the track failed and `wait` is True.
         """
-        session = self._workspace.current_session
         self._workspace.refuse_while_tracking()
+        self._workspace.finish_corrections()
+        self._workspace.refuse_while_tracking()  # the user may have started one meanwhile
+        session = self._workspace.current_session
         adopt_edits(session)
         prompts = session.prompt_set(session.locks.unlocked(objects))
         prompts.validate(session.video.width, session.video.height, session.video.frame_count)
@@ -125,6 +128,7 @@ class TrackingActions:
             wait: as for `track`.
         """
         frame = self._workspace.frame_index(frame)
+        self._workspace.finish_corrections()
         session = self._workspace.current_session
         adopt_edits(session)
         first, last = session.between(frame)
@@ -139,6 +143,7 @@ class TrackingActions:
 
     def _prompted_on(self, frames: list[int]) -> set[int] | None:
         """Return the objects that are prompted on these frames; None when none is."""
+        self._workspace.finish_corrections()
         session = self._workspace.current_session
         adopt_edits(session)
         prompted = {i for frame in frames for i in session.prompts.on_frame(frame)}

@@ -10,7 +10,7 @@ from surgsam2.prompts import ClassList
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.session.session import Session
 from SurgSAM2Lib.tracking.engine import Engine, EngineError
-from SurgSAM2Lib.tracking.jobs import Job
+from SurgSAM2Lib.tracking.jobs import Job, RefineJob
 
 
 class Workspace:
@@ -66,6 +66,28 @@ class Workspace:
         """Raise `InputError` while a track is in progress."""
         if self.engine.tracking is not None:
             raise InputError(_("tracking is in progress; wait for its end, or cancel it first"))
+
+    @property
+    def corrections(self) -> list[RefineJob]:
+        """The corrections that the engine has not carried out yet, in their order."""
+        return [job for job in self.engine.jobs if isinstance(job, RefineJob)]
+
+    def withdraw_corrections(self, object_id: int, frame: int | None = None) -> None:
+        """Withdraw the corrections of an object that the engine has not carried out yet.
+
+        Args:
+            object_id: id of the object.
+            frame: index of the frame; None for all frames.
+        """
+        for job in self.corrections:
+            if job.object_id == object_id and frame in (None, job.frame):
+                self.engine.withdraw(job)
+
+    def finish_corrections(self) -> None:
+        """Wait until the engine has carried out all corrections; a track begins from them."""
+        while self.corrections:
+            self.engine.poll(0.02)
+            self.meanwhile()
 
     def submit(self, job: Job, wait: bool) -> None:
         """Give a job to the engine.
