@@ -13,10 +13,10 @@ from surgsam2.results.frame_result import FrameResult
 from surgsam2.results.mask_source import SavedMasks
 from surgsam2.results.saved_masks import open_saved_masks
 from SurgSAM2Lib.prompts.store import parts
+from SurgSAM2Lib.session.results import write_result
 
 if TYPE_CHECKING:
-    from SurgSAM2Lib.session.results import write_result
-from SurgSAM2Lib.session.session import Session
+    from SurgSAM2Lib.session.session import Session
 
 
 def import_masks(session: Session, path: str | Path, as_prompts: bool = False) -> list[int]:
