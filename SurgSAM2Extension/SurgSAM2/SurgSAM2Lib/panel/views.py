@@ -110,6 +110,7 @@ class WheelSteps:
     def __init__(self, on_step: Callable[[int], None]) -> None:
         self._on_step = on_step
         self._style: Any = None
+        self._interactor: Any = None  # that of the style when the wheel was taken
         self._observers: list[int] = []
 
     def activate(self) -> None:
@@ -119,22 +120,22 @@ class WheelSteps:
             return
         self._style = manager.sliceWidget(VIEW).sliceView().interactorObserver()
         self._let_wheel_browse(False)
-        interactor = self._style.GetInteractor()
+        self._interactor = self._style.GetInteractor()
         for event, action in (
             ("MouseWheelForwardEvent", self._forward),
             ("MouseWheelBackwardEvent", self._backward),
         ):
-            self._observers.append(interactor.AddObserver(event, action))
+            self._observers.append(self._interactor.AddObserver(event, action))
 
     def deactivate(self) -> None:
         """Let the wheel browse through slices again."""
         if self._style is None:
             return
         for tag in self._observers:
-            self._style.GetInteractor().RemoveObserver(tag)
+            self._interactor.RemoveObserver(tag)
         self._observers.clear()
         self._let_wheel_browse(True)
-        self._style = None
+        self._style = self._interactor = None
 
     def _forward(self, _caller: Any, _event: str) -> None:
         self._turned(1)
@@ -143,7 +144,7 @@ class WheelSteps:
         self._turned(-1)
 
     def _turned(self, step: int) -> None:
-        if not self._style.GetInteractor().GetControlKey():
+        if not self._interactor.GetControlKey():
             self._on_step(step)
 
     def _let_wheel_browse(self, on: bool) -> None:
