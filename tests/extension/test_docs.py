@@ -42,7 +42,7 @@ def in_slicer(
 
     load_model = EngineClient.load_model
     monkeypatch.setattr(EngineClient, "load_model", load_small)
-    write_mp4(tmp_path / "operation.mp4", moving_picture(36, 640, 480))
+    write_mp4(tmp_path / "operation.mp4", moving_picture(32, 480, 360))
     monkeypatch.chdir(tmp_path)
     slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
     yield
@@ -56,25 +56,25 @@ def test_the_console_examples_run(
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) == 8
     camera = slicer.mrmlScene.AddNode(frame_node("Image_Reference"))
-    camera.SetAndObserveImageData(image_of(moving_picture(1, 640, 480)[0]))
+    camera.SetAndObserveImageData(image_of(moving_picture(1, 480, 360)[0]))
     for block in blocks:
-        block = block.replace("logic.wait(60)", "logic.wait()")  # the machine may be busy
-        exec(compile(block, "docs/slicer.md", "exec"), names)
+        patient = block.replace("logic.wait(60)", "logic.wait()")  # the machine may be busy
+        exec(compile(patient, "docs/slicer.md", "exec"), names)
         if "recordLive" in block:
             run_live(names["logic"], camera)
     assert capsys.readouterr().out.startswith("complete")
-    assert names["masks"].shape == (36, 480, 640)
+    assert names["masks"].shape == (32, 360, 480)
     assert names["masks"][0].any()
     assert (tmp_path / "result.mrb").stat().st_size > 10_000
     assert (tmp_path / "prompts.json").is_file()
     assert (tmp_path / "operation_masks" / "annotations.coco.json").is_file()
-    assert len(list((tmp_path / "operation_streamed" / "masks").glob("*.png"))) == 16
+    assert len(list((tmp_path / "operation_streamed" / "masks").glob("*.png"))) == 12
     assert (tmp_path / "operation.mrb").is_file()
 
 
 def run_live(logic: Any, camera: Any) -> None:
     """Give pictures to the volume until two of them are segmented and recorded."""
-    pictures = moving_picture(8, 640, 480)
+    pictures = moving_picture(8, 480, 360)
     end = time.monotonic() + 60
     while logic.live.recording.frames < 2 and time.monotonic() < end:
         if logic.liveStatistics().waiting < 2:

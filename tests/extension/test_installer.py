@@ -305,6 +305,7 @@ def test_another_python_that_is_not_there(lib: Any, tmp_path: Path) -> None:
     assert "no file" in answer.text
 
 
+@pytest.mark.nightly  # test_another_python checks the same with a stand-in for the process
 def test_this_very_python_works(lib: Any) -> None:
     """The check works with a real engine process."""
     answer = lib("install.other_python").checkPython(sys.executable)

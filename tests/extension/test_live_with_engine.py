@@ -111,7 +111,7 @@ def test_a_replayed_sequence(
     index = logic.live.engine.newest
     logic.addLivePrompt(tool, POINTS)
     logic.live.marking.release()
-    replay.until(lambda: logic.liveStatistics().segmented >= 14)
+    replay.until(lambda: logic.liveStatistics().segmented >= 8)
     statistics = logic.liveStatistics()
     assert replay.most_waiting <= 3
     assert statistics.received == statistics.segmented + statistics.dropped + statistics.waiting

@@ -130,9 +130,6 @@ def test_another_python_decodes_what_slicers_cannot(
     part = open_video_nodes(slicer.util.loadNodeFromFile(str(a_file), "SurgicalVideo", options))
     assert (part.frame_count, part.width, part.height) == (2, WIDTH // 2, HEIGHT // 2)
     assert [part.time_of(k) for k in range(2)] == pytest.approx([0.1, 0.3])
-    whole = open_video_nodes(slicer.util.loadNodeFromFile(str(a_file), "SurgicalVideo", {}))
-    assert whole.frame_count == FRAMES
-    assert whole.fps == pytest.approx(20)
     with pytest.raises(ImportError):
         import av  # noqa: F401
 
@@ -148,6 +145,7 @@ def test_the_panel_loads_what_another_python_decodes(
     panel.ui.loadButton.click()
     slicer_app.process_events()
     assert panel.logic.session.video.frame_count == FRAMES
+    assert panel.logic.session.video.fps == pytest.approx(20)
     assert panel.video.pending is None
 
 
