@@ -120,8 +120,10 @@ def test_undo_of_a_correction_that_the_engine_has_not_carried_out(
     clip.SetSelectedItemNumber(4)
     settle(panel, slicer_app)
     before = panel.logic.getMask(1, 4).copy()
+    panel.logic.session.history.forget()  # as in a scene that was opened
     stall()
     place(panel, slicer_app, 20, 20)
+    assert panel.ui.undoButton.enabled
     panel.ui.undoButton.click()
     go_on()
     settle(panel, slicer_app)

@@ -157,6 +157,12 @@ class PromptActions:
         self._workspace.current_session.clear_prompts(object_id, frame)
         self._workspace.withdraw_corrections(object_id, frame)
 
+    @property
+    def can_undo(self) -> bool:
+        """Whether there may be a change to undo."""
+        workspace = self._workspace
+        return bool(workspace.corrections) or len(workspace.current_session.history) > 0
+
     def undo(self, redo: bool = False) -> bool:
         """Undo the last change of prompts, masks or marks, or redo the one that was undone.
 

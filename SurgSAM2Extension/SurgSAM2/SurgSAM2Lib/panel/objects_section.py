@@ -141,7 +141,7 @@ class ObjectsSection(Section):
             self.ui.segmentEditorButton, self.ui.useMaskButton, self.ui.clearFrameButton,
         ):  # fmt: skip
             enable(widget, no_object)
-        undoable = session is not None and len(session.history) > 0
+        undoable = session is not None and self.logic.prompts.can_undo
         enable(self.ui.undoButton, "" if undoable else _("There is nothing to undo"))
         redoable = session is not None and session.history.newest(redo=True) is not None
         enable(self.ui.redoButton, "" if redoable else _("There is nothing to redo"))
