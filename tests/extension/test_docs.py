@@ -42,7 +42,7 @@ def in_slicer(
 
     load_model = EngineClient.load_model
     monkeypatch.setattr(EngineClient, "load_model", load_small)
-    write_mp4(tmp_path / "operation.mp4", moving_picture(32, 480, 360))
+    write_mp4(tmp_path / "operation.mp4", moving_picture(34, 480, 360))
     monkeypatch.chdir(tmp_path)
     slicer_app.load_module(MODULE_FOLDER / "SurgSAM2.py")
     yield
@@ -63,12 +63,12 @@ def test_the_console_examples_run(
         if "recordLive" in block:
             run_live(names["logic"], camera)
     assert capsys.readouterr().out.startswith("complete")
-    assert names["masks"].shape == (32, 360, 480)
+    assert names["masks"].shape == (34, 360, 480)
     assert names["masks"][0].any()
     assert (tmp_path / "result.mrb").stat().st_size > 10_000
     assert (tmp_path / "prompts.json").is_file()
     assert (tmp_path / "operation_masks" / "annotations.coco.json").is_file()
-    assert len(list((tmp_path / "operation_streamed" / "masks").glob("*.png"))) == 12
+    assert len(list((tmp_path / "operation_streamed" / "masks").glob("*.png"))) == 14
     assert (tmp_path / "operation.mrb").is_file()
 
 
