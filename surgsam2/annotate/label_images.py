@@ -11,6 +11,7 @@ from surgsam2.errors import ImageFileError, OutputError
 from surgsam2.storage.atomic_file import write_bytes_atomically, writing
 from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.label_image import LABELS, label_name, label_palette, write_labels
+from surgsam2.storage.palette import rgb_of
 
 
 class LabelImages:
@@ -53,7 +54,7 @@ class LabelImages:
         Raises:
             OutputError: the file cannot be written; the file before is intact.
         """
-        palette = label_palette({object_id: _rgb(color) for object_id, color in colors.items()})
+        palette = label_palette({object_id: rgb_of(color) for object_id, color in colors.items()})
         stored = labels.astype(np.uint8) if palette is not None else labels
         write_labels(self._path(frame), stored, palette)
         self._latest = (frame, labels)
@@ -98,8 +99,3 @@ class LabelImages:
             height, width = self._size
             raise OutputError(f"{path}: expected {width}x{height} pixels, got {labels.shape}")
         return labels.astype(np.uint16)
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(color[1:])
-    return red, green, blue

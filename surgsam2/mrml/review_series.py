@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from surgsam2.mrml.styles import ObjectStyle
+from surgsam2.storage.palette import rgb_of
 
 FRAME = "frame"
 """Column with the frame's number, the charts' x axis."""
@@ -72,7 +73,7 @@ def series_of(chart: Chart, objects: Iterable[ObjectStyle]) -> list[SeriesStyle]
     """Return all lines of a chart: the objects', their doubtful frames', the shown frame's."""
     lines, crosses = [], []
     for item in objects:
-        red, green, blue = (value / 255 for value in bytes.fromhex(item.color[1:]))
+        red, green, blue = (value / 255 for value in rgb_of(item.color))
         for quantity, line in chart.lines.items():
             column = column_name(quantity, item.id)
             name = f"{item.name}: {_WORDS.get(quantity, quantity)}"

@@ -20,6 +20,7 @@ from surgsam2.prompts.checks import (
     checked_name,
 )
 from surgsam2.storage.json_text import parse_json
+from surgsam2.storage.palette import hex_color, rgb_of
 
 ID_TAG = "surgsam2.object"
 """Segment tag that holds the object id; segments of objects are found by it alone."""
@@ -57,13 +58,13 @@ class ObjectStyle:
     @classmethod
     def of(cls, segment: Any, object_id: int) -> ObjectStyle:
         """Return the style that a segment shows; a name that cannot be stored is shortened."""
-        color = "#" + "".join(f"{round(255 * c):02x}" for c in segment.GetColor())
+        color = hex_color([round(255 * value) for value in segment.GetColor()])
         terminology = tag(segment, segment.GetTerminologyEntryTagName()) or None
         return cls(object_id, _usable_name(segment.GetName(), object_id), color, terminology)
 
     def apply(self, segment: Any) -> None:
         """Give a segment this style."""
-        red, green, blue = bytes.fromhex(self.color[1:])
+        red, green, blue = rgb_of(self.color)
         segment.SetTag(ID_TAG, str(self.id))
         if self.terminology is not None:
             segment.SetTag(segment.GetTerminologyEntryTagName(), self.terminology)

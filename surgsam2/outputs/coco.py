@@ -20,6 +20,7 @@ from surgsam2.prompts import instance_numbers
 from surgsam2.results.coco_file import CLASS
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.palette import rgb_of
 
 _ANNOTATION = re.compile(r'\{"id": \d+, ("image_id": (\d+), .*\})(,|\],)\n')
 """A line with an annotation: what follows its id, the image's id, and the end of the line."""
@@ -65,7 +66,7 @@ class CocoWriter(OutputWriter):
                     "id": item.id,
                     "name": item.name,
                     "supercategory": CLASS if item in given else "object",
-                    "color": _rgb(item.color),
+                    "color": rgb_of(item.color),
                 }
                 for item in {item.id: item for item in self._classes.values()}.values()
             ],
@@ -75,7 +76,7 @@ class CocoWriter(OutputWriter):
                     "category_id": self._classes[item.id].id,
                     "instance": number,
                     "name": item.name,
-                    "color": _rgb(item.color),
+                    "color": rgb_of(item.color),
                 }
                 for item, number in zip(
                     context.objects, instance_numbers(self._classes.values()), strict=True
@@ -204,10 +205,6 @@ def _annotations_in(file: TextIO, frames: tuple[int, ...]) -> Iterator[tuple[int
     images = (_IMAGE.fullmatch(line) for line in file if not line.startswith('"images": ['))
     if tuple(int(match[1]) - 1 if match else -1 for match in images) != frames:
         raise ValueError("the frames are others")
-
-
-def _rgb(color: str) -> list[int]:
-    return list(bytes.fromhex(color.removeprefix("#")))
 
 
 def _dump(value: object) -> str:

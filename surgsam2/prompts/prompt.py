@@ -21,6 +21,7 @@ from surgsam2.prompts.checks import (
     whole_number,
 )
 from surgsam2.prompts.object_class import ObjectClass
+from surgsam2.storage.palette import rgb_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +169,7 @@ class PromptedObject:
     @property
     def rgb(self) -> tuple[int, int, int]:
         """The colour as red, green and blue, each 0 to 255."""
-        red, green, blue = bytes.fromhex(self.color[1:])
-        return red, green, blue
+        return rgb_of(self.color)
 
 
 @dataclass(frozen=True)

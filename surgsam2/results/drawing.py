@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from surgsam2.prompts.prompt_set import default_name
-from surgsam2.storage.palette import default_color
+from surgsam2.storage.palette import default_color, rgb_of
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK = (16, 16, 16)
@@ -51,8 +51,7 @@ class PlainObject:
     @property
     def rgb(self) -> tuple[int, int, int]:
         """The colour of an object that was not given one."""
-        red, green, blue = bytes.fromhex(default_color(self.id)[1:])
-        return red, green, blue
+        return rgb_of(default_color(self.id))
 
 
 def draw_masks(

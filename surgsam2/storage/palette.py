@@ -39,8 +39,17 @@ def default_color(object_id: int) -> str:
     hue = step * 0.6180339887498949 % 1.0
     saturation = (0.9, 0.6, 0.75)[step % 3]
     value = (0.95, 0.7, 0.85, 0.6)[step % 4]
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+    return hex_color([round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value)])
+
+
+def rgb_of(color: str) -> tuple[int, int, int]:
+    """Return red, green and blue, each 0 to 255, of a colour ``#rrggbb``.
+
+    Raises:
+        ValueError: the text is no such colour.
+    """
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue
 
 
 def hex_color(rgb: object) -> str:

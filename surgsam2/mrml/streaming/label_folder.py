@@ -13,6 +13,7 @@ from surgsam2.storage.atomic_file import writing
 from surgsam2.storage.image_file import read_pixels
 from surgsam2.storage.label_image import LABELS, label_name, label_palette, write_labels
 from surgsam2.storage.output_folder import hold_output
+from surgsam2.storage.palette import rgb_of
 
 
 class LabelFolder:
@@ -74,7 +75,7 @@ class LabelFolder:
         Raises:
             OutputError: the disk is full or cannot be written; the file that was there is intact.
         """
-        palette = label_palette({style.id: _rgb(style) for style in objects})
+        palette = label_palette({style.id: rgb_of(style.color) for style in objects})
         kind = np.uint16 if palette is None else np.uint8
         write_labels(self._path(frame), labels.astype(kind), palette)
         self._frames.add(frame)
@@ -129,8 +130,3 @@ class LabelFolder:
 
     def _path(self, frame: int) -> Path:
         return self._folder / label_name(frame)
-
-
-def _rgb(style: ObjectStyle) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(style.color[1:])
-    return red, green, blue

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import qt
 
+from surgsam2.storage.palette import rgb_of
 from SurgSAM2Lib.session.timeline import State
 
 ROW, GAP, SWATCH = 10, 3, 8
@@ -150,7 +151,7 @@ def draw(
         top = GAP + k * (ROW + GAP)
         states = np.maximum.reduceat(row, starts) if columns < frame_count else row[starts]
         image[top : top + ROW, SWATCH:] = _PALETTE[states]
-        image[top : top + ROW, : SWATCH - 2] = _rgb(color)
+        image[top : top + ROW, : SWATCH - 2] = rgb_of(color)
     if selection is not None:
         first, last = (_column(index, frame_count, columns) for index in selection)
         image[:GAP, SWATCH + first : SWATCH + last + 1] = _SELECTION
@@ -162,10 +163,6 @@ def draw(
 
 def _column(frame: int, frame_count: int, columns: int) -> int:
     return frame * columns // frame_count
-
-
-def _rgb(color: str) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(color.removeprefix("#")))
 
 
 def _as_ppm(image: np.ndarray) -> bytes:
