@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --no-compile --constraint constraints.txt
 RUNS := $(VENV)/ready-to-run
 READY := $(VENV)/ready
+# Without compiled modules each process would spend seconds on compiling those of torch again.
+unexport PYTHONDONTWRITEBYTECODE
 # Progress bars are for people: a terminal shows them, a log does not.
 SHOWN := $(if $(MAKE_TERMERR),,--quiet)
 

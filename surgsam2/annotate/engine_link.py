@@ -194,16 +194,14 @@ class EngineLink:
             self._take_answer(event)
 
     def _restart_after(self, event: Died) -> None:
-        self._requests.clear()
-        self._interrupt()
+        self.restart()
         self._fail(
             f"the engine stopped unexpectedly (exit code {event.exit_code}); it is started "
             "anew, and everything so far is kept"
         )
-        self.start()
 
     def restart(self) -> None:
-        """Start the process anew at the user's wish; what it was asked is given up."""
+        """Start the process anew; what it was asked is given up."""
         self._requests.clear()
         self._interrupt()
         self.start()
