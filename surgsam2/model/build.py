@@ -22,6 +22,7 @@ from surgsam2.model.builder import build_network
 from surgsam2.model.bundle import OWN, WEIGHTS, read_bundle
 from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint, weights_sha256
 from surgsam2.model.configs import config_names, load_config
+from surgsam2.model.cpu.allocator import keep_freed_memory
 from surgsam2.model.cpu.backend import CpuBackend
 from surgsam2.model.cpu.parallel import EncoderPool
 from surgsam2.model.cuda.copies import to_device
@@ -173,6 +174,9 @@ def load_model(
 ) -> SurgSAM2Model:
     """Load a model.
 
+    On the CPU of a Linux system the process keeps up to 1 GiB of freed memory from then on, which
+    makes frames faster (`surgsam2/model/cpu/allocator.py`).
+
     Args:
         name_or_path: `demo` (the built-in model), the name of a configuration (its published
             checkpoint, see `surgsam2 models list`), a checkpoint file (`.pt`/`.pth`
@@ -208,6 +212,8 @@ def load_model(
     target = resolve_device(device)
     number_format = resolve_dtype(dtype, target)
     check_cuda_graphs(cuda_graphs, target, compile=compile)
+    if target.type == "cpu":
+        keep_freed_memory()
     if not isinstance(pruning, EFP):
         pruning = EFP(form="off" if pruning is None else pruning)  # type: ignore[arg-type]
     path, named_config, image_size = locate(name_or_path)

@@ -8,6 +8,7 @@ is three convolutions. The classification head and what only it needs are left o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -40,12 +41,24 @@ class Convolution(nn.Conv2d):
         even = self.beside[0] if self.beside[0] == self.beside[1] else 0
         super().__init__(inputs, outputs, size, stride, padding=even, groups=groups)
 
+    def padded(self, x: Tensor) -> Tensor:
+        """Pad (B, C, H, W) with what `padding` does not add, because it differs between sides."""
+        before, after = self.beside
+        return x if before == after else F.pad(x, (before, after, before, after))
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the (B, C, H, W) convolution of `x`."""
-        before, after = self.beside
-        if before != after:
-            x = F.pad(x, (before, after, before, after))
-        return super().forward(x)
+        return super().forward(self.padded(x))
+
+
+Convolve = Callable[[Convolution, Tensor, bool], Tensor]
+"""Computes a convolution of (B, C, H, W), followed by ReLU6 if the third argument is true."""
+
+
+def convolve(layer: Convolution, x: Tensor, activate: bool) -> Tensor:
+    """Compute a convolution and its activation by PyTorch's own operators, as `Convolve`."""
+    y: Tensor = layer(x)
+    return F.relu6(y) if activate else y
 
 
 class Block(nn.Module):
@@ -60,12 +73,12 @@ class Block(nn.Module):
         self.adds = stride == 1 and inputs == outputs
         self.stride = stride
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, convolve: Convolve = convolve) -> Tensor:
         """Return the (B, C, H, W) output of the block."""
         y = x
         if isinstance(self.expand, Convolution):
-            y = F.relu6(self.expand(y))
-        y = self.project(F.relu6(self.depthwise(y)))
+            y = convolve(self.expand, y, True)
+        y = convolve(self.project, convolve(self.depthwise, y, True), False)
         return x + y if self.adds else y
 
 
@@ -108,15 +121,23 @@ class EfficientNetLite(nn.Module):
         self._outputs = {block: stride for stride, (block, _) in outputs.items() if stride > 2}
         self.channel_list = [out for stride, (_, out) in outputs.items() if stride > 2][::-1]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, S, S) normalised images to maps of sides S/4, S/8 and S/16."""
-        x = F.relu6(self.stem(images.contiguous(memory_format=torch.channels_last)))
+    def forward(self, images: Tensor, convolve: Convolve = convolve) -> list[Tensor]:
+        """Compute the maps of images.
+
+        Args:
+            images: (B, 3, S, S), normalised.
+            convolve: computes each convolution and its activation.
+
+        Returns:
+            Maps of sides S/4, S/8 and S/16, (B, C, H, W).
+        """
+        x = convolve(self.stem, images.contiguous(memory_format=torch.channels_last), True)
         maps = []
         for number, block in enumerate(self.blocks):
-            x = block(x)
+            x = block(x, convolve)
             if number in self._outputs:
                 maps.append(x)
-        last = maps[-1].permute(0, 2, 3, 1)
+        last = maps[-1].permute(0, 2, 3, 1).float()
         maps[-1] = F.layer_norm(last, last.shape[-1:]).permute(0, 3, 1, 2)
         return maps
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from surgsam2.model.cpu.processor import has_bfloat16_products, is_intel
 from surgsam2.model.cpu.weight_cache import cached
+from surgsam2.model.efficientnet import Convolution
 
 _IN_PLACE = {"relu": torch.ops.aten.relu_, "gelu": torch.ops.aten.gelu_}
 
@@ -87,6 +88,25 @@ def apply_conv(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """Apply any other convolution to (B, K, H, W) in the precision of `x`."""
     weight, bias = layer_weights(conv, x.dtype)
     return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def convolve(layer: Convolution, x: Tensor, activate: bool) -> Tensor:
+    """Apply a convolution, and ReLU6 in the same pass over the memory, as `Convolve`.
+
+    oneDNN does both at once through the operator by which PyTorch's own compiler calls it.
+    """
+    after = ("hardtanh", [0.0, 6.0]) if activate else ("none", [])
+    output: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        layer.padded(x),
+        *layer_weights(layer, x.dtype),
+        layer.padding,
+        layer.stride,
+        layer.dilation,
+        layer.groups,
+        *after,
+        "",
+    )
+    return output
 
 
 def layer_weights(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
