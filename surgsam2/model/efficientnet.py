@@ -41,14 +41,12 @@ class Convolution(nn.Conv2d):
         even = self.beside[0] if self.beside[0] == self.beside[1] else 0
         super().__init__(inputs, outputs, size, stride, padding=even, groups=groups)
 
-    def padded(self, x: Tensor) -> Tensor:
-        """Pad (B, C, H, W) with what `padding` does not add, because it differs between sides."""
-        before, after = self.beside
-        return x if before == after else F.pad(x, (before, after, before, after))
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the (B, C, H, W) convolution of `x`."""
-        return super().forward(self.padded(x))
+        before, after = self.beside
+        if before != after:
+            x = F.pad(x, (before, after, before, after))
+        return super().forward(x)
 
 
 Convolve = Callable[[Convolution, Tensor, bool], Tensor]

@@ -15,6 +15,7 @@ from surgsam2.model.build import MEAN, STD
 from surgsam2.model.builder import build_network
 from surgsam2.model.checkpoint import infer_config
 from surgsam2.model.configs import load_config
+from surgsam2.model.cpu import matmul
 from surgsam2.model.efficientnet import VARIANTS, Block, EfficientNetLite
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.training.config import FreezeConfig
@@ -135,3 +136,17 @@ def test_trunk_alone_can_be_frozen() -> None:
     trained = apply_freezing(network, FreezeConfig(image_encoder=False, trunk=True))
     assert any(name.startswith("image_encoder.neck.") for name in trained)
     assert not any(name.startswith("image_encoder.trunk.") for name in trained)
+
+
+@pytest.mark.skipif(not matmul.is_available(), reason="this processor has no fast products")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fused_convolutions_give_the_same_maps(variant: str) -> None:
+    torch.manual_seed(3)
+    trunk = EfficientNetLite(variant)
+    for weight in trunk.parameters():
+        weight.data *= 3  # large enough for both ends of ReLU6
+    images = torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        for expected, got in zip(trunk(images), trunk(images, matmul.convolve), strict=True):
+            assert got.shape == expected.shape
+            assert (got - expected).abs().max() < 1e-4 * expected.abs().max()

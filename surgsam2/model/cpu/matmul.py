@@ -93,18 +93,19 @@ def apply_conv(conv: nn.Conv2d, x: Tensor) -> Tensor:
 def convolve(layer: Convolution, x: Tensor, activate: bool) -> Tensor:
     """Apply a convolution, and ReLU6 in the same pass over the memory, as `Convolve`.
 
-    oneDNN does both at once through the operator by which PyTorch's own compiler calls it.
+    oneDNN does both at once through the operator by which PyTorch's own compiler calls it. It pads
+    all sides alike, so where the right and the bottom need more, zeros are added to the left and
+    the top of the weight; a padded copy of the map would take longer than the convolution.
     """
-    after = ("hardtanh", [0.0, 6.0]) if activate else ("none", [])
+    (weight, bias), (before, after) = layer_weights(layer, x.dtype), layer.beside
+    if before != after:
+        more = after - before
+        weight = cached(
+            layer, f"even {x.dtype}", (weight,), lambda: F.pad(weight, (more, 0, more, 0))
+        )
+    activation = ("hardtanh", [0.0, 6.0]) if activate else ("none", [])
     output: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        layer.padded(x),
-        *layer_weights(layer, x.dtype),
-        layer.padding,
-        layer.stride,
-        layer.dilation,
-        layer.groups,
-        *after,
-        "",
+        x, weight, bias, [after, after], layer.stride, layer.dilation, layer.groups, *activation, ""
     )
     return output
 
