@@ -6,6 +6,7 @@ import { MASK_STYLES, View } from "./view.js";
 
 const element = (id) => document.getElementById(id);
 const STATES = ["not looked at", "tracked", "prompted", "corrected", "good", "absent", "no mask"];
+const HOVER_MS = 60; // from a move of the pointer until the engine is asked
 const project = { video: null, objects: [], selected: null, frame: 0, tracking: false, follows: false };
 const connection = new Connection();
 
@@ -13,8 +14,10 @@ const act = {
   go,
   fail: (message) => banner(message),
   ranged: () => { element("range").textContent = rangeText(); timeline.draw(); },
-  point: ([x, y], positive) => withObject((object) =>
-    connection.send("add_point", { object, frame: project.frame, x, y, positive })),
+  point: ([x, y], positive) => {
+    stopHover();
+    withObject((object) => connection.send("add_point", { object, frame: project.frame, x, y, positive }));
+  },
   box: (box) => withObject((object) => connection.send("set_box", { object, frame: project.frame, box })),
   paint: (runs, erase) => withObject((object) =>
     connection.send("paint", { object, frame: project.frame, runs, erase })),
@@ -171,13 +174,22 @@ function withObject(action) {
   }
 }
 
-let hoverDue = 0;
-function hover([x, y]) {
-  if (project.selected === null || performance.now() < hoverDue) return;
-  const object = project.objects.find((one) => one.id === project.selected);
-  if (object.locked || (object.states.length && stateAt(object, project.frame))) return;
-  hoverDue = performance.now() + 120;
-  connection.send("hover", { object: object.id, frame: project.frame, x, y });
+let hoverTimer = 0;
+// Ask for what a click would give, a moment after the pointer has moved; a click comes first.
+function hover() {
+  hoverTimer ||= setTimeout(() => {
+    hoverTimer = 0;
+    const object = project.objects.find((one) => one.id === project.selected);
+    if (!view.pointer || view.tool !== "positive" || !object || object.locked) return;
+    if (object.states.length && stateAt(object, project.frame)) return;
+    const [x, y] = view.pointer;
+    connection.send("hover", { object: object.id, frame: project.frame, x, y });
+  }, HOVER_MS);
+}
+
+function stopHover() {
+  clearTimeout(hoverTimer);
+  hoverTimer = 0;
 }
 
 function stateAt(object, frame) {

@@ -229,7 +229,7 @@ export class View {
     this.pointer = [held(x + dx * pixel, width), held(y + dy * pixel, height)];
     this.aimed = true;
     if (this.box) this.box = [this.box[0], this.box[1], ...this.pointer];
-    else if (this.tool === "positive") this.act.hover(this.pointer);
+    else if (this.tool === "positive") this.act.hover();
     this.draw();
   }
 
@@ -263,7 +263,7 @@ export class View {
     } else if (this.stroke) {
       this.stroke.push(at);
     } else if (this.tool === "positive" && !event.buttons && this.inside(at)) {
-      this.act.hover(at);
+      this.act.hover();
       return;
     } else if (this.tool !== "brush" && this.tool !== "eraser") {
       return;
