@@ -85,7 +85,8 @@ class CpuBackend(Backend):
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:
         """Compute the features of a (1, 3, S, S) float32 normalised image.
 
-        The encoder of SAM 2 is computed by `image.encode`, and any other by its own module.
+        SAM 2's encoder and the built-in model's are computed by `image.encode`, and any other by
+        its own module.
         """
         encoder = self.network.image_encoder
         if not image.supports(encoder, self.network.image_size):

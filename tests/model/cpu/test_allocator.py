@@ -12,7 +12,7 @@ import pytest
 COUNT = """
 import resource, torch
 import surgsam2
-surgsam2.load_model(config="demo", device="cpu")
+surgsam2.load_model(device="cpu")
 for round in range(4):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):

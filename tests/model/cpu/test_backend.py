@@ -281,13 +281,16 @@ def convolutional(config: Config) -> Config:
     return load_config("lite")
 
 
-@pytest.mark.parametrize("change_config", [averaged, convolutional])
-def test_an_encoder_of_another_build_is_computed_by_its_module(
-    change_config: Callable[[Config], Config], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("change_config", "supported"), [(averaged, False), (convolutional, True)])
+def test_encoders_of_other_builds(
+    change_config: Callable[[Config], Config], supported: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other steps are computed by the CPU backend, in both precisions."""
+    """The built-in model's is computed by the CPU backend, others by their own module.
+
+    The other steps are computed by the CPU backend, in both precisions.
+    """
     network = a_network(change_config)
-    assert not image.supports(network.image_encoder, network.image_size)
+    assert image.supports(network.image_encoder, network.image_size) == supported
     with sam2_modules():
         expected = a_frame(network)
     with torch.autocast("cpu", torch.bfloat16), sam2_modules():
@@ -296,6 +299,8 @@ def test_an_encoder_of_another_build_is_computed_by_its_module(
         monkeypatch.setattr(module, "forward", None)
     ours = a_frame(network)
     assert_close(ours[0].tokens, expected[0].tokens)
+    for got, wanted in zip(ours[0].high_res, expected[0].high_res, strict=True):
+        assert_close(got, wanted)
     assert_close(ours[1], expected[1])
     assert_close(ours[2].low_res, expected[2].low_res)
     if matmul.is_available(torch.bfloat16):
