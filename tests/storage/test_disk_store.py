@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from surgsam2.errors import OutputError
 from surgsam2.storage.disk_store import DiskStore
+from surgsam2.storage.limits import FRAMES
 from surgsam2.storage.temporary import TemporaryFolder
 
 
@@ -96,13 +97,13 @@ def test_damage_to_a_kept_file_is_told(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_frame_index_beyond_every_video_is_damage(tmp_path: Path) -> None:
-    """It would take eight bytes of memory for each frame before it."""
+    """It would take eight bytes of memory for each frame before it, up to 2**31 frames."""
     path = tmp_path / "x.spool"
     store = DiskStore(path)
     store.put(1, a=np.arange(3))
     store.close()
     data = path.read_bytes()
-    head = struct.pack("<q", 2**31 - 2) + data[8:20]
+    head = struct.pack("<q", FRAMES.value) + data[8:20]
     path.write_bytes(head + struct.pack("<I", zlib.crc32(head)) + data[24:])
     with pytest.raises(OutputError, match="damaged"):
         DiskStore(path, length=store.length)
