@@ -23,10 +23,12 @@ from PIL import Image
 
 import surgsam2
 from surgsam2 import cli
+from surgsam2.commands import doctor
 from surgsam2.model import zoo
 from surgsam2.model.build import UNTRAINED
 from surgsam2.outputs import INCOMPLETE
 from surgsam2.storage.atomic_file import TEMPORARY_SUFFIX
+from surgsam2.storage.temporary import TemporaryFolder
 from tests.conftest import REPOSITORY
 from tests.video.helpers import write_video
 
@@ -599,3 +601,31 @@ def test_a_reader_that_has_gone_ends_a_command_quietly(arguments: list[str], clo
     assert (done.stdout or b"") + (done.stderr or b"") == b""
     # argparse itself passes over what it cannot write
     assert done.returncode == (0 if arguments[0].startswith("--") else cli.NOBODY_READS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals work otherwise there")
+def test_sigterm_ends_any_command_as_ctrl_c_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It leaves its blocks, and so removes temporary files."""
+    left: list[Path] = []
+
+    def passed_over(number: int, frame: object) -> None:
+        raise AssertionError("SIGTERM does not end the command")
+
+    def run(args: object) -> int:
+        with TemporaryFolder() as folder:
+            left.append(folder)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return 0
+
+    monkeypatch.setattr(doctor, "run", run)
+    before = signal.signal(signal.SIGTERM, passed_over)
+    try:
+        assert cli.main(["doctor"]) == 130
+        assert signal.getsignal(signal.SIGTERM) is passed_over
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not left[0].exists()
+    assert "stopped" in capsys.readouterr().err

@@ -64,6 +64,7 @@ FINDINGS = {
     ),
     "9 temporary files stay after signals": (
         "outputs.test_scene_stopped:test_a_signal_leaves_no_temporary_files",
+        "commands.test_cli:test_sigterm_ends_any_command_as_ctrl_c_does",
         "storage.test_temporary:test_what_a_killed_process_left_is_removed",
     ),
     "10 memory shortage gives tracebacks or blames the file": (
