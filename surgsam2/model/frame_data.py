@@ -66,9 +66,9 @@ class MemoryBatch:
     """(B, K) float32: how many frames back; signed for prompted frames where SAM 2 does so."""
     long_term: int = 0
     """Number of maps at the start, with age 0, that pruning neither counts nor removes."""
-    newest: torch.Tensor | None = None
-    """(B,) int64: index of the map of the nearest earlier frame, whose mask motion carries; None
-    for the last one."""
+    previous: torch.Tensor | None = None
+    """(B, 80, h, w), `MaskMotion.memory` of the nearest earlier frame, whose mask motion carries;
+    None for that of the last map. Without mask motion it has no channels."""
 
 
 @dataclass(frozen=True)

@@ -202,11 +202,10 @@ class SurgSAM2Network(BaseNetwork):
         conditioned = self._backend(features).attend_to_memory(features, memories)
         if self.mask_motion is None or features.picture is None:
             return conditioned
-        if memory.newest is None:
-            newest = memory.maps[:, -1]
-        else:
-            newest = memory.maps[torch.arange(len(maps), device=maps.device), memory.newest]
-        carried = self.mask_motion(features.picture, newest[:, self.mem_dim :])
+        previous = memory.previous
+        if previous is None:
+            previous = memory.maps[:, -1, self.mem_dim :]
+        carried = self.mask_motion(features.picture, previous)
         return torch.cat([conditioned, carried.to(conditioned.dtype)], dim=1)
 
     def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:

@@ -72,8 +72,9 @@ class BankView:
     """Age of each pointer in frames."""
     long_term: int
     """Number of spatial memories at the start that are long-term memories, of age 0."""
-    newest: int
-    """Index of the spatial memory of the nearest earlier frame, prompted or tracked."""
+    previous: torch.Tensor
+    """What mask motion has of the nearest earlier frame, prompted or tracked: the last channels
+    of its spatial memory, whether or not the policy keeps that."""
 
 
 class MemoryBank:
@@ -97,11 +98,13 @@ class MemoryBank:
         self.conditioning: dict[int, ConditioningMemory] = {}
         """Memories of the prompted frames by frame index, ascending."""
         self._tracked = make_store(network, policy)
+        self._last: tuple[int, torch.Tensor] | None = None
 
     def add(self, frame_index: int, memory: FrameMemory) -> None:
         """Remember a tracked frame; the policy says which one is forgotten."""
         first = min(self.conditioning, key=lambda t: t * self._step)
         self._tracked.add(frame_index, memory, self.conditioning[first].map)
+        self._last = (frame_index, memory.map[self._network.mem_dim :])
 
     def condition(self, frame_index: int, memory: ConditioningMemory) -> None:
         """Remember a prompted frame for as long as the object is tracked."""
@@ -170,7 +173,7 @@ class MemoryBank:
             [p for _, p in pointers],
             [age for age, _ in pointers],
             len(long_term),
-            _nearest([age_of(t) for t in chosen], [age for age, _ in maps], len(long_term)),
+            self._previous(frame_index),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -188,6 +191,7 @@ class MemoryBank:
                 ]
                 for index, memory in self.conditioning.items()
             ],
+            "last": self._last,
             **self._tracked.state_dict(),
         }
 
@@ -208,6 +212,10 @@ class MemoryBank:
             output = MaskOutput(low_res, scores, given)
             self.condition(operator.index(index), ConditioningMemory(map_, pointer, output, look))
         self._tracked.load_state_dict(state, device)
+        self._last = None
+        if state["last"] is not None:
+            index, carried = state["last"]
+            self._last = (operator.index(index), carried.to(device))
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -220,6 +228,9 @@ class MemoryBank:
         pointers += [tensor for _, tensor in self._tracked.pointers(operator.index)]
         sizes = {tuple(tensor.shape) for tensor in maps} - {(network.memory_channels, side, side)}
         sizes |= {tuple(tensor.shape) for tensor in pointers} - {(network.hidden_dim,)}
+        if self._last is not None:
+            extra = network.memory_channels - network.mem_dim
+            sizes |= {tuple(self._last[1].shape)} - {(extra, side, side)}
         for memory in prompted:
             output, given = memory.output, memory.output.given
             sizes |= {tuple(output.low_res.shape)} - {(1, 1, 4 * side, 4 * side)}
@@ -228,6 +239,18 @@ class MemoryBank:
                 sizes.add(tuple(given.shape))
         if sizes:
             raise ValueError(f"tensors of the size {sorted(sizes)[0]} are not the network's")
+
+    def _previous(self, frame_index: int) -> torch.Tensor:
+        """Return what mask motion has of the nearest earlier frame.
+
+        Whether a policy keeps that frame's memory does not count: the picture changes least from
+        the frame just before. Where a frame was tracked and then prompted, the prompt counts.
+        """
+        known = {} if self._last is None else dict([self._last])
+        for t, memory in self.conditioning.items():
+            known[t] = memory.map[self._network.mem_dim :]
+        behind = {self._age(t, frame_index): carried for t, carried in known.items()}
+        return behind[min(age for age in behind if age > 0)]
 
     def _age(self, memory_frame: int, frame_index: int) -> int:
         """Return how many frames `memory_frame` lies behind `frame_index` in tracking order."""
@@ -295,28 +318,12 @@ def _stack(views: list[BankView]) -> MemoryBatch:
     pointers = [torch.stack(v.pointers) for v in views if v.pointers]
     with torch.autocast(device.type, enabled=False):  # float16 autocast refuses to stack bfloat16
         maps = torch.stack([torch.stack(v.maps) for v in views])
+        previous = torch.stack([v.previous for v in views])
     return MemoryBatch(
         maps=maps,
         map_ages=to_device(torch.tensor([v.map_ages for v in views]), device),
         pointers=torch.stack(pointers) if pointers else maps.new_empty(len(views), 0, 0),
         pointer_ages=to_device(torch.tensor([v.pointer_ages for v in views]), device),
         long_term=views[0].long_term,
-        newest=to_device(torch.tensor([v.newest for v in views]), device),
+        previous=previous,
     )
-
-
-def _nearest(prompted: list[int], map_ages: list[int], long_term: int) -> int:
-    """Return the index of the spatial memory of the nearest earlier frame.
-
-    A frame that was prompted again counts by its true age, so that the mask of a correction is
-    carried on, and not that of the tracked frame before it.
-
-    Args:
-        prompted: how many frames back each prompted frame is; below 0 for later frames.
-        map_ages: ages of all spatial memories: long-term ones, prompted ones, tracked ones.
-        long_term: number of long-term memories.
-    """
-    ages = {long_term + k: age for k, age in enumerate(prompted) if age > 0}
-    first_tracked = long_term + len(prompted)
-    ages |= {k: age for k, age in enumerate(map_ages) if k >= first_tracked}
-    return min(ages, key=lambda k: ages[k], default=len(map_ages) - 1)

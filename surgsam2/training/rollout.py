@@ -102,13 +102,13 @@ class _Memories:
             pointer_ages.append(float(age))
         device, batch = maps[0].device, len(maps[0])
         behind = [frame - t if t < frame else math.inf for t, _ in prompted] + recent
-        newest = min(range(len(behind)), key=lambda k: behind[k])
+        nearest = min(range(len(behind)), key=lambda k: behind[k])
         return MemoryBatch(
             maps=torch.stack(maps, dim=1),
             map_ages=torch.tensor(map_ages, device=device).expand(batch, -1),
             pointers=torch.stack(pointers, dim=1),
             pointer_ages=torch.tensor(pointer_ages, device=device).expand(batch, -1),
-            newest=torch.full((batch,), newest, device=device),
+            previous=maps[nearest][:, network.mem_dim :],
         )
 
 

@@ -83,6 +83,7 @@ class ATinyNetwork:
 
     num_maskmem = 4
     mem_dim = CHANNELS
+    memory_channels = CHANNELS + PICTURE
     max_obj_ptrs_in_encoder = 16
     max_cond_frames_in_attn = -1
     only_obj_ptrs_in_the_past_for_eval = True
@@ -125,20 +126,29 @@ def test_a_bank_keeps_what_the_reference_keeps(memory: str, seed: int) -> None:
 
 @pytest.mark.parametrize("memory", MEMORY_POLICIES)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_nearest_earlier_memory_is_known(memory: str, reverse: bool) -> None:
-    """Its mask is carried on: a prompted frame's, if that is the frame before."""
+def test_the_mask_of_the_nearest_earlier_frame_is_carried(memory: str, reverse: bool) -> None:
+    """The reference knows every frame, also those whose memory the policy forgets at once."""
     rng, step = np.random.default_rng(0), -1 if reverse else 1
     policy = MemoryPolicy(memory)
     bank = MemoryBank(ATinyNetwork(), reverse=reverse, policy=policy)  # type: ignore[arg-type]
-    maps = [random_map(rng) for _ in range(30)]
-    for index in (0, 20, 25):
+    maps = {index: random_map(rng) for index in range(40)}
+    for index in (0, 20, 25, 30):
         bank.condition(50 + step * index, prompted(maps[index]))
-    for index in range(1, 23):
+    seen = {0}
+    for index in range(1, 40):
+        if index in (7, 8, 20, 33):
+            if index == 20:
+                seen.add(index)
+            continue  # frames 7, 8 and 33 are missing in the video
         view = bank.view(50 + step * index, pointer_limit=15)
-        assert torch.equal(view.maps[view.newest], maps[index - 1])
-        if index != 20:
-            memory_of_frame = FrameMemory(maps[index], torch.zeros(2), torch.tensor(True))
-            bank.add(50 + step * index, memory_of_frame)
+        nearest = maps[max(t for t in seen if t < index)]
+        assert torch.equal(view.previous, nearest[CHANNELS:])
+        reliable = torch.tensor(bool(rng.random() < 0.5))
+        bank.add(50 + step * index, FrameMemory(maps[index], torch.zeros(2), reliable))
+        seen.add(index)
+        if index == 35:  # the user corrects the frame that was tracked last
+            maps[index] = random_map(rng)
+            bank.condition(50 + step * index, prompted(maps[index]))
 
 
 @pytest.mark.parametrize("memory", MEMORY_POLICIES)
