@@ -28,7 +28,7 @@ class StepGraphs:
     def __init__(
         self, network: BaseNetwork, recorder: Callable[[], Recorder], *, required: bool = False
     ) -> None:
-        self._weights = _addresses(network)
+        self._weights = _Weights(network)
         self.image_encoder = GraphCache("image encoder", recorder(), required=required)
         self.memory_attention = GraphCache("memory attention", recorder(), required=required)
         self.mask_decoder = GraphCache("mask decoder", recorder(), required=required)
@@ -45,9 +45,8 @@ class StepGraphs:
 
     def follow(self, network: BaseNetwork) -> None:
         """Drop the graphs if the weights lie elsewhere now; their values may change."""
-        addresses = _addresses(network)
-        if addresses != self._weights:
-            self._weights = addresses
+        if not self._weights.stay():
+            self._weights = _Weights(network)
             for cache in self.caches():
                 cache.clear()
 
@@ -152,5 +151,32 @@ def _run(
     return cache.run(step, inputs, (settings, precision))
 
 
-def _addresses(network: BaseNetwork) -> list[int]:
-    return [weight.data_ptr() for weight in network.parameters()]
+class _Weights:
+    """Where a network's weights and modules are.
+
+    They are listed once, because finding them takes milliseconds in a network of many modules
+    and every step of a frame asks whether they are still there.
+    """
+
+    def __init__(self, network: BaseNetwork) -> None:
+        modules = list(network.modules())
+        self._parameters = [
+            (module._parameters, name, _address(weight))
+            for module in modules
+            for name, weight in module._parameters.items()
+        ]
+        self._children = [
+            (module._modules, name, child)
+            for module in modules
+            for name, child in module._modules.items()
+        ]
+
+    def stay(self) -> bool:
+        """Return whether no weight has moved and no weight or module was replaced."""
+        return all(
+            _address(weights.get(name)) == address for weights, name, address in self._parameters
+        ) and all(modules.get(name) is child for modules, name, child in self._children)
+
+
+def _address(weight: Tensor | None) -> int | None:
+    return None if weight is None else weight.data_ptr()

@@ -159,7 +159,9 @@ class GraphCache:
     def _try_to_capture(
         self, key: Hashable, function: Function, inputs: Sequence[Tensor], expected: list[Tensor]
     ) -> None:
-        own = [torch.empty_like(x).copy_(x) for x in inputs]
+        # an inference tensor could not be written to where frames come without inference mode
+        with torch.inference_mode(False), torch.no_grad():
+            own = [torch.empty_like(x).copy_(x) for x in inputs]
         try:
             graph, outputs = self._recorder.capture(lambda: function(*own))
             captured = _Captured(own, outputs, graph)

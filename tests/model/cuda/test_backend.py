@@ -82,6 +82,29 @@ def test_weights_that_move_drop_the_graphs(a_model: SurgSAM2Model) -> None:
         torch.testing.assert_close(backend.encode_image(image).tokens, changed.tokens)
 
 
+def test_weights_and_modules_that_are_replaced_drop_the_graphs(a_model: SurgSAM2Model) -> None:
+    network = copy.deepcopy(a_model.network)
+    graphs = StepGraphs(network, StrictRecorder)
+    backend = CudaBackend(network, graphs)
+    image = torch.rand(1, 3, 128, 128)
+
+    def has_graph() -> bool:
+        for _ in range(2):
+            backend.encode_image(image)
+        graphs.follow(network)
+        return len(graphs.image_encoder) == 1
+
+    with torch.no_grad():
+        assert has_graph()
+        weights = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(weights, assign=True)
+        assert not has_graph()
+        assert has_graph(), "the new ones are followed from then on"
+        network.image_encoder = copy.deepcopy(network.image_encoder)
+        assert not has_graph()
+        assert has_graph()
+
+
 def test_choices_of_graphs() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     for choice in ("auto", "off"):

@@ -51,6 +51,19 @@ def test_outputs_belong_to_the_caller() -> None:
         assert cache.run(double, [expanded], None)[0].tolist() == [2, 2, 2]
 
 
+def test_a_graph_made_in_inference_mode_serves_without_it() -> None:
+    cache = a_cache(StrictRecorder())
+    with torch.inference_mode():
+        for _ in range(3):
+            cache.run(double, [torch.ones(2)], None)
+    calls.clear()
+    with torch.no_grad():
+        outputs = cache.run(double, [torch.full((2,), 5.0)], None)
+    assert outputs[0].tolist() == [10, 10]
+    assert calls == []
+    assert not outputs[0].is_inference()
+
+
 def test_shapes_types_and_settings_have_graphs_of_their_own() -> None:
     cache = a_cache(StrictRecorder())
     kinds = [
