@@ -115,19 +115,22 @@ class SurgSAM2Network(BaseNetwork):
         labels: torch.Tensor,
         previous: torch.Tensor | None = None,
     ) -> Decoded:
-        """Predict a mask from clicks or a box, without memory.
+        """Predict the masks of B objects from clicks or a box, without memory.
 
         Args:
             features: of the frame.
-            points: (1, P, 2) float32 in the network's square input, x before y.
-            labels: (1, P) int32: 1 and 0 for positive and negative clicks, 2 and 3
-                for the top left and bottom right corner of a box.
-            previous: (1, 1, S/4, S/4) float32 logits of the mask that the clicks correct.
+            points: (B, P, 2) float32 in the network's square input, x before y.
+            labels: (B, P) int32: 1 and 0 for positive and negative clicks, 2 and 3
+                for the top left and bottom right corner of a box, which only a single object has.
+            previous: (B, 1, S/4, S/4) float32 logits of the masks that the clicks correct.
         """
         point_inputs = {"point_coords": points, "point_labels": labels}
+        conditioned = self.without_memory(features)
+        if not (torch.jit.is_tracing() or torch.compiler.is_compiling()):  # exports have B = 1
+            conditioned = conditioned.expand(points.shape[0], -1, -1, -1)
         decoded = self.predict_masks(
             features,
-            self.without_memory(features),
+            conditioned,
             multimask=self._use_multimask(True, point_inputs),
             point_inputs=point_inputs,
             mask_inputs=previous,

@@ -55,7 +55,7 @@ class ConditioningMemory:
     output: MaskOutput
     """The result of the object for this frame."""
     look: torch.Tensor
-    """Appearance of the object, (C,) float32; see `surgsam2.tracking.appearance`."""
+    """Appearance of the object, (C + 1,) float32; see `surgsam2.tracking.appearance`."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class MemoryBank:
         return frame_index not in self.conditioning and self.has_begun(frame_index)
 
     def looks(self) -> list[torch.Tensor]:
-        """Return the object's appearances on its prompted frames, (C,) each."""
+        """Return the object's appearances on its prompted frames, (C + 1,) each."""
         return [memory.look for memory in self.conditioning.values()]
 
     def view(self, frame_index: int, pointer_limit: int) -> BankView:
@@ -232,6 +232,7 @@ class MemoryBank:
             extra = network.memory_channels - network.mem_dim
             sizes |= {tuple(self._last[1].shape)} - {(extra, side, side)}
         for memory in prompted:
+            sizes |= {tuple(memory.look.shape)} - {(network.hidden_dim + 1,)}
             output, given = memory.output, memory.output.given
             sizes |= {tuple(output.low_res.shape)} - {(1, 1, 4 * side, 4 * side)}
             sizes |= {tuple(output.scores.shape)} - {(2,)}

@@ -21,7 +21,8 @@ A policy changes that rule:
   what leaves it.
 
 With `min_similarity` the two reliable policies let an object count as absent that looks unlike
-its prompted frames (`surgsam2.tracking.appearance`).
+its prompted frames (`surgsam2.tracking.appearance`), and look for it in the whole frame
+(`surgsam2.tracking.redetection`).
 
 Pruning comes after the policy: it selects among the prompted frames and the window, and the
 long-term memories are attended to in addition. With ``efp`` results are those of EFP alone.
@@ -93,7 +94,7 @@ class MemoryPolicy:
 
     @property
     def checks_appearance(self) -> bool:
-        """Whether objects that look unlike their prompted frames count as absent."""
+        """Whether objects that look unlike their prompted frames are removed and looked for."""
         return self.has_reliable_window and self.min_similarity > 0
 
     def described(self) -> str:

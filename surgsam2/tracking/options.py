@@ -70,7 +70,8 @@ class TrackingOptions(Options):
     min_similarity: float = option(
         0.0,
         "least similarity of an object to its prompted frames, for the reliable policies; an "
-        "object that looks less alike counts as absent, and with 0 none does",
+        "object that looks less alike counts as absent and is looked for in the whole frame; with "
+        "0 none does",
         minimum=0,
         maximum=1,
         metavar="S",

@@ -13,7 +13,7 @@ from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import Pixels, SurgSAM2Model
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
-from surgsam2.tracking.appearance import appearances, similarities
+from surgsam2.tracking.appearance import appearances
 from surgsam2.tracking.encoded_frame import EncodedFrame, prompted_output
 from surgsam2.tracking.memory import (
     ConditioningMemory,
@@ -25,6 +25,7 @@ from surgsam2.tracking.memory import (
 from surgsam2.tracking.memory_policy import MemoryPolicy
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.postprocess import make_result
+from surgsam2.tracking.redetection import check_objects
 
 
 class Tracker:
@@ -338,9 +339,8 @@ class Tracker:
         decoded = network.decode_tracked(features, torch.cat(conditioned))
         object_ids = [object_id for ids, _ in batches for object_id in ids]
         if self._policy.checks_appearance:
-            looks = appearances(features, decoded.low_res)
-            alike = similarities(looks, [banks[object_id].looks() for object_id in object_ids])
-            decoded = network.without_objects(decoded, alike < self._policy.min_similarity)
+            known = [banks[object_id].looks() for object_id in object_ids]
+            decoded = check_objects(network, features, decoded, known, self._policy)
         maps = network.encode_memory(features, decoded, prompted=False)
         return remember(banks, index, object_ids, decoded, maps, self._policy)
 

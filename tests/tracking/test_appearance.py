@@ -10,7 +10,7 @@ import torch
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.frame_data import ImageFeatures
 from surgsam2.prompts import PromptSet
-from surgsam2.tracking.appearance import appearances, similarities
+from surgsam2.tracking.appearance import appearances, similarity, similarity_maps
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.tracker import Tracker
 from tests.conftest import disc
@@ -24,29 +24,59 @@ def features_of(grid: torch.Tensor) -> ImageFeatures:
     return ImageFeatures(tokens, torch.zeros_like(tokens), [], tuple(grid.shape[1:]))  # type: ignore[arg-type]
 
 
-def test_an_appearance_is_a_weighted_mean_without_the_mean_of_the_frame() -> None:
+def share(logits: np.ndarray, y: int, x: int) -> float:
+    """Return the mean probability of a mask within one position of four by four pixels."""
+    cell = logits[0, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
+    return float(np.mean(1 / (1 + np.exp(-cell))))
+
+
+def reference(grid: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the factors and the constant of an appearance, position by position."""
+    places = [(y, x) for y in range(grid.shape[1]) for x in range(grid.shape[2])]
+    inside, outside, covered = np.zeros(len(grid)), np.zeros(len(grid)), 0.0
+    for y, x in places:
+        inside += share(logits, y, x) * grid[:, y, x]
+        outside += (1 - share(logits, y, x)) * grid[:, y, x]
+        covered += share(logits, y, x)
+    inside, outside = inside / covered, outside / (len(places) - covered)
+    within = np.zeros((len(grid), len(grid)))
+    for y, x in places:
+        a, b = grid[:, y, x] - inside, grid[:, y, x] - outside
+        within += share(logits, y, x) * np.outer(a, a) / len(places)
+        within += (1 - share(logits, y, x)) * np.outer(b, b) / len(places)
+    within += np.eye(len(grid)) * np.trace(within) / len(grid)
+    factors = np.linalg.inv(within) @ (inside - outside)
+    factors /= factors @ (inside - outside)
+    return factors, -factors @ outside
+
+
+def test_an_appearance_is_the_discriminant_of_the_object_and_its_surroundings() -> None:
     rng = np.random.default_rng(0)
-    grid, logits = rng.normal(size=(5, 3, 4)), rng.normal(size=(2, 1, 12, 16))
-    found = appearances(features_of(torch.tensor(grid).float()), torch.tensor(logits).float())
+    grid, logits = rng.normal(3, 1, size=(5, 3, 4)), rng.normal(size=(2, 1, 12, 16))
+    features = features_of(torch.tensor(grid).float())
+    found = appearances(features, torch.tensor(logits).float()).numpy()
     for row in range(2):
-        total = np.zeros(5)
-        for y in range(3):
-            for x in range(4):
-                cell = logits[row, 0, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
-                weight = np.mean(1 / (1 + np.exp(-cell)))
-                total += weight * (grid[:, y, x] - grid.mean(axis=(1, 2)))
-        wanted = total / np.linalg.norm(total)
-        assert np.allclose(found[row].numpy(), wanted, atol=1e-5)
-    assert not appearances(
-        features_of(torch.randn(5, 3, 4)), torch.full((1, 1, 12, 16), -1e3)
-    ).any()
+        factors, constant = reference(grid, logits[row])
+        assert np.allclose(found[row, :-1], factors, atol=1e-4)
+        assert np.allclose(found[row, -1], constant, atol=1e-4)
+    own = [[torch.from_numpy(row)] for row in found]
+    alike = similarity(features, torch.tensor(logits).float(), own)
+    assert torch.allclose(alike, torch.ones(2), atol=1e-4), "by definition"
+
+
+def test_nothing_looks_like_an_empty_mask_and_an_empty_mask_like_nothing() -> None:
+    features, empty = features_of(torch.randn(5, 3, 4)), torch.full((1, 1, 12, 16), -1e3)
+    assert not appearances(features, empty).any()
+    assert similarity(features, empty, [[torch.ones(6)]]).tolist() == [0]
 
 
 def test_the_most_similar_prompted_frame_counts() -> None:
-    a, b = torch.eye(3)[0], torch.eye(3)[1]
-    looks = torch.stack([a, (a + b) / 2**0.5])
-    found = similarities(looks, [[b, a], [b]])
-    assert torch.allclose(found, torch.tensor([1, 0.5**0.5]))
+    features = features_of(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]))
+    x, y = torch.tensor([1.0, 0, 0]), torch.tensor([0, 0.5, 0.1])
+    left = torch.tensor([50.0, -50.0]).repeat_interleave(4).expand(2, 1, 4, 8)
+    assert torch.allclose(similarity(features, left, [[x, y], [y]]), torch.tensor([1, 0.1]))
+    maps = similarity_maps(features, [[x, y], [y]])
+    assert torch.allclose(maps, torch.tensor([[[1, 0.6]], [[0.1, 0.6]]]))
 
 
 def results(model: SurgSAM2Model, clip: np.ndarray, **options: Any) -> list[Any]:

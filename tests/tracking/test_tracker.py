@@ -339,7 +339,7 @@ def test_the_state_is_what_the_design_says(a_model: SurgSAM2Model, a_clip: np.nd
     map_bytes = network.mem_dim * (a_model.image_size // 16) ** 2 * 2  # bfloat16
     pointer_bytes = network.hidden_dim * 4
     mask_bytes = (a_model.image_size // 4) ** 2 * 4 + 2 * 4
-    look_bytes = network.hidden_dim * 4
+    look_bytes = (network.hidden_dim + 1) * 4
     assert memory_bytes(a_tracker) == 7 * map_bytes + 16 * pointer_bytes + mask_bytes + look_bytes
 
 
