@@ -19,6 +19,7 @@ from surgsam2.annotate.project import Project
 from surgsam2.annotate.session import Session
 from surgsam2.engine import EngineClient
 from surgsam2.model.options import ModelOptions
+from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import open_video
 from tests.annotate.browser import Browser, Server, chromium, serve
 from tests.video.helpers import write_video
@@ -93,23 +94,45 @@ def model_options(demo_checkpoint: Path, small_config: Path) -> ModelOptions:
     return ModelOptions(model=str(demo_checkpoint), config=str(small_config), device="cpu")
 
 
+class SharedEngine(EngineLink):
+    """One engine for many tests, because its process takes seconds to start."""
+
+    def close(self) -> None:
+        """Leave the process to the next test."""
+
+    def end(self) -> None:
+        """End the process."""
+        super().close()
+
+
+@pytest.fixture(scope="session")
+def shared_engine(model_options: ModelOptions) -> Iterator[SharedEngine]:
+    """Return the engine that all tests of a process use."""
+    engine = SharedEngine(EngineClient(), model_options)
+    yield engine
+    engine.end()
+
+
 @pytest.fixture
-def page(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Iterator[Page]:
+def engine(shared_engine: SharedEngine) -> SharedEngine:
+    """Return the engine with the options that it has at first."""
+    shared_engine.tracking = TrackingOptions()
+    return shared_engine
+
+
+@pytest.fixture
+def page(video_file: Path, engine: SharedEngine, tmp_path: Path) -> Iterator[Page]:
     """Return a page that is connected to a session whose engine is ready."""
     with (
         open_video(video_file) as video,
         Project(tmp_path / "out", video.width, video.height, video.frame_count) as project,
     ):
-        engine = EngineLink(EngineClient(), model_options)
         session = Session(video, video_file, project, engine)
-        try:
-            session.start()
-            opened = Page(session, engine)
-            opened.until(lambda: any(e.get("status") == "ready" for e in opened.events))
-            yield opened
-            session.close()
-        finally:
-            engine.close()
+        session.start()
+        opened = Page(session, engine)
+        opened.until(lambda: engine.ready)
+        yield opened
+        session.close()
 
 
 VIDEOS = 40

@@ -32,12 +32,10 @@ SOCKET = f"ws://{HOST}/session"
 
 
 @pytest.fixture
-def client(video_file: Path, model_options: ModelOptions, tmp_path: Path) -> Iterator[TestClient]:
+def client(video_file: Path, engine: EngineLink, tmp_path: Path) -> Iterator[TestClient]:
     """Return a client of the application that has opened the address with its token."""
     videos = {"clip.mp4": video_file}
-    with VideoChooser(
-        videos, lambda path: tmp_path / "out", EngineLink(EngineClient(), model_options)
-    ) as chooser:
+    with VideoChooser(videos, lambda path: tmp_path / "out", engine) as chooser:
         app = make_app(chooser, TOKEN, frozenset({HOST}))
         with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as opened:
             assert opened.get(f"/?token={TOKEN}").status_code == 303
@@ -172,9 +170,7 @@ def test_a_port_in_use(video_file: Path, tmp_path: Path) -> None:
             annotate(video_file, tmp_path / "out", port=port)
 
 
-def test_another_video_of_the_folder(
-    video_file: Path, model_options: ModelOptions, tmp_path: Path
-) -> None:
+def test_another_video_of_the_folder(video_file: Path, engine: EngineLink, tmp_path: Path) -> None:
     place = tmp_path / "videos"
     place.mkdir()
     shutil.copy(video_file, place / "a.mp4")
@@ -186,9 +182,7 @@ def test_another_video_of_the_folder(
     assert list(found) == ["a.mp4", "b.MP4", "c.mp4"]
     work = tmp_path / "work"
     with (
-        VideoChooser(
-            found, lambda path: work / path.stem, EngineLink(EngineClient(), model_options)
-        ) as chooser,
+        VideoChooser(found, lambda path: work / path.stem, engine) as chooser,
         TestClient(
             make_app(chooser, TOKEN, frozenset({HOST})),
             base_url=f"http://{HOST}",
@@ -215,7 +209,7 @@ def test_another_video_of_the_folder(
 
 
 def test_a_project_that_cannot_be_saved_stays_open(
-    video_file: Path, model_options: ModelOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    video_file: Path, engine: EngineLink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     videos = {"a.mp4": video_file, "b.mp4": video_file}
     names = iter(("a", "b"))
@@ -223,9 +217,7 @@ def test_a_project_that_cannot_be_saved_stays_open(
     def full(project: Project) -> None:
         raise OutputError("cannot write annotation.json: no space left on device")
 
-    with VideoChooser(
-        videos, lambda path: tmp_path / next(names), EngineLink(EngineClient(), model_options)
-    ) as chooser:
+    with VideoChooser(videos, lambda path: tmp_path / next(names), engine) as chooser:
         chooser.session.project.add_object("kept")
         with monkeypatch.context() as patched:
             patched.setattr(Project, "save", full)
