@@ -8,6 +8,7 @@ dictionaries with a ``type``.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from surgsam2.annotate.track import ProjectTrack
 from surgsam2.engine import (
     EngineClient,
     Event,
+    Failed,
+    Finished,
     Previewed,
     Refined,
 )
@@ -37,8 +40,8 @@ DOUBTFUL_BELOW = 0.7
 """Tracked masks with a lower predicted IoU are shown as doubtful."""
 SAVE_SECONDS = 1.0
 """Time after a change until the project is saved."""
-_WHILE_TRACKING = ("cancel", "hover", "restart_engine")
-"""Commands that are carried out while a track is in progress."""
+_AT_ONCE = ("cancel", "hover", "restart_engine", "agree_engine")
+"""Commands that are carried out while a track, or the mask of a click, is in progress."""
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -71,6 +74,8 @@ class Session:
         self._send: Send | None = None
         self._track: ProjectTrack | None = None
         self._correction: _Correction | None = None
+        self._awaits_mask = False
+        self._later = deque[dict[str, Any]]()  # commands that came while a mask is awaited
         self._dirty_since: float | None = None
         self._commands: dict[str, Callable[[dict[str, Any]], None]] = {
             "add_object": self._add_object,
@@ -137,13 +142,23 @@ class Session:
         }
 
     def handle(self, command: dict[str, Any]) -> None:
-        """Carry out a command of the page. A refusal becomes an event ``error``."""
+        """Carry out a command of the page. A refusal becomes an event ``error``.
+
+        While the mask of a click or a box is on its way, later commands wait for it: each click
+        counts, in order, and a track starts from all of them.
+        """
+        if self._awaits_mask and command.get("command") not in _AT_ONCE:
+            self._later.append(command)
+        else:
+            self._carry_out(command)
+
+    def _carry_out(self, command: dict[str, Any]) -> None:
         name = command.get("command")
         action = self._commands.get(name) if isinstance(name, str) else None
         try:
             if action is None:
                 raise InputError(f"unknown command {name!r}")
-            if self._track is not None and name not in _WHILE_TRACKING:
+            if self._track is not None and name not in _AT_ONCE:
                 raise InputError("tracking is in progress; wait for its end, or cancel it first")
             action(command)
         except SurgSAM2Error as error:
@@ -264,7 +279,7 @@ class Session:
                 for text in advise(self.video[frame], prompt, mask):
                     self.report({"type": "advice", "message": f"Object {object_id}: {text}."})
 
-        self._engine.ask(lambda client: client.preview(frame, prompts), take)
+        self._await_mask(lambda client: client.preview(frame, prompts), take)
 
     def _correct(self, object_id: int, frame: int, mask: np.ndarray, point: list[float]) -> None:
         """Ask for the mask corrected by a click; it becomes a mask prompt on the frame."""
@@ -279,9 +294,27 @@ class Session:
                 self._put_painted(object_id, frame, event.mask, "correct a mask")
                 self._correction = correction
 
-        self._engine.ask(
+        self._await_mask(
             lambda client: client.refine(frame, object_id, correction.mask, points), take
         )
+
+    def _await_mask(
+        self, request: Callable[[EngineClient], int], take: Callable[[Event], None]
+    ) -> None:
+        """Ask the engine for a mask, and let later commands wait for the answer."""
+
+        def answered(event: Event) -> None:
+            if not isinstance(event, Previewed | Refined | Finished | Failed):
+                return
+            self._awaits_mask = False
+            try:
+                take(event)
+            finally:
+                while self._later and not self._awaits_mask:
+                    self._carry_out(self._later.popleft())
+
+        self._engine.ask(request, answered)
+        self._awaits_mask = True
 
     def _paint(self, command: dict[str, Any]) -> None:
         object_id, frame = self._editable(command), self._frame(command)
@@ -397,7 +430,9 @@ class Session:
         self._save_if_due()
 
     def interrupted(self) -> None:
-        """End a track whose engine has ended; its results so far are kept."""
+        """Await nothing from an engine that has ended; a track's results so far are kept."""
+        self._awaits_mask = False
+        self._later.clear()
         if self._track is not None:
             self._track.end("failed")
 

@@ -138,6 +138,32 @@ def test_clicks_on_a_tracked_frame_correct_its_mask(page: Page) -> None:
     assert project.prompts[object_id][frame].mask is not None
 
 
+def test_quick_clicks_and_a_track_count_in_order(page: Page) -> None:
+    """The engine has answered none of the commands when the next one comes."""
+    page.do("add_object")
+    for number, positive in enumerate((True, False)):
+        page.do("add_point", object=1, frame=0, x=30.0 + 60 * number, y=60, positive=positive)
+    page.do("track", start=0, stop=4)
+    page.do("undo")  # which the track refuses, as it has begun by then
+    page.until(lambda: {"type": "tracking", "running": False, "status": "complete"} in page.events)
+    prompt = page.session.project.prompts[1][0]
+    assert prompt.points.tolist() == [[30, 60], [90, 60]]
+    assert prompt.labels.tolist() == [1, 0]
+    assert page.session.project.history.undo_name == "track"
+    assert page.errors() == ["tracking is in progress; wait for its end, or cancel it first"]
+
+
+def test_commands_after_a_click_are_given_up_with_the_engine(page: Page) -> None:
+    page.do("add_object")
+    page.do("add_point", object=1, frame=0, x=30, y=60, positive=True)
+    page.do("track")
+    page.do("restart_engine")
+    page.until(lambda: page.engine.ready)
+    assert not page.session.project.prompts[1]
+    click(page)  # the next ones do not wait
+    assert not page.errors()
+
+
 def test_a_range_is_tracked_alone(page: Page) -> None:
     object_id = click(page)
     track(page, start=0, stop=6, objects=[object_id])
