@@ -77,7 +77,7 @@ class Session:
         self._awaits_mask = False
         self._later = deque[dict[str, Any]]()  # commands that came while a mask is awaited
         self._dirty_since: float | None = None
-        self._commands: dict[str, Callable[[dict[str, Any]], None]] = {
+        self._commands: dict[str, Callable[[dict[str, Any]], object]] = {
             "add_object": self._add_object,
             "update_object": self._update_object,
             "remove_object": self._remove_object,
@@ -217,11 +217,12 @@ class Session:
 
     # commands
 
-    def _add_object(self, command: dict[str, Any]) -> None:
+    def _add_object(self, command: dict[str, Any]) -> int:
         with self.project.change("add an object"):
             item = self.project.add_object(command.get("name"), command.get("color"))
         self._changed()
         self.report({"type": "selected", "object": item.id})
+        return item.id
 
     def _update_object(self, command: dict[str, Any]) -> None:
         allowed = {"name": str, "color": str, "locked": bool, "visible": bool}
@@ -241,7 +242,7 @@ class Session:
         self._changed(frames)
 
     def _add_point(self, command: dict[str, Any]) -> None:
-        object_id, frame = self._editable(command), self._frame(command)
+        object_id, frame = self._marked(command), self._frame(command)
         point = [float(command["x"]), float(command["y"]), int(bool(command["positive"]))]
         prompt = self.project.prompts[object_id].get(frame)
         if prompt is None or prompt.mask is not None:
@@ -254,7 +255,7 @@ class Session:
         self._preview(object_id, frame, [*points, point], box)
 
     def _set_box(self, command: dict[str, Any]) -> None:
-        object_id, frame = self._editable(command), self._frame(command)
+        object_id, frame = self._marked(command), self._frame(command)
         box = [float(value) for value in command["box"]]
         prompt = self.project.prompts[object_id].get(frame)
         keeps = prompt is not None and prompt.mask is None
@@ -317,7 +318,7 @@ class Session:
         self._awaits_mask = True
 
     def _paint(self, command: dict[str, Any]) -> None:
-        object_id, frame = self._editable(command), self._frame(command)
+        object_id, frame = self._marked(command), self._frame(command)
         stroke = mask_from_runs(command["runs"], self.video.width, self.video.height)
         mask = self.project.mask(object_id, frame)
         mask = mask & ~stroke if command["erase"] else mask | stroke
@@ -465,6 +466,13 @@ class Session:
         if self.project.object(object_id).locked:
             raise InputError(f"object {object_id} is locked; unlock it to change it")
         return object_id
+
+    def _marked(self, command: dict[str, Any]) -> int:
+        """Return the object that a mark belongs to; None means the newest one, or a first one."""
+        if command["object"] is None:
+            known = self.project.objects
+            command = {**command, "object": max(known) if known else self._add_object({})}
+        return self._editable(command)
 
     def _frame(self, command: dict[str, Any], key: str = "frame") -> int:
         return self._checked_frame(int(command[key]))

@@ -68,8 +68,8 @@ class ProjectTrack:
         self._over = True
         self._report_progress()
         self._project.end_change()
+        self._ended()  # first, so that a page that sees the end knows that masks are not yet saved
         self._report({"type": "tracking", "running": False, "status": status})
-        self._ended()
 
     def _write(self, result: FrameResult) -> None:
         """Write the masks of a frame, but those of objects that a person decided there."""

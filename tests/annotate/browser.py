@@ -102,9 +102,20 @@ class Browser:
         """Wait until a JavaScript expression is true; the page's policy forbids strings."""
         end = time.monotonic() + TIMEOUT
         while not (value := self.page.evaluate(f"() => {script}")):
-            assert time.monotonic() < end, (script, self.page.inner_text("#banner"))
+            assert time.monotonic() < end, (script, self.described())
             time.sleep(0.02)
         return value
+
+    def described(self) -> Any:
+        """Return what tells why something did not happen: texts, states and the focus."""
+        return self.page.evaluate(
+            """() => ({
+          ...document.body.dataset,
+          focus: document.activeElement.id || document.activeElement.tagName,
+          texts: ["banner", "status", "speed", "frame"].map((id) =>
+            document.getElementById(id).value ?? document.getElementById(id).textContent),
+        })"""
+        )
 
     def until_data(self, name: str, value: str) -> None:
         """Wait until the page says this of itself; see `data`."""

@@ -140,9 +140,8 @@ def test_clicks_on_a_tracked_frame_correct_its_mask(page: Page) -> None:
 
 def test_quick_clicks_and_a_track_count_in_order(page: Page) -> None:
     """The engine has answered none of the commands when the next one comes."""
-    page.do("add_object")
-    for number, positive in enumerate((True, False)):
-        page.do("add_point", object=1, frame=0, x=30.0 + 60 * number, y=60, positive=positive)
+    for number, positive in enumerate((True, False)):  # for no object: they make the first one
+        page.do("add_point", object=None, frame=0, x=30.0 + 60 * number, y=60, positive=positive)
     page.do("track", start=0, stop=4)
     page.do("undo")  # which the track refuses, as it has begun by then
     page.until(lambda: {"type": "tracking", "running": False, "status": "complete"} in page.events)

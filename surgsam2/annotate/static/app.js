@@ -16,11 +16,11 @@ const act = {
   ranged: () => { element("range").textContent = rangeText(); timeline.draw(); },
   point: ([x, y], positive) => {
     stopHover();
-    withObject((object) => connection.send("add_point", { object, frame: project.frame, x, y, positive }));
+    connection.send("add_point", { object: project.selected, frame: project.frame, x, y, positive });
   },
-  box: (box) => withObject((object) => connection.send("set_box", { object, frame: project.frame, box })),
-  paint: (runs, erase) => withObject((object) =>
-    connection.send("paint", { object, frame: project.frame, runs, erase })),
+  box: (box) => connection.send("set_box", { object: project.selected, frame: project.frame, box }),
+  paint: (runs, erase) =>
+    connection.send("paint", { object: project.selected, frame: project.frame, runs, erase }),
   hover,
 };
 const view = new View(element("view"), project, act);
@@ -29,7 +29,10 @@ const timeline = new Timeline(element("timeline"), project, act);
 // What the server reports
 
 connection.addEventListener("hello", ({ detail }) => {
-  if (video.key !== detail.key) project.frame = 0;
+  if (video.key !== detail.key) {
+    project.frame = 0;
+    view.forget();
+  }
   video.key = detail.key;
   project.video = detail.video;
   dropRange();
@@ -51,7 +54,10 @@ connection.addEventListener("hello", ({ detail }) => {
   takeObjects(detail);
   go(Math.min(project.frame, detail.video.frames - 1));
 });
-connection.addEventListener("objects", ({ detail }) => takeObjects(detail));
+connection.addEventListener("objects", ({ detail }) => {
+  takeObjects(detail);
+  element("status").textContent = "saving…"; // a change, which is saved within a second
+});
 connection.addEventListener("selected", ({ detail }) => select(detail.object));
 connection.addEventListener("status", ({ detail }) => setStatus(detail.status));
 connection.addEventListener("engine", ({ detail }) => setNotice(detail.notice));
@@ -163,15 +169,6 @@ function select(id) {
   project.selected = id;
   drawObjects();
   timeline.draw();
-}
-
-function withObject(action) {
-  if (project.selected !== null) action(project.selected);
-  else {
-    // The first click makes the first object; the command waits for its number.
-    connection.addEventListener("selected", ({ detail }) => action(detail.object), { once: true });
-    connection.send("add_object");
-  }
 }
 
 let hoverTimer = 0;

@@ -36,6 +36,14 @@ export class View {
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   }
 
+  // Forget the picture: another video is open.
+  forget() {
+    this.picture = null;
+    this.shown = -1;
+    delete document.body.dataset.shown;
+    delete document.body.dataset.pixels;
+  }
+
   // Show a frame; the newest call wins when pictures come late.
   async show(frame) {
     this.frame = frame;
