@@ -89,14 +89,19 @@ def place(panel: Any, host: SlicerHost, x: float, y: float) -> None:
     host.process_events()
 
 
+def show_a_tracked_frame(panel: Any, clip: Any, host: SlicerHost) -> None:
+    """Track an object through the clip and show frame 4, where a click corrects its mask."""
+    click(panel, host, 50, 60)
+    panel.logic.track(wait=True)
+    clip.SetSelectedItemNumber(4)
+    settle(panel, host)
+
+
 def test_corrections_that_are_clicked_faster_than_the_engine_answers(
     panel: Any, clip: Any, slicer_app: SlicerHost, slow_engine: Any
 ) -> None:
     stall, go_on = slow_engine
-    click(panel, slicer_app, 50, 60)
-    panel.logic.track(wait=True)
-    clip.SetSelectedItemNumber(4)
-    settle(panel, slicer_app)
+    show_a_tracked_frame(panel, clip, slicer_app)
     stall()
     clicked = [[20, 20, 1], [30, 30, 1], [40, 40, 1]]
     for x, y, _label in clicked:
@@ -115,10 +120,7 @@ def test_undo_of_a_correction_that_the_engine_has_not_carried_out(
     panel: Any, clip: Any, slicer_app: SlicerHost, slow_engine: Any
 ) -> None:
     stall, go_on = slow_engine
-    click(panel, slicer_app, 50, 60)
-    panel.logic.track(wait=True)
-    clip.SetSelectedItemNumber(4)
-    settle(panel, slicer_app)
+    show_a_tracked_frame(panel, clip, slicer_app)
     before = panel.logic.getMask(1, 4).copy()
     panel.logic.session.history.forget()  # as in a scene that was opened
     stall()
@@ -161,10 +163,7 @@ def test_a_later_prompt_takes_the_place_of_a_correction_that_waits(
 def test_a_track_begins_from_the_correction_that_was_clicked_just_before(
     panel: Any, clip: Any, slicer_app: SlicerHost, client: FakeClient
 ) -> None:
-    click(panel, slicer_app, 50, 60)
-    panel.logic.track(wait=True)
-    clip.SetSelectedItemNumber(4)
-    settle(panel, slicer_app)
+    show_a_tracked_frame(panel, clip, slicer_app)
     client.sent.clear()
     node = panel.placing.markups.node("positive")
     node.AddControlPointWorld(vtk.vtkVector3d(*panel.logic.session.video.ras_of(20, 20)))
