@@ -40,6 +40,8 @@ DOUBTFUL_BELOW = 0.7
 """Tracked masks with a lower predicted IoU are shown as doubtful."""
 SAVE_SECONDS = 1.0
 """Time after a change until the project is saved."""
+MAX_LATER = 32
+"""Commands that may wait for the mask of a click; strokes of the brush may be large."""
 _AT_ONCE = ("cancel", "hover", "restart_engine", "agree_engine")
 """Commands that are carried out while a track, or the mask of a click, is in progress."""
 
@@ -145,12 +147,18 @@ class Session:
         """Carry out a command of the page. A refusal becomes an event ``error``.
 
         While the mask of a click or a box is on its way, later commands wait for it: each click
-        counts, in order, and a track starts from all of them.
+        counts, in order, and a track starts from all of them. At most `MAX_LATER` can wait.
         """
-        if self._awaits_mask and command.get("command") not in _AT_ONCE:
+        if not self._awaits_mask or command.get("command") in _AT_ONCE:
+            self._carry_out(command)
+        elif len(self._later) < MAX_LATER:
             self._later.append(command)
         else:
-            self._carry_out(command)
+            text = (
+                f"this was not done, because {MAX_LATER} commands already wait for the mask of a "
+                "click; do it again when the mask has come"
+            )
+            self.report({"type": "error", "message": text})
 
     def _carry_out(self, command: dict[str, Any]) -> None:
         name = command.get("command")

@@ -14,6 +14,7 @@ from surgsam2 import PromptSet, cli, segment_video
 from surgsam2.annotate.export import export_project
 from surgsam2.annotate.masks import label_runs
 from surgsam2.annotate.project import Project
+from surgsam2.annotate.session import MAX_LATER
 from surgsam2.annotate.states import FrameState
 from surgsam2.errors import InputError, VideoError
 from surgsam2.model.options import ModelOptions
@@ -161,6 +162,19 @@ def test_commands_after_a_click_are_given_up_with_the_engine(page: Page) -> None
     assert not page.session.project.prompts[1]
     click(page)  # the next ones do not wait
     assert not page.errors()
+
+
+def test_only_so_many_commands_wait_for_a_click(page: Page) -> None:
+    page.do("add_object")
+    page.do("add_point", object=1, frame=0, x=30, y=60, positive=True)
+    for _ in range(MAX_LATER + 2):
+        page.do("add_object")
+    assert len(page.errors()) == 2
+    assert "this was not done" in page.errors()[0]
+    page.do("hover", object=1, frame=0, x=30, y=60)  # is never kept for later
+    page.until(lambda: page.session.project.mask(1, 0).any())
+    assert len(page.session.project.objects) == 1 + MAX_LATER
+    assert len(page.errors()) == 2
 
 
 def test_a_range_is_tracked_alone(page: Page) -> None:
