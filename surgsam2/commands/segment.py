@@ -45,9 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Segment the video or the list; return 130 when Ctrl-C stopped it."""
     if args.datalist is None:
         return _run_one(args)
-    from surgsam2.cluster.console import segment_list_with_progress
     from surgsam2.cluster.options import ListOptions
-    from surgsam2.cluster.tasks import Settings
     from surgsam2.job.datalist import read_datalist
     from surgsam2.job.options import JobOptions, VideoOptions
     from surgsam2.model.options import ModelOptions
@@ -60,20 +58,20 @@ def run(args: argparse.Namespace) -> int:
         )
     output = Place.of(args.output)
     options = read_options(ListOptions, args)
-    settings = Settings(
-        read_options(ModelOptions, args),
-        read_options(JobOptions, args),
-        read_options(VideoOptions, args),
-        cache_bytes=options.cache_bytes,
-    )
-    segment_list_with_progress(read_datalist(args.datalist, output), output, settings, options)
+    model, job = read_options(ModelOptions, args), read_options(JobOptions, args)
+    video = read_options(VideoOptions, args)
+    jobs = read_datalist(args.datalist, output)
+    # These import torch, which takes seconds: what cannot be used is refused before.
+    from surgsam2.cluster.console import segment_list_with_progress
+    from surgsam2.cluster.tasks import Settings
+
+    settings = Settings(model, job, video, cache_bytes=options.cache_bytes)
+    segment_list_with_progress(jobs, output, settings, options)
     return 0
 
 
 def _run_one(args: argparse.Namespace) -> int:
     from surgsam2.cluster.options import ListOptions
-    from surgsam2.engine.remote_model import connect
-    from surgsam2.job.console import segment_with_progress
     from surgsam2.job.options import JobOptions, VideoOptions
     from surgsam2.model.options import ModelOptions
     from surgsam2.prompts import load_prompts, naming_prompt_file
@@ -93,10 +91,13 @@ def _run_one(args: argparse.Namespace) -> int:
                 f"{getattr(args, name)}: a single video is segmented on this machine's own disk; "
                 "for places elsewhere, write a list of one video and give --datalist"
             )
-    options = read_options(JobOptions, args)
+    options, chosen = read_options(JobOptions, args), read_options(ModelOptions, args)
     prompts = load_prompts(args.prompts, frame=args.prompt_frame)
     with read_options(VideoOptions, args).open(args.video) as video:
-        chosen = read_options(ModelOptions, args)
+        # These import torch, which takes seconds: what cannot be used is refused before.
+        from surgsam2.engine.remote_model import connect
+        from surgsam2.job.console import segment_with_progress
+
         with contextlib.ExitStack() as stack:
             if args.engine is None:
                 model: Any = chosen.load()

@@ -380,6 +380,30 @@ def test_without_torch(a_job: dict[str, str], tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--formats", "bad"), "formats must be some of"),
+        (("--prompts", "gone.json"), "gone.json"),
+        (("--datalist", "gone.json", "--formats", "bad"), "formats must be some of"),
+        (("--datalist", "gone.json", "--chunk", "0"), "chunk must be"),
+        (("--datalist", "gone.json"), "gone.json"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_torch_is_imported(
+    a_job: dict[str, str], words: tuple[str, ...], message: str
+) -> None:
+    """The import takes seconds: here it would fail."""
+    packages = {"tqdm", "numpy", "cv2", "PIL", "av", "pycocotools", "SimpleITK", "fsspec"}
+    if "--datalist" in words:
+        a_job = {"--output": a_job["--output"]}
+    given = [text for item in a_job.items() for text in item if text != "video"]
+    done = with_only(packages, "segment", *given, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "torch" not in done.stderr
+
+
 # Ctrl-C
 
 
