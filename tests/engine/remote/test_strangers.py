@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import ssl
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -36,6 +34,7 @@ from tests.engine.remote.helpers import (
     connect,
     gone,
     loaded,
+    make_certificate,
     sent_raw,
 )
 
@@ -171,15 +170,7 @@ def test_nothing_is_kept_unless_asked(serve: Serve, a_file: Path, tmp_path: Path
 
 def test_tls(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the certificate of the operator is accepted, and only with TLS."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl to make a certificate")
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server = serve(tls=context)
@@ -187,12 +178,7 @@ def test_tls(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     plain = connect(server.port)
     plain.client.start()
     assert "does not answer as an engine should" in plain.until(Failed).message
-    other = tmp_path / "other.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=127.0.0.1", "-keyout", str(tmp_path / "k.pem"), "-out", str(other)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    other, _ = make_certificate(tmp_path / "other")
     stranger = Driver(EngineClient(address=address, token=TOKEN, authorities=other))
     stranger.client.start()
     assert "is not accepted" in stranger.until(Failed).message
