@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,15 @@ from tests.cluster.helpers import (
     write_list,
 )
 
-KILL, TERM = ("worker", signal.SIGKILL), ("worker", signal.SIGTERM)
-DRIVER = ("driver", signal.SIGKILL)
+SIGKILL: int = getattr(signal, "SIGKILL", 0)
+KILL, TERM = ("worker", SIGKILL), ("worker", int(signal.SIGTERM))
+DRIVER = ("driver", SIGKILL)
+needs_signals = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows ends a process that gets a signal, and has no SIGKILL"
+)
 
 
+@needs_signals
 @pytest.mark.parametrize(
     ("good", "broken", "kills", "retries"),
     [
@@ -53,6 +59,7 @@ def test_killed_workers_and_drivers(
     )
 
 
+@needs_signals
 def test_a_worker_that_is_preempted(
     a_model: SurgSAM2Model, demo_checkpoint: Path, small_config: Path, tmp_path: Path
 ) -> None:

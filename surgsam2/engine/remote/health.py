@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -87,7 +88,11 @@ def serve_pages(
         def log_message(self, *_: object) -> None:
             """Log nothing: health checks come every few seconds."""
 
-    http = ThreadingHTTPServer((host, port), Handler)
+    class Server(ThreadingHTTPServer):
+        # On Windows this would let two servers listen at one port.
+        allow_reuse_address = os.name != "nt"
+
+    http = Server((host, port), Handler)
     http.daemon_threads = True
     threading.Thread(target=http.serve_forever, name="surgsam2-health", daemon=True).start()
     return http
