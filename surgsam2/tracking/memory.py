@@ -20,6 +20,7 @@ from sam2.modeling.sam2_utils import select_closest_cond_frames
 from surgsam2.model.cuda.copies import to_device
 from surgsam2.model.frame_data import Decoded, MemoryBatch
 from surgsam2.model.network import SurgSAM2Network
+from surgsam2.tracking.continuity import next_mean
 from surgsam2.tracking.memory_policy import MemoryPolicy
 from surgsam2.tracking.tracked_memories import FrameMemory, make_store
 
@@ -99,6 +100,8 @@ class MemoryBank:
         """Memories of the prompted frames by frame index, ascending."""
         self._tracked = make_store(network, policy)
         self._last: tuple[int, torch.Tensor] | None = None
+        self.continuity: torch.Tensor | None = None
+        """Running mean of the correlations of neighbouring frames; see `continuity.next_mean`."""
 
     def add(self, frame_index: int, memory: FrameMemory) -> None:
         """Remember a tracked frame; the policy says which one is forgotten."""
@@ -128,6 +131,19 @@ class MemoryBank:
     def looks(self) -> list[torch.Tensor]:
         """Return the object's appearances on its prompted frames, (C + 1,) each."""
         return [memory.look for memory in self.conditioning.values()]
+
+    def next_continuity(
+        self, frame_index: int, correlation: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """Return what `continuity` becomes with a frame that is tracked.
+
+        Args:
+            frame_index: index of the frame.
+            correlation: of the frame with the one just before; None where that is not known. It
+                counts if the object was tracked on that frame, too.
+        """
+        follows = self._last is not None and self._age(self._last[0], frame_index) == 1
+        return next_mean(self.continuity, correlation if follows else None)
 
     def view(self, frame_index: int, pointer_limit: int) -> BankView:
         """Return the memories that frame `frame_index` attends to.
@@ -192,6 +208,7 @@ class MemoryBank:
                 for index, memory in self.conditioning.items()
             ],
             "last": self._last,
+            "continuity": self.continuity,
             **self._tracked.state_dict(),
         }
 
@@ -216,6 +233,8 @@ class MemoryBank:
         if state["last"] is not None:
             index, carried = state["last"]
             self._last = (operator.index(index), carried.to(device))
+        mean = state["continuity"]
+        self.continuity = None if mean is None else mean.to(device)
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -228,6 +247,8 @@ class MemoryBank:
         pointers += [tensor for _, tensor in self._tracked.pointers(operator.index)]
         sizes = {tuple(tensor.shape) for tensor in maps} - {(network.memory_channels, side, side)}
         sizes |= {tuple(tensor.shape) for tensor in pointers} - {(network.hidden_dim,)}
+        if self.continuity is not None:
+            sizes |= {tuple(self.continuity.shape)} - {()}
         if self._last is not None:
             extra = network.memory_channels - network.mem_dim
             sizes |= {tuple(self._last[1].shape)} - {(extra, side, side)}
@@ -290,6 +311,7 @@ def remember(
     decoded: Decoded,
     maps: torch.Tensor,
     policy: MemoryPolicy,
+    close: torch.Tensor | None,
 ) -> dict[int, MaskOutput]:
     """Add a tracked frame to the memories of objects.
 
@@ -300,6 +322,8 @@ def remember(
         decoded: the mask decoder's output for the objects.
         maps: (N, Cm, h, w) spatial memories of the frame.
         policy: says in which frames an object is reliable.
+        close: (N,) bool, for which objects frames follow each other closely, for a policy with a
+            reliable window. Where they lie far apart, every frame counts as reliable.
 
     Returns:
         The outputs of the objects, by object id.
@@ -308,6 +332,8 @@ def remember(
     for row, object_id in enumerate(object_ids):
         scores = outputs[object_id].scores
         reliable = policy.is_reliable(scores) if policy.needs_reliability else None
+        if reliable is not None and close is not None:
+            reliable = reliable | ~close[row]
         memory = FrameMemory(maps[row], decoded.pointers[row], reliable)
         banks[object_id].add(frame_index, memory)
     return outputs

@@ -22,7 +22,8 @@ A policy changes that rule:
 
 With `min_similarity` the two reliable policies let an object count as absent that looks unlike
 its prompted frames (`surgsam2.tracking.appearance`), and look for it in the whole frame
-(`surgsam2.tracking.redetection`).
+(`surgsam2.tracking.redetection`). Between frames that lie far apart, as a second does, they keep
+every mask, and every frame counts as reliable (`surgsam2.tracking.continuity`).
 
 Pruning comes after the policy: it selects among the prompted frames and the window, and the
 long-term memories are attended to in addition. With ``efp`` results are those of EFP alone.

@@ -29,6 +29,7 @@ def check_objects(
     features: ImageFeatures,
     decoded: Decoded,
     known: Sequence[list[torch.Tensor]],
+    close: torch.Tensor,
     policy: MemoryPolicy,
 ) -> Decoded:
     """Remove the masks of B objects that do not look like them, and look for these anew.
@@ -43,15 +44,17 @@ def check_objects(
         features: of the frame.
         decoded: the network's masks of the objects.
         known: for each object its appearances on prompted frames.
+        close: (B,) bool, for which objects frames follow each other closely; the masks of the
+            others stay as they are (see `surgsam2.tracking.continuity`).
         policy: says what is reliable, and how alike a mask must be.
 
     Returns:
-        The masks, of which each looks like its object or is empty.
+        The masks, of which each that is checked looks like its object or is empty.
     """
     least = policy.min_similarity
     present = decoded.presence_logits[:, 0] > 0
-    lost = ~present | (similarity(features, decoded.low_res, known) < least)
-    doubtful = lost | ~_is_reliable(decoded, policy)
+    lost = close & (~present | (similarity(features, decoded.low_res, known) < least))
+    doubtful = close & (lost | ~_is_reliable(decoded, policy))
     if doubtful.device.type == "cpu" and not doubtful.any():  # on a GPU asking would be waiting
         return decoded
     removed = network.without_objects(decoded, lost)

@@ -14,6 +14,7 @@ from surgsam2.model.build import Pixels, SurgSAM2Model
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.appearance import appearances
+from surgsam2.tracking.continuity import are_close, pattern
 from surgsam2.tracking.encoded_frame import EncodedFrame, prompted_output
 from surgsam2.tracking.memory import (
     ConditioningMemory,
@@ -89,6 +90,7 @@ class Tracker:
         self._pointer_limit = min(frame_count or longest, longest) - 1
         self._banks: dict[int, MemoryBank] = {}
         self._removed_at: dict[int, int] = {}
+        self._pattern: tuple[int, torch.Tensor] | None = None
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -246,6 +248,7 @@ class Tracker:
             "pointer_limit": self._pointer_limit,
             "removed_at": list(self._removed_at.items()),
             "policy": self._policy.described(),
+            "pattern": self._pattern,
             "objects": [
                 {"id": object_id, **bank.state_dict()} for object_id, bank in self._banks.items()
             ],
@@ -277,6 +280,10 @@ class Tracker:
         self._pointer_limit = state["pointer_limit"]
         self._removed_at = dict(state["removed_at"])
         self._banks = banks
+        self._pattern = None
+        if state["pattern"] is not None:
+            last, seen = state["pattern"]
+            self._pattern = (operator.index(last), seen.to(self.model.device))
 
     def _prompts_for(self, index: int, prompts: PromptSet | None) -> dict[int, Prompt]:
         """Return the prompts of frame `index` by object id, after checks."""
@@ -338,11 +345,29 @@ class Tracker:
         ]
         decoded = network.decode_tracked(features, torch.cat(conditioned))
         object_ids = [object_id for ids, _ in batches for object_id in ids]
-        if self._policy.checks_appearance:
+        close = None
+        if self._policy.has_reliable_window:
+            seen = pattern(features)
+            means = self._continuity(index, seen, [banks[i] for i in object_ids])
+            close = are_close(means, seen.device)
+        if close is not None and self._policy.checks_appearance:
             known = [banks[object_id].looks() for object_id in object_ids]
-            decoded = check_objects(network, features, decoded, known, self._policy)
+            decoded = check_objects(network, features, decoded, known, close, self._policy)
         maps = network.encode_memory(features, decoded, prompted=False)
-        return remember(banks, index, object_ids, decoded, maps, self._policy)
+        if close is not None:
+            self._pattern = (index, seen)
+            for object_id, mean in zip(object_ids, means, strict=True):
+                banks[object_id].continuity = mean
+        return remember(banks, index, object_ids, decoded, maps, self._policy, close)
+
+    def _continuity(
+        self, index: int, seen: torch.Tensor, banks: list[MemoryBank]
+    ) -> list[torch.Tensor | None]:
+        """Return the running means of objects with frame `index`, whose `pattern` is `seen`."""
+        correlation = None
+        if self._pattern is not None and abs(index - self._pattern[0]) == 1:
+            correlation = (self._pattern[1] * seen).sum()
+        return [bank.next_continuity(index, correlation) for bank in banks]
 
     def _new_bank(self) -> MemoryBank:
         return MemoryBank(self.model.network, reverse=self.reverse, policy=self._policy)

@@ -80,11 +80,12 @@ def look(objects: dict[tuple[int, int], int], centre: tuple[int, int]) -> list[t
 
 
 PROMPTED = {(2, 2): 0, (7, 7): 1}
+CLOSE = torch.ones(2, dtype=torch.bool)
 KNOWN = [look(PROMPTED, (2, 2)), look(PROMPTED, (7, 7))]
 
 
 def check(network: AClickedNetwork, features: ImageFeatures, decoded: Decoded) -> Decoded:
-    return check_objects(network, features, decoded, KNOWN, POLICY)  # type: ignore[arg-type]
+    return check_objects(network, features, decoded, KNOWN, CLOSE, POLICY)  # type: ignore[arg-type]
 
 
 def test_masks_that_look_like_their_objects_are_kept() -> None:
@@ -130,12 +131,21 @@ def test_a_doubtful_mask_gives_way_to_a_better_one() -> None:
     assert unsure.clicks
 
 
+def test_between_frames_far_apart_nothing_is_removed_or_looked_for() -> None:
+    network = AClickedNetwork()
+    gone, decoded = a_frame({(7, 7): 1}), a_result([(2, 2), (2, 2)])  # neither is where it was
+    for close, wanted in (([False, False], [True, True]), ([False, True], [True, False])):
+        found = check_objects(network, gone, decoded, KNOWN, torch.tensor(close), POLICY)  # type: ignore[arg-type]
+        kept = [torch.equal(a, b) for a, b in zip(found.low_res, decoded.low_res, strict=True)]
+        assert kept == wanted
+
+
 def test_what_another_object_covers_is_not_searched() -> None:
     network = AClickedNetwork()
     twins = {(2, 2): 0, (7, 7): 0}
     known = [look(twins, (2, 2))] * 2
     only_one = a_frame({(7, 7): 0})
-    found = check_objects(network, only_one, a_result([(2, 2), (7, 7)]), known, POLICY)  # type: ignore[arg-type]
+    found = check_objects(network, only_one, a_result([(2, 2), (7, 7)]), known, CLOSE, POLICY)  # type: ignore[arg-type]
     assert (found.low_res[0] < 0).all()
     assert len(network.clicks) == 2
 
@@ -174,6 +184,7 @@ def test_no_value_is_read_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     features = ImageFeatures(frame.tokens.to("meta"), frame.position, [], frame.size)
     known = [[tensor.to("meta") for tensor in own] for own in KNOWN]
     decoded = without_values(a_result([(2, 2), (7, 7)]))
-    found = check_objects(Network(), features, decoded, known, POLICY)  # type: ignore[arg-type]
+    close = CLOSE.to("meta")
+    found = check_objects(Network(), features, decoded, known, close, POLICY)  # type: ignore[arg-type]
     assert found.low_res.shape == decoded.low_res.shape
     assert appearances(features, decoded.low_res).shape == (2, 7)
