@@ -30,6 +30,7 @@ from surgsam2.errors import InputError, raise_if_out_of_memory
 from surgsam2.model.configs import LARGEST_SIDE, SMALLEST_SIDE, Config
 from surgsam2.model.efficientnet import VARIANTS, EfficientNetLite
 from surgsam2.model.mask_motion import MaskMotion
+from surgsam2.model.target_model import TargetModel
 
 Network = TypeVar("Network", bound=SAM2Base)
 
@@ -247,6 +248,9 @@ PARTS: dict[str, dict[type[nn.Module], Arguments]] = {
         }
     },
     "mask motion": {MaskMotion: {"weight": SHARE, "contradicted": SHARE}},
+    "target model": {
+        TargetModel: {"weight": real(0, 1e6), "min_iou": SHARE, "min_confidence": SHARE}
+    },
 }
 """Role of a network part -> classes that can have it -> their arguments."""
 
@@ -255,6 +259,7 @@ NETWORK: Arguments = {
     "memory_attention": Part("memory attention"),
     "memory_encoder": Part("memory encoder"),
     "mask_motion": Part("mask motion"),
+    "target_model": Part("target model"),
     "refine_boxes": FLAG,
     "num_maskmem": whole(2, 64),
     "image_size": whole(SMALLEST_SIDE, LARGEST_SIDE, multiple=SMALLEST_SIDE),
@@ -303,7 +308,7 @@ NETWORK: Arguments = {
 }
 """Arguments of the network itself, whatever subclass of `SAM2Base` it is."""
 
-OWN_ARGUMENTS = ("mask_motion", "refine_boxes")
+OWN_ARGUMENTS = ("mask_motion", "target_model", "refine_boxes")
 """The arguments of `SurgSAM2Network` that sam2's networks do not take; they add no weights."""
 
 

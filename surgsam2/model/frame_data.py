@@ -69,6 +69,9 @@ class MemoryBatch:
     previous: torch.Tensor | None = None
     """(B, 80, h, w), `MaskMotion.memory` of the nearest earlier frame, whose mask motion carries;
     None for that of the last map. Without mask motion it has no channels."""
+    target: torch.Tensor | None = None
+    """(B, N, N + 1) float32 normal equations of the objects, from `target_model.joined`; None
+    without a target model."""
 
 
 @dataclass(frozen=True)

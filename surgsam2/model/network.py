@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
+from surgsam2.errors import InputError
 from surgsam2.model.backend import Backend, Sam2Backend
 from surgsam2.model.base_network import BaseNetwork
 from surgsam2.model.box_refinement import refine_in_box
@@ -25,6 +26,7 @@ from surgsam2.model.cuda.graphs import CudaGraphs
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.mask_motion import MaskMotion
 from surgsam2.model.pruning import EFP
+from surgsam2.model.target_model import TargetModel
 
 _TOP_LEFT = 2
 """Label of the top left corner of a box."""
@@ -36,6 +38,8 @@ class SurgSAM2Network(BaseNetwork):
     Args:
         *args: as for SAM 2's network.
         mask_motion: carries masks from frame to frame beside the memories; None in SAM 2.
+        target_model: finds objects by classifiers of the frame's features beside the memories;
+            None in SAM 2.
         refine_boxes: whether the first mask from a box is refined by `refine_in_box`.
         **arguments: as for SAM 2's network.
     """
@@ -48,11 +52,15 @@ class SurgSAM2Network(BaseNetwork):
         self,
         *args: Any,
         mask_motion: MaskMotion | None = None,
+        target_model: TargetModel | None = None,
         refine_boxes: bool = False,
         **arguments: Any,
     ) -> None:
         super().__init__(*args, **arguments)
         self.mask_motion = mask_motion
+        self.target_model = target_model
+        if target_model is not None and not self.use_high_res_features_in_sam:
+            raise InputError("target_model needs use_high_res_features_in_sam")
         self.refine_boxes = refine_boxes
 
     @property
@@ -63,9 +71,16 @@ class SurgSAM2Network(BaseNetwork):
 
     @property
     def conditioned_channels(self) -> int:
-        """Number of channels of a conditioned map."""
+        """Number of channels of a conditioned map, without the target model's values."""
         extra = 0 if self.mask_motion is None else self.mask_motion.carried_channels
         return int(self.hidden_dim) + extra
+
+    @property
+    def target_inputs(self) -> int:
+        """Number of inputs of the target model's classifiers; 0 without it."""
+        if self.target_model is None:
+            return 0
+        return int(self.hidden_dim + self.hidden_dim // 4 + self.hidden_dim // 8 + 1)
 
     def compile_parts(self) -> None:
         """Compile the parts that take the time with `torch.compile`, when they first run.
@@ -190,7 +205,8 @@ class SurgSAM2Network(BaseNetwork):
 
         Returns:
             (B, C, h, w) one conditioned map per object. With mask motion the channels of
-            `MaskMotion.forward` follow those of the features.
+            `MaskMotion.forward` follow those of the features, and with a target model those of
+            `TargetModel.forward` come last, where the memory has the objects' equations.
         """
         maps, ages = memory.maps.flatten(3)[:, :, : self.mem_dim], memory.map_ages
         kept = pruning.select(maps, self.num_maskmem, memory.long_term)
@@ -203,21 +219,22 @@ class SurgSAM2Network(BaseNetwork):
         pointers, pointer_time = self._pointer_tokens(memory, max_pointer_age)
         memories = EncodedMemories(maps, kept, time, position, pointers, pointer_time)
         conditioned = self._backend(features).attend_to_memory(features, memories)
-        if self.mask_motion is None or features.picture is None:
-            return conditioned
-        previous = memory.previous
-        if previous is None:
-            previous = memory.maps[:, -1, self.mem_dim :]
-        carried = self.mask_motion(features.picture, previous)
-        return torch.cat([conditioned, carried.to(conditioned.dtype)], dim=1)
+        beside = []
+        if self.mask_motion is not None and features.picture is not None:
+            previous = memory.previous
+            if previous is None:
+                previous = memory.maps[:, -1, self.mem_dim :]
+            beside.append(self.mask_motion(features.picture, previous))
+        if self.target_model is not None and memory.target is not None:
+            beside.append(self.target_model(features, memory.target))
+        return torch.cat([conditioned, *(x.to(conditioned.dtype) for x in beside)], dim=1)
 
     def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:
         """Predict the masks of B objects from (B, C, h, w) conditioned maps, without prompts."""
         multimask = self._use_multimask(False, None)
-        carried = conditioned[:, self.hidden_dim :]
-        conditioned = conditioned[:, : self.hidden_dim]
-        decoded = self._backend(features).decode_masks(features, conditioned, multimask=multimask)
-        return self.with_carried_masks(decoded, carried)
+        own = conditioned[:, : self.hidden_dim]
+        decoded = self._backend(features).decode_masks(features, own, multimask=multimask)
+        return self.with_found_beside(decoded, conditioned)
 
     def encode_memory(
         self, features: ImageFeatures, decoded: Decoded, *, prompted: bool
@@ -241,19 +258,69 @@ class SurgSAM2Network(BaseNetwork):
             maps = torch.cat([maps, own.to(maps.dtype)], dim=1)
         return maps.to(torch.bfloat16)
 
-    def with_carried_masks(self, decoded: Decoded, carried: torch.Tensor) -> Decoded:
-        """Combine the masks of objects that are present with those that motion carried.
+    def target_equations(self, features: ImageFeatures, decoded: Decoded) -> torch.Tensor | None:
+        """Return what the target model learns of B objects from a frame, or None without one.
+
+        Args:
+            features: of the frame.
+            decoded: masks of the objects.
+
+        Returns:
+            (B, N, N + 1) float32 from `TargetModel.equations`.
+        """
+        if self.target_model is None:
+            return None
+        return self.target_model.equations(features, decoded.low_res)
+
+    def learned_targets(
+        self, features: ImageFeatures, decoded: Decoded
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return `target_equations` of a tracked frame, and how much they count for each object."""
+        equations = self.target_equations(features, decoded)
+        if self.target_model is None or equations is None:
+            return None
+        return equations, self.target_model.rate(decoded)
+
+    def with_found_beside(self, decoded: Decoded, conditioned: torch.Tensor) -> Decoded:
+        """Combine the masks of objects that are present with what was found beside the decoder.
 
         Args:
             decoded: the mask decoder's output for B objects.
-            carried: (B, 32, h, w) from `MaskMotion.forward`, or (B, 0, h, w) without it.
+            conditioned: (B, C, h, w) from `attend`; what the target model and mask motion found
+                is in its last channels.
         """
-        if self.mask_motion is None or not carried.shape[1]:
+        carried, values = self._found_beside(conditioned)
+        combined = decoded.low_res
+        if self.target_model is not None and values.shape[1]:
+            combined = self.target_model.combine(combined, values, _most_certain(carried))
+        if self.mask_motion is not None and carried.shape[1]:
+            combined = self.mask_motion.combine(combined, carried)
+        if combined is decoded.low_res:
             return decoded
         present = decoded.presence_logits[..., None, None] > 0
-        combined = self.mask_motion.combine(decoded.low_res, carried)
-        low_res = torch.where(present, combined, decoded.low_res)
-        return _with_mask(decoded, low_res)
+        return _with_mask(decoded, torch.where(present, combined, decoded.low_res))
+
+    def without_doubtful(self, decoded: Decoded, conditioned: torch.Tensor) -> Decoded:
+        """Let objects count as absent whose masks the target model doubts; see `TargetModel`.
+
+        This is for what is shown. What is remembered of a frame are the masks themselves: an object
+        that is told to be absent is given up by the memories more easily than it is found again.
+
+        Args:
+            decoded: B objects of a frame, with the masks that are the result.
+            conditioned: (B, C, h, w) from `attend`.
+        """
+        carried, values = self._found_beside(conditioned)
+        if self.target_model is None or not values.shape[1]:
+            return decoded
+        doubtful = self.target_model.doubtful(decoded, values, _most_certain(carried))
+        return self.without_objects(decoded, doubtful)
+
+    def _found_beside(self, conditioned: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what motion carried and the target model's values, each (B, 0, h, w) if none."""
+        ends = [self.hidden_dim, self.conditioned_channels]
+        _, carried, values = conditioned.tensor_split(ends, dim=1)
+        return carried, values
 
     def _is_refined(self, labels: torch.Tensor) -> bool:
         """Tell whether prompts have a box to refine; graphs of an export leave it out."""
@@ -283,6 +350,13 @@ class SurgSAM2Network(BaseNetwork):
         split = self.hidden_dim // self.mem_dim
         tokens = pointers.reshape(pointers.shape[0], -1, self.mem_dim)
         return tokens, encoded.repeat_interleave(split, dim=1)
+
+
+def _most_certain(carried: torch.Tensor) -> torch.Tensor:
+    """Return the largest certainty of each object's motion, (B,) float32; 0 without motion."""
+    if not carried.shape[1]:
+        return carried.new_zeros(carried.shape[0], dtype=torch.float32)
+    return carried[:, : carried.shape[1] // 2].float().amax(dim=(1, 2, 3))
 
 
 def _with_mask(decoded: Decoded, low_res: torch.Tensor) -> Decoded:

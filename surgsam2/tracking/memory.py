@@ -20,6 +20,7 @@ from sam2.modeling.sam2_utils import select_closest_cond_frames
 from surgsam2.model.cuda.copies import to_device
 from surgsam2.model.frame_data import Decoded, MemoryBatch
 from surgsam2.model.network import SurgSAM2Network
+from surgsam2.model.target_model import followed, joined
 from surgsam2.tracking.continuity import next_mean
 from surgsam2.tracking.memory_policy import MemoryPolicy
 from surgsam2.tracking.tracked_memories import FrameMemory, make_store
@@ -57,6 +58,8 @@ class ConditioningMemory:
     """The result of the object for this frame."""
     look: torch.Tensor
     """Appearance of the object, (C + 1,) float32; see `surgsam2.tracking.appearance`."""
+    target: torch.Tensor | None = None
+    """Normal equations of the target model, (N, N + 1) float32; None for a network without one."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,21 @@ class BankView:
     previous: torch.Tensor
     """What mask motion has of the nearest earlier frame, prompted or tracked: the last channels
     of its spatial memory, whether or not the policy keeps that."""
+    target: torch.Tensor | None
+    """Normal equations of the target model from all frames, (N, N + 1); None without one."""
+
+
+@dataclass(frozen=True)
+class FrameMemories:
+    """What N objects remember of a tracked frame."""
+
+    maps: torch.Tensor
+    """(N, Cm, h, w) spatial memories."""
+    pointers: torch.Tensor
+    """(N, C) object pointers."""
+    targets: tuple[torch.Tensor, torch.Tensor] | None
+    """What the target model learns: (N, I, I + 1) normal equations, and (N,) how much they count.
+    None for a network without one."""
 
 
 class MemoryBank:
@@ -102,11 +120,15 @@ class MemoryBank:
         self._last: tuple[int, torch.Tensor] | None = None
         self.continuity: torch.Tensor | None = None
         """Running mean of the correlations of neighbouring frames; see `continuity.next_mean`."""
+        self._target: torch.Tensor | None = None
 
     def add(self, frame_index: int, memory: FrameMemory) -> None:
         """Remember a tracked frame; the policy says which one is forgotten."""
-        first = min(self.conditioning, key=lambda t: t * self._step)
-        self._tracked.add(frame_index, memory, self.conditioning[first].map)
+        first = self._first_prompted()
+        self._tracked.add(frame_index, memory, first.map)
+        if memory.target is not None and first.target is not None:
+            known = first.target if self._target is None else self._target
+            self._target = followed(known, *memory.target)
         self._last = (frame_index, memory.map[self._network.mem_dim :])
 
     def condition(self, frame_index: int, memory: ConditioningMemory) -> None:
@@ -190,7 +212,19 @@ class MemoryBank:
             [age for age, _ in pointers],
             len(long_term),
             self._previous(frame_index),
+            self._joined_target(),
         )
+
+    def _first_prompted(self) -> ConditioningMemory:
+        return self.conditioning[min(self.conditioning, key=lambda t: t * self._step)]
+
+    def _joined_target(self) -> torch.Tensor | None:
+        """Return the target model's equations from all frames that are known."""
+        prompted = [m.target for m in self.conditioning.values() if m.target is not None]
+        if not prompted:
+            return None
+        tracked = self._first_prompted().target if self._target is None else self._target
+        return joined(prompted, prompted[0] if tracked is None else tracked)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the memories as plain data, without copying a tensor."""
@@ -204,11 +238,13 @@ class MemoryBank:
                     memory.output.low_res,
                     memory.output.scores,
                     memory.look,
+                    memory.target,
                 ]
                 for index, memory in self.conditioning.items()
             ],
             "last": self._last,
             "continuity": self.continuity,
+            "target": self._target,
             **self._tracked.state_dict(),
         }
 
@@ -224,10 +260,12 @@ class MemoryBank:
                 of this network.
         """
         self.conditioning = {}
-        for index, given, *tensors in state["conditioning"]:
+        for index, given, *tensors, target in state["conditioning"]:
             map_, pointer, low_res, scores, look = (t.to(device) for t in tensors)
             output = MaskOutput(low_res, scores, given)
-            self.condition(operator.index(index), ConditioningMemory(map_, pointer, output, look))
+            learned = None if target is None else target.to(device)
+            memory = ConditioningMemory(map_, pointer, output, look, learned)
+            self.condition(operator.index(index), memory)
         self._tracked.load_state_dict(state, device)
         self._last = None
         if state["last"] is not None:
@@ -235,6 +273,7 @@ class MemoryBank:
             self._last = (operator.index(index), carried.to(device))
         mean = state["continuity"]
         self.continuity = None if mean is None else mean.to(device)
+        self._target = None if state["target"] is None else state["target"].to(device)
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -259,6 +298,10 @@ class MemoryBank:
             sizes |= {tuple(output.scores.shape)} - {(2,)}
             if given is not None and (given.dtype != torch.bool or given.ndim != 2):
                 sizes.add(tuple(given.shape))
+        count = network.target_inputs
+        targets = [memory.target for memory in prompted]
+        targets += [] if self._target is None else [self._target]
+        sizes |= {(0, 1) if t is None else tuple(t.shape) for t in targets} - {(count, count + 1)}
         if sizes:
             raise ValueError(f"tensors of the size {sorted(sizes)[0]} are not the network's")
 
@@ -309,7 +352,7 @@ def remember(
     frame_index: int,
     object_ids: list[int],
     decoded: Decoded,
-    maps: torch.Tensor,
+    memories: FrameMemories,
     policy: MemoryPolicy,
     close: torch.Tensor | None,
 ) -> dict[int, MaskOutput]:
@@ -319,8 +362,8 @@ def remember(
         banks: the memories of the objects, by object id.
         frame_index: index of the frame.
         object_ids: ids of the N objects, in the order of the rows of the batch.
-        decoded: the mask decoder's output for the objects.
-        maps: (N, Cm, h, w) spatial memories of the frame.
+        decoded: the frame's result for the objects.
+        memories: what they remember of the frame.
         policy: says in which frames an object is reliable.
         close: (N,) bool, for which objects frames follow each other closely, for a policy with a
             reliable window. Where they lie far apart, every frame counts as reliable.
@@ -334,7 +377,11 @@ def remember(
         reliable = policy.is_reliable(scores) if policy.needs_reliability else None
         if reliable is not None and close is not None:
             reliable = reliable | ~close[row]
-        memory = FrameMemory(maps[row], decoded.pointers[row], reliable)
+        target = None
+        if memories.targets is not None:
+            equations, rates = memories.targets
+            target = (equations[row], rates[row])
+        memory = FrameMemory(memories.maps[row], memories.pointers[row], reliable, target)
         banks[object_id].add(frame_index, memory)
     return outputs
 
@@ -346,6 +393,8 @@ def _stack(views: list[BankView]) -> MemoryBatch:
     with torch.autocast(device.type, enabled=False):  # float16 autocast refuses to stack bfloat16
         maps = torch.stack([torch.stack(v.maps) for v in views])
         previous = torch.stack([v.previous for v in views])
+        targets = [v.target for v in views if v.target is not None]
+        target = torch.stack(targets) if targets else None
     return MemoryBatch(
         maps=maps,
         map_ages=to_device(torch.tensor([v.map_ages for v in views]), device),
@@ -353,4 +402,5 @@ def _stack(views: list[BankView]) -> MemoryBatch:
         pointer_ages=to_device(torch.tensor([v.pointer_ages for v in views]), device),
         long_term=views[0].long_term,
         previous=previous,
+        target=target,
     )

@@ -23,6 +23,9 @@ class FrameMemory:
     """Object pointer, (C,)."""
     reliable: torch.Tensor | None = None
     """Whether the object is reliable in the frame, () bool; None where no policy asks."""
+    target: tuple[torch.Tensor, torch.Tensor] | None = None
+    """What the target model learns from the frame: the (N, N + 1) normal equations, and how much
+    they count, () float32. None for a network without one."""
 
 
 Age = Callable[[int], int]

@@ -18,6 +18,7 @@ from surgsam2.tracking.continuity import are_close, pattern
 from surgsam2.tracking.encoded_frame import EncodedFrame, prompted_output
 from surgsam2.tracking.memory import (
     ConditioningMemory,
+    FrameMemories,
     MaskOutput,
     MemoryBank,
     batched_views,
@@ -321,7 +322,10 @@ class Tracker:
         maps = self.model.network.encode_memory(frame.features(), decoded, prompted=True)
         output = prompted_output(decoded, prompt)
         look = appearances(frame.features(), decoded.low_res)[0]
-        return ConditioningMemory(maps[0], decoded.pointers[0], output, look)
+        target = self.model.network.target_equations(frame.features(), decoded)
+        if target is not None:
+            target = target[0]
+        return ConditioningMemory(maps[0], decoded.pointers[0], output, look, target)
 
     def _condition(self, index: int, memories: dict[int, ConditioningMemory]) -> None:
         """Keep the memories of prompts on frame `index`; objects that are new begin."""
@@ -340,10 +344,10 @@ class Tracker:
             return {}
         network, features = self.model.network, frame.features()
         pruning = self._policy.pruning(self.model.pruning)
-        conditioned = [
-            network.attend(features, batch, pruning, self._pointer_limit) for _, batch in batches
-        ]
-        decoded = network.decode_tracked(features, torch.cat(conditioned))
+        conditioned = torch.cat(
+            [network.attend(features, batch, pruning, self._pointer_limit) for _, batch in batches]
+        )
+        decoded = network.decode_tracked(features, conditioned)
         object_ids = [object_id for ids, _ in batches for object_id in ids]
         close = None
         if self._policy.has_reliable_window:
@@ -353,12 +357,17 @@ class Tracker:
         if close is not None and self._policy.checks_appearance:
             known = [banks[object_id].looks() for object_id in object_ids]
             decoded = check_objects(network, features, decoded, known, close, self._policy)
-        maps = network.encode_memory(features, decoded, prompted=False)
+        memories = FrameMemories(
+            network.encode_memory(features, decoded, prompted=False),
+            decoded.pointers,
+            network.learned_targets(features, decoded),
+        )
+        shown = network.without_doubtful(decoded, conditioned)
         if close is not None:
             self._pattern = (index, seen)
             for object_id, mean in zip(object_ids, means, strict=True):
                 banks[object_id].continuity = mean
-        return remember(banks, index, object_ids, decoded, maps, self._policy, close)
+        return remember(banks, index, object_ids, shown, memories, self._policy, close)
 
     def _continuity(
         self, index: int, seen: torch.Tensor, banks: list[MemoryBank]

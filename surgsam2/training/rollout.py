@@ -18,6 +18,7 @@ import torch
 from surgsam2.model.frame_data import Decoded, ImageFeatures, MemoryBatch
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
+from surgsam2.model.target_model import followed, joined
 from surgsam2.training.config import PromptConfig, RolloutConfig
 from surgsam2.training.disturbance import Disturbance
 from surgsam2.training.prompting import Clicks, PromptPlan, corrections, first_clicks
@@ -68,16 +69,6 @@ class Step:
     """(O, 1)."""
 
 
-@dataclass(frozen=True)
-class _Output:
-    """A decoded frame as the rest of the network uses it: blank where no object is present."""
-
-    low_res: torch.Tensor
-    high_res: torch.Tensor
-    pointers: torch.Tensor
-    presence_logits: torch.Tensor
-
-
 @dataclass
 class _Memories:
     """Spatial memories and pointers of the frames so far, by frame index."""
@@ -86,6 +77,24 @@ class _Memories:
     """Largest age, in frames, of the pointers of tracked frames that are attended."""
     prompted: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     tracked: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    prompted_targets: dict[int, torch.Tensor] = field(default_factory=dict)
+    """The target model's equations of prompted frames."""
+    tracked_target: torch.Tensor | None = None
+    """Those of the tracked frames so far."""
+
+    def learn_target(
+        self, network: SurgSAM2Network, frame: int, features: ImageFeatures, found: Decoded
+    ) -> None:
+        """Learn what the target model does of a frame; of a prompted one without conditions."""
+        learned = network.learned_targets(features, found)
+        if learned is None:
+            return
+        if frame in self.prompted:
+            self.prompted_targets[frame] = learned[0]
+        else:
+            known = self.tracked_target
+            first = self.prompted_targets[min(self.prompted_targets)]
+            self.tracked_target = followed(first if known is None else known, *learned)
 
     def seen_from(self, frame: int, network: SurgSAM2Network) -> MemoryBatch:
         """Return what `frame` attends to in SAM 2's order: prompted frames first."""
@@ -103,12 +112,17 @@ class _Memories:
         device, batch = maps[0].device, len(maps[0])
         behind = [frame - t if t < frame else math.inf for t, _ in prompted] + recent
         nearest = min(range(len(behind)), key=lambda k: behind[k])
+        target = None
+        if targets := [equations for _, equations in sorted(self.prompted_targets.items())]:
+            known = self.tracked_target
+            target = joined(targets, targets[0] if known is None else known)
         return MemoryBatch(
             maps=torch.stack(maps, dim=1),
             map_ages=torch.tensor(map_ages, device=device).expand(batch, -1),
             pointers=torch.stack(pointers, dim=1),
             pointer_ages=torch.tensor(pointer_ages, device=device).expand(batch, -1),
             previous=maps[nearest][:, network.mem_dim :],
+            target=target,
         )
 
 
@@ -167,6 +181,7 @@ class Rollout:
                     memory_map = self._remember(seen, output, from_clicks=clicked)
                     kept = memories.prompted if clicked else memories.tracked
                     kept[frame] = (memory_map, output.pointers)
+                    memories.learn_target(network, frame, seen, output)
                     encoded = memory_map[:, : self._network.mem_dim]
                     self.memory_std = encoded.detach().float().std()
             if frame in learned:
@@ -181,7 +196,7 @@ class Rollout:
         memories: _Memories,
         plan: PromptPlan,
         rng: np.random.Generator,
-    ) -> tuple[_Output, list[Step]]:
+    ) -> tuple[Decoded, list[Step]]:
         """Return what is remembered of a frame, and every output of the mask decoder for it."""
         network, clicks = self._network, None
         if frame not in plan.prompted:
@@ -198,14 +213,14 @@ class Rollout:
         output, more = self._correct(frame, features, conditioned, clicks, output, truth, rng)
         return output, [step, *more]
 
-    def _given_mask(self, features: ImageFeatures, truth: torch.Tensor) -> _Output:
+    def _given_mask(self, features: ImageFeatures, truth: torch.Tensor) -> Decoded:
         network = self._network
         raw = features.map_for(features.tokens.shape[1])
         given = truth[:, None].float()
-        _, _, _, low, high, pointers, presence = network._use_mask_as_output(
+        _, _, ious, low, high, pointers, presence = network._use_mask_as_output(
             raw, features.high_res or None, given
         )
-        return _Output(low, high, pointers, presence)
+        return Decoded(low, high, pointers, presence, ious[:, 0])
 
     def _decode(
         self,
@@ -214,9 +229,8 @@ class Rollout:
         conditioned: torch.Tensor,
         clicks: Clicks | None,
         previous: torch.Tensor | None = None,
-    ) -> tuple[_Output, Step]:
+    ) -> tuple[Decoded, Step]:
         network = self._network
-        carried = conditioned[:, network.hidden_dim :]
         points = None
         if clicks is not None:
             points = {"point_coords": clicks.points, "point_labels": clicks.labels}
@@ -231,10 +245,8 @@ class Rollout:
         masks, ious, _, presence = decoder[0]
         _, _, _, low, high, pointers, _ = heads
         # The decoder learns from its own masks, and the next frames see the combined ones.
-        found = network.with_carried_masks(
-            Decoded(low, high, pointers, presence, ious[:, 0]), carried
-        )
-        output = _Output(found.low_res, found.high_res, pointers, presence)
+        found = Decoded(low, high, pointers, presence, ious.amax(dim=1))
+        output = network.with_found_beside(found, conditioned)
         return output, Step(frame, masks, ious, presence)
 
     def _correct(
@@ -243,10 +255,10 @@ class Rollout:
         features: ImageFeatures,
         conditioned: torch.Tensor,
         clicks: Clicks | None,
-        output: _Output,
+        output: Decoded,
         truth: torch.Tensor,
         rng: np.random.Generator,
-    ) -> tuple[_Output, list[Step]]:
+    ) -> tuple[Decoded, list[Step]]:
         steps = []
         for _ in range(self._prompts.corrections):
             new = corrections(truth, output.high_res.detach()[:, 0] > 0, self._prompts, rng)
@@ -258,7 +270,7 @@ class Rollout:
         return output, steps
 
     def _remember(
-        self, features: ImageFeatures, output: _Output, *, from_clicks: bool
+        self, features: ImageFeatures, output: Decoded, *, from_clicks: bool
     ) -> torch.Tensor:
         maps, _ = self._network._encode_new_memory(
             [features.tokens],

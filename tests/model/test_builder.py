@@ -301,7 +301,7 @@ TARGETS = [
 def test_a_part_is_of_a_class_of_its_table(place: str, target: object) -> None:
     config = load_config("demo", 64)
     config.setdefault(place, {})["_target_"] = target
-    own = "surgsam2.model.mask_motion." if place == "mask_motion" else "sam2.modeling."
+    own = "surgsam2.model." if place in ("mask_motion", "target_model") else "sam2.modeling."
     assert f"{place}._target_ must be {own}" in refusal(config)
     deep = load_config("demo", 64)
     deep["image_encoder"]["trunk"] = {"_target_": target, "_args_": ["touch marker"]}

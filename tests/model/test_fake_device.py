@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.overrides import TorchFunctionMode
 
 from surgsam2 import EFP, Tracker
+from surgsam2.model import mask_motion
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
@@ -114,18 +115,20 @@ class _NoWaiting(TorchFunctionMode):
 
 
 @devices
+@pytest.mark.parametrize("name", ["demo", "lite"])
 def test_a_step_of_the_tracker_waits_for_nothing(
-    device: str, monkeypatch: pytest.MonkeyPatch
+    device: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a picture on the host to masks at the video's resolution, packed into bits."""
-    network = build_network(load_config("demo"), "demo", SurgSAM2Network).eval()
+    network = build_network(load_config(name), name, SurgSAM2Network).eval()
     config, place = OmegaConf.create({}), torch.device(device)
     # Fake tensors cannot be pinned without a CUDA device.
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(mask_motion, "_all_equal", lambda _: False)  # it asks on CPUs only
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with sam2_modules(), mode, torch.no_grad():
         place_without_data(network, device)
-        model = SurgSAM2Model("demo", network, config, place, torch.float32, EFP(), None)
+        model = SurgSAM2Model(name, network, config, place, torch.float32, EFP(), None)
         options = TrackingOptions(allow_overlap=True)
         tracker = Tracker(model, 64, 48, first_frame=1, options=options)
         picture = np.zeros((48, 64, 3), np.uint8)
@@ -135,7 +138,10 @@ def test_a_step_of_the_tracker_waits_for_nothing(
         maps = network.encode_memory(features, decoded, prompted=True)
         look = appearances(features, decoded.low_res)[0]
         output = MaskOutput.of(decoded, 0)
-        bank.condition(0, ConditioningMemory(maps[0], decoded.pointers[0], output, look))
+        targets = network.target_equations(features, decoded)
+        target = None if targets is None else targets[0]
+        memory = ConditioningMemory(maps[0], decoded.pointers[0], output, look, target)
+        bank.condition(0, memory)
         tracker._banks[1] = bank
         for _ in range(2):
             with _NoWaiting():

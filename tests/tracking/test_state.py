@@ -53,8 +53,11 @@ def test_goes_on_to_the_last_bit(a_model: SurgSAM2Model, a_clip: np.ndarray) -> 
 
 
 def test_the_built_in_network_goes_on(built_in_config: Path, a_clip: np.ndarray) -> None:
-    """Its memories have more channels than the memory encoder's, for mask motion."""
+    """Its memories have more channels than the memory encoder's, and it learns target models."""
     network = build_network(load_config(str(built_in_config)), "built-in", SurgSAM2Network).eval()
+    with torch.no_grad():  # objects are present, so that their frames are learned from
+        network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(5)
+        network.sam_mask_decoder.iou_prediction_head.layers[-1].bias.fill_(5)
     config, cpu = OmegaConf.create({}), torch.device("cpu")
     model = SurgSAM2Model("built-in", network, config, cpu, torch.float32, EFP(), None)
     first, second = Tracker(model, 160, 120), Tracker(model, 160, 120)

@@ -1,0 +1,190 @@
+"""The target model: a classifier of a frame's own features, learned from the object's own frames.
+
+Between frames that lie a second apart no motion can be told, and memory attention finds an object
+by its look without knowing what else looks like it. A linear classifier that was taught by the
+object and by all that surrounds it does. It is learned in closed form, by ridge regression, as are
+the target models of Robinson et al. (Learning Fast and Robust Target Models for Video Object
+Segmentation, CVPR 2020) in spirit, though theirs is learned in steps. All that has to be remembered
+of a frame is sums over its positions, the *normal equations*. The classifier's values are added to
+the mask decoder's logits where motion has carried nothing.
+
+The classifier also tells when to doubt a mask: where the mask decoder predicts a low IoU and the
+classifier finds something else, the object is probably out of sight, and what looks most like it
+was taken for it.
+
+Nothing of it is trained, and no gradient goes through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from surgsam2.model.frame_data import Decoded, ImageFeatures
+
+_RIDGE = 1e-3
+"""Weight of the squared coefficients, where all positions of a frame weigh 1 together."""
+_RATE = 0.2
+"""Weight of a frame in the running mean of the tracked frames."""
+_TRACKED = 0.5
+"""Weight of that mean beside the mean of the prompted frames."""
+_SMALLEST = 2.0
+"""Area up to which a mask is not learned from, in positions of the classifier."""
+_CERTAIN = 10.0
+"""Largest absolute logit of the mask decoder that values are added to."""
+_PARTS = 2
+"""Number of positions per side of one of the image encoder's coarsest map, and number of mask
+pixels per side of a position."""
+
+
+class TargetModel(nn.Module):
+    """Finds each of B objects by a classifier of the frame's features.
+
+    Args:
+        weight: logit that is added where a classifier's value is 1.
+        min_iou: predicted IoU up to which a tracked frame is not learned from.
+        min_confidence: predicted IoU, times the IoU of a mask with what the classifier finds, up
+            to which an object counts as absent.
+    """
+
+    value_channels = _PARTS**2
+    """Number of channels of `forward`'s output."""
+
+    def __init__(self, weight: float, min_iou: float, min_confidence: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.min_iou = min_iou
+        self.min_confidence = min_confidence
+
+    @torch.no_grad()
+    def equations(self, features: ImageFeatures, logits: Tensor) -> Tensor:
+        """Return the normal equations that a frame gives for B objects.
+
+        A position's share inside is the mean of the mask's probabilities there. Inside and outside
+        weigh 1/2 each, or less where they are smaller than one position.
+
+        Args:
+            features: of the frame; in training those of B frames, one for each object.
+            logits: (B, 1, 4h, 4w) mask logits of the frame.
+
+        Returns:
+            (B, N, N + 1) float32: the products of the N inputs, and those of the inputs with the
+            wanted values, which are 1 inside and -1 outside.
+        """
+        with torch.autocast(logits.device.type, enabled=False):
+            inputs = _inputs(features).flatten(2)
+            inside = _inside(logits).flatten(2)
+            outside = 1 - inside
+            weight = (_normalised(inside) + _normalised(outside)) / 2
+            weighted = inputs * weight
+            wanted = weighted @ (inside - outside).mT
+            return torch.cat([weighted @ inputs.mT, wanted], dim=2)
+
+    @torch.no_grad()
+    def forward(self, features: ImageFeatures, equations: Tensor) -> Tensor:
+        """Return the values of the classifiers that the equations of B objects give.
+
+        Args:
+            features: of the frame; in training those of B frames, one for each object.
+            equations: (B, N, N + 1), from `joined`.
+
+        Returns:
+            (B, 4, h, w) float32, about 1 inside of an object and -1 outside, for the four parts
+            of each position of the coarsest map.
+        """
+        with torch.autocast(equations.device.type, enabled=False):
+            inputs = _inputs(features)
+            products, wanted = equations[..., :-1], equations[..., -1:]
+            ridge = _RIDGE * torch.eye(products.shape[1], device=products.device)
+            # solve itself would wait for a GPU to tell whether there is a solution
+            coefficients, _ = torch.linalg.solve_ex(products + ridge, wanted)
+            values = (coefficients.mT @ inputs.flatten(2)).unflatten(2, inputs.shape[2:])
+            return F.pixel_unshuffle(values, _PARTS)
+
+    def combine(self, logits: Tensor, values: Tensor, certain: Tensor) -> Tensor:
+        """Add the classifiers' values to the mask decoder's logits.
+
+        Args:
+            logits: (B, 1, 4h, 4w), of the mask decoder.
+            values: (B, 4, h, w), from `forward`.
+            certain: (B,) the largest certainty of each object's motion, from 0 to 1; the values
+                count the less, the larger it is.
+        """
+        weight = self.weight * (1 - certain)[:, None, None, None]
+        return logits.clamp(-_CERTAIN, _CERTAIN) + weight * _enlarged(values)
+
+    def doubtful(self, decoded: Decoded, values: Tensor, certain: Tensor) -> Tensor:
+        """Tell which of B masks lie on something else than their objects, (B,) bool.
+
+        Args:
+            decoded: the objects of a frame, with the masks that are the result.
+            values: (B, 4, h, w), from `forward`.
+            certain: (B,) as for `combine`; what is carried by motion is not doubted.
+        """
+        mask, found = decoded.low_res > 0, _enlarged(values) > 0
+        union = (mask | found).sum(dim=(1, 2, 3)).clamp_min(1)
+        agreement = (mask & found).sum(dim=(1, 2, 3)) / union
+        return decoded.ious.float() * agreement <= self.min_confidence * (1 - certain)
+
+    def rate(self, decoded: Decoded) -> Tensor:
+        """Return how much B objects learn from a tracked frame: (B,) float32, 0 for not at all.
+
+        They do where the object is present, its predicted IoU is above `min_iou`, and its mask
+        covers more than a speck.
+        """
+        learned = decoded.presence_logits[:, 0] > 0
+        learned &= decoded.ious > self.min_iou
+        learned &= _inside(decoded.low_res).sum(dim=(1, 2, 3)) > _SMALLEST
+        return _RATE * learned.float()
+
+
+def joined(prompted: Sequence[Tensor], tracked: Tensor) -> Tensor:
+    """Return the equations of an object from those of its frames.
+
+    Args:
+        prompted: equations of its prompted frames, at least one of (..., N, N + 1).
+        tracked: those of the tracked frames; before the first one, of the first prompted frame.
+    """
+    return torch.stack(list(prompted)).mean(dim=0).lerp(tracked, _TRACKED)
+
+
+def followed(tracked: Tensor, new: Tensor, rate: Tensor) -> Tensor:
+    """Return the equations of tracked frames, (..., N, N + 1), with those of a new frame.
+
+    Args:
+        tracked: the running mean before.
+        new: equations of the frame.
+        rate: (...) from `TargetModel.rate`.
+    """
+    return tracked.lerp(new, rate[..., None, None])
+
+
+def _inputs(features: ImageFeatures) -> Tensor:
+    """Return the classifiers' inputs, (1, N, 2h, 2w) or in training (B, N, 2h, 2w) float32.
+
+    They are the image encoder's three maps as the mask decoder gets them, brought to the size of
+    the middle one, and a constant 1.
+    """
+    fine, middle = (level.float() for level in features.high_res)
+    coarse = features.map_for(features.tokens.shape[1]).float()
+    coarse = F.interpolate(coarse, size=middle.shape[2:], mode="bilinear")
+    fine = F.avg_pool2d(fine, _PARTS)
+    return torch.cat([fine, middle, coarse, torch.ones_like(middle[:, :1])], dim=1)
+
+
+def _inside(logits: Tensor) -> Tensor:
+    """Return the share of each position that B masks cover, (B, 1, 2h, 2w)."""
+    return F.avg_pool2d(logits.float().sigmoid(), _PARTS)
+
+
+def _normalised(shares: Tensor) -> Tensor:
+    return shares / shares.sum(dim=2, keepdim=True).clamp_min(1)
+
+
+def _enlarged(values: Tensor) -> Tensor:
+    """Return values for the pixels of the mask, (B, 1, 4h, 4w)."""
+    values = F.pixel_shuffle(values.float(), _PARTS)
+    return F.interpolate(values, scale_factor=_PARTS, mode="bilinear")
