@@ -8,12 +8,15 @@ from pathlib import Path
 EPILOG = """\
 examples:
   surgsam2 review OUT
-  surgsam2 review OUT --low-iou 0.7
+  surgsam2 review OUT --low-iou 0.5
 """
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add `review`."""
+    from surgsam2.results.thresholds import Thresholds
+
+    usual = Thresholds()
     parser = subparsers.add_parser(
         "review",
         help="list the doubtful frames of a run, and show them on a page",
@@ -24,15 +27,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--page", help="HTML file to write (review.html in the folder)")
     limits = parser.add_argument_group("limits beyond which a frame is doubtful")
     limits.add_argument(
-        "--low-iou", type=float, default=0.5,
+        "--low-iou", type=float, default=usual.low_iou,
         help="lowest predicted IoU of a visible object, 0 to 1 (%(default)s)",
     )  # fmt: skip
     limits.add_argument(
-        "--area-factor", type=float, default=1.5,
+        "--area-factor", type=float, default=usual.area_factor,
         help="largest factor between the areas of neighbouring frames (%(default)s)",
     )  # fmt: skip
     limits.add_argument(
-        "--position-jump", type=float, default=0.5,
+        "--position-jump", type=float, default=usual.position_jump,
         help="largest move of the centroid between neighbouring frames, in sizes of the object "
         "(%(default)s)",
     )  # fmt: skip
@@ -42,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the review and write its page."""
     from surgsam2.job.review import PAGE, review_output, write_page
-    from surgsam2.results.review import Thresholds
+    from surgsam2.results.thresholds import Thresholds
     from surgsam2.storage.text import one_line
 
     limits = Thresholds(

@@ -19,11 +19,11 @@ from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.results.review import (
     Measurements,
     Stretch,
-    Thresholds,
     doubtful_frames,
     doubtful_stretches,
 )
 from surgsam2.results.saved_masks import open_saved_masks
+from surgsam2.results.thresholds import Thresholds
 from surgsam2.storage.atomic_file import write_text_atomically
 from surgsam2.storage.image_file import LABEL_FORMATS, read_rgb
 from surgsam2.storage.json_text import parse_json

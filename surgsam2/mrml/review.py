@@ -26,7 +26,8 @@ from surgsam2.mrml.review_series import (
     column_name,
     series_of,
 )
-from surgsam2.results.review import QUANTITIES, Measurements, Stretch, Thresholds
+from surgsam2.results.review import QUANTITIES, Measurements, Stretch
+from surgsam2.results.thresholds import Thresholds
 from surgsam2.storage.json_text import parse_json
 
 THRESHOLDS_ATTRIBUTE = "SurgSAM2.thresholds"

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from surgsam2 import cli
+from surgsam2.cli import build_parser
 from surgsam2.job.review import ObjectSummary, review_output
-from surgsam2.results.review import Thresholds
+from surgsam2.results.thresholds import Thresholds
 from surgsam2.storage.label_image import label_palette, write_labels
+from tests.conftest import REPOSITORY
 from tests.video.helpers import write_video
 
 HEADER = "frame,object_id,name,area,centroid_x,centroid_y,x0,y0,x1,y1,iou_score,presence,ms"
+REVIEW_PANEL = "SurgSAM2Extension/SurgSAM2/Resources/UI/SurgSAM2Review.ui"
 FIRST = 100
 """Index of the first frame of the run."""
 
@@ -113,3 +117,21 @@ def test_a_small_table_takes_little_memory(tmp_path: Path) -> None:
     (tmp_path / "frames.csv").write_text("\n".join(rows))
     with pytest.raises(ValueError, match="2 objects on 9000001 frames are too many"):
         review_output(tmp_path)
+
+
+def test_all_ways_to_look_begin_with_the_same_limits() -> None:
+    """The page takes them from `Thresholds`; the command and the form of 3D Slicer name them."""
+    limits = asdict(Thresholds())
+    args = build_parser().parse_args(["review", "out"])
+    form = (REPOSITORY / REVIEW_PANEL).read_text()
+    for name, box in (
+        ("low_iou", "lowIou"),
+        ("area_factor", "areaFactor"),
+        ("position_jump", "positionJump"),
+    ):
+        assert getattr(args, name) == limits[name]
+        shown = re.search(
+            rf'name="{box}SpinBox".*?name="value">\s*<double>([\d.]+)<', form, re.DOTALL
+        )
+        assert shown is not None
+        assert float(shown[1]) == limits[name]

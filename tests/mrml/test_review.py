@@ -8,7 +8,8 @@ import slicer
 
 from surgsam2.errors import InputError
 from surgsam2.mrml import ReviewNodes, load_scene, open_mask_nodes, save_scene
-from surgsam2.results.review import QUANTITIES, Measurements, Reason, Stretch, Thresholds
+from surgsam2.results.review import QUANTITIES, Measurements, Reason, Stretch
+from surgsam2.results.thresholds import Thresholds
 
 STRETCHES = [Stretch(1, 1, 2, (Reason.LOW_IOU, Reason.AREA)), Stretch(None, 4, 4, (Reason.BAD,))]
 

@@ -13,11 +13,11 @@ from surgsam2.results.review import (
     Measurements,
     Reason,
     Stretch,
-    Thresholds,
     doubtful_stretches,
     joint_stretches,
     next_doubtful,
 )
+from surgsam2.results.thresholds import Thresholds
 
 FRAMES, WIDTH, HEIGHT = 30, 80, 60
 

@@ -20,7 +20,8 @@ import numpy as np
 import surgsam2
 from surgsam2.data import Sequence, VOSDataset, generate_clip
 from surgsam2.evaluation.metrics import region_similarity
-from surgsam2.results.review import Measurements, Thresholds, doubtful_frames
+from surgsam2.results.review import Measurements, doubtful_frames
+from surgsam2.results.thresholds import Thresholds
 
 BAD, GOOD = 0.5, 0.8
 LIMITS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8)

@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from surgsam2.results.review import JointStretch, Thresholds, joint_stretches
+from surgsam2.results.review import JointStretch, joint_stretches
+from surgsam2.results.thresholds import Thresholds
 from SurgSAM2Lib.i18n import _
 from SurgSAM2Lib.panel.context import PanelContext
 from SurgSAM2Lib.panel.doubtful_table import DoubtfulTable

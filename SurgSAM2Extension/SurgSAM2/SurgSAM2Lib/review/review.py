@@ -13,10 +13,10 @@ from surgsam2.results.review import (
     Measurements,
     Reason,
     Stretch,
-    Thresholds,
     doubtful_stretches,
     next_doubtful,
 )
+from surgsam2.results.thresholds import Thresholds
 
 
 class Review:
