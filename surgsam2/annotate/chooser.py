@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,6 +55,7 @@ class VideoChooser:
         self.engine = engine
         """The engine."""
         self._resources = ExitStack()
+        self._run = secrets.token_hex(4)
         self._number = 0
         self._running = False
         self._open(next(iter(self._videos)))
@@ -69,8 +71,11 @@ class VideoChooser:
 
     @property
     def key(self) -> str:
-        """Part of the addresses of the open video's frames; each video has another one."""
-        return str(self._number)
+        """Part of the addresses of the open video's frames, which browsers keep.
+
+        Each video has another one, and in each run, which may listen at the same port.
+        """
+        return f"{self._run}-{self._number}"
 
     def start(self) -> None:
         """Start the engine."""

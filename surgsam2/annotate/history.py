@@ -23,12 +23,25 @@ class Snapshot:
     timelines: dict[int, ObjectTimeline]
     labels: dict[int, bytes | None] = field(default_factory=dict)
     """By frame: the bytes of the label image; None when there was none."""
+    replaced: int = 0
+    """Bytes of the prompted masks that only this snapshot holds."""
 
     @property
     def size(self) -> int:
         """The memory that is held, in bytes, roughly."""
         images = sum(len(data) for data in self.labels.values() if data)
-        return images + sum(2 * len(line.states) for line in self.timelines.values()) + 1024
+        lines = sum(2 * len(line.states) for line in self.timelines.values())
+        return images + lines + self.replaced + 1024
+
+    def compare(self, now: dict[int, dict[int, Prompt]]) -> None:
+        """Take note of the masks that are no longer among the prompts."""
+        kept = {id(prompt) for prompts in now.values() for prompt in prompts.values()}
+        self.replaced = sum(
+            prompt.mask.nbytes
+            for prompts in self.prompts.values()
+            for prompt in prompts.values()
+            if prompt.mask is not None and id(prompt) not in kept
+        )
 
 
 class History:

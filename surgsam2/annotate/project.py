@@ -296,6 +296,7 @@ class Project:
         """End the step that `begin_change` began."""
         snapshot, self._snapshot = self._snapshot, None
         if snapshot is not None:
+            snapshot.compare(self.prompts)
             self.history.add(snapshot)
 
     def undo(self) -> set[int]:
@@ -328,6 +329,7 @@ class Project:
         before.labels = {frame: self._images.file_bytes(frame) for frame in snapshot.labels}
         self.objects, self.prompts = snapshot.objects, snapshot.prompts
         self.timelines = snapshot.timelines
+        before.compare(self.prompts)
         for frame, data in snapshot.labels.items():
             self._images.put_back(frame, data)
         self.changed = True

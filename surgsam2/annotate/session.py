@@ -33,13 +33,14 @@ from surgsam2.engine import (
 from surgsam2.errors import InputError, SurgSAM2Error
 from surgsam2.prompts import Prompt, PromptSet
 from surgsam2.results.prompt_advice import advise
+from surgsam2.results.thresholds import Thresholds
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.video import Video
 
-DOUBTFUL_BELOW = 0.7
-"""Tracked masks with a lower predicted IoU are shown as doubtful."""
 SAVE_SECONDS = 1.0
 """Time after a change until the project is saved."""
+SHOW_SECONDS = 1.0
+"""Time from one report of the objects' timelines during a track to the next."""
 MAX_LATER = 32
 """Commands that may wait for the mask of a click; strokes of the brush may be large."""
 _AT_ONCE = ("cancel", "hover", "restart_engine", "agree_engine")
@@ -79,6 +80,7 @@ class Session:
         self._awaits_mask = False
         self._later = deque[dict[str, Any]]()  # commands that came while a mask is awaited
         self._dirty_since: float | None = None
+        self._shown = 0.0
         self._commands: dict[str, Callable[[dict[str, Any]], object]] = {
             "add_object": self._add_object,
             "update_object": self._update_object,
@@ -193,16 +195,15 @@ class Session:
             "type": "objects",
             "objects": [
                 asdict(item)
+                | self._timeline(item.id)
                 | {
-                    "states": runs_of(project.timelines[item.id].states),
-                    "doubtful": runs_of(self._doubtful(item.id)),
                     "prompts": {
                         prompt.frame: {
                             "points": np.column_stack([prompt.points, prompt.labels]).tolist(),
                             "box": None if prompt.box is None else prompt.box.tolist(),
                         }
                         for prompt in project.prompts[item.id].values()
-                    },
+                    }
                 }
                 for item in project.objects.values()
             ],
@@ -210,10 +211,11 @@ class Session:
             "redo": project.history.redo_name,
         }
 
-    def _doubtful(self, object_id: int) -> np.ndarray:
+    def _timeline(self, object_id: int) -> dict[str, Any]:
         line = self.project.timelines[object_id]
         tracked = line.states == FrameState.TRACKED
-        return (tracked & (line.scores < DOUBTFUL_BELOW * 254)).astype(np.uint8)
+        doubtful = (tracked & (line.scores < Thresholds().low_iou * 254)).astype(np.uint8)
+        return {"states": runs_of(line.states), "doubtful": runs_of(doubtful)}
 
     def _changed(self, frames: set[int] | None = None) -> None:
         """Report changed label images and objects, and have the project saved soon."""
@@ -355,17 +357,13 @@ class Session:
         """Show what a click would give, without keeping it."""
         if not self._engine.can_preview:
             return
-        object_id, frame = self._editable(command), self._frame(command)
-        prompts = self._single(
-            object_id, frame, [[float(command["x"]), float(command["y"]), 1]], None
-        )
+        frame = self._frame(command)
+        prompts = self._single(1, frame, [[float(command["x"]), float(command["y"]), 1]], None)
 
         def take(event: Event) -> None:
             if isinstance(event, Previewed):
-                runs = np.frombuffer(label_runs(event.masks[object_id]), "<u4")
-                self.report(
-                    {"type": "hover", "object": object_id, "frame": frame, "runs": runs.tolist()}
-                )
+                runs = np.frombuffer(label_runs(event.masks[1]), "<u4")
+                self.report({"type": "hover", "frame": frame, "runs": runs.tolist()})
 
         self._engine.ask(lambda client: client.preview(frame, prompts), take)
 
@@ -436,6 +434,7 @@ class Session:
     def step(self) -> None:
         """Take what the engine reports, and save changes that are due. It does not wait."""
         self._engine.poll()
+        self._show_track_if_due()
         self._save_if_due()
 
     def interrupted(self) -> None:
@@ -450,6 +449,13 @@ class Session:
         if self._track is not None:
             self._engine.cancel()
             self._track.end("cancelled")
+
+    def _show_track_if_due(self) -> None:
+        if self._track is None or time.monotonic() - self._shown < SHOW_SECONDS:
+            return
+        self._shown = time.monotonic()
+        lines = {object_id: self._timeline(object_id) for object_id in self.project.objects}
+        self.report({"type": "timelines", "timelines": lines})
 
     def _save_if_due(self) -> None:
         if self._dirty_since is None or time.monotonic() - self._dirty_since < SAVE_SECONDS:

@@ -190,6 +190,15 @@ class Browser:
         self.page.keyboard.press("Enter")
         self.until_data("shown", str(frame))
 
+    def show_by_timeline(self, frame: int) -> None:
+        """Show a frame by a click on the timeline."""
+        self.actions += 1
+        box = self.page.locator("#timeline").bounding_box()
+        frames = int(self.page.get_attribute("#timeline", "aria-valuemax")) + 1
+        step = (box["width"] - 90) / frames
+        self.page.mouse.click(box["x"] + 90 + (frame + 0.5) * step, box["y"] + 8)
+        self.until_data("shown", str(frame))
+
     def export(self) -> str:
         """Export the chosen formats, and return what the page says of the files."""
         self.actions += 1

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from surgsam2.annotate.export import EXPORTS
+from surgsam2.annotate.project import Project
 from surgsam2.annotate.states import FrameState
 from surgsam2.model.options import ModelOptions
 from surgsam2.prompts import load_class_list
@@ -103,12 +104,7 @@ def first_masks(browser: Browser, point: tuple[float, float], wrong: int) -> int
     """
     browser.click(*point)
     browser.track()
-    browser.actions += 1  # A click on the timeline.
-    box = browser.page.locator("#timeline").bounding_box()
-    frames = int(browser.page.get_attribute("#timeline", "aria-valuemax")) + 1
-    step = (box["width"] - 90) / frames
-    browser.page.mouse.click(box["x"] + 90 + (wrong + 0.5) * step, box["y"] + 8)
-    browser.until_data("shown", str(wrong))
+    browser.show_by_timeline(wrong)
     browser.press("r")
     before = browser.data("pixels")
     browser.drag((point[0] + 40, point[1]), (point[0] + 60, point[1] + 5))
@@ -162,11 +158,69 @@ def test_next_and_previous_video(browser: Browser) -> None:
 
 def test_a_reload_loses_nothing(browser: Browser) -> None:
     page = browser.page
+    browser.go(5)
     browser.click(20, 60)
     pixels = browser.data("pixels")
     page.reload()
     browser.until_data("pixels", pixels)
     assert page.locator("#objects li").count() == 1
+    assert browser.data("shown") == "5"
+
+
+def test_the_mask_of_a_first_click_is_shown_before(browser: Browser) -> None:
+    page = browser.page
+    page.mouse.move(*browser.at(20, 60))
+    page.mouse.move(*browser.at(21, 60))
+    browser.until("document.body.dataset.hovered === 'true'")
+    assert page.locator("#objects li").count() == 0
+
+
+def test_what_the_status_says_moves_nothing(browser: Browser) -> None:
+    """A click must not miss because the picture has just become smaller."""
+    page = browser.page
+    for width in (1100, 1280, 1600):
+        page.set_viewport_size({"width": width, "height": 700})
+        places = []
+        for text in ("ready", "the engine is started anew, because it did not answer " * 3):
+            page.evaluate(
+                "(text) => { document.getElementById('status').textContent = text; }", text
+            )
+            places.append([page.locator(one).bounding_box() for one in ("#view", "#helpButton")])
+        assert places[0] == places[1]
+        ends = [box["x"] + box["width"] for _, box in places]
+        assert min(ends) > width - 20
+
+
+def test_the_names_of_many_objects_can_be_read(browser: Browser) -> None:
+    """The timeline has a row for each, high enough for its name, as long as there is room."""
+    page = browser.page
+    for _ in range(12):
+        page.keyboard.press("o")
+    browser.until("document.querySelectorAll('#objects li').length === 12")
+    browser.drawn()
+    assert page.locator("#timeline").bounding_box()["height"] >= 12 * 15
+    page.set_viewport_size({"width": 1280, "height": 500})
+    browser.drawn()
+    assert page.locator("#view").bounding_box()["height"] > 200
+
+
+def test_the_next_doubtful_frame_begins_a_stretch(browser: Browser, server: Server) -> None:
+    """Nobody wants to go through a long stretch frame by frame."""
+    with Project(server.folder / "37-annotated", 160, 120, FRAMES) as project:
+        object_id = project.add_object().id
+        for frame in (3, 4, 5, 6, 11):
+            project.timelines[object_id].put(frame, FrameState.TRACKED, 0.2)
+        project.save()
+    page = browser.page
+    page.select_option("#videos", "37.mp4")
+    browser.until("document.title.startsWith('37.mp4')")
+    browser.until_data("shown", "0")
+    for frame in (3, 11, 3):
+        page.keyboard.press("d")
+        browser.until_data("shown", str(frame))
+    browser.go(5)
+    page.click("#doubtful")
+    browser.until_data("shown", "11")
 
 
 def test_a_crash_of_the_engine_loses_nothing(browser: Browser, server: Server) -> None:

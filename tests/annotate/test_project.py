@@ -135,6 +135,33 @@ def test_history_is_bounded() -> None:
     assert names == ["19", "18"]
 
 
+def test_masks_that_corrections_replaced_count_as_history(tmp_path: Path) -> None:
+    """Each correction of a 4K frame replaces a prompt of 8 MB, which undo keeps."""
+    with Project(tmp_path / "work", 400, 300, 6) as project:
+        project.history = History(budget=1_000_000)
+        tool = project.add_object("tool").id
+        for number in range(20):
+            with project.change(str(number)):
+                mark(project, tool, 0, np.arange(120_000).reshape(300, 400) > number)
+                mark(project, tool, 1, np.ones((300, 400), bool))
+        assert 0 < undo_steps(project) <= 5
+        for _ in range(20):  # what is still a prompt is not the history's
+            with project.change("another object"):
+                project.add_object()
+        assert undo_steps(project) >= 20
+
+
+def undo_steps(project: Project) -> int:
+    """Undo everything, and do it again; return the number of steps."""
+    steps = 0
+    while project.history.undo_name is not None:
+        project.undo()
+        steps += 1
+    while project.history.redo_name is not None:
+        project.redo()
+    return steps
+
+
 def test_two_at_a_time_are_refused(project: Project, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="another run is writing"):
         Project(tmp_path / "work", *SIZE)

@@ -32,14 +32,20 @@ SOCKET = f"ws://{HOST}/session"
 
 
 @pytest.fixture
-def client(video_file: Path, engine: EngineLink, tmp_path: Path) -> Iterator[TestClient]:
-    """Return a client of the application that has opened the address with its token."""
+def chooser(video_file: Path, engine: EngineLink, tmp_path: Path) -> Iterator[VideoChooser]:
+    """Return the choice of one video, which is open."""
     videos = {"clip.mp4": video_file}
-    with VideoChooser(videos, lambda path: tmp_path / "out", engine) as chooser:
-        app = make_app(chooser, TOKEN, frozenset({HOST}))
-        with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as opened:
-            assert opened.get(f"/?token={TOKEN}").status_code == 303
-            yield opened
+    with VideoChooser(videos, lambda path: tmp_path / "out", engine) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(chooser: VideoChooser) -> Iterator[TestClient]:
+    """Return a client of the application that has opened the address with its token."""
+    app = make_app(chooser, TOKEN, frozenset({HOST}))
+    with TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as opened:
+        assert opened.get(f"/?token={TOKEN}").status_code == 303
+        yield opened
 
 
 def test_the_token_moves_into_a_cookie(client: TestClient) -> None:
@@ -74,13 +80,15 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
     assert "//cdn" not in text
 
 
-def test_frames_are_the_video_s(client: TestClient, a_clip: np.ndarray) -> None:
-    response = client.get("/frames/1/3.jpg")
+def test_frames_are_the_video_s(
+    client: TestClient, chooser: VideoChooser, a_clip: np.ndarray
+) -> None:
+    response = client.get(f"/frames/{chooser.key}/3.jpg")
     with Image.open(io.BytesIO(response.content), formats=["JPEG"]) as image:
         difference = np.abs(np.asarray(image).astype(int) - a_clip[3])
     assert difference.mean() < 8
-    assert client.get("/frames/1/3.jpg").content == response.content
-    missing = client.get("/frames/1/99.jpg")
+    assert client.get(f"/frames/{chooser.key}/3.jpg").content == response.content
+    missing = client.get(f"/frames/{chooser.key}/99.jpg")
     assert (missing.status_code, "no frame 99" in missing.json()["error"]) == (409, True)
 
 
@@ -193,13 +201,14 @@ def test_another_video_of_the_folder(video_file: Path, engine: EngineLink, tmp_p
         with client.websocket_connect(SOCKET) as page:
             hello = page.receive_json()
             assert (hello["videos"], hello["chosen"]) == (["a.mp4", "b.MP4", "c.mp4"], "a.mp4")
+            first = hello["key"]
             page.send_json({"command": "add_object", "name": "kept"})
             page.send_json({"command": "open", "video": "b.MP4"})
             hello = received(page, "hello")
             assert (hello["chosen"], hello["video"]["frames"]) == ("b.MP4", 5)
             assert not hello["objects"]
             assert client.get(f"/frames/{hello['key']}/4.jpg").status_code == 200
-            assert client.get("/frames/1/4.jpg").status_code == 404
+            assert client.get(f"/frames/{first}/4.jpg").status_code == 404
             page.send_json({"command": "open", "video": "c.mp4"})
             again = received(page, "hello")
             assert (again["chosen"], again["key"]) == ("b.MP4", hello["key"])
@@ -218,12 +227,13 @@ def test_a_project_that_cannot_be_saved_stays_open(
         raise OutputError("cannot write annotation.json: no space left on device")
 
     with VideoChooser(videos, lambda path: tmp_path / next(names), engine) as chooser:
+        first = chooser.key
         chooser.session.project.add_object("kept")
         with monkeypatch.context() as patched:
             patched.setattr(Project, "save", full)
             with pytest.raises(OutputError, match="no space left"):
                 chooser.open("b.mp4")
-        assert chooser.key == "1"
+        assert chooser.key == first
         assert chooser.session.project.object(1).name == "kept"
         chooser.open("b.mp4")
         assert not chooser.session.project.objects
@@ -280,9 +290,20 @@ def test_frames_that_vanish(model_options: ModelOptions, tmp_path: Path) -> None
     ):
         client.get(f"/?token={TOKEN}")
         chooser.session.project.add_object("kept")
-        assert client.get("/frames/1/0.jpg").status_code == 200
+        assert client.get(f"/frames/{chooser.key}/0.jpg").status_code == 200
         shutil.rmtree(frames)
-        response = client.get("/frames/1/3.jpg")
+        response = client.get(f"/frames/{chooser.key}/3.jpg")
         assert response.status_code == 409
         assert "3.png" in response.json()["error"]
     assert "kept" in (tmp_path / "out" / "annotation.json").read_text()
+
+
+def test_each_run_has_its_own_addresses_of_frames(
+    video_file: Path, engine: EngineLink, tmp_path: Path
+) -> None:
+    """Else a browser would show frames that it kept of another video at the same port."""
+    keys = set()
+    for name in ("one", "two"):
+        with VideoChooser({"a": video_file}, lambda _, n=name: tmp_path / n, engine) as chooser:  # type: ignore[misc]
+            keys.add(chooser.key)
+    assert len(keys) == 2

@@ -171,7 +171,7 @@ def test_only_so_many_commands_wait_for_a_click(page: Page) -> None:
         page.do("add_object")
     assert len(page.errors()) == 2
     assert "this was not done" in page.errors()[0]
-    page.do("hover", object=1, frame=0, x=30, y=60)  # is never kept for later
+    page.do("hover", frame=0, x=30, y=60)  # is never kept for later
     page.until(lambda: page.session.project.mask(1, 0).any())
     assert len(page.session.project.objects) == 1 + MAX_LATER
     assert len(page.errors()) == 2
@@ -230,9 +230,27 @@ def test_a_stopped_engine_is_told_and_started_again(page: Page) -> None:
     assert not page.errors()
 
 
+def test_the_timeline_grows_during_a_track(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surgsam2.annotate.session.SHOW_SECONDS", 0.0)
+    object_id = click(page)
+    track(page)
+    lines = [e["timelines"][object_id] for e in page.events if e["type"] == "timelines"]
+    grown = [sum(n for state, n in line["states"] if state) for line in lines]
+    assert grown == sorted(grown)
+    assert any(1 < done < 18 for done in grown)
+
+
+def test_a_hover_needs_no_object(page: Page) -> None:
+    """The click after it would make the first one."""
+    page.do("hover", frame=2, x=40, y=60)
+    page.until(lambda: any(event["type"] == "hover" for event in page.events))
+    assert not page.session.project.objects
+    assert not page.errors()
+
+
 def test_a_hover_keeps_nothing(page: Page) -> None:
     page.do("add_object")
-    page.do("hover", object=1, frame=2, x=40, y=60)
+    page.do("hover", frame=2, x=40, y=60)
     page.until(lambda: any(event["type"] == "hover" for event in page.events))
     assert not page.session.project.labels(2).any()
     assert page.session.project.history.undo_name == "add an object"
@@ -258,7 +276,7 @@ def test_exports_have_the_masks(page: Page) -> None:
         ({"command": "update_object", "object": 1, "changes": [1]}, "cannot be read"),
         ({"command": "add_point", "object": 9, "frame": 0}, "there is no object 9"),
         ({"command": "add_point", "object": 1, "frame": 99}, "there is no frame 99"),
-        ({"command": "hover", "object": 1, "frame": 0, "x": 999, "y": 0}, "outside"),
+        ({"command": "hover", "frame": 0, "x": 999, "y": 0}, "outside"),
         ({"command": "set_box", "object": 1, "frame": 0, "box": [5, 5]}, "box"),
         ({"command": "mark", "objects": [1], "first": 0, "last": 1, "state": "odd"}, "be good"),
         ({"command": "track", "direction": "up"}, "direction must be one of"),

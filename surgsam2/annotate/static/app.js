@@ -30,7 +30,7 @@ const timeline = new Timeline(element("timeline"), project, act);
 
 connection.addEventListener("hello", ({ detail }) => {
   if (video.key !== detail.key) {
-    project.frame = 0;
+    project.frame = Number(sessionStorage.getItem(detail.key)); // 0, or where the page was before a reload
     view.forget();
   }
   video.key = detail.key;
@@ -50,9 +50,9 @@ connection.addEventListener("hello", ({ detail }) => {
   setStatus(detail.status);
   setNotice(detail.notice);
   askConsent(detail.consent);
-  setTracking(detail.tracking);
   takeObjects(detail);
-  go(Math.min(project.frame, detail.video.frames - 1));
+  show(project.frame);
+  setTracking(detail.tracking);
 });
 connection.addEventListener("objects", ({ detail }) => {
   takeObjects(detail);
@@ -77,6 +77,10 @@ connection.addEventListener("progress", ({ detail }) => {
   labels.forget(detail.frames);
   if (project.follows && detail.frames.length) show(detail.frames.at(-1));
   else if (detail.frames.includes(project.frame)) view.show(project.frame);
+});
+connection.addEventListener("timelines", ({ detail }) => {
+  for (const object of project.objects) Object.assign(object, detail.timelines[object.id]);
+  timeline.draw();
 });
 connection.addEventListener("hover", ({ detail }) => {
   if (detail.frame === project.frame && view.pointer) view.showHover(detail.runs);
@@ -151,6 +155,7 @@ function go(frame) {
 function show(frame) {
   if (!project.video) return;
   project.frame = Math.min(project.video.frames - 1, Math.max(0, Math.round(frame)));
+  sessionStorage.setItem(video.key, project.frame);
   element("frame").value = project.frame;
   if (anchor !== null) timeline.select(anchor, project.frame);
   element("timeline").setAttribute("aria-valuenow", project.frame);
@@ -177,10 +182,10 @@ function hover() {
   hoverTimer ||= setTimeout(() => {
     hoverTimer = 0;
     const object = project.objects.find((one) => one.id === project.selected);
-    if (!view.pointer || view.tool !== "positive" || !object || object.locked) return;
-    if (object.states.length && stateAt(object, project.frame)) return;
+    if (!view.pointer || view.tool !== "positive" || object?.locked) return;
+    if (object && stateAt(object, project.frame)) return;
     const [x, y] = view.pointer;
-    connection.send("hover", { object: object.id, frame: project.frame, x, y });
+    connection.send("hover", { frame: project.frame, x, y });
   }, HOVER_MS);
 }
 
@@ -254,7 +259,7 @@ function setStep(id, name) {
 }
 
 function setStatus(status) {
-  element("status").textContent = status;
+  element("status").textContent = element("status").title = status;
   document.body.dataset.status = status;
 }
 
@@ -340,16 +345,15 @@ function mark(state) {
   connection.send("mark", { objects: [project.selected], first, last, state });
 }
 
+// Go to the beginning of the next doubtful stretch of any object.
 function nextDoubtful() {
   const count = project.video.frames;
   let best = null;
   for (const object of project.objects) {
     let at = 0;
     for (const [value, length] of object.doubtful) {
-      if (value) {
-        const ahead = (Math.max(at, project.frame + 1 < at + length ? project.frame + 1 : at) - project.frame + count) % count;
-        if (ahead && (best === null || ahead < best)) best = ahead;
-      }
+      const ahead = (at - project.frame + count) % count;
+      if (value && ahead && (best === null || ahead < best)) best = ahead;
       at += length;
     }
   }

@@ -4,6 +4,7 @@
 const COLORS = { 1: "#4f9470", 2: "#2f7be0", 3: "#9b58cf", 4: "#1c8a3c", 5: "#6c7681", 6: "#8b939c" };
 const DOUBTFUL = "#c97a12";
 const NAMES = 90;
+const ROW = 16; // the height of a row in pixels, while there is room
 
 export class Timeline {
   constructor(canvas, project, act) {
@@ -46,6 +47,7 @@ export class Timeline {
   draw() {
     const { video, objects, selected, frame } = this.project;
     if (!video) return;
+    this.canvas.style.height = `${objects.length * ROW + 4}px`; // within the bounds of the style sheet
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
     this.canvas.width = width * ratio;
@@ -53,9 +55,9 @@ export class Timeline {
     const context = this.canvas.getContext("2d");
     const text = getComputedStyle(document.body).color;
     context.scale(ratio, ratio);
-    context.font = "12px system-ui, sans-serif";
     context.textBaseline = "middle";
     const row = Math.min(22, (height - 4) / Math.max(1, objects.length));
+    context.font = `${Math.min(12, row)}px system-ui, sans-serif`;
     const step = (width - NAMES) / video.frames;
     objects.forEach((object, i) => {
       const y = 2 + i * row;
