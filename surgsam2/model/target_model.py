@@ -2,11 +2,11 @@
 
 Between frames that lie a second apart no motion can be told, and memory attention finds an object
 by its look without knowing what else looks like it. A linear classifier that was taught by the
-object and by all that surrounds it does. It is learned in closed form, by ridge regression, as are
-the target models of Robinson et al. (Learning Fast and Robust Target Models for Video Object
-Segmentation, CVPR 2020) in spirit, though theirs is learned in steps. All that has to be remembered
-of a frame is sums over its positions, the *normal equations*. The classifier's values are added to
-the mask decoder's logits where motion has carried nothing.
+object and by all that surrounds it does, as in Robinson et al. (Learning Fast and Robust Target
+Models for Video Object Segmentation, CVPR 2020). Here it is learned in closed form, by ridge
+regression, so that all that has to be remembered of a frame is sums over its positions, the *normal
+equations*. The classifier's values are added to the mask decoder's logits where motion has carried
+nothing.
 
 The classifier also tells when to doubt a mask: where the mask decoder predicts a low IoU and the
 classifier finds something else, the object is probably out of sight, and what looks most like it

@@ -20,6 +20,7 @@ from surgsam2.model.frame_data import Decoded, ImageFeatures
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.target_model import TargetModel, followed, joined
 from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.video_tracking import copy_to_cpu
 from tests.conftest import disc
 
 SIDE = 12
@@ -274,3 +275,20 @@ def test_it_needs_the_finer_maps() -> None:
     config = {**load_config("lite", 64), "use_high_res_features_in_sam": False}
     with pytest.raises(InputError, match="target_model needs use_high_res_features_in_sam"):
         build_network(config, "own", SurgSAM2Network)
+
+
+def test_it_goes_with_the_search_for_lost_objects(built_in_config: Path) -> None:
+    """A tracker that does both goes on from a saved state to the last bit."""
+    model, prompts = a_model(built_in_config), two_objects()
+    frames = np.repeat(cuts(2), 3, axis=0)  # frames that are close, and a cut
+    options = TrackingOptions(allow_overlap=True, memory="reliable", min_similarity=0.4)
+    whole = Tracker(model, 160, 120, options=options)
+    for frame in frames[:3]:
+        whole.step(frame, prompts)
+    resumed = Tracker(model, 160, 120, options=options)
+    resumed.load_state_dict(copy_to_cpu(whole.state_dict()))
+    for frame in frames[3:]:
+        wanted, found = (tracker.step(frame, prompts) for tracker in (whole, resumed))
+        assert np.array_equal(wanted.logits, found.logits)
+        assert np.array_equal(wanted.presence, found.presence)
+    assert whole.state_dict()["objects"][0]["target"] is not None
