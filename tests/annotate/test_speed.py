@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
@@ -234,26 +233,23 @@ def click_times(browser: Browser, count: int) -> list[float]:
 def test_the_way_to_masks_of_100_frames(tmp_path: Path, record_property: Note) -> None:
     """From the command to exported masks of one object takes less than two minutes.
 
-    The script sees the truth, as a person sees the object: it clicks on the object, tracks, goes to
-    the frame with the worst mask, clicks there on what is wrong, tracks again and exports.
+    The script sees the truth, as a person sees the object: it draws a box around the object,
+    tracks, goes to the frame with the worst mask, draws a box there, tracks again and exports.
     """
-    clip = generate_clip(4, frames=100, size=(1280, 720), objects=1)
+    clip = generate_clip(2, frames=100, size=(1280, 720), objects=1)
     video = tmp_path / "clip.mp4"
     write_clip(clip, video)
     truth = np.stack([clip.read_labels(index) == 1 for index in range(len(clip))])
     began = time.monotonic()
     with opened(video, tmp_path / "out") as (browser, _):
         ready = time.monotonic()
-        browser.click(*deepest(np.zeros_like(truth[0]), truth[0])[0])
+        browser.press("b")
+        draw_box(browser, truth[0])
         browser.track()
-        masks = read_masks(tmp_path / "out", len(truth))
-        first = list(map(region_similarity, masks, truth))
+        first = list(map(region_similarity, read_masks(tmp_path / "out", len(truth)), truth))
         wrong = int(np.argmin(first))
         browser.show_by_timeline(wrong)
-        point, missed = deepest(masks[wrong], truth[wrong])
-        if not missed:
-            browser.press("n")
-        browser.click(*point)
+        draw_box(browser, truth[wrong])
         browser.track()
         browser.export()
         ended = time.monotonic()
@@ -265,7 +261,7 @@ def test_the_way_to_masks_of_100_frames(tmp_path: Path, record_property: Note) -
     )
     record_property("figure", figure)
     assert ended - began < 120, figure
-    assert np.mean(last) > 0.8, figure
+    assert np.mean(last) > max(0.8, np.mean(first)), figure
 
 
 def read_masks(folder: Path, count: int) -> list[np.ndarray]:
@@ -274,15 +270,12 @@ def read_masks(folder: Path, count: int) -> list[np.ndarray]:
     return [read_pixels(path).values == 1 for path in paths]
 
 
-def deepest(mask: np.ndarray, truth: np.ndarray) -> tuple[tuple[int, int], bool]:
-    """Return (x, y) in the middle of the greatest error, and whether the mask misses it."""
-    found = []
-    for missed, error in ((True, truth & ~mask), (False, mask & ~truth)):
-        inside = cv2.distanceTransform(np.pad(error, 1).astype(np.uint8), cv2.DIST_L2, 3)
-        y, x = np.unravel_index(int(inside.argmax()), inside.shape)
-        found.append((float(inside.max()), (int(x) - 1, int(y) - 1), missed))
-    _, point, missed = max(found)
-    return point, missed
+def draw_box(browser: Browser, mask: np.ndarray) -> None:
+    """Draw a box around a mask, and wait for the mask that comes of it."""
+    before = browser.data("pixels")
+    ys, xs = np.nonzero(mask)
+    browser.drag((int(xs.min()), int(ys.min())), (int(xs.max()), int(ys.max())))
+    browser.until(f"document.body.dataset.pixels !== '{before}'")
 
 
 @needs_chromium
