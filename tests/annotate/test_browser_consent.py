@@ -67,6 +67,7 @@ def test_nothing_is_sent_before_a_person_agrees(
         assert "The video leaves this computer" in said
         assert address in said
         assert browser.data("status") == "waiting for your consent"
+        assert page.evaluate("() => document.activeElement.id") == "decline"  # Enter sends nothing
         page.click("#decline")
         browser.until_data("shown", "0")
         page.mouse.click(*browser.at(20, 60))
