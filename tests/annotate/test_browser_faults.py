@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from surgsam2.annotate.project import Project
+from surgsam2.annotate.states import FrameState
 from surgsam2.model.options import ModelOptions
 from tests.annotate.browser import Browser, Server, needs_chromium, serve
 from tests.conftest import REPOSITORY
@@ -167,7 +168,11 @@ def test_frames_that_vanish_and_a_stale_address(
         shutil.rmtree(frames)
         page.keyboard.press("End")
         browser.until_banner("059.png")
-        assert browser.saved()["objects"]
+        pixels = browser.data("pixels")
+        browser.drag((60, 20), (80, 30))  # on the picture of frame 0, which is still seen
+        browser.until_state(FrameState.NONE, 59)
+        page.keyboard.press("Home")
+        browser.until(f"document.body.dataset.pixels !== '{pixels}'")
         command = [sys.executable, "-m", "surgsam2", "annotate", str(video_file)]
         again = subprocess.run(
             [*command, str(tmp_path / "second"), "--port", str(port), "--no-browser"],

@@ -10,17 +10,18 @@ const HOVER_MS = 60; // from a move of the pointer until the engine is asked
 const project = { video: null, objects: [], selected: null, frame: 0, tracking: false, follows: false };
 const connection = new Connection();
 
+// What a person marks belongs to the frame that is seen; the picture of another may be on its way.
 const act = {
   go,
   fail: (message) => banner(message),
   ranged: () => { element("range").textContent = rangeText(); timeline.draw(); },
   point: ([x, y], positive) => {
     stopHover();
-    connection.send("add_point", { object: project.selected, frame: project.frame, x, y, positive });
+    connection.send("add_point", { object: project.selected, frame: view.shown, x, y, positive });
   },
-  box: (box) => connection.send("set_box", { object: project.selected, frame: project.frame, box }),
+  box: (box) => connection.send("set_box", { object: project.selected, frame: view.shown, box }),
   paint: (runs, erase) =>
-    connection.send("paint", { object: project.selected, frame: project.frame, runs, erase }),
+    connection.send("paint", { object: project.selected, frame: view.shown, runs, erase }),
   hover,
 };
 const view = new View(element("view"), project, act);
@@ -83,7 +84,7 @@ connection.addEventListener("timelines", ({ detail }) => {
   timeline.draw();
 });
 connection.addEventListener("hover", ({ detail }) => {
-  if (detail.frame === project.frame && view.pointer) view.showHover(detail.runs);
+  if (detail.frame === view.shown && view.pointer) view.showHover(detail.runs);
 });
 
 function drawVideos({ videos, chosen }) {
@@ -183,9 +184,9 @@ function hover() {
     hoverTimer = 0;
     const object = project.objects.find((one) => one.id === project.selected);
     if (!view.pointer || view.tool !== "positive" || object?.locked) return;
-    if (object && stateAt(object, project.frame)) return;
+    if (view.shown < 0 || (object && stateAt(object, view.shown))) return;
     const [x, y] = view.pointer;
-    connection.send("hover", { frame: project.frame, x, y });
+    connection.send("hover", { frame: view.shown, x, y });
   }, HOVER_MS);
 }
 
