@@ -14,6 +14,8 @@ BASELINES = {
     "sam2": "sam2's own video predictor: the same weights, frames and pruning",
     "sam2-unpruned": "the same as sam2 ships it, every memory attended",
     "per-object": "`sam2` with each object in a run of its own, as the authors' evaluation does",
+    "sam2-float32": "`sam2` in float32, its own precision on CPUs, whatever that of the others is",
+    "surgsam2-float32": "`surgsam2` in float32",
 }
 """Name of each baseline -> description for the page."""
 
@@ -45,7 +47,7 @@ class Case:
     """
 
     subject: str
-    """`OURS`, or one of `BASELINES`."""
+    """`OURS`, or one of `BASELINES`. Those in float32 have a case of this `dtype`."""
     config: str
     checkpoint: str | None
     """File or known name; None takes untrained weights, which are as fast."""

@@ -91,13 +91,16 @@ class Plan:
         for config, pruning, objects in product(self.configs, self.prunings, self.objects):
             ours = self._case(config, video, self.frames, pruning, objects)
             others = [name for name, numbers in self.baselines.items() if objects in numbers]
-            yield [ours, *(replace(ours, subject=name) for name in others)]
+            yield [ours, *(replace(ours, subject=name, dtype=self._dtype(name)) for name in others)]
 
     def length_cases(self, videos: dict[int, str]) -> Iterator[Case]:
         """Yield the cases of the engine alone on clips of different lengths."""
         for length in self.lengths:
             case = self._case("lite", videos[length], length, self.prunings[0], 1)
             yield replace(case, checkpoint="demo")
+
+    def _dtype(self, baseline: str) -> str:
+        return "float32" if baseline.endswith("-float32") else self.dtype
 
     def _case(self, config: str, video: str, frames: int, pruning: str, objects: int) -> Case:
         return Case(

@@ -86,6 +86,8 @@ RUNS: dict[str, Subject] = {
     "sam2": run_sam2,
     "sam2-unpruned": partial(run_sam2, pruned=False),
     "per-object": run_per_object,
+    "sam2-float32": run_sam2,
+    "surgsam2-float32": run_ours,
 }
 """Value of `Case.subject` -> subject."""
 

@@ -14,7 +14,8 @@ from surgsam2.model.options import ModelOptions
 EPILOG = """\
 examples:
   surgsam2 benchmark --output OUT
-  surgsam2 benchmark --output OUT --config demo --model demo --lengths 500,10000
+  surgsam2 benchmark --output OUT --config lite --model demo --lengths 500,10000
+  surgsam2 benchmark --output OUT --dtype bfloat16 --baseline sam2=1 --baseline sam2-float32=1
   surgsam2 benchmark --record OUT/benchmark.json --output docs
 """
 
@@ -49,8 +50,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--objects", default="1,2,4,8,16", help="numbers of objects (%(default)s)")
     parser.add_argument(
         "--baseline", action="append", metavar="NAME=NUMBERS",
-        help="what to compare with, sam2, sam2-unpruned or per-object, and with which numbers of "
-        "objects; may be repeated (sam2=1,4,8 sam2-unpruned=1,4,8 per-object=4); or none",
+        help="what to compare with, sam2, sam2-unpruned, per-object, sam2-float32 or "
+        "surgsam2-float32, and with which numbers of objects; may be repeated (sam2=1,4,8 "
+        "sam2-unpruned=1,4,8 per-object=4); or none",
     )  # fmt: skip
     parser.add_argument("--frames", type=int, default=24, help="frames of the clip (%(default)s)")
     parser.add_argument(

@@ -11,6 +11,14 @@ import numpy as np
 from surgsam2.evaluation.parallel import cores
 from surgsam2.version import __version__
 
+_VECTORS = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX512-BF16",
+    "avx512f": "AVX512",
+    "avx2": "AVX2",
+}
+"""Flag of a processor -> name of its vector instructions, the fastest first."""
+
 
 def environment(device: str | None = None) -> dict[str, Any]:
     """Return versions, system, number of cores and device.
@@ -42,5 +50,6 @@ def processor_name() -> str:
 
     facts = cpuinfo()
     name = facts.get("model name") or platform.processor() or platform.machine()
-    widest = next((w for w in ("avx512f", "avx2") if w in facts.get("flags", "").split()), "")
-    return f"{name} ({widest.rstrip('f').upper()})" if widest else name
+    flags = facts.get("flags", "").split()
+    widest = next((label for flag, label in _VECTORS.items() if flag in flags), "")
+    return f"{name} ({widest})" if widest else name

@@ -43,7 +43,7 @@ class EncodedFrame:
         self._frame = frame
         self._model = model
         # For a CPU the thread that decodes resizes as well; a GPU does it beside its encoder.
-        self._square = frame if model.device.type == "cuda" else model.resize(frame)
+        self._square = None if model.device.type == "cuda" else model.resize(frame)
         # Not a cached_property: before Python 3.12 its lock, which all frames share, would let
         # only one frame be encoded at a time.
         self._features: ImageFeatures | None = None
@@ -56,8 +56,7 @@ class EncodedFrame:
     def features(self) -> ImageFeatures:
         """Return the image encoder's output, computing it if that has not been done."""
         if self._features is None:
-            on_gpu = self._model.device.type == "cuda"
-            square = self._model.resize(self._square) if on_gpu else self._square
+            square = self._model.resize(self._frame) if self._square is None else self._square
             self._features = self._model.network.encode_image(self._model.normalise(square))
         return self._features
 

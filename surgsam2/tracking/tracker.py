@@ -130,8 +130,7 @@ class Tracker:
 
         Args:
             frame: the pixels, (H, W, 3) uint8 RGB, as an array or as a tensor. A tensor on the
-                model's device is used there; it is resized by another filter than an array, so
-                that the masks may differ by some pixels.
+                model's device is used there.
             prompts: the prompts for this frame's index are used; later ones wait until the
                 set is passed again with their frame.
 

@@ -25,7 +25,7 @@ def a_record(
         configs=(str(small_config),),
         checkpoint=str(demo_checkpoint),
         objects=(1, 2),
-        baselines={"sam2": (2,), "sam2-unpruned": (2,), "per-object": (2,)},
+        baselines={"sam2": (2,), "sam2-unpruned": (2,), "per-object": (2,), "sam2-float32": (2,)},
         frames=11,
         repeats=1,
         live_frames=3,

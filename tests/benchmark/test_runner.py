@@ -25,6 +25,7 @@ def test_every_case_has_its_figures(a_record: dict[str, Any]) -> None:
         ("sam2", 2),
         ("sam2-unpruned", 2),
         ("per-object", 2),
+        ("sam2-float32", 2),
     ]
     for run in a_record["runs"]:
         assert run["frames"] == 11
@@ -102,7 +103,8 @@ def test_the_machine_is_described_without_paths(a_record: dict[str, Any], tmp_pa
         ({"threads": -1}, "threads must be 0"),
         (
             {"baselines": {"other": (1,)}},
-            "baseline must be one of sam2, sam2-unpruned, per-object, got 'other'",
+            "baseline must be one of sam2, sam2-unpruned, per-object, sam2-float32, "
+            "surgsam2-float32, got 'other'",
         ),
         ({"baselines": {"sam2": (1, 3)}}, "baseline sam2 is to run with 3 objects"),
         ({"configs": ("sam3",)}, "unknown config 'sam3'"),
@@ -112,6 +114,17 @@ def test_refusals(given: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         run_plan(Plan(**given), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_float32_can_be_measured_beside_another_precision() -> None:
+    baselines = {"sam2": (1,), "sam2-float32": (1,), "surgsam2-float32": (1,)}
+    ((ours, *others),) = Plan(objects=(1,), baselines=baselines, dtype="bfloat16").cases("clip.mp4")
+    assert [(case.subject, case.dtype) for case in (ours, *others)] == [
+        ("surgsam2", "bfloat16"),
+        ("sam2", "bfloat16"),
+        ("sam2-float32", "float32"),
+        ("surgsam2-float32", "float32"),
+    ]
 
 
 def test_a_process_measures_the_same_things(

@@ -22,7 +22,7 @@ import surgsam2
 from surgsam2 import EFP, PromptSet, Tracker
 from surgsam2.errors import CheckpointError, DeviceError, InputError
 from surgsam2.model import build, devices
-from surgsam2.model.build import SurgSAM2Model
+from surgsam2.model.build import STD, SurgSAM2Model
 from surgsam2.model.builder import OWN_ARGUMENTS
 from surgsam2.model.configs import config_names, load_config
 from surgsam2.model.devices import available_devices, resolve_device, resolve_dtype
@@ -177,7 +177,7 @@ def test_weights_move_to_sam2_and_back(
 
 @pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (64, 200), (128, 128)])
 @pytest.mark.parametrize("grey", [False, True])
-def test_preprocessing_is_sam2s_to_the_bit(
+def test_preprocessing_is_sam2s_up_to_rounding(
     a_model: SurgSAM2Model, tmp_path: Path, size: tuple[int, int], grey: bool
 ) -> None:
     for i, frame in enumerate(moving_picture(3, *size)):
@@ -192,7 +192,10 @@ def test_preprocessing_is_sam2s_to_the_bit(
         ours = a_model.preprocess(frame)
         assert ours.shape == (1, 3, 128, 128)
         assert ours.dtype == torch.float32
-        assert torch.equal(ours[0], expected)
+        # PyTorch's filter has shorter factors than PIL's; both round to whole levels
+        levels = ((ours[0] - expected) * torch.tensor(STD)[:, None, None] * 255).abs()
+        assert levels.max() < 2.01
+        assert levels.mean() < 0.2
 
 
 def test_preprocessing_takes_any_memory_layout(a_model: SurgSAM2Model, a_clip: np.ndarray) -> None:

@@ -307,7 +307,12 @@ def test_encoders_of_other_builds(
         with torch.autocast("cpu", torch.bfloat16):
             features = a_frame(network)[0]
         assert features.tokens.dtype == torch.float32
-        assert_close(features.tokens, rounded.tokens.float())
+        # sums in another order are rounded to other bfloat16 numbers, so both errors count
+        ours_off, theirs_off = (
+            (tokens.float() - expected[0].tokens).norm()
+            for tokens in (features.tokens, rounded.tokens)
+        )
+        assert ours_off < 1.2 * theirs_off
 
 
 def test_changed_weights_are_seen() -> None:
