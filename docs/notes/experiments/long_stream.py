@@ -1,9 +1,10 @@
 """Does a tracker get slower, or larger, while it tracks thousands of frames?
 
 The built-in model tracks two objects through a generated clip that runs forward and backward, at
-128 pixels in one thread. After every thousand frames the script prints the CPU time of a frame,
-the same beside that of a fixed matrix product (which shares the busy machine's cache and clock),
-the peak of the process's memory and the size of the tracker's memories.
+128 pixels in one thread. After every thousand frames a fresh tracker takes the next frames in turns
+with the old one. The script prints the CPU time of a frame of both and how far apart they are
+(other work on the machine slows both alike), the peak of the process's memory and the size of the
+old tracker's memories.
 
     python docs/notes/experiments/long_stream.py [FRAMES]
 """
@@ -13,9 +14,10 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 
@@ -30,8 +32,10 @@ from tests.tracking.memory_size import memory_bytes
 SIZE = (320, 180)
 SPAN = 1000
 """Number of frames between two lines."""
-PRODUCTS = 10
-"""A product is timed after so many frames."""
+WARM_UP = 20
+"""Frames of a fresh tracker that do not count, while it gathers memories."""
+COMPARED = 100
+"""Frames that both trackers take."""
 
 
 def main(frames: int = 10_000) -> None:
@@ -42,25 +46,39 @@ def main(frames: int = 10_000) -> None:
         config.write_text(yaml.safe_dump({"model": load_config("lite", 128)}, sort_keys=False))
         model = surgsam2.load_model("demo", config=str(config), device="cpu", dtype="float32")
     pictures = [picture for _, picture, _ in generate_clip(1, frames=100, size=SIZE).frames()]
-    matrix = torch.randn(256, 256)
-    tracker, memory = Tracker(model, *SIZE), ProcessPeak()
-    frame_time = product_time = 0.0
-    for index, picture in zip(range(frames), cycle(pictures + pictures[-2:0:-1]), strict=False):
+    stream = cycle(pictures + pictures[-2:0:-1])
+
+    def begun() -> Tracker:
+        tracker = Tracker(model, *SIZE)
+        tracker.step(next(stream), make_prompts(2, SIZE))
+        return tracker
+
+    def milliseconds(tracker: Tracker, picture: np.ndarray) -> float:
         began = time.thread_time()
-        tracker.step(picture, make_prompts(2, SIZE) if index == 0 else None)
-        frame_time += time.thread_time() - began
-        if index % PRODUCTS == 0:
-            began = time.thread_time()
-            torch.mm(matrix, matrix)
-            product_time += time.thread_time() - began
-        if (index + 1) % SPAN == 0:
-            print(  # noqa: T201
-                f"{index + 1} frames: {1000 * frame_time / SPAN:.2f} ms each, "
-                f"{frame_time / product_time / PRODUCTS:.2f} products, "
-                f"peak {memory.peak_mb():.1f} MB, memories {memory_bytes(tracker)} bytes",
-                flush=True,
-            )
-            frame_time, product_time, memory = 0.0, 0.0, ProcessPeak()
+        tracker.step(picture)
+        return 1000 * (time.thread_time() - began)
+
+    tracker, memory = begun(), ProcessPeak()
+    while tracker.frame_index < frames:
+        for _ in range(SPAN - WARM_UP - COMPARED):
+            tracker.step(next(stream))
+        fresh = begun()
+        for _ in range(WARM_UP):
+            picture = next(stream)
+            fresh.step(picture)
+            tracker.step(picture)
+        pairs = [
+            (milliseconds(tracker, picture), milliseconds(fresh, picture))
+            for picture in islice(stream, COMPARED)
+        ]
+        old, new = np.median(pairs, axis=0)
+        print(  # noqa: T201
+            f"{tracker.frame_index} frames: {old:.2f} ms, of a fresh tracker {new:.2f}, "
+            f"{100 * np.median([a / b for a, b in pairs]) - 100:+.1f} %; peak "
+            f"{memory.peak_mb():.1f} MB, memories {memory_bytes(tracker)} bytes",
+            flush=True,
+        )
+        memory = ProcessPeak()
 
 
 if __name__ == "__main__":
