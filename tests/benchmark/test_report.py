@@ -37,7 +37,7 @@ def test_the_page_holds_the_figures(a_record: dict[str, Any]) -> None:
 
 def test_a_further_object_beside_the_first(a_record: dict[str, Any]) -> None:
     record = json.loads(json.dumps(a_record))
-    for run, cpu in zip(record["runs"], (100.0, 130.0, 1.0, 1.0, 1.0), strict=True):
+    for run, cpu in zip(record["runs"], (100.0, 130.0, *[1.0] * 4), strict=True):
         run["cpu_ms"] = cpu
     assert "| 30 % |" in render_page(record, "plots")
 
