@@ -2,8 +2,7 @@
 
 Both precisions start from the masks of the first frame, or from the prompts of a clip without
 truth. A processor without bfloat16 computes it by conversions: slowly, with the same roundings of
-operands and results (float32 sums). The figures of an earlier model are in
-docs/notes/bfloat16.md; the present one has none yet.
+operands and results (float32 sums). The figures are in docs/notes/bfloat16.md.
 
     python docs/notes/experiments/precision_masks.py FRAMES [VOS_FOLDER/SEQUENCE | VIDEO | SEED]...
 """
