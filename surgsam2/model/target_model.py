@@ -46,8 +46,8 @@ class TargetModel(nn.Module):
     Args:
         weight: logit that is added where a classifier's value is 1.
         min_iou: predicted IoU up to which a tracked frame is not learned from.
-        min_confidence: predicted IoU, times the IoU of a mask with what the classifier finds, up
-            to which an object counts as absent.
+        min_confidence: predicted IoU, times the IoU of a mask with what the classifier finds,
+            below which an object counts as absent.
     """
 
     value_channels = _PARTS**2
@@ -127,7 +127,7 @@ class TargetModel(nn.Module):
         mask, found = decoded.low_res > 0, _enlarged(values) > 0
         union = (mask | found).sum(dim=(1, 2, 3)).clamp_min(1)
         agreement = (mask & found).sum(dim=(1, 2, 3)) / union
-        return decoded.ious.float() * agreement <= self.min_confidence * (1 - certain)
+        return decoded.ious.float() * agreement < self.min_confidence * (1 - certain)
 
     def rate(self, decoded: Decoded) -> Tensor:
         """Return how much B objects learn from a tracked frame: (B,) float32, 0 for not at all.

@@ -176,6 +176,7 @@ def test_a_mask_is_doubted_where_the_classifier_finds_something_else() -> None:
     decoded = replace(decoded_as(logits), ious=torch.tensor([0.8, 0.1, 0.1, 0.8]))
     certain = torch.tensor([0.0, 0.0, 1.0, 0.0])
     assert target.doubtful(decoded, values, certain).tolist() == [False, True, False, True]
+    assert not target.doubtful(decoded, values, torch.ones(4)).any()  # motion is certain
     nothing = decoded_as(torch.full_like(logits[:1], -1024.0))
     assert target.doubtful(nothing, -values[:1].abs(), torch.zeros(1)).all()
 
