@@ -451,6 +451,12 @@ def test_values_out_of_bounds(place: str, value: object, words: str) -> None:
     assert f"{place} must be {words.removeprefix('must be ')}" in refusal(config)
 
 
+def test_the_target_model_needs_fine_features() -> None:
+    config = load_config("lite")
+    put(config, "use_high_res_features_in_sam", False)
+    assert "target_model needs use_high_res_features_in_sam" in refusal(config)
+
+
 def test_messages_stay_short() -> None:
     config = load_config("demo", 64)
     for value in ("\x1b[31m" + "x" * 10_000, [["y" * 100] * 100] * 100, int("9" * 4000)):
