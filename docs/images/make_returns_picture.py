@@ -58,7 +58,12 @@ def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        1, len(found), figsize=(3.2 * len(found), 3.2), sharey=True, squeeze=False
+        1,
+        len(found),
+        figsize=(3.2 * len(found), 3.2),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     panel: Any
     for panel, (event, policies) in zip(axes[0], found.items(), strict=True):
@@ -67,8 +72,8 @@ def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
         panel.set(title=event, xlabel="frames after the return", ylim=(0, 1))
         panel.grid(alpha=0.3)
     axes[0, 0].set_ylabel("mean J")
-    axes[0, 0].legend(fontsize=8)
-    figure.tight_layout()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.savefig(path, dpi=100)
 
 
