@@ -80,7 +80,7 @@ class _Memories:
     prompted_targets: dict[int, torch.Tensor] = field(default_factory=dict)
     """The target model's equations of prompted frames."""
     tracked_target: torch.Tensor | None = None
-    """Those of the tracked frames so far."""
+    """Running mean of the normal equations of the tracked frames so far."""
 
     def learn_target(
         self, network: SurgSAM2Network, frame: int, features: ImageFeatures, found: Decoded
