@@ -1,4 +1,4 @@
-"""How well does the built-in model segment? One table of all the figures that weights are chosen by.
+"""How well does the built-in model segment? All the figures that its weights are chosen by.
 
     python docs/notes/experiments/lite_quality.py --real FOLDER [--model FILE] [--parts clip,seq4]
 
