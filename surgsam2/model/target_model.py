@@ -141,25 +141,32 @@ class TargetModel(nn.Module):
         return _RATE * learned.float()
 
 
-def joined(prompted: Sequence[Tensor], tracked: Tensor) -> Tensor:
-    """Return the equations of an object from those of its frames.
+def joined(prompted: Sequence[Tensor], first: Tensor, tracked: Tensor | None) -> Tensor:
+    """Return the equations of an object from those of all its frames, (..., N, N + 1).
 
     Args:
         prompted: equations of its prompted frames, at least one of (..., N, N + 1).
-        tracked: those of the tracked frames; before the first one, of the first prompted frame.
+        first: those of the prompted frame that was tracked from first.
+        tracked: the running mean of its tracked frames, from `followed`; None before there is one.
     """
-    return torch.stack(list(prompted)).mean(dim=0).lerp(tracked, _TRACKED)
+    return torch.stack(list(prompted)).mean(dim=0).lerp(_begun(first, tracked), _TRACKED)
 
 
-def followed(tracked: Tensor, new: Tensor, rate: Tensor) -> Tensor:
-    """Return the equations of tracked frames, (..., N, N + 1), with those of a new frame.
+def followed(first: Tensor, tracked: Tensor | None, new: Tensor, rate: Tensor) -> Tensor:
+    """Return the running mean of an object's tracked frames with a new frame, (..., N, N + 1).
 
     Args:
-        tracked: the running mean before.
+        first: as for `joined`.
+        tracked: the running mean before; None for the first tracked frame.
         new: equations of the frame.
         rate: (...) from `TargetModel.rate`.
     """
-    return tracked.lerp(new, rate[..., None, None])
+    return _begun(first, tracked).lerp(new, rate[..., None, None])
+
+
+def _begun(first: Tensor, tracked: Tensor | None) -> Tensor:
+    """Return the running mean, which begins with the equations of the first prompted frame."""
+    return first if tracked is None else tracked
 
 
 def _inputs(features: ImageFeatures) -> Tensor:

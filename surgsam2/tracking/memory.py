@@ -127,8 +127,7 @@ class MemoryBank:
         first = self._first_prompted()
         self._tracked.add(frame_index, memory, first.map)
         if memory.target is not None and first.target is not None:
-            known = first.target if self._target is None else self._target
-            self._target = followed(known, *memory.target)
+            self._target = followed(first.target, self._target, *memory.target)
         self._last = (frame_index, memory.map[self._network.mem_dim :])
 
     def condition(self, frame_index: int, memory: ConditioningMemory) -> None:
@@ -220,11 +219,11 @@ class MemoryBank:
 
     def _joined_target(self) -> torch.Tensor | None:
         """Return the target model's equations from all frames that are known."""
-        prompted = [m.target for m in self.conditioning.values() if m.target is not None]
-        if not prompted:
+        first = self._first_prompted().target
+        if first is None:
             return None
-        tracked = self._first_prompted().target if self._target is None else self._target
-        return joined(prompted, prompted[0] if tracked is None else tracked)
+        prompted = [m.target for m in self.conditioning.values() if m.target is not None]
+        return joined(prompted, first, self._target)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the memories as plain data, without copying a tensor."""

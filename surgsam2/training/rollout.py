@@ -92,9 +92,8 @@ class _Memories:
         if frame in self.prompted:
             self.prompted_targets[frame] = learned[0]
         else:
-            known = self.tracked_target
             first = self.prompted_targets[min(self.prompted_targets)]
-            self.tracked_target = followed(first if known is None else known, *learned)
+            self.tracked_target = followed(first, self.tracked_target, *learned)
 
     def seen_from(self, frame: int, network: SurgSAM2Network) -> MemoryBatch:
         """Return what `frame` attends to in SAM 2's order: prompted frames first."""
@@ -114,8 +113,7 @@ class _Memories:
         nearest = min(range(len(behind)), key=lambda k: behind[k])
         target = None
         if targets := [equations for _, equations in sorted(self.prompted_targets.items())]:
-            known = self.tracked_target
-            target = joined(targets, targets[0] if known is None else known)
+            target = joined(targets, targets[0], self.tracked_target)
         return MemoryBatch(
             maps=torch.stack(maps, dim=1),
             map_ages=torch.tensor(map_ages, device=device).expand(batch, -1),

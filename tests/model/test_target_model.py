@@ -108,7 +108,7 @@ def test_values_are_those_of_the_definition(place: tuple[int, int, int]) -> None
 
     first, second, tracked = (target.equations(f, m) for f, m in frames)
     rate = target.rate(decoded_as(some_logits((10, 12, 20))))
-    equations = joined([first, second], followed(first, tracked, rate))
+    equations = joined([first, second], first, followed(first, None, tracked, rate))
     found = F.pixel_shuffle(target(now, equations), 2)
     np.testing.assert_allclose(found.flatten().numpy(), wanted, atol=2e-3)
 
@@ -166,7 +166,17 @@ def test_doubtful_frames_are_not_learned_from() -> None:
     assert target.rate(decoded_as(logits, iou=0.3)) == 0
     assert target.rate(decoded_as(some_logits((10, 12, 2)))) == 0
     known = torch.rand(1, 5, 6)
-    assert torch.equal(followed(known, torch.rand(1, 5, 6), torch.zeros(1)), known)
+    first, new = torch.rand(2, 1, 5, 6)
+    assert torch.equal(followed(first, known, new, torch.zeros(1)), known)
+
+
+def test_the_running_mean_begins_with_the_first_prompted_frame() -> None:
+    first, other, tracked = torch.rand(3, 1, 5, 6)
+    prompted, rate = [other, first], torch.full((1,), 0.2)
+    assert torch.equal(joined(prompted, first, None), joined(prompted, first, first))
+    begun = followed(first, None, tracked, rate)
+    assert torch.equal(begun, followed(first, first, tracked, rate))
+    assert torch.equal(joined(prompted, first, begun), joined(prompted, other, begun))
 
 
 def test_a_mask_is_doubted_where_the_classifier_finds_something_else() -> None:
