@@ -92,6 +92,7 @@ class Tracker:
         self._banks: dict[int, MemoryBank] = {}
         self._removed_at: dict[int, int] = {}
         self._pattern: tuple[int, torch.Tensor] | None = None
+        """Index of the last frame that was tracked under a reliable window, and its `pattern`."""
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -262,7 +263,7 @@ class Tracker:
 
         Raises:
             AttributeError, KeyError, TypeError, ValueError: the data is not the state of such a
-                tracker.
+                tracker, which stays as it was.
             InputError: it is the state of a tracker with another memory policy.
         """
         policy = self._policy.described()
@@ -276,14 +277,29 @@ class Tracker:
             bank = self._new_bank()
             bank.load_state_dict(item, self.model.device)
             banks[item["id"]] = bank
-        self.frame_index = operator.index(state["frame_index"])
-        self._pointer_limit = state["pointer_limit"]
-        self._removed_at = dict(state["removed_at"])
+        frame_index = operator.index(state["frame_index"])
+        pointer_limit = operator.index(state["pointer_limit"])
+        removed_at = dict(state["removed_at"])
+        last_pattern = self._loaded_pattern(state["pattern"])
+        # nothing is replaced before everything is checked
+        self.frame_index = frame_index
+        self._pointer_limit = pointer_limit
+        self._removed_at = removed_at
         self._banks = banks
-        self._pattern = None
-        if state["pattern"] is not None:
-            last, seen = state["pattern"]
-            self._pattern = (operator.index(last), seen.to(self.model.device))
+        self._pattern = last_pattern
+
+    def _loaded_pattern(
+        self, saved: tuple[int, torch.Tensor] | None
+    ) -> tuple[int, torch.Tensor] | None:
+        """Return the `pattern` of a saved state on the model's device, after checks."""
+        if saved is None:
+            return None
+        frame_index, seen = operator.index(saved[0]), saved[1].to(self.model.device)
+        network = self.model.network
+        size = (network.sam_image_embedding_size**2, network.hidden_dim)
+        if seen.shape != size:
+            raise ValueError(f"a pattern of the size {tuple(seen.shape)} is not the network's")
+        return frame_index, seen
 
     def _prompts_for(self, index: int, prompts: PromptSet | None) -> dict[int, Prompt]:
         """Return the prompts of frame `index` by object id, after checks."""

@@ -109,3 +109,33 @@ def test_a_frame_that_fails_changes_nothing(
     assert (tracker.frame_index, tracker.object_ids) == (3, (7,))
     for expected, found in zip(whole[3:], logits(tracker, a_clip[3:6]), strict=True):
         assert np.array_equal(expected, found)
+
+
+@pytest.fixture(scope="module")
+def a_state(a_model: SurgSAM2Model, a_clip: np.ndarray) -> dict:
+    tracker = Tracker(a_model, 160, 120)
+    logits(tracker, a_clip[:2])
+    return tracker.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frame_index", "five"),
+        ("pointer_limit", None),
+        ("removed_at", 3),
+        ("pattern", (4, "none")),
+        ("pattern", ("four", torch.zeros(1))),
+        ("pattern", (4, torch.zeros(1))),
+        ("objects", [{"id": 1}]),
+    ],
+)
+def test_a_damaged_state_changes_nothing(
+    name: str, value: object, a_model: SurgSAM2Model, a_state: dict
+) -> None:
+    """It is refused before anything of the tracker is replaced."""
+    tracker = Tracker(a_model, 160, 120)
+    before = tracker.state_dict()
+    with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
+        tracker.load_state_dict({**a_state, name: value})
+    assert tracker.state_dict() == before
