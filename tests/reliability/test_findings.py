@@ -64,7 +64,7 @@ FINDINGS = {
     ),
     "9 temporary files stay after signals": (
         "outputs.test_scene_stopped:test_a_signal_leaves_no_temporary_files",
-        "commands.test_cli:test_sigterm_ends_any_command_as_ctrl_c_does",
+        "commands.test_interruptions:test_sigterm_ends_any_command_as_ctrl_c_does",
         "storage.test_temporary:test_what_a_killed_process_left_is_removed",
     ),
     "10 memory shortage gives tracebacks or blames the file": (
@@ -110,7 +110,7 @@ FINDINGS = {
     ),
     "escape sequences reach the terminal": (
         "storage.test_text:test_a_terminal_obeys_nothing",
-        "commands.test_cli:test_an_error_does_not_command_the_terminal",
+        "commands.test_refusals:test_an_error_does_not_command_the_terminal",
     ),
     "formulas reach tables": (
         "outputs.test_table:test_no_cell_is_a_formula",
@@ -137,7 +137,7 @@ FINDINGS = {
         "annotate.test_server:test_pages_of_two_ports_keep_their_cookies",
     ),
     "a closed pipe gives a traceback": (
-        "commands.test_cli:test_a_reader_that_has_gone_ends_a_command_quietly",
+        "commands.test_interruptions:test_a_reader_that_has_gone_ends_a_command_quietly",
     ),
     "summaries and records of another shape": (
         "cluster.test_summary:test_a_summary_of_another_shape_is_one_line",
