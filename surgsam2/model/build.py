@@ -20,7 +20,7 @@ from surgsam2.model import zoo
 from surgsam2.model.builder import build_network
 from surgsam2.model.bundle import OWN, WEIGHTS, read_bundle
 from surgsam2.model.checkpoint import infer_config, load_state, read_checkpoint, weights_sha256
-from surgsam2.model.configs import config_names, load_config
+from surgsam2.model.configs import Config, config_names, load_config
 from surgsam2.model.cpu.allocator import keep_freed_memory
 from surgsam2.model.cpu.backend import CpuBackend
 from surgsam2.model.cpu.parallel import EncoderPool
@@ -35,6 +35,7 @@ from surgsam2.model.pruning import EFP
 logger = logging.getLogger(__name__)
 
 BUILT_IN = OWN / WEIGHTS
+"""File of the built-in model's weights."""
 UNTRAINED = (
     "the built-in model's weights are missing here: its masks mean nothing, except where a mask "
     "prompt is shown"
@@ -73,6 +74,7 @@ class SurgSAM2Model:
     checkpoint: Path | None
     """File that the weights came from; None for untrained weights."""
     _normalisation: tuple[torch.Tensor, torch.Tensor] = field(init=False, repr=False)
+    """Mean and standard deviation of RGB, (3, 1, 1) float32 each, on the device."""
 
     def __post_init__(self) -> None:
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, STD))
@@ -218,21 +220,12 @@ def load_model(
         pruning = EFP(form="off" if pruning is None else pruning)  # type: ignore[arg-type]
     path, named_config, image_size = locate(name_or_path)
     state = read_checkpoint(path) if path is not None else None
-    config_name = config or named_config
-    if config_name is None:
+    if not config and named_config is None:
         assert state is not None
-        config_name = infer_config(state, name_or_path)
-    resolved = load_config(config_name)
-    if config is None and image_size not in (None, resolved["image_size"]):
-        resolved = load_config(config_name, image_size)
-        config_name = f"{config_name} at {image_size}"
+        named_config = infer_config(state, name_or_path)
+    config_name, resolved = _resolve_config(config, named_config, image_size)
     network = build_network(resolved, config_name, SurgSAM2Network)
-    bank = network.num_maskmem
-    if pruning.form != "off" and pruning.prune > bank - 2:
-        raise InputError(
-            f"EFP prune must be at most {bank - 2} for a bank of {bank} memories (the first and "
-            f"the last always stay), got {pruning.prune}"
-        )
+    _check_pruning(pruning, network.num_maskmem)
     if state is not None:
         load_state(network, state, path=path or "", config_name=config_name)
     else:
@@ -252,6 +245,41 @@ def load_model(
         pruning,
         checkpoint=path,
     )
+
+
+def _resolve_config(
+    chosen: str | None, own: str | None, image_size: int | None
+) -> tuple[str, Config]:
+    """Return the name and the content of a model's configuration.
+
+    Args:
+        chosen: the configuration that the user named, which is used as it is; None for none.
+        own: the configuration that belongs to the weights; None only where one is chosen.
+        image_size: side of the input in pixels that belongs to the weights; None for the
+            configuration's own.
+
+    Raises:
+        InputError: as `load_config`.
+    """
+    name = chosen or own
+    assert name is not None
+    resolved = load_config(name)
+    if chosen is None and image_size not in (None, resolved["image_size"]):
+        return f"{name} at {image_size}", load_config(name, image_size)
+    return name, resolved
+
+
+def _check_pruning(pruning: EFP, bank: int) -> None:
+    """Check that pruning leaves the first and the last of `bank` memories.
+
+    Raises:
+        InputError: it prunes more.
+    """
+    if pruning.form != "off" and pruning.prune > bank - 2:
+        raise InputError(
+            f"EFP prune must be at most {bank - 2} for a bank of {bank} memories (the first and "
+            f"the last always stay), got {pruning.prune}"
+        )
 
 
 class Located(NamedTuple):

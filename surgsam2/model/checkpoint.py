@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from surgsam2.errors import CheckpointError, InputError, raise_if_out_of_memory
+from surgsam2.model.configs import OWN_CONFIGS
 from surgsam2.storage.archive import is_archive, open_archive
 
 StateDict = dict[str, torch.Tensor]
@@ -30,7 +31,6 @@ _TRUNKS = {
 }
 _PATCH = "image_encoder.trunk.patch_embed.proj.weight"
 _STEM = "image_encoder.trunk.stem.weight"
-_OWN = ("demo", "lite")
 _ONLY_IN_SAM21 = "obj_ptr_tpos_proj.weight"
 _ROPE = ".freqs_cis"
 # texts of torch's restricted unpickler when a file asks for more than tensors
@@ -105,7 +105,7 @@ def infer_config(state: StateDict, path: str | Path) -> str:
         raise CheckpointError(
             f"{path}: not a known SAM 2 network ({describe(state)}); name its config"
         )
-    return kind if kind in _OWN else f"{kind}-512"
+    return kind if kind in OWN_CONFIGS else f"{kind}-512"
 
 
 def describe(state: StateDict) -> str:
@@ -137,7 +137,7 @@ def load_state(network: nn.Module, state: StateDict, *, path: str | Path, config
     state = _drop_rope_tables(state, path=path, image_size=size, config_name=config_name)
     kind, wanted = _kind(state), _kind(expected)
     if kind is not None and wanted is not None and kind != wanted:
-        hint = kind if kind in _OWN else f"{kind}-512 or {kind}-1024"
+        hint = kind if kind in OWN_CONFIGS else f"{kind}-512 or {kind}-1024"
         raise CheckpointError(
             f"{path}: is {describe(state)}, but the config {config_name!r} is "
             f"{describe(expected)}; use the config {hint}"
@@ -167,6 +167,11 @@ def load_state(network: nn.Module, state: StateDict, *, path: str | Path, config
 
 
 def _read_safetensors(path: Path) -> StateDict:
+    """Read a safetensors file into CPU memory.
+
+    Raises:
+        CheckpointError: the file is damaged or of another kind.
+    """
     from safetensors.torch import load_file
 
     try:
@@ -178,6 +183,11 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_torch(path: Path) -> object:
+    """Read what a file of `torch.save` holds, if it is tensors and plain data only.
+
+    Raises:
+        CheckpointError: the file cannot be opened, is damaged, or holds more than data.
+    """
     _refuse_zip_bomb(path)
     try:
         with warnings.catch_warnings():
@@ -244,6 +254,7 @@ def _drop_rope_tables(
 
 
 def _kind(state: StateDict) -> str | None:
+    """Return the name of the network without its resolution, or None for an unknown one."""
     if _STEM in state:
         return "lite"
     if _PATCH not in state or not state[_PATCH].ndim:
@@ -258,9 +269,11 @@ def _kind(state: StateDict) -> str | None:
 
 
 def _blocks(state: StateDict) -> int:
+    """Return the number of blocks of the image encoder's trunk."""
     prefix = "image_encoder.trunk.blocks."
     return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
 
 
 def _some(names: list[str], most: int = 3) -> str:
+    """Return the first names for a message, with an ellipsis where there are more."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

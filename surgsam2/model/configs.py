@@ -24,14 +24,16 @@ Config = dict[str, Any]
 """A network's class and arguments as plain data, in the form that hydra instantiates."""
 
 SIZES = {"tiny": "t", "small": "s", "base-plus": "b+", "large": "l"}
-FAMILIES = {"sam2": "sam2", "sam2.1": "sam2.1"}
+"""Size of the image encoder, and what the `sam2` package calls it in the names of its files."""
+FAMILIES = ("sam2", "sam2.1")
+"""Families of SAM 2's networks; the `sam2` package has a folder of each name."""
 RESOLUTIONS = (512, 1024)
 SMALLEST_SIDE, LARGEST_SIDE = 32, 2048
 """Smallest and largest side of a network's square input in pixels, multiples of the smallest."""
 NETWORK = "surgsam2.model.network.SurgSAM2Network"
 _DEFAULT_SIDE = 512  # SAM2Base's default image_size
-_OWN = ("demo", "lite")
-"""Configurations that come with this package."""
+OWN_CONFIGS = ("demo", "lite")
+"""Names of the configurations that come with this package."""
 
 # SAM 2's own settings for interactive use (`apply_postprocessing` in its builder):
 # fall back to the best of three masks when the single one is unstable, and remember
@@ -54,7 +56,7 @@ def config_names() -> list[str]:
         for size in SIZES
         for resolution in RESOLUTIONS
     ]
-    return [*_OWN, "surgsam2-hiera-small-512", *sam2]
+    return [*OWN_CONFIGS, "surgsam2-hiera-small-512", *sam2]
 
 
 def load_config(name: str, image_size: int | None = None) -> Config:
@@ -76,6 +78,7 @@ def load_config(name: str, image_size: int | None = None) -> Config:
 
 
 def _config(name: str) -> Config:
+    """Read the configuration of a name or a file, with the settings that it states."""
     if Path(name).suffix in (".yaml", ".yml"):
         return _read(Path(name))
     if name not in config_names():
@@ -83,20 +86,21 @@ def _config(name: str) -> Config:
             raise InputError(f"a configuration file has the ending .yaml, got {name!r}")
         near = difflib.get_close_matches(name, config_names(), n=3) or config_names()
         raise InputError(f"unknown config {name!r}; did you mean {', '.join(near)}?")
-    if name in _OWN:
+    if name in OWN_CONFIGS:
         return _read(Path(__file__).with_name(f"{name}.yaml"))
     # the published setting is the network of SAM 2.1 small at 512; what makes it
     # SurgSAM2 are its weights and pruning
     base = name.replace("surgsam2-hiera", "sam2.1-hiera")
     family, _, rest = base.partition("-hiera-")
     size, _, resolution = rest.rpartition("-")
-    folder = Path(str(files("sam2"))) / "configs" / FAMILIES[family]
+    folder = Path(str(files("sam2"))) / "configs" / family
     config = _read(folder / f"{family}_hiera_{SIZES[size]}.yaml")
     _set_resolution(config, int(resolution), name)
     return config
 
 
 def _finished(config: Config) -> Config:
+    """Return a configuration with the settings that it leaves out; its own ones stay."""
     key = "sam_mask_decoder_extra_args"
     merged = {**_INTERACTIVE, **config, "_target_": NETWORK}
     if isinstance(merged[key], dict):
@@ -106,6 +110,11 @@ def _finished(config: Config) -> Config:
 
 
 def _read(path: Path) -> Config:
+    """Read the `model` node of a YAML file.
+
+    Raises:
+        InputError: the file is missing, unreadable, without a `model` node or with interpolations.
+    """
     content = read_yaml(path, "config")
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(f"{path}: a config needs a 'model' node, as in sam2's own YAML files")
@@ -126,6 +135,12 @@ def _holds_interpolation(node: Any) -> bool:
 
 
 def _set_resolution(config: Config, resolution: int, name: str) -> None:
+    """Set the side of the input in pixels, and the size of the maps that memory attention gets.
+
+    Raises:
+        InputError: the side is no multiple of 32 within the limits, or the configuration has no
+            memory attention.
+    """
     if resolution % SMALLEST_SIDE or not SMALLEST_SIDE <= resolution <= LARGEST_SIDE:
         raise InputError(
             f"image_size must be a multiple of {SMALLEST_SIDE} from {SMALLEST_SIDE} to "

@@ -26,24 +26,36 @@ _STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
+_COARSEST = 16
+"""Stride of the last map that is computed; the stages after it are left out."""
 _SCALES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 """Factors on channels and on blocks."""
 _STEM = 32
+"""Number of channels of the first convolution."""
 VARIANTS = tuple(_SCALES)
 
 
 class Convolution(nn.Conv2d):
-    """A convolution padded as TensorFlow does: what is odd goes to the right and the bottom."""
+    """A convolution padded as TensorFlow does: an odd zero goes to the right and the bottom.
+
+    Args:
+        inputs: number of input channels.
+        outputs: number of output channels.
+        size: side of the kernel.
+        stride: distance of two positions of the kernel.
+        groups: number of groups of channels that are convolved apart.
+    """
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int, groups: int = 1) -> None:
         extra = size - stride
-        self.beside = (extra // 2, extra - extra // 2)
-        even = self.beside[0] if self.beside[0] == self.beside[1] else 0
+        self.zeros = (extra // 2, extra - extra // 2)
+        """Number of zeros before and after the map on each axis."""
+        even = self.zeros[0] if self.zeros[0] == self.zeros[1] else 0
         super().__init__(inputs, outputs, size, stride, padding=even, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the (B, C, H, W) convolution of `x`."""
-        before, after = self.beside
+        before, after = self.zeros
         if before != after:
             x = F.pad(x, (before, after, before, after))
         return super().forward(x)
@@ -60,7 +72,15 @@ def convolve(layer: Convolution, x: Tensor, activate: bool) -> Tensor:
 
 
 class Block(nn.Module):
-    """Expansion, depthwise convolution and projection, added to the input where shapes agree."""
+    """Expansion, depthwise convolution and projection, added to the input where shapes agree.
+
+    Args:
+        inputs: number of input channels.
+        outputs: number of output channels.
+        expansion: factor on the channels inside the block; 1 leaves the expansion out.
+        size: side of the depthwise kernel.
+        stride: stride of the depthwise convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, expansion: int, size: int, stride: int) -> None:
         super().__init__()
@@ -138,9 +158,6 @@ class EfficientNetLite(nn.Module):
         last = maps[-1].permute(0, 2, 3, 1).float()
         maps[-1] = F.layer_norm(last, last.shape[-1:]).permute(0, 3, 1, 2)
         return maps
-
-
-_COARSEST = 16
 
 
 def _rounded(channels: float) -> int:

@@ -55,6 +55,11 @@ def fetch(url: str, target: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(url: str, have: int) -> Iterator[Any]:
+    """Open an address behind its first `have` bytes, or at its beginning if it ends there.
+
+    Raises:
+        OSError: the server cannot be reached, or refuses.
+    """
     opener = urllib.request.build_opener(_HttpsOnly)
     request = urllib.request.Request(url)
     if have:

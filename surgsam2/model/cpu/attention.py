@@ -87,9 +87,11 @@ def _row_sums(weights: Tensor) -> Tensor:
 
 
 def _exponentials(scores: Tensor, shift: Tensor | None) -> Tensor:
+    """Replace (P, N) scores by their exponentials, after a (P, 1) shift is subtracted, if any."""
     return (scores if shift is None else scores.sub_(shift)).exp_()
 
 
 def _is_safe(sums: Tensor) -> bool:
+    """Return whether all (P, 1) sums of exponentials lie within the safe range."""
     least, most = map(float, sums.aminmax())
     return _SAFE[0] < least and most < _SAFE[1]

@@ -110,6 +110,7 @@ def _position(trunk: Hiera, windows: Windows) -> Tensor:
 
 
 def _reorder(tokens: Tensor, positions: Tensor) -> Tensor:
+    """Return the rows of (N, C) tokens at (N,) positions."""
     # index_select copies whole rows; indexing with a tensor takes three times as long
     return tokens.index_select(0, positions)
 

@@ -161,6 +161,7 @@ def _attend_in_windows(windows: Windows, query: Tensor, key: Tensor, value: Tens
 
 
 def _attend_in_group(group: Group, size: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend within each window of a group: (M, heads * D), arguments as `_attend_in_windows`."""
     q, k, v = (x.unflatten(0, (group.windows, -1)).transpose(1, 2) for x in (q, k, v))
     padding = size * size - group.rows * group.columns
     mask = None
@@ -181,6 +182,7 @@ def _attend_in_group(group: Group, size: int, q: Tensor, k: Tensor, v: Tensor) -
 
 
 def _pool_group(tokens: Tensor, group: Group) -> Tensor:
+    """Return the largest of each 2x2 of a group's (N, C) tokens: (N / 4, C)."""
     split = tokens.unflatten(0, (group.windows, group.rows // 2, 2, group.columns // 2, 2))
     upper, lower = split.unbind(2)
     left, right = torch.maximum(upper, lower, out=upper).unbind(3)

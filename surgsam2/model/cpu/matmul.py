@@ -97,7 +97,7 @@ def convolve(layer: Convolution, x: Tensor, activate: bool) -> Tensor:
     all sides alike, so where the right and the bottom need more, zeros are added to the left and
     the top of the weight; a padded copy of the map would take longer than the convolution.
     """
-    (weight, bias), (before, after) = layer_weights(layer, x.dtype), layer.beside
+    (weight, bias), (before, after) = layer_weights(layer, x.dtype), layer.zeros
     if before != after:
         more = after - before
         weight = cached(

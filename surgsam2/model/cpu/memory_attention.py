@@ -112,12 +112,14 @@ def _memory_tokens(
 
 
 def _self_attention(layer: MemoryAttentionLayer, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (P, C) features with the output of their self-attention added."""
     attn, normed = layer.self_attn, layer.norm1(x).to(dtype)
     query, key = (_rotate(attn, apply_layer(p, normed)) for p in (attn.q_proj, attn.k_proj))
     return x + attention(query, key, linear(normed, *_value_output(attn, dtype)))
 
 
 def _query(layer: MemoryAttentionLayer, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the queries of (P, C) features in cross-attention, (P, C)."""
     attn = layer.cross_attn_image
     return _rotate(attn, apply_layer(attn.q_proj, layer.norm2(x).to(dtype)))
 
@@ -125,6 +127,15 @@ def _query(layer: MemoryAttentionLayer, x: Tensor, dtype: torch.dtype) -> Tensor
 def _cross_attention(
     layer: MemoryAttentionLayer, query: Tensor, key: Tensor, memory: Tensor, pointer_tokens: int
 ) -> Tensor:
+    """Return the output of cross-attention, (P, C).
+
+    Args:
+        layer: sam2's module.
+        query: (P, C), from `_query`.
+        key: (N, Cm) memory tokens with their encodings added.
+        memory: (N, Cm) memory tokens.
+        pointer_tokens: number of tokens at the end that are object pointers.
+    """
     attn = layer.cross_attn_image
     projected = apply_layer(attn.k_proj, key)
     spatial = len(projected) - pointer_tokens

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+"""Names of the instructions that multiply bfloat16 natively, as Linux and PyTorch give them."""
 _ISAS_WITHOUT_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI")
 _ISAS_WITHOUT_BFLOAT16 = (*_ISAS_WITHOUT_AVX512, "AVX512_CORE", "AVX512_CORE_VNNI")
 
@@ -60,4 +61,5 @@ def has_bfloat16_products() -> bool:
 
 
 def _largest_isa() -> str:
+    """Return the instructions that the user limits oneDNN to; empty text for no limit."""
     return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()

@@ -72,6 +72,7 @@ def transform(
 
 
 def _self_attention(layer: TwoWayAttentionBlock, queries: Tensor, tokens: Tensor) -> Tensor:
+    """Return (T, C) queries after self-attention; the first tokens are their position encoding."""
     attn = layer.self_attn
     if layer.skip_first_layer_pe:
         return attn(queries[None], queries[None], queries[None])[0]
@@ -123,6 +124,7 @@ def _scores(
 
 
 def _scale(attn: Attention) -> float:
+    """Return the factor on the scores of a head, one over the root of its channels."""
     return float((attn.internal_dim // attn.num_heads) ** -0.5)
 
 

@@ -15,8 +15,12 @@ _SAMPLE = 512
 
 
 class _Entry(NamedTuple):
+    """A result, and what the weights were when it was computed."""
+
     versions: list[int]
+    """PyTorch's version number of each weight."""
     samples: list[Tensor]
+    """Some values of each weight."""
     result: Any
 
 
@@ -48,5 +52,6 @@ def cached(module: nn.Module, name: str, weights: Sequence[Tensor], compute: Cal
 
 
 def _sample(weight: Tensor) -> Tensor:
+    """Return some values of a weight, evenly spaced, as one row."""
     # the step is odd, so that the sample meets all columns
     return weight.detach().flatten()[:: weight.numel() // _SAMPLE | 1]

@@ -43,9 +43,9 @@ class StepGraphs:
             self.memory_encoder,
         ]
 
-    def follow(self, network: BaseNetwork) -> None:
+    def drop_if_moved(self, network: BaseNetwork) -> None:
         """Drop the graphs if the weights lie elsewhere now; their values may change."""
-        if not self._weights.stay():
+        if not self._weights.are_in_place():
             self._weights = _Weights(network)
             for cache in self.caches():
                 cache.clear()
@@ -60,7 +60,7 @@ def graphs_of(network: BaseNetwork, device: torch.device, choice: CudaGraphs) ->
     if graphs is None:
         graphs = StepGraphs(network, lambda: CudaRecorder(device), required=choice == "on")
         _graphs[network] = graphs
-    graphs.follow(network)
+    graphs.drop_if_moved(network)
     return graphs
 
 
@@ -171,7 +171,7 @@ class _Weights:
             for name, child in module._modules.items()
         ]
 
-    def stay(self) -> bool:
+    def are_in_place(self) -> bool:
         """Return whether no weight has moved and no weight or module was replaced."""
         return all(
             _address(weights.get(name)) == address for weights, name, address in self._parameters

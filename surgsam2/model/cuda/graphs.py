@@ -87,11 +87,14 @@ class CudaRecorder:
 
 
 class _Captured(NamedTuple):
+    """A graph with the tensors at whose addresses it reads and writes."""
+
     inputs: list[Tensor]
     outputs: list[Tensor]
     graph: Graph
 
     def replay(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return copies of the outputs for other values of the inputs."""
         for own, given in zip(self.inputs, inputs, strict=True):
             own.copy_(given)
         self.graph.replay()
@@ -159,6 +162,7 @@ class GraphCache:
     def _try_to_capture(
         self, key: Hashable, function: Function, inputs: Sequence[Tensor], expected: list[Tensor]
     ) -> None:
+        """Capture a function and keep its graph, if a replay gives the expected outputs."""
         # an inference tensor could not be written to where frames come without inference mode
         with torch.inference_mode(False), torch.no_grad():
             own = [torch.empty_like(x).copy_(x) for x in inputs]
@@ -173,6 +177,11 @@ class GraphCache:
             self._known[key] = captured
 
     def _give_up(self, error: RuntimeError) -> None:
+        """Use no graph from now on, and say so.
+
+        Raises:
+            DeviceError: a graph is required.
+        """
         self._usable = False
         self._known.clear()
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -185,6 +194,7 @@ class GraphCache:
 
 
 def _alike(replayed: Tensor, expected: Tensor) -> bool:
+    """Return whether a replayed tensor differs from the expected one by rounding only."""
     replayed, expected = replayed.float(), expected.float()
     scale = expected.nan_to_num(0, 0, 0).abs().amax() if expected.numel() else 0
     return bool(

@@ -72,12 +72,12 @@ def test_weights_that_move_drop_the_graphs(a_model: SurgSAM2Model) -> None:
             before = backend.encode_image(image)
         assert len(graphs.image_encoder) == 1
         next(network.image_encoder.parameters()).mul_(2)
-        graphs.follow(network)
+        graphs.drop_if_moved(network)
         assert len(graphs.image_encoder) == 1, "a graph reads the weights' present values"
         changed = backend.encode_image(image)
         assert not torch.allclose(changed.tokens, before.tokens)
         network.double().float()
-        graphs.follow(network)
+        graphs.drop_if_moved(network)
         assert len(graphs.image_encoder) == 0
         torch.testing.assert_close(backend.encode_image(image).tokens, changed.tokens)
 
@@ -91,7 +91,7 @@ def test_weights_and_modules_that_are_replaced_drop_the_graphs(a_model: SurgSAM2
     def has_graph() -> bool:
         for _ in range(2):
             backend.encode_image(image)
-        graphs.follow(network)
+        graphs.drop_if_moved(network)
         return len(graphs.image_encoder) == 1
 
     with torch.no_grad():
