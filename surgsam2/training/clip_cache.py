@@ -12,6 +12,8 @@ import numpy as np
 from surgsam2.data import Difficulty, Sequence, generate_clip
 from surgsam2.errors import DatasetError, InputError
 
+_FRAMES, _LABELS = "frames.npy", "labels.npy"
+"""Files of a stored clip. That of the labels is written last and marks a complete clip."""
 _SHAPES = ((1.0, 1.0), (1.5, 0.84))
 """(width, height) of the scenes in units of the stored side: square, and 16:9."""
 
@@ -21,6 +23,7 @@ class CacheConfig:
     """Which synthetic clips to store; the same values give the same clips."""
 
     clips: int = 1400
+    """Number of clips."""
     first_seed: int = 1_000_000
     """Clip k has the seed `first_seed` + k. Held-out clips take seeds below it."""
     frames: int = 12
@@ -53,22 +56,34 @@ class CacheConfig:
 
 
 class CachedClip(Sequence):
-    """A stored clip; its files are memory-mapped, so that only drawn frames are read."""
+    """A stored clip; its files are memory-mapped, so that only drawn frames are read.
+
+    Args:
+        path: folder of the clip, as `write_clip` writes it.
+
+    Raises:
+        DatasetError: its files are damaged.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
         self._path = path
-        self.annotated = tuple(range(len(self)))
-        self.object_ids = tuple(int(i) for i in np.unique(self._labels) if i)
+        try:
+            self.annotated = tuple(range(len(self)))
+            self.object_ids = tuple(int(i) for i in np.unique(self._labels) if i)
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{path} is damaged ({error}); delete it to have it made anew"
+            ) from error
         self.object_names = {}
 
     @cached_property
     def _frames(self) -> np.ndarray:
-        return np.load(self._path / "frames.npy", mmap_mode="r", allow_pickle=False)  # noqa: TID251
+        return np.load(self._path / _FRAMES, mmap_mode="r", allow_pickle=False)  # noqa: TID251
 
     @cached_property
     def _labels(self) -> np.ndarray:
-        return np.load(self._path / "labels.npy", mmap_mode="r", allow_pickle=False)  # noqa: TID251
+        return np.load(self._path / _LABELS, mmap_mode="r", allow_pickle=False)  # noqa: TID251
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -82,10 +97,33 @@ class CachedClip(Sequence):
         return np.array(self._labels[index], np.uint16)
 
 
+def has_clip(path: Path) -> bool:
+    """Return whether a folder holds a complete clip."""
+    return (path / _LABELS).is_file()
+
+
+def write_clip(path: Path, frames: np.ndarray, labels: np.ndarray) -> None:
+    """Store a clip in a folder, which is made if it does not exist.
+
+    Args:
+        path: the folder.
+        frames: (T, S, S, 3) uint8 RGB.
+        labels: (T, S, S) uint8 object ids, 0 for none.
+    """
+    path.mkdir(exist_ok=True)
+    np.save(path / _FRAMES, frames)
+    unfinished = path / "unfinished.npy"
+    np.save(unfinished, labels)
+    unfinished.replace(path / _LABELS)
+
+
 def build_cache(folder: str | Path, config: CacheConfig) -> list[CachedClip]:
     """Return the clips of `config`, after generating those that are not in `folder` yet.
 
     The next call continues an interrupted one.
+
+    Raises:
+        DatasetError: a clip in the folder is damaged.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -99,23 +137,13 @@ def _clip(root: Path, config: CacheConfig, seed: int) -> CachedClip:
     if config.leaving is not None:
         name += f"-leaving{config.leaving:g}"
     path = root / name
-    if not (path / "labels.npy").is_file():
-        path.mkdir(exist_ok=True)
-        frames, labels = _generate(config, seed)
-        np.save(path / "frames.npy", frames)
-        # The labels get their final name last: their file marks a complete clip.
-        unfinished = path / "unfinished.npy"
-        np.save(unfinished, labels)
-        unfinished.replace(path / "labels.npy")
-    try:
-        return CachedClip(path)
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} is damaged ({error}); delete it to have it made anew"
-        ) from error
+    if not has_clip(path):
+        write_clip(path, *_generate(config, seed))
+    return CachedClip(path)
 
 
 def _generate(config: CacheConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frames and labels of a seed, as `write_clip` takes them."""
     rng = np.random.default_rng(seed)
     width, height = (round(f * config.side) for f in _SHAPES[int(rng.integers(len(_SHAPES)))])
     clip = generate_clip(

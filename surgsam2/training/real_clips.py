@@ -19,14 +19,26 @@ from surgsam2.data import Sequence, VOSDataset
 from surgsam2.data.regions import colour_regions
 from surgsam2.data.warped import Still, warped_clip
 from surgsam2.errors import DatasetError, InputError
-from surgsam2.training.clip_cache import CachedClip
+from surgsam2.training.clip_cache import CachedClip, has_clip, write_clip
 from surgsam2.video import open_video
 
 _FLOW_SIDE = 384
+"""Side of the square frames between which optical flow is computed, in pixels."""
+_LONGEST_STRIDE = 4
+"""Largest distance of two frames of a clip of a video, in frames of the video."""
+_FLOW_TRIES = 30
+"""Number of parts of a video that are tried for a clip."""
+_MOST_OBJECTS = 3
+"""Number of regions of a part that are followed."""
+_SMALLEST_REGION = 0.01
+"""Smallest share of the picture that such a region covers."""
+_INCONSISTENT = 1.5
+"""Difference in x or y, in pixels, between a pixel and where the flow to the other frame and back
+leads, above which its flow is not consistent."""
 _MOST_LOST = 0.12
-"""Share of an object's pixels without consistent flow that ends a clip."""
+"""Share of an object's pixels without consistent flow from which on the object is not used."""
 _REGION_SETS = 3
-"""Different regions of every unannotated frame."""
+"""Number of different divisions into regions of every frame without annotation."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +56,13 @@ class RealClipsConfig:
     flow: bool = False
     """Clips are parts of the video with labels carried by optical flow; else warped stills."""
     clips: int = 300
+    """Number of clips."""
     first_seed: int = 2_000_000
+    """Clip k has the seed `first_seed` + k."""
     frames: int = 10
+    """Number of frames of a clip."""
     side: int = 384
+    """Side of the stored square frames in pixels."""
     unannotated: float = 0.5
     """Probability that a still is taken with regions of colour instead of its annotation."""
 
@@ -65,7 +81,8 @@ def build_real_clips(folder: str | Path, config: RealClipsConfig) -> list[Cached
         config: which clips are made, and of which frames.
 
     Raises:
-        DatasetError: naming all frames that cannot be read.
+        DatasetError: frames cannot be read, of which the message names all; the video is too short
+            or its flow follows nothing; or a clip in `folder` is damaged.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -73,24 +90,16 @@ def build_real_clips(folder: str | Path, config: RealClipsConfig) -> list[Cached
     names = [
         f"{config.first_seed + k}-{kind}-{config.frames}x{config.side}" for k in range(config.clips)
     ]
-    missing = [name for name in names if not (root / name / "labels.npy").is_file()]
+    missing = [name for name in names if not has_clip(root / name)]
     if missing:
         make = _flow_maker(config) if config.flow else _warp_maker(config)
         for name in missing:
-            _write(root / name, *make(int(name.split("-")[0])))
+            write_clip(root / name, *make(int(name.split("-")[0])))
     return [CachedClip(root / name) for name in names]
 
 
-def _write(path: Path, frames: np.ndarray, labels: np.ndarray) -> None:
-    path.mkdir(exist_ok=True)
-    np.save(path / "frames.npy", frames)
-    unfinished = path / "unfinished.npy"
-    np.save(unfinished, labels)
-    unfinished.replace(path / "labels.npy")
-
-
 def _video(config: RealClipsConfig) -> list[np.ndarray]:
-    """(S, S, 3) uint8 RGB frames."""
+    """Read the first frames of the video, (S, S, 3) uint8 RGB, a third larger than the clips'."""
     side = (config.side * 4 // 3,) * 2
     frames = []
     with open_video(config.video) as video:
@@ -100,6 +109,7 @@ def _video(config: RealClipsConfig) -> list[np.ndarray]:
 
 
 def _warp_maker(config: RealClipsConfig) -> Callable[[int], Still]:
+    """Return a function that makes the frames and labels of a clip of warped stills by its seed."""
     video = _video(config) if config.video else []
     places: list[tuple[Sequence | None, int]] = [(None, k) for k in range(len(video))]
     if config.folder:
@@ -135,6 +145,11 @@ def _warp_maker(config: RealClipsConfig) -> Callable[[int], Still]:
 
 
 def _require_readable(folder: str, places: list[tuple[Sequence | None, int]]) -> None:
+    """Read every annotated frame once.
+
+    Raises:
+        DatasetError: naming all frames that cannot be read.
+    """
     problems = []
     for sequence, index in places:
         try:
@@ -150,28 +165,42 @@ def _require_readable(folder: str, places: list[tuple[Sequence | None, int]]) ->
 
 
 def _flow_maker(config: RealClipsConfig) -> Callable[[int], Still]:
+    """Return a function that makes the frames and labels of a part of the video by a seed.
+
+    Raises:
+        DatasetError: the video is too short.
+    """
     frames = [
         cv2.resize(frame, (_FLOW_SIDE, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
         for frame in _video(config)
     ]
+    needed = (config.frames - 1) * _LONGEST_STRIDE + 2
+    if len(frames) < needed:
+        raise DatasetError(
+            f"{config.video}: has {len(frames)} frames, but clips of {config.frames} frames need "
+            f"{needed}; lower real.frames, or take a longer video"
+        )
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     @cache
     def flow(a: int, b: int) -> np.ndarray:
+        """Return where each pixel of frame `a` goes in frame `b`: (H, W, 2) x and y in pixels."""
         return np.asarray(dis.calc(greys[a], greys[b], np.zeros((0, 0))), np.float16)
 
     def make(seed: int) -> Still:
         rng = np.random.default_rng(seed)
-        for _ in range(30):
-            stride = int(rng.integers(1, 5))
+        for _ in range(_FLOW_TRIES):
+            stride = int(rng.integers(1, _LONGEST_STRIDE + 1))
             length = (config.frames - 1) * stride + 1
             first = int(rng.integers(0, len(frames) - length))
             order = list(range(first, first + length))
             if rng.random() < 0.5:
                 order.reverse()
-            labels = colour_regions(frames[order[0]], int(rng.integers(2**31)), smallest=0.01)
-            ids = rng.permutation(np.unique(labels)[1:])[:3]
+            labels = colour_regions(
+                frames[order[0]], int(rng.integers(2**31)), smallest=_SMALLEST_REGION
+            )
+            ids = rng.permutation(np.unique(labels)[1:])[:_MOST_OBJECTS]
             labels = np.where(np.isin(labels, ids), labels, np.uint8(0))
             carried, kept = _carried(labels, order, flow)
             if kept:
@@ -191,7 +220,17 @@ def _flow_maker(config: RealClipsConfig) -> Callable[[int], Still]:
 def _carried(
     labels: np.ndarray, order: list[int], flow: Callable[[int, int], np.ndarray]
 ) -> tuple[list[np.ndarray], set[int]]:
-    """Labels in every frame of `order`, and the objects that kept consistent flow."""
+    """Carry labels from frame to frame by optical flow.
+
+    Args:
+        labels: (S, S) uint8 labels of the first frame.
+        order: indices of the frames, one after the other.
+        flow: returns where each pixel of one frame goes in another one.
+
+    Returns:
+        The labels of every frame of `order`, and the ids of the objects whose flow is consistent
+        in all of them.
+    """
     rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]].astype(np.float32)
     result, kept = [labels], {int(i) for i in np.unique(labels) if i}
     u, v = columns.copy(), rows.copy()
@@ -200,7 +239,7 @@ def _carried(
         there = flow(before, after).astype(np.float32)
         x, y = columns + back[..., 0], rows + back[..., 1]
         again = cv2.remap(there, x, y, cv2.INTER_LINEAR)
-        wrong = np.abs(again + back).max(axis=-1) > 1.5
+        wrong = np.abs(again + back).max(axis=-1) > _INCONSISTENT
         # places in the first frame are carried, so that labels are looked up only once
         u = cv2.remap(u, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=-9)
         v = cv2.remap(v, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=-9)

@@ -53,6 +53,23 @@ def test_parts_of_a_video_carry_regions_along(tmp_path: Path) -> None:
     assert np.unique(clip.read_labels(0)).size > 1
 
 
+def test_a_damaged_clip_is_named(a_dataset: Path, tmp_path: Path) -> None:
+    config = RealClipsConfig(folder=str(a_dataset), clips=1, frames=3, side=48)
+    (clip,) = build_real_clips(tmp_path / "cache", config)
+    (tmp_path / "cache" / clip.name / "labels.npy").write_bytes(b"damaged")
+    with pytest.raises(DatasetError, match="is damaged"):
+        build_real_clips(tmp_path / "cache", config)
+
+
+def test_a_video_too_short_for_its_clips_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    for k in range(9):
+        Image.new("RGB", (64, 48), (k, k, k)).save(tmp_path / "frames" / f"{k}.png")
+    config = RealClipsConfig(video=str(tmp_path / "frames"), flow=True, frames=3, side=64)
+    with pytest.raises(DatasetError, match="9 frames, but clips of 3 frames need 10"):
+        build_real_clips(tmp_path / "cache", config)
+
+
 def test_all_frames_that_cannot_be_read_are_named_at_once(a_dataset: Path, tmp_path: Path) -> None:
     for k in range(2):
         path = a_dataset / "JPEGImages" / "one" / f"{k}.png"
