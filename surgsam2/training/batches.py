@@ -6,8 +6,7 @@ A resumed run therefore sees the batches of an uninterrupted one without any sav
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from collections.abc import Sequence as Several
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from surgsam2.data import (
     EndoVis18,
     ImageDataset,
     Sample,
-    Sequence,
     SurgicalDataset,
     VOSDataset,
     draw_sample,
 )
+from surgsam2.data import Sequence as VideoSequence
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.model.build import MEAN, STD
 from surgsam2.training.clip_cache import build_cache
@@ -46,7 +45,7 @@ _TRIES = 10
 """Number of draws before a clip with too few objects is used, or unusable data stops the run."""
 
 
-def open_source(config: SourceConfig) -> list[Sequence]:
+def open_source(config: SourceConfig) -> list[VideoSequence]:
     """Open the sequences of a source; files that cannot be used are left out and logged.
 
     Raises:
@@ -80,11 +79,14 @@ class ClipBatches(TorchDataset[ClipBatch]):
         seed: decides every random number.
         rank: number of this process; every process has batches of its own.
         world: number of processes.
+
+    Raises:
+        InputError: there is no source.
     """
 
     def __init__(
         self,
-        sources: Several[tuple[SourceConfig, Several[Sequence]]],
+        sources: Sequence[tuple[SourceConfig, Sequence[VideoSequence]]],
         augment: AugmentConfig,
         size: int,
         seed: int,
@@ -109,6 +111,11 @@ class ClipBatches(TorchDataset[ClipBatch]):
         return rounds * len(self._turns)
 
     def __getitem__(self, step: int) -> ClipBatch:
+        """Draw the batch of a step.
+
+        Raises:
+            DatasetError: no usable clip is found.
+        """
         source = self._turns[step % len(self._turns)]
         config, sequences = self._sources[source]
         samples, names = [], []
@@ -126,9 +133,21 @@ class ClipBatches(TorchDataset[ClipBatch]):
         return rounds * self._turns.count(source) + self._turns[:turn].count(source)
 
     def _draw(
-        self, config: SourceConfig, sequences: Several[Sequence], key: tuple[int, int, int]
+        self, config: SourceConfig, sequences: Sequence[VideoSequence], key: tuple[int, int, int]
     ) -> tuple[ClipSample, str]:
-        """Return a clip, and what it was drawn from."""
+        """Draw until a clip has enough objects; otherwise take that with the most of them.
+
+        Args:
+            config: settings of the source.
+            sequences: the sequences of the source.
+            key: the seed, the number of the source, and that of the clip among the source's.
+
+        Returns:
+            The clip, and what it was drawn from.
+
+        Raises:
+            DatasetError: no draw gave an object.
+        """
         spare = None
         for attempt in range(_TRIES):
             sequence = sequences[self._index(len(sequences), key, attempt)]
@@ -157,6 +176,7 @@ class ClipBatches(TorchDataset[ClipBatch]):
         return spare
 
     def _index(self, count: int, key: tuple[int, int, int], attempt: int) -> int:
+        """Return which sequence to draw from; first attempts take each once, in random order."""
         seed, source, place = key
         if attempt:
             return int(np.random.default_rng((seed, source, place, attempt, 2)).integers(count))
@@ -164,6 +184,7 @@ class ClipBatches(TorchDataset[ClipBatch]):
         return int(np.random.default_rng((seed, source, epoch, 3)).permutation(count)[index])
 
     def _note(self, name: str, error: DatasetError) -> None:
+        """Warn of a sequence that cannot be read, once."""
         if name not in self.unusable:
             self.unusable.add(name)
             names = ", ".join(sorted(self.unusable))
@@ -183,7 +204,7 @@ def batches_from(dataset: ClipBatches, first: int, last: int, workers: int) -> I
     return iter(loader)
 
 
-def collate(samples: Several[ClipSample], names: Several[str] = ()) -> ClipBatch:
+def collate(samples: Sequence[ClipSample], names: Sequence[str] = ()) -> ClipBatch:
     """Make a batch of clips of one size and length.
 
     Args:
@@ -207,7 +228,8 @@ def normalise(frames: torch.Tensor) -> torch.Tensor:
     return ((frames.float() / 255.0 - mean) / std).movedim(-1, -3).contiguous()
 
 
-def _sample(sequence: Sequence, config: SourceConfig, seed: tuple[int, ...]) -> Sample:
+def _sample(sequence: VideoSequence, config: SourceConfig, seed: tuple[int, ...]) -> Sample:
+    """Draw frames of a sequence at a random distance, or one frame that is repeated."""
     rng = np.random.default_rng((*seed, 4))
     most = config.stride
     if config.frames > 1:
@@ -232,13 +254,16 @@ def _sample(sequence: Sequence, config: SourceConfig, seed: tuple[int, ...]) -> 
 
 
 def _large_enough(labels: np.ndarray, ids: tuple[int, ...], share: float) -> tuple[int, ...]:
+    """Return the ids of objects that cover at least a share of (S, S) labels, and one pixel."""
     needed = max(share * labels.size, 1)
     return tuple(i for i in ids if np.count_nonzero(labels == i) >= needed)
 
 
 def _column(ids: tuple[int, ...]) -> np.ndarray:
+    """Return ids as (1, O, 1, 1) uint16, to be compared with (T, 1, S, S) labels."""
     return np.array(ids, np.uint16)[None, :, None, None]
 
 
 def _as_is(batch: Any) -> Any:
+    """Return a batch without the conversion that `DataLoader` makes by default."""
     return batch

@@ -131,6 +131,7 @@ def build_cache(folder: str | Path, config: CacheConfig) -> list[CachedClip]:
 
 
 def _clip(root: Path, config: CacheConfig, seed: int) -> CachedClip:
+    """Return the clip of a seed, which is generated if it is not stored yet."""
     name = f"{seed}-{config.frames}x{config.side}-{config.stride}"
     if config.neighbours:
         name += f"-neighbours{config.neighbours:g}"

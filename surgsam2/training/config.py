@@ -49,11 +49,13 @@ class SourceConfig:
     batch: int = 4
     """Number of clips per process and step."""
     frames: int = 8
+    """Number of frames of a clip."""
     stride: int = 1
     """Largest distance of two drawn frames in annotated frames; the distance is random from 1."""
     still: bool = False
     """Whether one frame is repeated, which makes a video in which nothing moves."""
     max_objects: int = 3
+    """Largest number of objects of a clip; of more, some are drawn."""
     min_objects: int = 1
     """Clips with fewer objects are drawn again as long as others are found."""
     min_area: float = 0.0
@@ -185,8 +187,8 @@ class RolloutConfig:
     """Dropout of the memory attention; None keeps the network's own."""
     learned: int | None = None
     """Number of last frames of a clip that are learned from, besides the prompted ones. The
-    others are tracked without gradients, so that long clips fit in memory. None: all frames."""
-
+    others are tracked without gradients, so that long clips fit in memory. None learns from all
+    frames."""
     disturbed: float = 0.0
     """Probability that the memories of frames that are not learned from hold wrong masks."""
 

@@ -18,8 +18,11 @@ class Place:
     """One process of a run."""
 
     rank: int
+    """Number of the process, from 0."""
     world: int
+    """Number of processes."""
     device: torch.device
+    """Where the process computes."""
 
     @property
     def first(self) -> bool:
@@ -31,6 +34,9 @@ def find_place(device: str | torch.device) -> Place:
     """Return this process's place among those that `torchrun` started, or the only one.
 
     Under `torchrun` with CUDA each process uses the GPU of its local rank.
+
+    Raises:
+        DeviceError: the device does not exist here.
     """
     target = resolve_device(str(device))
     if not _under_torchrun():

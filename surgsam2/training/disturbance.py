@@ -14,7 +14,9 @@ import torch.nn.functional as F
 _SIDE = 96
 """Side of the grid on which edges are moved, in pixels."""
 _KINDS = ("right", "edge", "part", "other", "none")
+"""Kinds of masks: the true one, a moved edge, a part cut off, another object's, none."""
 _SHARES = (0.1, 0.5, 0.2, 0.1, 0.1)
+"""Probabilities of the kinds."""
 _CELLS = (3, 9)
 """Smallest and largest number of cells per side of the field by which edges are moved."""
 
@@ -52,6 +54,7 @@ class Disturbance:
         return torch.stack(result) if result else masks
 
     def _one(self, number: int, masks: torch.Tensor) -> torch.Tensor:
+        """Return the wrong mask of object `number`, (S, S) bool."""
         mask, kind = masks[number], self.kinds[number]
         if kind == "none":
             return torch.zeros_like(mask)
@@ -63,6 +66,7 @@ class Disturbance:
         return self._cut(number, mask) if kind == "part" else self._moved_edge(number, mask)
 
     def _cut(self, number: int, mask: torch.Tensor) -> torch.Tensor:
+        """Return an (S, S) mask without what lies beyond a line."""
         rows, columns = torch.nonzero(mask, as_tuple=True)
         y, x = rows.float(), columns.float()
         turned = np.cos(self._angles[number]) * x + np.sin(self._angles[number]) * y
@@ -73,6 +77,7 @@ class Disturbance:
         return result
 
     def _moved_edge(self, number: int, mask: torch.Tensor) -> torch.Tensor:
+        """Return an (S, S) mask with its edge moved by the object's field."""
         side = mask.shape[-1]
         small = F.interpolate(mask[None, None].float(), (_SIDE, _SIDE), mode="area")
         reach = float(self._blurs[number] * small.sum().sqrt()) * 2 / 3

@@ -12,6 +12,7 @@ from surgsam2.training.config import LossConfig
 from surgsam2.training.rollout import Step
 
 _SMOOTH = 1.0
+"""What Dice adds to each of its sums, so that empty masks do not divide by 0."""
 
 
 def focal_loss(
@@ -83,6 +84,7 @@ class SegmentationLoss:
         return LossTerms(total, {name: value.detach() for name, value in sums.items()})
 
     def _of_step(self, step: Step, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the terms of one output against its (O, S, S) bool truth, without weights."""
         config = self.config
         size = truth.shape[-2:]
         logits = F.interpolate(step.masks.float(), size=size, mode="bilinear", align_corners=False)

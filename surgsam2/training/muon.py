@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
+"""Coefficients of x, x^3 and x^5 in a Newton-Schulz step, from Jordan et al."""
 _ITERATIONS = 5
+"""Number of Newton-Schulz steps."""
 _STEP_RMS = 0.2
 """Root mean square of an element of AdamW's usual step, in units of the learning rate."""
 
@@ -49,6 +51,7 @@ class Muon(torch.optim.AdamW):
     def _move(
         self, matrix: torch.Tensor, gradient: torch.Tensor, lr: float, weight_decay: float
     ) -> None:
+        """Move one matrix by an orthogonalised step, after its weight decay."""
         state = self.state[matrix]
         if not state:
             state["momentum"] = torch.zeros_like(matrix)

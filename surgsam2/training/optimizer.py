@@ -37,6 +37,7 @@ def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.A
 
 
 def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Return whether Muon moves a parameter: a matrix of some size that is no embedding."""
     large = parameter.ndim == 2 and min(parameter.shape) >= _SMALLEST_MATRIX
     return large and "embed" not in name
 

@@ -8,6 +8,7 @@ import numpy as np
 _SMALLEST, _LARGEST = 0.2, 0.75
 """Sides of a part of the picture, in units of the picture's."""
 _TRIES = 20
+"""Number of parts that are tried for a frame."""
 
 
 def look_away(
@@ -53,6 +54,7 @@ def _part_without(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int,
 
 
 def _enlarged(image: np.ndarray, part: tuple[int, int, int], interpolation: int) -> np.ndarray:
+    """Return a part of an image, given by row, column and side, at the size of the image."""
     row, column, side = part
     size = (image.shape[1], image.shape[0])
     cropped = image[row : row + side, column : column + side]

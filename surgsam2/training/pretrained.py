@@ -49,6 +49,16 @@ def load_pretrained(trunk: EfficientNetLite, path: str | Path) -> None:
 def _folded(
     state: Mapping[str, Tensor], trunk: EfficientNetLite, path: str | Path
 ) -> dict[str, Tensor]:
+    """Return the trunk's weights, with batch normalisation folded into the convolutions.
+
+    Args:
+        state: tensors of the classifier by name.
+        trunk: the trunk that they are for.
+        path: file of the classifier, for messages.
+
+    Raises:
+        CheckpointError: tensors are missing or of another shape; the message names all of them.
+    """
     places = {"stem": ("_conv_stem", "_bn0")}
     for number, block in enumerate(trunk.blocks):
         names = ["expand", "depthwise", "project"]
@@ -83,7 +93,7 @@ def _folded(
 
 
 def _take_other_normalisation(state: dict[str, Tensor]) -> None:
-    """Adapt the classifier's first convolution to images normalised as SAM 2's."""
+    """Adapt the classifier's first convolution to images normalised as SAM 2's, in place."""
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
     weight = state["stem.weight"]
     shift = ((mean - _CENTRE) / _SPREAD)[None, :, None, None]

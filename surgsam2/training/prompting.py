@@ -27,6 +27,7 @@ class PromptPlan:
     corrected: tuple[int, ...]
     """Frames with correction clicks, ascending. None of them where masks are given."""
     first_points: int = 1
+    """Number of points of a first prompt that is points."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def draw_plan(config: PromptConfig, frames: int, rng: np.random.Generator) -> Pr
 
 
 def _choose(frames: list[int], count: int, rng: np.random.Generator) -> list[int]:
+    """Draw `count` different frames."""
     return [int(t) for t in rng.choice(frames, count, replace=False)] if count else []
 
 
@@ -142,6 +144,14 @@ def box_corners(masks: torch.Tensor, config: PromptConfig, rng: np.random.Genera
 def _clicks_in(
     truth: torch.Tensor, where: torch.Tensor, count: int, rng: np.random.Generator
 ) -> Clicks:
+    """Draw `count` clicks for each object, labelled by the truth.
+
+    Args:
+        truth: (O, S, S) bool masks.
+        where: (O, S, S) bool pixels to draw from. Without any, a click goes outside of the object.
+        count: number of clicks.
+        rng: decides the pixels.
+    """
     size = truth.shape[-1]
     truths, places = truth.cpu().numpy(), where.cpu().numpy()
     points = np.empty((len(truths), count, 2), np.float32)

@@ -33,6 +33,7 @@ from surgsam2.training.rollout import ClipBatch
 _PARTS = 4
 """Number of parts per side of a position that the code tells apart, as the decoder upscales."""
 _CODE = _PARTS**2
+"""Number of values of a mask's code at a position."""
 _BATCHES = 24
 """Number of batches whose frames give the mean and the components of the features."""
 _MEMORY_SCALE = 4.0
@@ -43,9 +44,9 @@ _NEARNESS = 6.0
 """Attention logit by which the same place is preferred to one a quarter of a wave away."""
 _NEARNESS_PAIR = 6
 """The rotary pair that measures the distance; a wave of about 35 positions."""
-_AIM = 1.4
+_CLICK_GAIN = 1.4
 """Factor on the projections by which clicks are compared with places."""
-_QUIET = 0.1
+_RANDOM_SCALE = 0.1
 """Factor on random weights beside those that are set."""
 
 
@@ -82,6 +83,15 @@ def start_from_trunk(
 
 
 def _fill(network: SurgSAM2Network, levels: list[Tensor]) -> None:
+    """Fill every part of a network on the CPU but its trunk.
+
+    Args:
+        network: the network.
+        levels: the trunk's maps of some images, (N, C, H, W) each, the finest first.
+
+    Raises:
+        InputError: the network has too few channels.
+    """
     channels, width = levels[-1].shape[1], network.hidden_dim
     if channels + _CODE > width or network.mem_dim <= _CODE:
         raise InputError(
@@ -94,14 +104,20 @@ def _fill(network: SurgSAM2Network, levels: list[Tensor]) -> None:
     for layer in parts.memory_attention.layers:
         _fill_attention(layer, parts.mem_dim)
     _fill_decoder(parts.sam_mask_decoder)
-    _aim_clicks(parts)
+    _fill_click_attention(parts)
     with torch.no_grad():
-        parts.sam_prompt_encoder.no_mask_embed.weight *= _QUIET
+        parts.sam_prompt_encoder.no_mask_embed.weight *= _RANDOM_SCALE
         parts.sam_prompt_encoder.no_mask_embed.weight[:, -_CODE:] = 0
 
 
 @torch.no_grad()
 def _fill_neck(neck: Any, levels: list[Tensor]) -> None:
+    """Rotate the coarsest maps onto their principal components, and scale the finer ones.
+
+    Args:
+        neck: sam2's module.
+        levels: as for `_fill`.
+    """
     coarse, *finer = [conv.conv for conv in neck.convs]
     features = levels[-1].transpose(0, 1).flatten(1).double()
     mean = features.mean(dim=1, keepdim=True)
@@ -118,6 +134,7 @@ def _fill_neck(neck: Any, levels: list[Tensor]) -> None:
 
 
 def _fill_memory_encoder(encoder: Any, memory: int) -> None:
+    """Have a memory of `memory` channels hold the first components and the mask's code."""
     width = encoder.pix_feat_proj.weight.shape[0]
     with torch.no_grad():
         nn.init.dirac_(encoder.pix_feat_proj.weight)
@@ -159,13 +176,19 @@ def _learn_code(downsampler: Any, steps: int = 400) -> None:
 
 @torch.no_grad()
 def _fill_attention(layer: Any, memory: int) -> None:
+    """Have a layer of memory attention carry the code from where the components are alike.
+
+    Args:
+        layer: sam2's module.
+        memory: number of channels of a memory.
+    """
     for part in (layer.self_attn.out_proj, layer.linear2):
-        part.weight *= _QUIET
+        part.weight *= _RANDOM_SCALE
         part.bias.zero_()
     cross = layer.cross_attn_image
     width, keys = cross.q_proj.weight.shape[1], memory - _CODE
     for part in (cross.q_proj, cross.k_proj, cross.v_proj, cross.out_proj):
-        part.weight *= _QUIET
+        part.weight *= _RANDOM_SCALE
         part.bias.zero_()
     # the pairs of the rotary encoding that turn slowest do not tell places apart
     pairs = width // 4
@@ -191,8 +214,9 @@ def _fill_attention(layer: Any, memory: int) -> None:
 
 @torch.no_grad()
 def _fill_decoder(decoder: Any) -> None:
+    """Have the mask decoder write the code of each position out as 4x4 logits."""
     for layer in decoder.transformer.layers:
-        layer.cross_attn_image_to_token.out_proj.weight *= _QUIET
+        layer.cross_attn_image_to_token.out_proj.weight *= _RANDOM_SCALE
         layer.cross_attn_image_to_token.out_proj.bias.zero_()
     first, _, _, second, _ = decoder.output_upscaling
     width, half = first.weight.shape[0], _PARTS // 2
@@ -220,18 +244,19 @@ def _fill_decoder(decoder: Any) -> None:
         conv.bias[:rows] = 0
     for mlp in decoder.output_hypernetworks_mlps:
         last = mlp.layers[-1]
-        last.weight *= _QUIET
+        last.weight *= _RANDOM_SCALE
         last.bias[0], last.bias[1] = 3.0, -3.0
 
 
 @torch.no_grad()
-def _aim_clicks(network: Any) -> None:
+def _fill_click_attention(network: Any) -> None:
+    """Have the mask decoder compare clicks and positions by one projection of their encodings."""
     transformer = network.sam_mask_decoder.transformer
     attentions = [transformer.final_attn_token_to_image]
     for layer in transformer.layers:
         attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
     for attention in attentions:
-        nn.init.orthogonal_(attention.q_proj.weight, gain=_AIM)
+        nn.init.orthogonal_(attention.q_proj.weight, gain=_CLICK_GAIN)
         attention.k_proj.weight.copy_(attention.q_proj.weight)
     transformer.layers[0].norm1.weight *= 0.5
     # what a click says of its place is to be louder than what kind of click it is

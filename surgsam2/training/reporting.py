@@ -145,5 +145,6 @@ def _keys(
 
 
 def _patient(pattern: str, name: str) -> str:
+    """Return what a pattern matches in a name; empty text for nothing, or for no pattern."""
     match = re.search(pattern, name) if pattern else None
     return match.group(0) if match else ""

@@ -122,6 +122,7 @@ def _lonely_source(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def _source_of(name: str, settings: Mapping[str, Any]) -> str | None:
+    """Return kind and path of a source, such as `vos=/data`; None if the settings lack it."""
     if f"{name}.kind" not in settings:
         return None
     return f"{settings[f'{name}.kind']}={settings[f'{name}.path']}"
@@ -167,6 +168,11 @@ def remove_run(root: Path) -> None:
 
 
 def _stored(folder: Path) -> TrainConfig:
+    """Read the settings of the stage in a folder.
+
+    Raises:
+        InputError: they are missing or damaged.
+    """
     path = folder / SETTINGS
     try:
         config = parse(TrainConfig, read_yaml(path, "file of settings"), "")
@@ -190,6 +196,7 @@ def _names(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _within(name: str, settings: Collection[str]) -> bool:
+    """Return whether a setting is one of `settings`, or lies in a table or list of them."""
     return any(name == s or name.startswith((f"{s}.", f"{s}[")) for s in settings)
 
 
@@ -205,6 +212,7 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """Return nested tables with lists instead of tuples, which YAML does not know."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

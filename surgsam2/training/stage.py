@@ -55,6 +55,7 @@ from surgsam2.training.validation import ClipEvaluator
 logger = logging.getLogger(__name__)
 
 _MOST_BAD_STEPS = 20
+"""Number of steps in a row without a finite gradient that ends a run."""
 
 Threads = int | Literal["auto"] | None
 """Number of CPU threads; `auto` measures which is fastest, None leaves PyTorch's."""
@@ -228,6 +229,7 @@ class StageTrainer(SupervisedTrainer):
         wait_for_all(self.place)
 
     def _choose_threads(self, saved: int | None) -> None:
+        """Set the number of CPU threads; `saved` is that of an interrupted run, None for none."""
         if self.threads is None or self.place.device.type != "cpu":
             return
         number = saved if self.threads == "auto" else self.threads
@@ -274,6 +276,7 @@ class StageTrainer(SupervisedTrainer):
         ).attach(self)
 
     def _save_progress(self, engine: Engine | None = None) -> None:
+        """Save what `_resume` reads; Ignite passes the engine."""
         evaluator = self.evaluator.state if self.evaluator is not None else None
         save_atomically(
             {
@@ -337,6 +340,11 @@ class StageTrainer(SupervisedTrainer):
         )
 
     def _step_if_finite(self, step: int) -> None:
+        """Have the optimizer move the weights, unless the gradient is not finite.
+
+        Raises:
+            DivergedError: no gradient was finite for 20 steps.
+        """
         # Every process decides alike, because gradients are summed over all of them.
         finite = all(bool(p.grad.isfinite().all()) for p in self._trained() if p.grad is not None)
         if finite:
@@ -352,6 +360,7 @@ class StageTrainer(SupervisedTrainer):
             )
 
     def _trained(self) -> list[nn.Parameter]:
+        """Return the parameters that are trained."""
         return [p for p in self.network.parameters() if p.requires_grad]
 
     @property
@@ -362,6 +371,7 @@ class StageTrainer(SupervisedTrainer):
         return torch.bfloat16 if self.config.dtype == "bfloat16" else torch.float32
 
     def _make_evaluator(self) -> None:
+        """Open the validation clips; `evaluator` becomes None where there are none."""
         network: Any = self.network
         model = SurgSAM2Model(
             self.network_name, network, self._resolved, self.place.device, self.dtype, EFP(), None
@@ -413,6 +423,7 @@ def _fastest_attention(device: str, dtype: torch.dtype) -> Iterator[None]:
 
 
 def _evaluator_in(handlers: Sequence[Any]) -> ClipEvaluator | None:
+    """Return the evaluator of the first handler that validates clips, or None."""
     for handler in handlers:
         if isinstance(handler, ValidationHandler) and isinstance(handler.validator, ClipEvaluator):
             return handler.validator
@@ -432,9 +443,11 @@ class _Stream:
 
 
 def _seed_of(*numbers: int) -> int:
+    """Return a seed for PyTorch, from 0 to 2^63 - 1, that numbers decide."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _no_loss(*args: Any) -> torch.Tensor:
+    """Stand in for the loss function that MONAI's trainer asks for; it is never called."""
     raise AssertionError("the learner computes the loss")

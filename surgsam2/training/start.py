@@ -32,6 +32,10 @@ def start_network(
 
     Returns:
         The network, its resolved configuration and that configuration's name.
+
+    Raises:
+        InputError: the configuration cannot be used.
+        CheckpointError: the weights are missing, damaged or of another network.
     """
     name, path, size = config.network, weights, config.image_size
     if path is None and not config.from_scratch:
@@ -68,6 +72,7 @@ def set_dropout(module: nn.Module, probability: float) -> None:
 
 @torch.no_grad()
 def _raise_presence(network: SurgSAM2Network, bias: float) -> None:
+    """Add `bias` to the presence logits of a network, in place."""
     head = network.sam_mask_decoder.pred_obj_score_head
     last = [m for m in head.modules() if isinstance(m, nn.Linear)][-1]
     last.bias.add_(bias)

@@ -41,6 +41,7 @@ def use_fastest_threads(step: Callable[[], object]) -> int:
 
 
 def _seconds(step: Callable[[], object]) -> float:
+    """Return how long a call takes, in seconds."""
     began = time.perf_counter()
     step()
     return time.perf_counter() - began

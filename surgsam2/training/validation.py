@@ -24,9 +24,9 @@ from surgsam2.training.batches import open_source
 from surgsam2.training.config import SourceConfig, ValidationConfig
 
 PROMPTS = ("mask", "box", *POINTS)
-
-
+"""Kinds of prompts of the validation."""
 KEY_METRIC = "J and F"
+"""Name of the metric that decides which weights are best, the mean of J and F."""
 
 
 class ClipEvaluator(SupervisedEvaluator):
@@ -145,8 +145,11 @@ class ClipScores:
     """Scores of one sequence: means over its objects, each over the frames after the prompt."""
 
     j: float
+    """Mean J (IoU), from 0 to 1."""
     f: float
+    """Mean F (agreement of edges), from 0 to 1."""
     objects: int
+    """Number of objects."""
     overlap: float = 0.0
     """Mean IoU of the masks of different objects; near 1, the network ignores its prompts."""
 
@@ -195,7 +198,18 @@ def score_sequence(
 def make_prompts(
     labels: np.ndarray, frame: int, prompt: str, *, seed: int = 0, key: str = ""
 ) -> PromptSet:
-    """Make one prompt of a kind for every object of (H, W) labels."""
+    """Make one prompt of a kind for every object of (H, W) labels.
+
+    Args:
+        labels: (H, W) object ids, 0 for none.
+        frame: index of the prompted frame.
+        prompt: one of `PROMPTS`. A single row or column of pixels gets no box.
+        seed: decides the places of points, together with `key`.
+        key: text that distinguishes sequences.
+
+    Raises:
+        InputError: there is no such kind of prompt.
+    """
     if prompt not in PROMPTS:
         raise InputError(f"a validation prompt must be one of {', '.join(PROMPTS)}, got {prompt!r}")
     prompts = PromptSet()
@@ -207,7 +221,7 @@ def make_prompts(
             rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
             box = [columns[0], rows[0], columns[-1], rows[-1]]
             if box[0] == box[2] or box[1] == box[3]:
-                continue  # A single row or column has no box.
+                continue
             prompts.add(object_id=object_id, frame=frame, box=[float(v) for v in box])
         else:
             points = sample_points(mask, POINTS[prompt], seed=seed, key=f"{key}/{object_id}")
