@@ -66,6 +66,7 @@ class BestWeights:
         return self._patience is not None and self._waited >= self._patience
 
     def _compare(self, evaluator: Engine) -> None:
+        """Keep the weights if they are the best so far, and end the training if it is time."""
         state, score = self._trainer.state, float(evaluator.state.metrics[KEY_METRIC])
         when = f"epoch {state.epoch}" if state.iteration else "before training"
         if self._writes:

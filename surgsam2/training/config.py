@@ -324,6 +324,11 @@ def recipe_names() -> list[str]:
 
 
 def _read(name: str) -> dict[str, Any]:
+    """Read the settings of a built-in recipe or of a file.
+
+    Raises:
+        InputError: there is no such recipe, or it is no table of settings.
+    """
     if Path(name).suffix in (".yaml", ".yml", ".json"):
         source = Path(name)
     elif name in recipe_names():

@@ -71,21 +71,33 @@ class Step:
 
 @dataclass
 class _Memories:
-    """Spatial memories and pointers of the frames so far, by frame index."""
+    """What O objects remember of the frames so far, by frame index.
+
+    `prompted` and `tracked` hold the (O, Cm, h, w) spatial memories and the (O, C) pointers.
+    """
 
     pointer_limit: int
     """Largest age, in frames, of the pointers of tracked frames that are attended."""
     prompted: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     tracked: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     prompted_targets: dict[int, torch.Tensor] = field(default_factory=dict)
-    """The target model's equations of prompted frames."""
+    """The target model's normal equations of prompted frames, (O, N, N + 1)."""
     tracked_target: torch.Tensor | None = None
-    """Running mean of the normal equations of the tracked frames so far."""
+    """Running mean of the normal equations of the tracked frames so far, (O, N, N + 1)."""
 
     def learn_target(
         self, network: SurgSAM2Network, frame: int, features: ImageFeatures, found: Decoded
     ) -> None:
-        """Learn what the target model does of a frame; of a prompted one without conditions."""
+        """Learn a frame's equations of the target model, if the network has one.
+
+        A prompted frame always counts, and a tracked one as much as `TargetModel.rate` says.
+
+        Args:
+            network: the network.
+            frame: index of the frame; it is prompted if its memory is among `prompted`.
+            features: of the frame, one row per object.
+            found: the masks of the O objects.
+        """
         learned = network.learned_targets(features, found)
         if learned is None:
             return
@@ -164,14 +176,15 @@ class Rollout:
         first = max(clips.frames - (self._config.learned or clips.frames), 0)
         learned = {*plan.prompted, *range(first, clips.frames)}
         features = _encode(network, clips, learned)
-        wrong = None
+        disturbance = None
         if len(learned) < clips.frames and rng.random() < self._config.disturbed:
-            wrong = Disturbance(clips.masks.shape[1], rng)
+            disturbance = Disturbance(clips.masks.shape[1], rng)
         for frame in order:
             seen, truth = features[frame], clips.masks[frame]
-            with nullcontext() if frame in learned else _followed():
-                if wrong is not None and frame not in learned and frame not in plan.corrected:
-                    output, outputs = self._given_mask(seen, wrong.of(truth)), list[Step]()
+            with nullcontext() if frame in learned else _without_gradients():
+                is_disturbed = frame not in learned and frame not in plan.corrected
+                if disturbance is not None and is_disturbed:
+                    output, outputs = self._given_mask(seen, disturbance.of(truth)), list[Step]()
                 else:
                     output, outputs = self._run(frame, seen, truth, memories, plan, rng)
                 if frame != order[-1]:
@@ -212,6 +225,7 @@ class Rollout:
         return output, [step, *more]
 
     def _given_mask(self, features: ImageFeatures, truth: torch.Tensor) -> Decoded:
+        """Take the (O, S, S) bool masks as the prediction for a frame."""
         network = self._network
         raw = features.map_for(features.tokens.shape[1])
         given = truth[:, None].float()
@@ -228,6 +242,18 @@ class Rollout:
         clicks: Clicks | None,
         previous: torch.Tensor | None = None,
     ) -> tuple[Decoded, Step]:
+        """Run the mask decoder on a frame.
+
+        Args:
+            frame: index of the frame.
+            features: of the frame, one row per object.
+            conditioned: (O, C, h, w) conditioned maps.
+            clicks: the clicks of a prompted or corrected frame; None without a prompt.
+            previous: (O, 1, S/4, S/4) mask logits that the clicks correct.
+
+        Returns:
+            What the next frames see of this one, and what is learned from.
+        """
         network = self._network
         points = None
         if clicks is not None:
@@ -257,6 +283,20 @@ class Rollout:
         truth: torch.Tensor,
         rng: np.random.Generator,
     ) -> tuple[Decoded, list[Step]]:
+        """Correct the masks of a frame by clicks, one after the other.
+
+        Args:
+            frame: index of the frame.
+            features: of the frame, one row per object.
+            conditioned: (O, C, h, w) conditioned maps.
+            clicks: the clicks so far.
+            output: the masks to correct.
+            truth: (O, S, S) bool masks.
+            rng: decides the clicks.
+
+        Returns:
+            The last masks, and an output for every correction.
+        """
         steps = []
         for _ in range(self._prompts.corrections):
             new = corrections(truth, output.high_res.detach()[:, 0] > 0, self._prompts, rng)
@@ -270,6 +310,7 @@ class Rollout:
     def _remember(
         self, features: ImageFeatures, output: Decoded, *, from_clicks: bool
     ) -> torch.Tensor:
+        """Encode the masks of a frame into (O, Cm, h, w) spatial memories, with gradients."""
         maps, _ = self._network._encode_new_memory(
             [features.tokens],
             [features.size],
@@ -289,7 +330,7 @@ def _encode(
     """Encode every frame, one row per object; those in `learned` with gradients."""
     others = [t for t in range(clips.frames) if t not in learned]
     features = _encode_together(network, clips, sorted(learned))
-    with _followed():
+    with _without_gradients():
         for frame in others:
             features |= _encode_together(network, clips, [frame])
     return features
@@ -315,7 +356,7 @@ def _encode_together(
 
 
 @contextmanager
-def _followed() -> Iterator[None]:
+def _without_gradients() -> Iterator[None]:
     """Disable gradients inside the context without an effect on what comes after it."""
     with torch.no_grad():
         yield

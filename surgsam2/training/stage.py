@@ -383,6 +383,7 @@ class StageTrainer(SupervisedTrainer):
             self.evaluator = None
 
     def _attach_handlers(self) -> None:
+        """Attach validation and best weights, and in the first process progress, logs and files."""
         config = self.config
         if self.evaluator is not None:
             if not self._validates:

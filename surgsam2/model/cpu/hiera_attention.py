@@ -48,6 +48,7 @@ class AttentionWeights(NamedTuple):
 
     @classmethod
     def _computed(cls, attn: MultiScaleAttention, dtype: torch.dtype) -> AttentionWeights:
+        """Compute the weights in float32, and round them to a precision at the end."""
         (qkv, qkv_bias), (proj, proj_bias) = (
             layer_weights(layer, torch.float32) for layer in (attn.qkv, attn.proj)
         )
