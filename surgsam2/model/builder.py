@@ -260,7 +260,7 @@ NETWORK: Arguments = {
     "memory_encoder": Part("memory encoder"),
     "mask_motion": Part("mask motion"),
     "target_model": Part("target model"),
-    "refine_boxes": FLAG,
+    "refine_prompts": FLAG,
     "num_maskmem": whole(2, 64),
     "image_size": whole(SMALLEST_SIDE, LARGEST_SIDE, multiple=SMALLEST_SIDE),
     "backbone_stride": STRIDE,
@@ -308,7 +308,7 @@ NETWORK: Arguments = {
 }
 """Arguments of the network itself, whatever subclass of `SAM2Base` it is."""
 
-OWN_ARGUMENTS = ("mask_motion", "target_model", "refine_boxes")
+OWN_ARGUMENTS = ("mask_motion", "target_model", "refine_prompts")
 """The arguments of `SurgSAM2Network` that sam2's networks do not take; they add no weights."""
 
 

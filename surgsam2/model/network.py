@@ -19,17 +19,14 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from surgsam2.errors import InputError
 from surgsam2.model.backend import Backend, Sam2Backend
 from surgsam2.model.base_network import BaseNetwork
-from surgsam2.model.box_refinement import refine_in_box
 from surgsam2.model.cpu.backend import CpuBackend, inference_precision
 from surgsam2.model.cuda.backend import CudaBackend, can_use_graphs, graphs_of
 from surgsam2.model.cuda.graphs import CudaGraphs
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.mask_motion import MaskMotion
+from surgsam2.model.prompt_refinement import refine_mask
 from surgsam2.model.pruning import EFP
 from surgsam2.model.target_model import TargetModel
-
-_TOP_LEFT = 2
-"""Label of the top left corner of a box."""
 
 
 class SurgSAM2Network(BaseNetwork):
@@ -40,7 +37,7 @@ class SurgSAM2Network(BaseNetwork):
         mask_motion: carries masks from frame to frame beside the memories; None in SAM 2.
         target_model: finds objects by classifiers of the frame's features beside the memories;
             None in SAM 2.
-        refine_boxes: whether the first mask from a box is refined by `refine_in_box`.
+        refine_prompts: whether first masks from boxes and clicks are refined by `refine_mask`.
         **arguments: as for SAM 2's network.
     """
 
@@ -53,7 +50,7 @@ class SurgSAM2Network(BaseNetwork):
         *args: Any,
         mask_motion: MaskMotion | None = None,
         target_model: TargetModel | None = None,
-        refine_boxes: bool = False,
+        refine_prompts: bool = False,
         **arguments: Any,
     ) -> None:
         super().__init__(*args, **arguments)
@@ -61,7 +58,7 @@ class SurgSAM2Network(BaseNetwork):
         self.target_model = target_model
         if target_model is not None and not self.use_high_res_features_in_sam:
             raise InputError("target_model needs use_high_res_features_in_sam")
-        self.refine_boxes = refine_boxes
+        self.refine_prompts = refine_prompts
 
     @property
     def memory_channels(self) -> int:
@@ -143,18 +140,36 @@ class SurgSAM2Network(BaseNetwork):
         conditioned = self.without_memory(features)
         if not (torch.jit.is_tracing() or torch.compiler.is_compiling()):  # exports have B = 1
             conditioned = conditioned.expand(points.shape[0], -1, -1, -1)
-        decoded = self.predict_masks(
+        return self.predict_masks(
             features,
             conditioned,
             multimask=self._use_multimask(True, point_inputs),
             point_inputs=point_inputs,
             mask_inputs=previous,
         )
-        if previous is None and self._is_refined(labels):
-            side = decoded.low_res.shape[-1] / self.image_size
-            low_res = refine_in_box(features, decoded.low_res, points[0] * side, labels[0])
-            decoded = _with_mask(decoded, low_res)
-        return decoded
+
+    def refine_prompted(
+        self,
+        features: ImageFeatures,
+        picture: torch.Tensor,
+        decoded: Decoded,
+        points: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> Decoded:
+        """Refine the first mask of one object, in a network that does so; see `refine_mask`.
+
+        Args:
+            features: of the frame.
+            picture: (1, 3, S, S) float32, the normalised image.
+            decoded: from `decode_points`, without a previous mask.
+            points: (1, P, 2), as for `decode_points`.
+            labels: (1, P), as for `decode_points`.
+        """
+        if not self.refine_prompts or torch.jit.is_tracing():  # graphs of an export leave it out
+            return decoded
+        side = decoded.low_res.shape[-1] / self.image_size
+        low_res = refine_mask(features, picture, decoded.low_res, points[0] * side, labels[0])
+        return _with_mask(decoded, low_res)
 
     def candidate_masks(
         self, features: ImageFeatures, points: torch.Tensor, labels: torch.Tensor
@@ -321,12 +336,6 @@ class SurgSAM2Network(BaseNetwork):
         ends = [self.hidden_dim, self.conditioned_channels]
         _, carried, values = conditioned.tensor_split(ends, dim=1)
         return carried, values
-
-    def _is_refined(self, labels: torch.Tensor) -> bool:
-        """Tell whether prompts have a box to refine; graphs of an export leave it out."""
-        if not self.refine_boxes or torch.jit.is_tracing() or torch.compiler.is_compiling():
-            return False
-        return labels.shape[1] > 1 and int(labels[0, 0]) == _TOP_LEFT
 
     def _backend(self, features: ImageFeatures) -> Backend:
         return self.backend_for(features.tokens, features.tokens.shape[1])

@@ -68,12 +68,17 @@ class FrameNetwork(SurgSAM2Network):
             scale = image.new_tensor([width, height])
             points = torch.from_numpy(clicks[0]).to(image)[None] / scale * side
             labels = torch.from_numpy(clicks[1]).to(image.device)[None]
-        masks = [
-            self.decode_points(self.encode_image(one[None]), points, labels).low_res
-            for one in normalised
-        ]
+        masks = [self._first_mask(one[None], points, labels) for one in normalised]
         logits = F.interpolate(torch.cat(masks).float(), size=image.shape[-2:], mode="bilinear")
         return torch.cat([torch.zeros_like(logits), logits], dim=1)
+
+    def _first_mask(
+        self, image: torch.Tensor, points: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the (1, 1, S/4, S/4) logits of one normalised image."""
+        features = self.encode_image(image)
+        decoded = self.decode_points(features, points, labels)
+        return self.refine_prompted(features, image, decoded, points, labels).low_res
 
 
 def frame_network(config: str, image_size: int | None = None, folder: str = ".") -> FrameNetwork:

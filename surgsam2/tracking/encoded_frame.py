@@ -56,9 +56,13 @@ class EncodedFrame:
     def features(self) -> ImageFeatures:
         """Return the image encoder's output, computing it if that has not been done."""
         if self._features is None:
-            square = self._model.resize(self._frame) if self._square is None else self._square
-            self._features = self._model.network.encode_image(self._model.normalise(square))
+            self._features = self._model.network.encode_image(self._normalised())
         return self._features
+
+    def _normalised(self) -> torch.Tensor:
+        """Return the network's input, (1, 3, S, S) float32."""
+        square = self._model.resize(self._frame) if self._square is None else self._square
+        return self._model.normalise(square)
 
     def decode(self, prompt: Prompt, place: str) -> Decoded:
         """Return the mask of a prompt, computed without memory, as a batch of one object.
@@ -84,7 +88,7 @@ class EncodedFrame:
     def decode_points(
         self, points: np.ndarray, labels: np.ndarray, previous: torch.Tensor | None = None
     ) -> Decoded:
-        """Return the mask of points, as `SurgSAM2Network.decode_points` does.
+        """Return the mask of points, as `SurgSAM2Network.decode_points` does; first masks refined.
 
         Args:
             points: (P, 2) x and y in pixels of this frame.
@@ -94,13 +98,13 @@ class EncodedFrame:
         height, width, _ = self._frame.shape
         device, size = self._model.device, self._model.image_size
         scale = torch.tensor([width, height], dtype=torch.float32)
-        square = torch.tensor(points, dtype=torch.float32) / scale * size
-        return self._model.network.decode_points(
-            self.features(),
-            square[None].to(device),
-            torch.tensor(labels, dtype=torch.int32)[None].to(device),
-            previous,
-        )
+        square = (torch.tensor(points, dtype=torch.float32) / scale * size)[None].to(device)
+        kinds = torch.tensor(labels, dtype=torch.int32)[None].to(device)
+        network, features = self._model.network, self.features()
+        decoded = network.decode_points(features, square, kinds, previous)
+        if previous is not None:
+            return decoded
+        return network.refine_prompted(features, self._normalised(), decoded, square, kinds)
 
 
 def prompted_output(decoded: Decoded, prompt: Prompt) -> MaskOutput:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+import surgsam2
 from surgsam2 import PromptSet, segment_video
 from surgsam2.errors import InputError, PromptError
 from surgsam2.model.build import SurgSAM2Model
@@ -127,3 +128,21 @@ def test_a_box_that_ends_at_the_frames_width_is_clipped(
     assert np.array_equal(still.preview(beyond).logits, still.preview(within).logits)
     with pytest.raises(PromptError, match="leaves the 160 x 120 frame"):
         still.preview(PromptSet().add(object_id=1, frame=0, box=[100, 60, 161, 120]))
+
+
+def test_first_masks_are_refined_and_corrections_are_not(a_clip: np.ndarray) -> None:
+    """By the built-in model, whose configuration asks for it."""
+    model = surgsam2.load_model("demo", device="cpu")
+    still = StillFrame(model, a_clip[0])
+
+    def masks() -> list[np.ndarray]:
+        prompts = [{"points": [[80, 60, 1]]}, {"box": [50, 40, 110, 90]}]
+        previews = [still.preview(PromptSet().add(object_id=1, frame=0, **p)) for p in prompts]
+        return [r.masks[0] for r in (*previews, still.refine(1, MASK, [[60, 60, 1]]))]
+
+    refined = masks()
+    assert not refined[1][:35].any()
+    assert refined[0][60, 80]
+    model.network.refine_prompts = False
+    for one, plain, changed in zip(refined, masks(), (True, True, False), strict=True):
+        assert np.array_equal(one, plain) != changed

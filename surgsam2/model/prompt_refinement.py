@@ -1,0 +1,167 @@
+"""A first mask from a box or from clicks, made exact by what the frame itself shows.
+
+The decoder's mask teaches a linear classifier of the frame's pixels in closed form (weighted ridge
+regression), together with what is known: the clicks, and that nothing outside of a box is the
+object. The classifier's verdict, smoothed along the picture's edges, is a better mask, and teaches
+it once more, as in GrabCut (Rother et al., SIGGRAPH 2004). A decoder that has seen little of the
+kind guesses in patches; the classifier fills and cuts along the tissue's edges.
+
+The classifier sees mostly colours. The network's features count for little, because there are so
+many of them that it would learn the decoder's errors by heart.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from surgsam2.model.frame_data import ImageFeatures
+from surgsam2.model.guided_filter import guided_filter
+
+TOP_LEFT = 2
+"""Label of the top left corner of a box, which is followed by the bottom right one."""
+_ROUNDS = 2
+"""How often the classifier learns."""
+_RIDGE = 1e-2
+"""Weight of the squared coefficients, for colours of deviation 1 and weights that add up to 1
+for each of the two classes."""
+_FEATURE = 0.03
+"""Deviation of a feature of the network, where that of a colour is 1."""
+_GAIN = 4.0
+"""Logit of a pixel whose regression value is 1."""
+_OWN_IN_BOX, _OWN = 0.1, 0.3
+"""Share of the decoder's own logits that is added, with a box and without one, where only the
+decoder tells an object from what looks like it beside it."""
+_CERTAIN = 10.0
+"""Largest absolute logit of the decoder that counts."""
+_ALONG, _EDGE = 4, 0.003
+"""Radius in pixels of the guided filter, and the variance of a normalised colour that is an edge
+for it."""
+_OUTSIDE = -10.0
+"""Logit outside of the box."""
+_NEAR = 2.0
+"""Half the side in pixels of the square for which a click teaches."""
+_CLICK = 0.1
+"""Weight of a click, where all pixels of a class have 1 together."""
+_CLICKED = 1.0
+"""Smallest absolute logit of the pixels around a click."""
+_BESIDE = 1.25
+"""Half the side in pixels of the square around a click that has its label, whatever is seen: all
+pixels from which a larger mask is interpolated there, and a margin for how places are rounded."""
+_SMALL = 1e-4
+"""Added to deviations, so that a constant feature is not divided by 0."""
+
+
+def refine_mask(
+    features: ImageFeatures, picture: Tensor, logits: Tensor, points: Tensor, labels: Tensor
+) -> Tensor:
+    """Return the mask of one object, refined.
+
+    Args:
+        features: of the frame.
+        picture: (1, 3, S, S) float32, the frame as the network sees it.
+        logits: (1, 1, s, s) float32 mask logits of the decoder.
+        points: (N, 2) x and y in pixels of the mask: the top left and the bottom right corner
+            of the box, if there is one, then clicks.
+        labels: (N,) labels of the points; 1 is a click on the object, 0 one outside of it.
+
+    Returns:
+        (1, 1, s, s) float32 mask logits. Nothing outside of the box is positive; without a box
+        the mask is what is connected to clicks on the object. Clicks inside the box are obeyed. If
+        all or none of the decoder's logits inside the box are positive, they are its own, but for
+        those outside of the box.
+    """
+    size = logits.shape[-2:]
+    boxed = int(labels[0]) == TOP_LEFT
+    inside = torch.ones(size, dtype=torch.bool, device=logits.device)
+    if boxed:
+        inside = _inside(points[:2].flatten(), size)
+        points, labels = points[2:], labels[2:]
+    with torch.autocast(logits.device.type, enabled=False):
+        colours = F.interpolate(picture.float(), size=size, mode="area")
+        inputs = _inputs(features, colours)
+        own = (_OWN_IN_BOX if boxed else _OWN) * logits.clamp(-_CERTAIN, _CERTAIN)
+        refined = logits
+        for _ in range(_ROUNDS):
+            if not (0 < int((refined[0, 0] > 0)[inside].sum()) < int(inside.sum())):
+                break
+            guess = torch.where(inside, torch.tanh(refined[0, 0] / 2), -1.0)
+            values = own + _GAIN * _verdict(inputs, guess, points, labels)
+            values = guided_filter(colours, values, _ALONG, _EDGE)
+            for point, label in zip(points, labels, strict=True):
+                near = _inside(torch.cat([point - _BESIDE, point + _BESIDE]), size)
+                obeyed = values.clamp(min=_CLICKED) if label else values.clamp(max=-_CLICKED)
+                values = torch.where(near, obeyed, values)
+            refined = torch.where(inside, values, _OUTSIDE)
+            if not boxed:
+                refined = _connected(refined, points[labels == 1])
+        return torch.where(inside, refined, refined.clamp(max=_OUTSIDE))
+
+
+def _inside(box: Tensor, size: torch.Size) -> Tensor:
+    """Return which of (h, w) pixels have their centres in a box."""
+    y = torch.arange(size[0], device=box.device)[:, None] + 0.5
+    x = torch.arange(size[1], device=box.device) + 0.5
+    return (x >= box[0]) & (x <= box[2]) & (y >= box[1]) & (y <= box[3])
+
+
+def _inputs(features: ImageFeatures, colours: Tensor) -> Tensor:
+    """Return the classifier's inputs for each of (h, w) pixels, (N, h * w), the last constant."""
+    seen = [colours, colours.square(), colours * colours.roll(1, dims=1)]
+    levels = [
+        F.interpolate(level.float(), size=colours.shape[-2:], mode="bilinear")
+        for level in (*features.high_res, features.map_for(1))
+    ]
+    rows = torch.cat([_even(seen), _FEATURE * _even(levels)])
+    return torch.cat([rows, torch.ones_like(rows[:1])])
+
+
+def _even(maps: list[Tensor]) -> Tensor:
+    """Return (1, C, h, w) maps as rows (sum of C, h * w) with a mean of 0 and a deviation of 1."""
+    rows = torch.cat(maps, dim=1)[0].flatten(1)
+    deviation, mean = torch.std_mean(rows, dim=1, keepdim=True)
+    return (rows - mean) / (deviation + _SMALL)
+
+
+def _verdict(inputs: Tensor, guess: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+    """Return what a classifier makes of the pixels that learns from a guess and from clicks.
+
+    Args:
+        inputs: (N, h * w), from `_inputs`.
+        guess: (h, w), from -1 to 1: how certainly a pixel is outside or inside.
+        points: (P, 2) x and y of clicks in pixels.
+        labels: (P,) 1 or 0.
+
+    Returns:
+        (1, 1, h, w), about 1 inside and -1 outside.
+    """
+    target, weight = guess.flatten().sign(), guess.flatten().abs()
+    positive = target > 0
+    weight = weight / torch.where(positive, weight[positive].sum(), weight[~positive].sum())
+    for point, label in zip(points, labels, strict=True):
+        near = _inside(torch.cat([point - _NEAR, point + _NEAR]), guess.shape).flatten()
+        target = torch.where(near, 2.0 * label - 1, target)
+        weight = torch.where(near, _CLICK / near.sum(), weight)
+    weighted = inputs * weight
+    ridge = _RIDGE * torch.eye(len(inputs), device=inputs.device)
+    coefficients = torch.linalg.solve(weighted @ inputs.T + ridge, weighted @ target)
+    return (coefficients @ inputs).view(1, 1, *guess.shape)
+
+
+def _connected(logits: Tensor, places: Tensor) -> Tensor:
+    """Keep those regions of a mask that are connected to a place, by sides or corners of pixels.
+
+    Args:
+        logits: (1, 1, h, w), positive at the places.
+        places: (P, 2) x and y in pixels.
+    """
+    height, width = logits.shape[-2:]
+    mask = (logits[0, 0] > 0).cpu().numpy().view(np.uint8)
+    _, regions = cv2.connectedComponents(mask, connectivity=8)
+    x, y = places.cpu().numpy().T.astype(int)
+    clicked = regions[y.clip(0, height - 1), x.clip(0, width - 1)]
+    stays = torch.from_numpy(np.isin(regions, clicked[clicked > 0])).to(logits.device)
+    return torch.where(stays, logits, logits.clamp(max=-_CLICKED))
