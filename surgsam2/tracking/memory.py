@@ -56,7 +56,7 @@ class ConditioningMemory:
     """Object pointer, (C,)."""
     output: MaskOutput
     """The result of the object for this frame."""
-    look: torch.Tensor
+    appearance: torch.Tensor
     """Appearance of the object, (C + 1,) float32; see `surgsam2.tracking.appearance`."""
     target: torch.Tensor | None = None
     """Normal equations of the target model, (N, N + 1) float32; None for a network without one."""
@@ -118,9 +118,11 @@ class MemoryBank:
         """Memories of the prompted frames by frame index, ascending."""
         self._tracked = make_store(network, policy)
         self._last: tuple[int, torch.Tensor] | None = None
+        """Index of the last tracked frame, and the channels of its memory for mask motion."""
         self.continuity: torch.Tensor | None = None
         """Running mean of the correlations of neighbouring frames; see `continuity.next_mean`."""
         self._target: torch.Tensor | None = None
+        """Running mean of the tracked frames' normal equations; see `target_model.followed`."""
 
     def add(self, frame_index: int, memory: FrameMemory) -> None:
         """Remember a tracked frame; the policy says which one is forgotten."""
@@ -149,9 +151,9 @@ class MemoryBank:
         """Return whether the object's mask on this frame comes from memory, not from a prompt."""
         return frame_index not in self.conditioning and self.has_begun(frame_index)
 
-    def looks(self) -> list[torch.Tensor]:
+    def appearances(self) -> list[torch.Tensor]:
         """Return the object's appearances on its prompted frames, (C + 1,) each."""
-        return [memory.look for memory in self.conditioning.values()]
+        return [memory.appearance for memory in self.conditioning.values()]
 
     def next_continuity(
         self, frame_index: int, correlation: torch.Tensor | None
@@ -215,6 +217,7 @@ class MemoryBank:
         )
 
     def _first_prompted(self) -> ConditioningMemory:
+        """Return the memory of the prompted frame that comes first in tracking order."""
         return self.conditioning[min(self.conditioning, key=lambda t: t * self._step)]
 
     def _joined_target(self) -> torch.Tensor | None:
@@ -236,7 +239,7 @@ class MemoryBank:
                     memory.pointer,
                     memory.output.low_res,
                     memory.output.scores,
-                    memory.look,
+                    memory.appearance,
                     memory.target,
                 ]
                 for index, memory in self.conditioning.items()
@@ -260,10 +263,10 @@ class MemoryBank:
         """
         self.conditioning = {}
         for index, given, *tensors, target in state["conditioning"]:
-            map_, pointer, low_res, scores, look = (t.to(device) for t in tensors)
+            map_, pointer, low_res, scores, appearance = (t.to(device) for t in tensors)
             output = MaskOutput(low_res, scores, given)
             learned = None if target is None else target.to(device)
-            memory = ConditioningMemory(map_, pointer, output, look, learned)
+            memory = ConditioningMemory(map_, pointer, output, appearance, learned)
             self.condition(operator.index(index), memory)
         self._tracked.load_state_dict(state, device)
         self._last = None
@@ -291,7 +294,7 @@ class MemoryBank:
             extra = network.memory_channels - network.mem_dim
             sizes |= {tuple(self._last[1].shape)} - {(extra, side, side)}
         for memory in prompted:
-            sizes |= {tuple(memory.look.shape)} - {(network.hidden_dim + 1,)}
+            sizes |= {tuple(memory.appearance.shape)} - {(network.hidden_dim + 1,)}
             output, given = memory.output, memory.output.given
             sizes |= {tuple(output.low_res.shape)} - {(1, 1, 4 * side, 4 * side)}
             sizes |= {tuple(output.scores.shape)} - {(2,)}
@@ -386,7 +389,7 @@ def remember(
 
 
 def _stack(views: list[BankView]) -> MemoryBatch:
-    """Stack views that have the same numbers of spatial memories and of pointers."""
+    """Stack B views that have the same numbers of spatial memories and of pointers."""
     device = views[0].maps[0].device
     pointers = [torch.stack(v.pointers) for v in views if v.pointers]
     with torch.autocast(device.type, enabled=False):  # float16 autocast refuses to stack bfloat16

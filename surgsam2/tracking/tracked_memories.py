@@ -263,4 +263,5 @@ class _Ranked:
 
 
 def _with_ranks(values: list[torch.Tensor]) -> Aged:
+    """Return tensors, oldest first, with their ranks; the newest has rank 1."""
     return [(len(values) - i, value) for i, value in enumerate(values)]

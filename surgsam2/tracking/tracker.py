@@ -302,7 +302,11 @@ class Tracker:
         return frame_index, seen
 
     def _prompts_for(self, index: int, prompts: PromptSet | None) -> dict[int, Prompt]:
-        """Return the prompts of frame `index` by object id, after checks."""
+        """Return the prompts of frame `index` by object id, after checks.
+
+        Raises:
+            PromptError: a prompt does not fit the frame, or is for a frame that has passed.
+        """
         if prompts is None:
             return {}
         for obj in prompts.objects:
@@ -326,6 +330,11 @@ class Tracker:
         return frame > index if self.reverse else frame < index
 
     def _check_prompts(self, prompts: PromptSet, given: dict[int, Prompt]) -> None:
+        """Check that prompts fit the frames, if any of them is used.
+
+        Raises:
+            PromptError: one does not fit.
+        """
         if given:
             prompts.validate(self.width, self.height)
 
@@ -336,11 +345,11 @@ class Tracker:
         decoded = frame.decode(prompt, f"object {object_id}, frame {index}")
         maps = self.model.network.encode_memory(frame.features(), decoded, prompted=True)
         output = prompted_output(decoded, prompt)
-        look = appearances(frame.features(), decoded.low_res)[0]
+        appearance = appearances(frame.features(), decoded.low_res)[0]
         target = self.model.network.target_equations(frame.features(), decoded)
         if target is not None:
             target = target[0]
-        return ConditioningMemory(maps[0], decoded.pointers[0], output, look, target)
+        return ConditioningMemory(maps[0], decoded.pointers[0], output, appearance, target)
 
     def _condition(self, index: int, memories: dict[int, ConditioningMemory]) -> None:
         """Keep the memories of prompts on frame `index`; objects that are new begin."""
@@ -370,7 +379,7 @@ class Tracker:
             means = self._continuity(index, seen, [banks[i] for i in object_ids])
             close = are_close(means, seen.device)
         if close is not None and self._policy.checks_appearance:
-            known = [banks[object_id].looks() for object_id in object_ids]
+            known = [banks[object_id].appearances() for object_id in object_ids]
             decoded = check_objects(network, features, decoded, known, close, self._policy)
         memories = FrameMemories(
             network.encode_memory(features, decoded, prompted=False),

@@ -86,15 +86,18 @@ class VideoTracking:
         """Go on from the state of a tracking of the same model, video, prompts and plan.
 
         Raises:
-            AttributeError, KeyError, TypeError, ValueError: the data is not such a state.
+            AttributeError, KeyError, TypeError, ValueError: the data is not such a state. The
+                tracking stays as it was.
+            InputError: as `Tracker.load_state_dict`.
         """
-        self._in_first_pass = state["first_pass"]
+        in_first_pass, tracker = state["first_pass"], None
         if state["tracker"] is not None:
-            self._tracker = self._new_tracker(0)
-            self._tracker.load_state_dict(state["tracker"])
-            at = self._tracker.frame_index
+            tracker = self._new_tracker(0, reverse=self._reverse or in_first_pass)
+            tracker.load_state_dict(state["tracker"])
+            at = tracker.frame_index
             if not self._plan.start - 1 <= at <= self._plan.stop:
                 raise ValueError(f"frame {at} is outside of the plan")
+        self._in_first_pass, self._tracker = in_first_pass, tracker
 
     def run(self) -> Generator[tuple[np.ndarray, FrameResult | None]]:
         """Track from where the tracking is to its end.
@@ -113,9 +116,11 @@ class VideoTracking:
             yield from self._track(encoders)
 
     def _track(self, encoders: Encoders) -> Generator[tuple[np.ndarray, FrameResult]]:
+        """Track the frames of the plan, with the outputs of the first pass where there was one."""
         plan, size = self._plan, (self._video.width, self._video.height)
         if self._tracker is None:
-            self._tracker = self._new_tracker(plan.stop - 1 if self._reverse else plan.start)
+            first = plan.stop - 1 if self._reverse else plan.start
+            self._tracker = self._new_tracker(first, reverse=self._reverse)
             self._condition(self._tracker)
         tracker = self._tracker
         at = tracker.frame_index
@@ -144,7 +149,7 @@ class VideoTracking:
         """
         plan = self._plan
         if self._tracker is None:
-            self._tracker = self._new_tracker(min(plan.turn, plan.stop) - 1)
+            self._tracker = self._new_tracker(min(plan.turn, plan.stop) - 1, reverse=True)
         tracker = self._tracker
         waiting = {
             obj.id: obj.prompts[0].frame
@@ -172,6 +177,7 @@ class VideoTracking:
         reverse: bool,
         unneeded: Collection[int],
     ) -> Generator[tuple[int, EncodedFrame]]:
+        """Yield the index and the frame of a range of the video; see `prefetch_frames`."""
         return prefetch_frames(
             self._video,
             first,
@@ -182,19 +188,23 @@ class VideoTracking:
             unneeded=unneeded,
         )
 
-    def _new_tracker(self, first_frame: int) -> Tracker:
+    def _new_tracker(self, first_frame: int, *, reverse: bool) -> Tracker:
         return Tracker(
             self._model,
             self._video.width,
             self._video.height,
             first_frame=first_frame,
-            reverse=self._reverse or self._in_first_pass,
+            reverse=reverse,
             frame_count=self._video.frame_count,
             options=self._options,
         )
 
     def _condition(self, tracker: Tracker, only: Collection[int] | None = None) -> None:
-        """Show the tracker every frame on which an object of `only` is prompted."""
+        """Show the tracker every frame on which an object of `only` is prompted.
+
+        Raises:
+            VideoError: such a frame cannot be decoded.
+        """
         chosen = [obj for obj in self._prompts if only is None or obj.id in only]
         for index in sorted({prompt.frame for obj in chosen for prompt in obj.prompts}):
             try:

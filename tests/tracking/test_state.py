@@ -15,7 +15,11 @@ from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
-from surgsam2.tracking.video_tracking import copy_to_cpu
+from surgsam2.storage.disk_store import DiskStore
+from surgsam2.tracking.options import TrackingOptions
+from surgsam2.tracking.plan import plan_tracking
+from surgsam2.tracking.video_tracking import VideoTracking, copy_to_cpu
+from surgsam2.video import open_video
 from tests.conftest import disc
 from tests.tracking.memory_size import memory_bytes
 
@@ -139,3 +143,16 @@ def test_a_damaged_state_changes_nothing(
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
         tracker.load_state_dict({**a_state, name: value})
     assert tracker.state_dict() == before
+
+
+def test_a_damaged_state_of_a_video_changes_nothing(
+    a_model: SurgSAM2Model, a_clip: np.ndarray, a_state: dict
+) -> None:
+    video, options = open_video(a_clip), TrackingOptions()
+    plan = plan_tracking(video, prompts(), options)
+    tracking = VideoTracking(a_model, video, prompts(), plan, options, DiskStore())
+    beyond = {**a_state, "frame_index": 1000}
+    for tracker in ({}, beyond):
+        with pytest.raises((KeyError, ValueError)):
+            tracking.load_state_dict({"first_pass": True, "tracker": tracker})
+        assert tracking.state_dict() == {"first_pass": False, "tracker": None}
