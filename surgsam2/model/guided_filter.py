@@ -18,8 +18,9 @@ def guided_filter(picture: Tensor, values: Tensor, radius: int, smallest: float)
     Args:
         picture: (1, C, H, W) float32.
         values: (1, 1, H, W) float32, what is smoothed.
-        radius: of the square around each pixel in which the map is a function of the colours.
-        smallest: variance of a colour that counts as an edge.
+        radius: of the square around each pixel in which the map is a linear function of the
+            colours, in pixels.
+        smallest: variance of a colour from which on a square has an edge.
 
     Returns:
         (1, 1, H, W) float32.
@@ -38,7 +39,7 @@ def guided_filter(picture: Tensor, values: Tensor, radius: int, smallest: float)
 
 
 def box_mean(maps: Tensor, radius: int) -> Tensor:
-    """Average (1, C, H, W) maps over squares; edges are repeated."""
+    """Average (1, C, H, W) maps over squares of a radius in pixels; edges are repeated."""
     padded = F.pad(maps, (radius, radius, radius, radius), mode="replicate")
     side, channels = 2 * radius + 1, maps.shape[1]
     across = maps.new_full((channels, 1, 1, side), 1 / side)

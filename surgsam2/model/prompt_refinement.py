@@ -2,9 +2,9 @@
 
 The decoder's mask teaches a linear classifier of the frame's pixels in closed form (weighted ridge
 regression), together with what is known: the clicks, and that nothing outside of a box is the
-object. The classifier's verdict, smoothed along the picture's edges, is a better mask, and teaches
-it once more, as in GrabCut (Rother et al., SIGGRAPH 2004). A decoder that has seen little of the
-kind guesses in patches; the classifier fills and cuts along the tissue's edges.
+object. Its values, smoothed along the picture's edges, are a better mask, from which a second
+classifier learns, as in GrabCut (Rother et al., SIGGRAPH 2004). A decoder that has seen few such
+pictures guesses in patches; the classifier fills gaps and cuts along the tissue's edges.
 
 The classifier sees mostly colours. The network's features count for little, because there are so
 many of them that it would learn the decoder's errors by heart.
@@ -24,7 +24,7 @@ from surgsam2.model.guided_filter import guided_filter
 TOP_LEFT = 2
 """Label of the top left corner of a box, which is followed by the bottom right one."""
 _ROUNDS = 2
-"""How often the classifier learns."""
+"""Number of classifiers, each of which learns from the mask of the one before."""
 _RIDGE = 1e-2
 """Weight of the squared coefficients, for colours of deviation 1 and weights that add up to 1
 for each of the two classes."""
@@ -37,20 +37,21 @@ _OWN_IN_BOX, _OWN = 0.1, 0.3
 decoder tells an object from what looks like it beside it."""
 _CERTAIN = 10.0
 """Largest absolute logit of the decoder that counts."""
-_ALONG, _EDGE = 4, 0.003
-"""Radius in pixels of the guided filter, and the variance of a normalised colour that is an edge
-for it."""
+_FILTER_RADIUS, _FILTER_VARIANCE = 4, 0.003
+"""Radius in pixels of the guided filter, and the variance of a normalised colour that it takes for
+an edge."""
 _OUTSIDE = -10.0
 """Logit outside of the box."""
-_NEAR = 2.0
+_TAUGHT = 2.0
 """Half the side in pixels of the square for which a click teaches."""
 _CLICK = 0.1
 """Weight of a click, where all pixels of a class have 1 together."""
 _CLICKED = 1.0
 """Smallest absolute logit of the pixels around a click."""
-_BESIDE = 1.25
-"""Half the side in pixels of the square around a click that has its label, whatever is seen: all
-pixels from which a larger mask is interpolated there, and a margin for how places are rounded."""
+_OBEYED = 1.25
+"""Half the side in pixels of the square around a click that gets the click's label, whatever the
+classifier says. It holds all pixels from which a larger mask is interpolated at the click, and a
+margin for rounding."""
 _SMALL = 1e-4
 """Added to deviations, so that a constant feature is not divided by 0."""
 
@@ -58,7 +59,7 @@ _SMALL = 1e-4
 def refine_mask(
     features: ImageFeatures, picture: Tensor, logits: Tensor, points: Tensor, labels: Tensor
 ) -> Tensor:
-    """Return the mask of one object, refined.
+    """Refine the mask of one object.
 
     Args:
         features: of the frame.
@@ -70,9 +71,9 @@ def refine_mask(
 
     Returns:
         (1, 1, s, s) float32 mask logits. Nothing outside of the box is positive; without a box
-        the mask is what is connected to clicks on the object. Clicks inside the box are obeyed. If
-        all or none of the decoder's logits inside the box are positive, they are its own, but for
-        those outside of the box.
+        the mask is what is connected to clicks on the object. Clicks inside the box get their
+        labels. If all or none of the decoder's logits inside the box are positive, those inside
+        are returned as they are.
     """
     size = logits.shape[-2:]
     boxed = int(labels[0]) == TOP_LEFT
@@ -89,10 +90,10 @@ def refine_mask(
             if not (0 < int((refined[0, 0] > 0)[inside].sum()) < int(inside.sum())):
                 break
             guess = torch.where(inside, torch.tanh(refined[0, 0] / 2), -1.0)
-            values = own + _GAIN * _verdict(inputs, guess, points, labels)
-            values = guided_filter(colours, values, _ALONG, _EDGE)
+            values = own + _GAIN * _class_values(inputs, guess, points, labels)
+            values = guided_filter(colours, values, _FILTER_RADIUS, _FILTER_VARIANCE)
             for point, label in zip(points, labels, strict=True):
-                near = _inside(torch.cat([point - _BESIDE, point + _BESIDE]), size)
+                near = _inside(torch.cat([point - _OBEYED, point + _OBEYED]), size)
                 obeyed = values.clamp(min=_CLICKED) if label else values.clamp(max=-_CLICKED)
                 values = torch.where(near, obeyed, values)
             refined = torch.where(inside, values, _OUTSIDE)
@@ -102,36 +103,46 @@ def refine_mask(
 
 
 def _inside(box: Tensor, size: torch.Size) -> Tensor:
-    """Return which of (h, w) pixels have their centres in a box."""
+    """Return which of (h, w) pixels have their centres in a box, (h, w) bool.
+
+    Args:
+        box: (4,) left, top, right and bottom in pixels.
+        size: (h, w).
+    """
     y = torch.arange(size[0], device=box.device)[:, None] + 0.5
     x = torch.arange(size[1], device=box.device) + 0.5
     return (x >= box[0]) & (x <= box[2]) & (y >= box[1]) & (y <= box[3])
 
 
 def _inputs(features: ImageFeatures, colours: Tensor) -> Tensor:
-    """Return the classifier's inputs for each of (h, w) pixels, (N, h * w), the last constant."""
+    """Return the classifier's inputs for each of (h, w) pixels, (N, h * w); the last is 1.
+
+    Args:
+        features: of the frame.
+        colours: (1, 3, h, w) normalised colours.
+    """
     seen = [colours, colours.square(), colours * colours.roll(1, dims=1)]
     levels = [
         F.interpolate(level.float(), size=colours.shape[-2:], mode="bilinear")
         for level in (*features.high_res, features.map_for(1))
     ]
-    rows = torch.cat([_even(seen), _FEATURE * _even(levels)])
+    rows = torch.cat([_standardised(seen), _FEATURE * _standardised(levels)])
     return torch.cat([rows, torch.ones_like(rows[:1])])
 
 
-def _even(maps: list[Tensor]) -> Tensor:
-    """Return (1, C, h, w) maps as rows (sum of C, h * w) with a mean of 0 and a deviation of 1."""
+def _standardised(maps: list[Tensor]) -> Tensor:
+    """Return (1, C, h, w) maps as rows, (sum of C, h * w), of mean 0 and deviation 1."""
     rows = torch.cat(maps, dim=1)[0].flatten(1)
     deviation, mean = torch.std_mean(rows, dim=1, keepdim=True)
     return (rows - mean) / (deviation + _SMALL)
 
 
-def _verdict(inputs: Tensor, guess: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-    """Return what a classifier makes of the pixels that learns from a guess and from clicks.
+def _class_values(inputs: Tensor, guess: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+    """Return the values of a classifier that learns from a guessed mask and from clicks.
 
     Args:
         inputs: (N, h * w), from `_inputs`.
-        guess: (h, w), from -1 to 1: how certainly a pixel is outside or inside.
+        guess: (h, w) float32, from -1 for certainly outside to 1 for certainly inside.
         points: (P, 2) x and y of clicks in pixels.
         labels: (P,) 1 or 0.
 
@@ -142,7 +153,7 @@ def _verdict(inputs: Tensor, guess: Tensor, points: Tensor, labels: Tensor) -> T
     positive = target > 0
     weight = weight / torch.where(positive, weight[positive].sum(), weight[~positive].sum())
     for point, label in zip(points, labels, strict=True):
-        near = _inside(torch.cat([point - _NEAR, point + _NEAR]), guess.shape).flatten()
+        near = _inside(torch.cat([point - _TAUGHT, point + _TAUGHT]), guess.shape).flatten()
         target = torch.where(near, 2.0 * label - 1, target)
         weight = torch.where(near, _CLICK / near.sum(), weight)
     weighted = inputs * weight

@@ -88,7 +88,9 @@ class EncodedFrame:
     def decode_points(
         self, points: np.ndarray, labels: np.ndarray, previous: torch.Tensor | None = None
     ) -> Decoded:
-        """Return the mask of points, as `SurgSAM2Network.decode_points` does; first masks refined.
+        """Return the mask of points, as `SurgSAM2Network.decode_points` does.
+
+        Without a mask to correct, `SurgSAM2Network.refine_prompted` refines it.
 
         Args:
             points: (P, 2) x and y in pixels of this frame.
@@ -120,6 +122,10 @@ def prompted_output(decoded: Decoded, prompt: Prompt) -> MaskOutput:
 
 def check_masks(model: SurgSAM2Model, prompts: PromptSet) -> list[str]:
     """Check how much of every mask prompt the network sees.
+
+    Args:
+        model: the model, from `load_model`.
+        prompts: the prompts of all objects.
 
     Returns:
         A sentence for every mask of which the network keeps less than half of the area.
@@ -154,6 +160,16 @@ def _share_kept(square: torch.Tensor, mask: np.ndarray) -> float:
 
 
 def _network_mask(model: SurgSAM2Model, mask: np.ndarray, place: str) -> torch.Tensor:
+    """Return a (H, W) bool mask in the network's input, (1, 1, S, S) float32 of 0 and 1.
+
+    Args:
+        model: the model.
+        mask: the mask at the video's resolution.
+        place: the object and frame in words, for messages.
+
+    Raises:
+        PromptError: the mask vanishes.
+    """
     small = model.resize_mask(mask)
     if not small.any():
         size = model.image_size
@@ -166,6 +182,11 @@ def _network_mask(model: SurgSAM2Model, mask: np.ndarray, place: str) -> torch.T
 
 def check_pixels(frame: Pixels, width: int, height: int) -> None:
     """Check that a frame is (H, W, 3) uint8, an array or a tensor.
+
+    Args:
+        frame: the frame.
+        width: the width that it must have, in pixels.
+        height: the height that it must have, in pixels.
 
     Raises:
         InputError: it has another size or type.

@@ -13,7 +13,7 @@ from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
 from surgsam2.model.frame_data import ImageFeatures
 from surgsam2.model.network import SurgSAM2Network
-from surgsam2.model.prompt_refinement import _verdict, refine_mask
+from surgsam2.model.prompt_refinement import _class_values, refine_mask
 
 SIDE = 32
 BOX = torch.tensor([[6.0, 6.0], [26.0, 26.0]])
@@ -136,7 +136,7 @@ def test_the_classifier_is_weighted_ridge_regression() -> None:
     rows = np.concatenate([np.sqrt(weight)[:, None] * inputs.numpy().T, 0.1 * np.eye(5)])
     wanted = np.concatenate([np.sqrt(weight) * target, np.zeros(5)])
     coefficients = np.linalg.lstsq(rows, wanted, rcond=None)[0]
-    values = _verdict(inputs, guess, click, OFF)
+    values = _class_values(inputs, guess, click, OFF)
     np.testing.assert_allclose(values.flatten(), coefficients @ inputs.numpy(), atol=1e-10)
 
 
