@@ -77,7 +77,8 @@ class SurgSAM2Network(BaseNetwork):
         """Number of inputs of the target model's classifiers; 0 without it."""
         if self.target_model is None:
             return 0
-        return int(self.hidden_dim + self.hidden_dim // 4 + self.hidden_dim // 8 + 1)
+        finer = self.hidden_dim // 4 + self.hidden_dim // 8
+        return int(self.hidden_dim + 2 * finer + 1)  # the finer maps' surroundings count, too
 
     def compile_parts(self) -> None:
         """Compile the parts that take the time with `torch.compile`, when they first run.

@@ -8,7 +8,7 @@ regression, so that all that has to be remembered of a frame is sums over its po
 equations*. The classifier's values are added to the mask decoder's logits where motion has carried
 nothing.
 
-The classifier also tells when to doubt a mask: where the mask decoder predicts a low IoU and the
+The classifier also tells when to doubt a mask: where the mask decoder expects little of it and the
 classifier finds something else, the object is probably out of sight, and what looks most like it
 was taken for it.
 
@@ -27,7 +27,7 @@ from surgsam2.model.frame_data import Decoded, ImageFeatures
 
 _RIDGE = 1e-3
 """Weight of the squared coefficients, where all positions of a frame weigh 1 together."""
-_RATE = 0.2
+_RATE = 0.4
 """Weight of a frame in the running mean of the tracked frames."""
 _TRACKED = 0.5
 """Weight of that mean beside the mean of the prompted frames."""
@@ -38,6 +38,10 @@ _CERTAIN = 10.0
 _PARTS = 2
 """Number of positions per side of one of the image encoder's coarsest map, and number of mask
 pixels per side of a position."""
+_RELATIVE = 0.5
+"""Share of a frame's mean that is subtracted from the finer maps."""
+_AROUND = 3
+"""Number of positions of the coarsest map per side of the surroundings of one."""
 
 
 class TargetModel(nn.Module):
@@ -46,8 +50,8 @@ class TargetModel(nn.Module):
     Args:
         weight: logit that is added where a classifier's value is 1.
         min_iou: predicted IoU up to which a tracked frame is not learned from.
-        min_confidence: predicted IoU, times the IoU of a mask with what the classifier finds,
-            below which an object counts as absent.
+        min_confidence: predicted IoU, times the presence and the IoU of a mask with what the
+            classifier finds, below which an object counts as absent.
     """
 
     value_channels = _PARTS**2
@@ -99,8 +103,9 @@ class TargetModel(nn.Module):
             inputs = _inputs(features)
             products, wanted = equations[..., :-1], equations[..., -1:]
             ridge = _RIDGE * torch.eye(products.shape[1], device=products.device)
-            # solve itself would wait for a GPU to tell whether there is a solution
-            coefficients, _ = torch.linalg.solve_ex(products + ridge, wanted)
+            # cholesky itself would wait for a GPU to tell whether there is a factor
+            factor, _ = torch.linalg.cholesky_ex(products + ridge)
+            coefficients = torch.cholesky_solve(wanted, factor)
             values = (coefficients.mT @ inputs.flatten(2)).unflatten(2, inputs.shape[2:])
             return F.pixel_unshuffle(values, _PARTS)
 
@@ -127,7 +132,9 @@ class TargetModel(nn.Module):
         mask, found = decoded.low_res > 0, _enlarged(values) > 0
         union = (mask | found).sum(dim=(1, 2, 3)).clamp_min(1)
         agreement = (mask & found).sum(dim=(1, 2, 3)) / union
-        return decoded.ious.float() * agreement < self.min_confidence * (1 - certain)
+        presence = decoded.presence_logits[:, 0].float().sigmoid()
+        confidence = decoded.ious.float() * presence * agreement
+        return confidence < self.min_confidence * (1 - certain)
 
     def rate(self, decoded: Decoded) -> Tensor:
         """Return how much B objects learn from a tracked frame: (B,) float32, 0 for not at all.
@@ -173,13 +180,19 @@ def _inputs(features: ImageFeatures) -> Tensor:
     """Return the classifiers' inputs, (1, N, 2h, 2w) or in training (B, N, 2h, 2w) float32.
 
     They are the image encoder's three maps as the mask decoder gets them, brought to the size of
-    the middle one, and a constant 1.
+    the middle one; the means of the finer two over a position's surroundings; and a constant 1.
+    The finer two are taken in part relative to their means over the frame, which change with the
+    light.
     """
     fine, middle = (level.float() for level in features.high_res)
     coarse = features.map_for(features.tokens.shape[1]).float()
-    coarse = F.interpolate(coarse, size=middle.shape[2:], mode="bilinear")
-    fine = F.avg_pool2d(fine, _PARTS)
-    return torch.cat([fine, middle, coarse, torch.ones_like(middle[:, :1])], dim=1)
+    detail = torch.cat([F.avg_pool2d(fine, _PARTS), middle], dim=1)
+    detail = detail - _RELATIVE * detail.mean(dim=(2, 3), keepdim=True)
+    around = F.avg_pool2d(detail, _PARTS)
+    around = F.avg_pool2d(around, _AROUND, 1, padding=_AROUND // 2, count_include_pad=False)
+    smooth = torch.cat([coarse, around], dim=1)
+    smooth = F.interpolate(smooth, size=middle.shape[2:], mode="bilinear")
+    return torch.cat([detail, smooth, torch.ones_like(middle[:, :1])], dim=1)
 
 
 def _inside(logits: Tensor) -> Tensor:

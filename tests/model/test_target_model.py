@@ -29,7 +29,7 @@ CHANNELS = 16
 
 
 def a_target() -> TargetModel:
-    return TargetModel(weight=2.0, min_iou=0.4, min_confidence=0.2)
+    return TargetModel(weight=4.0, min_iou=0.4, min_confidence=0.22)
 
 
 def some_features(seed: int = 0, frames: int = 1) -> ImageFeatures:
@@ -69,18 +69,31 @@ def reference_inputs(features: ImageFeatures) -> np.ndarray:
     """The classifier's inputs, (P, N) float64, position by position."""
     fine, middle = (level[0].double().numpy() for level in features.high_res)
     coarse = features.map_for(1)[0].double().numpy()
+    detail = np.concatenate([in_squares(fine), middle])
+    detail = detail - 0.5 * detail.mean(axis=(1, 2), keepdims=True)
+    halved = in_squares(detail)
+    around = np.empty_like(halved)
+    for y in range(SIDE):
+        for x in range(SIDE):
+            near = halved[:, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+            around[:, y, x] = near.mean(axis=(1, 2))
+    smooth = np.concatenate([coarse, around])
     rows = []
     for y in range(2 * SIDE):
         for x in range(2 * SIDE):
-            mean = fine[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean(axis=(1, 2))
             at = [min(max((place + 0.5) / 2 - 0.5, 0), SIDE - 1) for place in (y, x)]
             low = [min(int(place), SIDE - 2) for place in at]
             (a, b), (i, j) = (place - base for place, base in zip(at, low, strict=True)), low
-            square = coarse[:, i : i + 2, j : j + 2]
+            square = smooth[:, i : i + 2, j : j + 2]
             between = (1 - b) * square[..., 0] + b * square[..., 1]
             between = (1 - a) * between[:, 0] + a * between[:, 1]
-            rows.append(np.concatenate([mean, middle[:, y, x], between, [1.0]]))
+            rows.append(np.concatenate([detail[:, y, x], between, [1.0]]))
     return np.array(rows)
+
+
+def in_squares(maps: np.ndarray) -> np.ndarray:
+    """Means over squares of 2x2, (C, H / 2, W / 2)."""
+    return (maps[:, ::2, ::2] + maps[:, 1::2, ::2] + maps[:, ::2, 1::2] + maps[:, 1::2, 1::2]) / 4
 
 
 def reference_equations(
@@ -103,7 +116,7 @@ def test_values_are_those_of_the_definition(place: tuple[int, int, int]) -> None
     target, now = a_target(), some_features(9)
     frames = [(some_features(seed), some_logits(place)) for seed in (0, 1, 2)]
     (a0, b0), (a1, b1), (a2, b2) = (reference_equations(f, m[0]) for f, m in frames)
-    a, b = ((0.8 * p + 0.2 * q + (p + r) / 2) / 2 for p, q, r in ((a0, a2, a1), (b0, b2, b1)))
+    a, b = ((0.6 * p + 0.4 * q + (p + r) / 2) / 2 for p, q, r in ((a0, a2, a1), (b0, b2, b1)))
     wanted = np.linalg.solve(a + 0.001 * np.eye(len(a)), b) @ reference_inputs(now).T
 
     first, second, tracked = (target.equations(f, m) for f, m in frames)
@@ -161,7 +174,7 @@ def test_half_precision_changes_nothing_but_rounding() -> None:
 
 def test_doubtful_frames_are_not_learned_from() -> None:
     target, logits = a_target(), some_logits((10, 12, 20))
-    assert target.rate(decoded_as(logits)) == pytest.approx(0.2)
+    assert target.rate(decoded_as(logits)) == pytest.approx(0.4)
     assert target.rate(decoded_as(logits, presence=-1.0)) == 0
     assert target.rate(decoded_as(logits, iou=0.3)) == 0
     assert target.rate(decoded_as(some_logits((10, 12, 2)))) == 0
@@ -187,6 +200,8 @@ def test_a_mask_is_doubted_where_the_classifier_finds_something_else() -> None:
     certain = torch.tensor([0.0, 0.0, 1.0, 0.0])
     assert target.doubtful(decoded, values, certain).tolist() == [False, True, False, True]
     assert not target.doubtful(decoded, values, torch.ones(4)).any()  # motion is certain
+    hardly = replace(decoded, presence_logits=torch.full((4, 1), -1.5))
+    assert target.doubtful(hardly, values, torch.zeros(4)).all()
     nothing = decoded_as(torch.full_like(logits[:1], -1024.0))
     assert target.doubtful(nothing, -values[:1].abs(), torch.zeros(1)).all()
 
