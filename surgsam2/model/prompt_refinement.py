@@ -36,12 +36,13 @@ _OWN_IN_BOX, _OWN = 0.1, 0.3
 """Share of the decoder's own logits that is added, with a box and without one, where only the
 decoder tells an object from what looks like it beside it."""
 _CERTAIN = 10.0
-"""Largest absolute logit of the decoder that counts."""
+"""Largest absolute logit of the decoder that counts; outside of the box, before `_DECIDED`."""
+_DECIDED = 6.0
+"""Factor on the logits of the last classifier. A first mask stands, because the user was shown it;
+mask motion would give up a hesitant one at the first contradictions of the decoder."""
 _FILTER_RADIUS, _FILTER_VARIANCE = 4, 0.003
 """Radius in pixels of the guided filter, and the variance of a normalised colour that it takes for
 an edge."""
-_OUTSIDE = -10.0
-"""Logit outside of the box."""
 _TAUGHT = 2.0
 """Half the side in pixels of the square for which a click teaches."""
 _CLICK = 0.1
@@ -88,7 +89,7 @@ def refine_mask(
         refined = logits
         for _ in range(_ROUNDS):
             if not (0 < int((refined[0, 0] > 0)[inside].sum()) < int(inside.sum())):
-                break
+                return torch.where(inside, refined, refined.clamp(max=-_CERTAIN))
             guess = torch.where(inside, torch.tanh(refined[0, 0] / 2), -1.0)
             values = own + _GAIN * _class_values(inputs, guess, points, labels)
             values = guided_filter(colours, values, _FILTER_RADIUS, _FILTER_VARIANCE)
@@ -96,10 +97,10 @@ def refine_mask(
                 near = _inside(torch.cat([point - _OBEYED, point + _OBEYED]), size)
                 obeyed = values.clamp(min=_CLICKED) if label else values.clamp(max=-_CLICKED)
                 values = torch.where(near, obeyed, values)
-            refined = torch.where(inside, values, _OUTSIDE)
+            refined = torch.where(inside, values, -_CERTAIN)
             if not boxed:
                 refined = _connected(refined, points[labels == 1])
-        return torch.where(inside, refined, refined.clamp(max=_OUTSIDE))
+        return _DECIDED * refined
 
 
 def _inside(box: Tensor, size: torch.Size) -> Tensor:

@@ -66,6 +66,12 @@ def test_a_patchy_guess_becomes_the_whole_object(
     assert iou(refine_mask(*a_frame(OBJECT), guess, points, labels), OBJECT) > 0.9
 
 
+def test_a_refined_mask_is_certain_but_for_its_edges() -> None:
+    """Mask motion gives up hesitant masks."""
+    refined = refine_mask(*a_frame(OBJECT), patchy(OBJECT), BOX, CORNERS)
+    assert (refined.abs() > 10).float().mean() > 0.9
+
+
 @pytest.mark.parametrize(("points", "labels"), [(BOX, CORNERS), (CENTRE, ON)])
 def test_the_same_look_elsewhere_is_left_out(points: torch.Tensor, labels: torch.Tensor) -> None:
     """Outside of the box it is known to be another; without one it is not connected to a click."""
