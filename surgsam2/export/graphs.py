@@ -64,8 +64,10 @@ def describe_graphs(network: SurgSAM2Network) -> list[Graph]:
     def tensors(names: str, **lengths: int) -> tuple[Tensor, ...]:
         return tuple(known[name].with_lengths(**lengths) for name in names.split())
 
-    # the small picture of a frame is only there with mask motion
-    picture = "" if network.mask_motion is None else " picture"
+    # the small picture of a frame, and what uses it, is only there with mask motion
+    picture, anchor, conditioned = " picture", " anchor_map", " conditioned"
+    if network.mask_motion is None:
+        picture = anchor = conditioned = ""
     features, finer, decoded = "features", "high_res_0 high_res_1", "low_res pointer presence iou"
     return [
         Graph(
@@ -100,7 +102,7 @@ def describe_graphs(network: SurgSAM2Network) -> list[Graph]:
             "memory_attention",
             "tracked objects; those of one call have equally many memories and pointers",
             steps.MemoryAttention,
-            tensors(f"{features} memory_maps map_ages pointers pointer_times{picture}"),
+            tensors(f"{features} memory_maps map_ages pointers pointer_times{picture}{anchor}"),
             tensors("conditioned"),
         ),
         Graph(
@@ -114,7 +116,7 @@ def describe_graphs(network: SurgSAM2Network) -> list[Graph]:
             "memory_encoder",
             "all objects, last: what the frame leaves in their memory",
             steps.MemoryEncoder,
-            tensors(f"{features} low_res presence prompted{picture}"),
+            tensors(f"{features} low_res presence prompted{picture}{conditioned}"),
             tensors("memory_map"),
         ),
     ]
@@ -170,9 +172,14 @@ def describe_tensors(network: SurgSAM2Network) -> dict[str, Tensor]:
         ),
         Tensor("picture", (1, 1, 8 * side, 8 * side), "a small grey picture of the frame"),
         Tensor(
+            "anchor_map",
+            ("objects", memory_channels, side, side),
+            "each object's memory_map of its newest prompted frame",
+        ),
+        Tensor(
             "conditioned",
             ("objects", network.conditioned_channels, side, side),
-            "the features for each object",
+            "the features for each object, from memory_attention; 0 for a prompted object",
         ),
         Tensor("low_res", ("objects", 1, size // 4, size // 4), "mask logits, inside above 0"),
         Tensor("pointer", ("objects", channels), "object pointer of this frame"),

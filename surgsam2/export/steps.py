@@ -124,6 +124,7 @@ class MemoryAttention(Step):
         pointers: torch.Tensor,
         pointer_times: torch.Tensor,
         picture: torch.Tensor | None = None,
+        anchor_map: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Condition the features of an image on the memories of B objects.
 
@@ -134,11 +135,13 @@ class MemoryAttention(Step):
             pointers: (B, N, C) object pointers.
             pointer_times: (B, N) age of each, divided by `pointer_time_unit`.
             picture: (1, 1, S/2, S/2) small picture of the image, with mask motion.
+            anchor_map: (B, D, h, w) memory of the newest prompted frame, with mask motion.
 
         Returns:
             (B, C, h, w) features for each object.
         """
-        memory = MemoryBatch(memory_maps, map_ages, pointers, pointer_times)
+        anchor = None if anchor_map is None else anchor_map[:, self.network.mem_dim :]
+        memory = MemoryBatch(memory_maps, map_ages, pointers, pointer_times, anchor=anchor)
         # The caller prunes, so that the number of memories is one axis of the graph.
         return self.network.attend(
             self.image_features(features, picture=picture), memory, EFP("off"), max_pointer_age=1
@@ -173,6 +176,7 @@ class MemoryEncoder(Step):
         presence: torch.Tensor,
         prompted: torch.Tensor,
         picture: torch.Tensor | None = None,
+        conditioned: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Encode the masks of B objects.
 
@@ -182,6 +186,8 @@ class MemoryEncoder(Step):
             presence: (B, 1) presence logits.
             prompted: (B,) bool, whether the mask comes from a prompt.
             picture: (1, 1, S/2, S/2) small picture of the image, with mask motion.
+            conditioned: (B, C, h, w) features for each object, with mask motion; 0 for a prompted
+                one.
 
         Returns:
             (B, D, h, w) spatial memories.
@@ -195,7 +201,9 @@ class MemoryEncoder(Step):
         # The memory depends neither on pointers nor on IoUs.
         decoded = Decoded(low_res, logits, low_res, presence, presence)
         image = self.image_features(features, picture=picture)
-        return self.network.encode_memory(image, decoded, prompted=False).float()
+        return self.network.encode_memory(
+            image, decoded, prompted=False, conditioned=conditioned
+        ).float()
 
 
 def _as_tensors(decoded: Decoded) -> DecodedTensors:

@@ -126,6 +126,7 @@ def _describe_model(model: SurgSAM2Model) -> dict[str, Any]:
             "num_maskmem": network.num_maskmem,
             "max_prompted_frames": network.max_cond_frames_in_attn,
             "max_pointers": network.max_obj_ptrs_in_encoder,
+            "conditioned_channels": network.conditioned_channels,
             "pointer_time_unit": network.max_obj_ptrs_in_encoder - 1,
             "pruning": {"form": model.pruning.form, "prune": model.pruning.prune},
         },

@@ -67,8 +67,11 @@ class MemoryBatch:
     long_term: int = 0
     """Number of maps at the start, with age 0, that pruning neither counts nor removes."""
     previous: torch.Tensor | None = None
-    """(B, 80, h, w), `MaskMotion.memory` of the nearest earlier frame, whose mask motion carries;
+    """(B, 112, h, w), `MaskMotion.memory` of the nearest earlier frame, whose mask motion carries;
     None for that of the last map. Without mask motion it has no channels."""
+    anchor: torch.Tensor | None = None
+    """The same of the prompted frame that the displacement in `previous` leads to; None for that
+    of the first map."""
     target: torch.Tensor | None = None
     """(B, N, N + 1) float32 normal equations of the objects, from `target_model.joined`; None
     without a target model."""

@@ -8,6 +8,13 @@ an Application to Stereo Vision, IJCAI 1981). It counts where the carried pictur
 frame, and not at all between frames that differ too much, as those of a cut or of a video of one
 frame a second.
 
+The errors of many such motions add up, so that a mask would drift. Therefore the *displacement*
+from the object's prompted frame, which is all motions since, one after the other, is kept, too,
+and refined at every frame against the prompted frame's own picture. Where both agree, the mask is
+corrected by how far the edge of the prompted mask moves when its displacement is refined. What the
+mask decoder has changed since then stays. Light changes over so many frames, so these two pictures
+are compared without their slow gradients.
+
 Nothing of it is learned.
 """
 
@@ -44,6 +51,11 @@ _CUT, _VIDEO = 0.75, 0.85
 """Shares of such pixels up to which motion does not count and from which on it counts fully."""
 _EDGE = 2
 """Radius in mask pixels of the smallest square in which the decoder can contradict motion."""
+_LIGHT = 4, 2
+"""Side in pixels of the squares whose means are a picture's light, and the radius over which these
+are averaged, in squares."""
+_NOWHERE = 1024.0
+"""Displacement, in mask pixels, of a frame that motion does not lead to: it leaves the picture."""
 
 
 class MaskMotion(nn.Module):
@@ -55,9 +67,11 @@ class MaskMotion(nn.Module):
             only of a seam along the edge.
     """
 
-    memory_channels = _PIXELS**2 + _PARTS**2
+    displacement_channels = 2 * _PARTS**2
+    """Number of channels of a displacement: x and y of each part, in mask pixels."""
+    memory_channels = _PIXELS**2 + _PARTS**2 + displacement_channels
     """Number of channels that a memory has for this, beside those of the memory encoder."""
-    carried_channels = 2 * _PARTS**2
+    carried_channels = 2 * _PARTS**2 + displacement_channels
     """Number of channels of `forward`'s output."""
 
     def __init__(self, weight: float, contradicted: float) -> None:
@@ -71,49 +85,81 @@ class MaskMotion(nn.Module):
         return F.avg_pool2d(images.float().mean(dim=1, keepdim=True), 2)
 
     @staticmethod
-    def memory(picture: Tensor, logits: Tensor) -> Tensor:
-        """Return what a memory holds of a frame: (B, 80, h, w) float32.
+    def memory(picture: Tensor, logits: Tensor, carried: Tensor | None = None) -> Tensor:
+        """Return what a memory holds of a frame: (B, 112, h, w) float32.
 
         Args:
             picture: (1, 1, 8h, 8w) or (B, 1, 8h, 8w), the small picture.
             logits: (B, 1, 4h, 4w) mask logits.
+            carried: (B, 64, h, w), from `forward` for this frame. None for a frame that motion
+                begins at, which is a prompted one.
         """
         pixels = F.pixel_unshuffle(picture, _PIXELS).expand(logits.shape[0], -1, -1, -1)
-        logits = logits.float().clamp(-_CERTAIN, _CERTAIN)
-        return torch.cat([pixels, F.pixel_unshuffle(logits, _PARTS)], dim=1)
+        parts = F.pixel_unshuffle(logits.float().clamp(-_CERTAIN, _CERTAIN), _PARTS)
+        if carried is None:
+            displacement = torch.zeros_like(torch.cat([parts, parts], dim=1))
+        else:
+            displacement = carried[:, 2 * _PARTS**2 :].float()
+        return torch.cat([pixels, parts, displacement], dim=1)
 
-    def forward(self, picture: Tensor, memory: Tensor) -> Tensor:
+    @staticmethod
+    def nothing(logits: Tensor) -> Tensor:
+        """Return what `forward` would of a frame without motion, (B, 64, h, w).
+
+        Args:
+            logits: (B, 1, 4h, 4w) mask logits, for their number and size.
+        """
+        parts = F.pixel_unshuffle(torch.zeros_like(logits), _PARTS)
+        return torch.cat([parts, parts, *[parts + _NOWHERE] * 2], dim=1)
+
+    @staticmethod
+    def certainty(carried: Tensor) -> Tensor:
+        """Return the certainty of each part, (B, 16, h, w) float32, that `forward` found."""
+        return carried[:, : _PARTS**2].float()
+
+    def forward(self, picture: Tensor, memory: Tensor, anchor: Tensor) -> Tensor:
         """Return how far the motion is certain, and the mask logits that it carries.
 
         Args:
             picture: (1, 1, 8h, 8w) or (B, 1, 8h, 8w), the frame's small picture.
-            memory: (B, 80, h, w), of any float dtype, from `memory`.
+            memory: (B, 112, h, w), of any float dtype, from `memory`, of the newest frame.
+            anchor: the same of the prompted frame that the displacement in `memory` leads to.
 
         Returns:
-            (B, 32, h, w) float32: the certainty of each part, from 0 to 1, before the logits.
+            (B, 64, h, w) float32: the certainty of each part, from 0 to 1, before the logits and
+            the displacement.
         """
         with torch.autocast(memory.device.type, enabled=False):
-            pixels, parts = memory.float().split((_PIXELS**2, _PARTS**2), dim=1)
-            before, logits = F.pixel_shuffle(pixels, _PIXELS), F.pixel_shuffle(parts, _PARTS)
-            if picture.shape[0] == 1 and _all_equal(before):  # objects of one frame
+            before, logits, known = _of_memory(memory)
+            first, prompted, _ = _of_memory(anchor)
+            one = picture.shape[0] == 1
+            if one and _all_equal(before):  # objects of one frame
                 before = before[:1]
+                if _all_equal(first) and _all_equal(known):
+                    first, known = first[:1], known[:1]
             motion, certain = _certain_motion(before, picture.expand_as(before))
-            carried, inside = _moved(logits, motion.expand(logits.shape[0], -1, -1, -1))
+            carried, _ = _moved(logits, motion.expand(logits.shape[0], -1, -1, -1))
             seen = logits.amax(dim=(1, 2, 3), keepdim=True) > 0
-            certain = certain * inside * seen
-            return F.pixel_unshuffle(torch.cat([certain, carried], dim=1), _PARTS)
+            composed = motion + _moved(known, motion.expand_as(known))[0]
+            refined, agrees = _refined(composed, first, picture.expand_as(first))
+            carried = _anchored(carried, prompted, composed, refined, agrees)
+            # what no motion leads to is not compared with the prompted frame ever again
+            followed = certain.amax(dim=(1, 2, 3), keepdim=True) > 0
+            refined = torch.where(followed, refined, _NOWHERE).expand(logits.shape[0], -1, -1, -1)
+            certain = certain * seen
+            return F.pixel_unshuffle(torch.cat([certain, carried, refined], dim=1), _PARTS)
 
     def combine(self, logits: Tensor, carried: Tensor) -> Tensor:
         """Combine the mask decoder's (B, 1, 4h, 4w) logits with those that motion carried.
 
         Args:
             logits: of the mask decoder.
-            carried: (B, 32, h, w), from `forward`.
+            carried: (B, 64, h, w), from `forward`.
         """
-        certain, carried = F.pixel_shuffle(carried.float(), _PARTS).split(1, dim=1)
+        certain, carried = F.pixel_shuffle(carried.float(), _PARTS)[:, :2].split(1, dim=1)
         logits = logits.clamp(-_CERTAIN, _CERTAIN)
         otherwise = ((logits > 0) != (carried > 0)).float()
-        contradicted = _largest(-_largest(-otherwise, _EDGE), _EDGE)
+        contradicted = _opened(otherwise)
         weight = self.weight + (self.contradicted - self.weight) * contradicted
         return torch.lerp(logits, carried, weight * certain)
 
@@ -125,6 +171,17 @@ def _all_equal(maps: Tensor) -> bool:
     return bool((maps == maps[:1]).all())
 
 
+def _of_memory(memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the picture, the mask's logits and the displacement that a memory holds."""
+    sizes = (_PIXELS**2, _PARTS**2, MaskMotion.displacement_channels)
+    pixels, parts, displacement = memory.float().split(sizes, dim=1)
+    return (
+        F.pixel_shuffle(pixels, _PIXELS),
+        F.pixel_shuffle(parts, _PARTS),
+        F.pixel_shuffle(displacement, _PARTS),
+    )
+
+
 def _certain_motion(before: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
     """Return the motion of a mask's pixels, (B, 2, H/2, W/2), and how certain it is, from 0 to 1.
 
@@ -133,11 +190,65 @@ def _certain_motion(before: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
         now: (B, 1, H, W) small pictures.
     """
     motion = F.avg_pool2d(motion_between(before, now), 2) / 2
-    moved, _ = _moved(F.avg_pool2d(before, 2), motion)
-    off = _smooth((moved - F.avg_pool2d(now, 2)).abs(), 1)
-    agrees = ((_DISAGREES - off) / (_DISAGREES - _AGREES)).clamp(0, 1)
+    off, agrees = _agreement(F.avg_pool2d(before, 2), F.avg_pool2d(now, 2), motion)
     still = (off < _STILL).float().mean(dim=(1, 2, 3), keepdim=True)
     return motion, agrees * ((still - _CUT) / (_VIDEO - _CUT)).clamp(0, 1)
+
+
+def _agreement(before: Tensor, now: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far pictures differ after a motion, and how far they agree, from 0 to 1."""
+    moved, inside = _moved(before, motion)
+    off = _smooth((moved - now).abs(), 1)
+    return off, ((_DISAGREES - off) / (_DISAGREES - _AGREES)).clamp(0, 1) * inside
+
+
+def _refined(composed: Tensor, first: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
+    """Refine a displacement by two steps of least squares, where the pictures then agree.
+
+    Args:
+        composed: (B, 2, H/2, W/2) displacement of a mask's pixels.
+        first: (B, 1, H, W) small pictures of the prompted frames.
+        now: (B, 1, H, W) small pictures of the frame.
+
+    Returns:
+        The refined displacement, and how far the pictures agree there, (B, 1, H/2, W/2).
+    """
+    first, now = _without_light(first), _without_light(now)
+    half_first, half_now = F.avg_pool2d(first, 2), F.avg_pool2d(now, 2)
+    coarse = composed + _step(_moved(half_first, composed)[0], half_now)
+    fine = 2 * F.interpolate(_smooth(coarse, 1), size=now.shape[2:], mode="bilinear")
+    fine = _smooth(fine + _step(_moved(first, fine)[0], now), 1)
+    refined = F.avg_pool2d(fine, 2) / 2
+    _, agrees = _agreement(half_first, half_now, refined)
+    return torch.lerp(composed, refined, agrees), agrees
+
+
+def _anchored(
+    carried: Tensor, prompted: Tensor, composed: Tensor, refined: Tensor, agrees: Tensor
+) -> Tensor:
+    """Correct carried masks by the masks of prompted frames, where the pictures agree.
+
+    Args:
+        carried: (B, 1, h, w) logits that came from the frame before.
+        prompted: (B, 1, h, w) logits of the prompted frames.
+        composed: (B, 2, h, w), or (1, 2, h, w) for all objects, displacement as it was carried.
+        refined: the same, refined.
+        agrees: (B, 1, h, w) or (1, 1, h, w), from 0 to 1.
+    """
+    count = carried.shape[0]
+    drifted, _ = _moved(prompted, composed.expand(count, -1, -1, -1))
+    exact, _ = _moved(prompted, refined.expand(count, -1, -1, -1))
+    # the decoder changes whole squares; a seam is an error of the motion
+    added, removed = _opened((carried - drifted).relu()), _opened((drifted - carried).relu())
+    corrected = (exact + added - removed).clamp(-_CERTAIN, _CERTAIN)
+    return torch.lerp(carried, corrected, agrees)
+
+
+def _without_light(pictures: Tensor) -> Tensor:
+    """Return (B, 1, H, W) pictures less their slow gradients."""
+    side, radius = _LIGHT
+    light = _smooth(F.avg_pool2d(pictures, side), radius)
+    return pictures - F.interpolate(light, size=pictures.shape[2:], mode="bilinear")
 
 
 def motion_between(before: Tensor, now: Tensor) -> Tensor:
@@ -194,6 +305,11 @@ def _smooth(maps: Tensor, radius: int) -> Tensor:
     # on CPUs PyTorch's convolution is several times as fast as its average pooling
     weight = maps.new_full((channels, 1, side, side), 1 / side**2)
     return F.conv2d(padded, weight, groups=channels)
+
+
+def _opened(maps: Tensor) -> Tensor:
+    """Lower (B, C, H, W) maps to what whole squares of them reach (morphological opening)."""
+    return _largest(-_largest(-maps, _EDGE), _EDGE)
 
 
 def _largest(maps: Tensor, radius: int) -> Tensor:

@@ -237,10 +237,12 @@ class SurgSAM2Network(BaseNetwork):
         conditioned = self._backend(features).attend_to_memory(features, memories)
         beside = []
         if self.mask_motion is not None and features.picture is not None:
-            previous = memory.previous
+            previous, anchor = memory.previous, memory.anchor
             if previous is None:
                 previous = memory.maps[:, -1, self.mem_dim :]
-            beside.append(self.mask_motion(features.picture, previous))
+            if anchor is None:
+                anchor = memory.maps[:, 0, self.mem_dim :]
+            beside.append(self.mask_motion(features.picture, previous, anchor))
         if self.target_model is not None and memory.target is not None:
             beside.append(self.target_model(features, memory.target))
         return torch.cat([conditioned, *(x.to(conditioned.dtype) for x in beside)], dim=1)
@@ -253,7 +255,12 @@ class SurgSAM2Network(BaseNetwork):
         return self.with_found_beside(decoded, conditioned)
 
     def encode_memory(
-        self, features: ImageFeatures, decoded: Decoded, *, prompted: bool
+        self,
+        features: ImageFeatures,
+        decoded: Decoded,
+        *,
+        prompted: bool,
+        conditioned: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Encode the frame's masks into (B, Cm, h, w) bfloat16 memories, as SAM 2 stores them.
 
@@ -261,6 +268,8 @@ class SurgSAM2Network(BaseNetwork):
             features: of the frame.
             decoded: masks of B objects.
             prompted: whether the masks come from prompts on this frame.
+            conditioned: (B, C, h, w) from `attend` for a tracked frame, in which mask motion told
+                where the prompted frame's picture has gone; None for a frame that it begins at.
         """
         logits = decoded.high_res
         if prompted:  # SAM 2 encodes what the user saw: the low-resolution mask, enlarged
@@ -270,7 +279,8 @@ class SurgSAM2Network(BaseNetwork):
             absent = (decoded.presence_logits <= 0)[..., None, None]
             maps = torch.where(absent, maps + self.no_obj_embed_spatial[..., None, None], maps)
         if self.mask_motion is not None and features.picture is not None:
-            own = self.mask_motion.memory(features.picture, decoded.low_res)
+            carried = None if conditioned is None else self.carried(conditioned)
+            own = self.mask_motion.memory(features.picture, decoded.low_res, carried)
             maps = torch.cat([maps, own.to(maps.dtype)], dim=1)
         return maps.to(torch.bfloat16)
 
@@ -332,6 +342,10 @@ class SurgSAM2Network(BaseNetwork):
         doubtful = self.target_model.doubtful(decoded, values, _most_certain(carried))
         return self.without_objects(decoded, doubtful)
 
+    def carried(self, conditioned: torch.Tensor) -> torch.Tensor:
+        """Return what mask motion found, of (B, C, h, w) from `attend`."""
+        return self._found_beside(conditioned)[0]
+
     def _found_beside(self, conditioned: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what motion carried and the target model's values, each (B, 0, h, w) if none."""
         ends = [self.hidden_dim, self.conditioned_channels]
@@ -366,7 +380,7 @@ def _most_certain(carried: torch.Tensor) -> torch.Tensor:
     """Return the largest certainty of each object's motion, (B,) float32; 0 without motion."""
     if not carried.shape[1]:
         return carried.new_zeros(carried.shape[0], dtype=torch.float32)
-    return carried[:, : carried.shape[1] // 2].float().amax(dim=(1, 2, 3))
+    return MaskMotion.certainty(carried).amax(dim=(1, 2, 3))
 
 
 def _with_mask(decoded: Decoded, low_res: torch.Tensor) -> Decoded:

@@ -79,6 +79,8 @@ class BankView:
     previous: torch.Tensor
     """What mask motion has of the nearest earlier frame, prompted or tracked: the last channels
     of its spatial memory, whether or not the policy keeps that."""
+    anchor: torch.Tensor
+    """The same of the prompted frame from which motion has followed the object to that frame."""
     target: torch.Tensor | None
     """Normal equations of the target model from all frames, (N, N + 1); None without one."""
 
@@ -117,8 +119,9 @@ class MemoryBank:
         self.conditioning: dict[int, ConditioningMemory] = {}
         """Memories of the prompted frames by frame index, ascending."""
         self._tracked = make_store(network, policy)
-        self._last: tuple[int, torch.Tensor] | None = None
-        """Index of the last tracked frame, and the channels of its memory for mask motion."""
+        self._last: tuple[int, torch.Tensor, torch.Tensor] | None = None
+        """Index of the last tracked frame, the channels of its memory for mask motion, and those of
+        the prompted frame that its displacement leads to."""
         self.continuity: torch.Tensor | None = None
         """Running mean of the correlations of neighbouring frames; see `continuity.next_mean`."""
         self._target: torch.Tensor | None = None
@@ -130,7 +133,8 @@ class MemoryBank:
         self._tracked.add(frame_index, memory, first.map)
         if memory.target is not None and first.target is not None:
             self._target = followed(first.target, self._target, *memory.target)
-        self._last = (frame_index, memory.map[self._network.mem_dim :])
+        _, anchor = self._previous(frame_index)
+        self._last = (frame_index, memory.map[self._network.mem_dim :], anchor)
 
     def condition(self, frame_index: int, memory: ConditioningMemory) -> None:
         """Remember a prompted frame for as long as the object is tracked."""
@@ -212,7 +216,7 @@ class MemoryBank:
             [p for _, p in pointers],
             [age for age, _ in pointers],
             len(long_term),
-            self._previous(frame_index),
+            *self._previous(frame_index),
             self._joined_target(),
         )
 
@@ -271,8 +275,8 @@ class MemoryBank:
         self._tracked.load_state_dict(state, device)
         self._last = None
         if state["last"] is not None:
-            index, carried = state["last"]
-            self._last = (operator.index(index), carried.to(device))
+            index, carried, anchor = state["last"]
+            self._last = (operator.index(index), carried.to(device), anchor.to(device))
         mean = state["continuity"]
         self.continuity = None if mean is None else mean.to(device)
         self._target = None if state["target"] is None else state["target"].to(device)
@@ -292,7 +296,7 @@ class MemoryBank:
             sizes |= {tuple(self.continuity.shape)} - {()}
         if self._last is not None:
             extra = network.memory_channels - network.mem_dim
-            sizes |= {tuple(self._last[1].shape)} - {(extra, side, side)}
+            sizes |= {tuple(tensor.shape) for tensor in self._last[1:]} - {(extra, side, side)}
         for memory in prompted:
             sizes |= {tuple(memory.appearance.shape)} - {(network.hidden_dim + 1,)}
             output, given = memory.output, memory.output.given
@@ -307,16 +311,20 @@ class MemoryBank:
         if sizes:
             raise ValueError(f"tensors of the size {sorted(sizes)[0]} are not the network's")
 
-    def _previous(self, frame_index: int) -> torch.Tensor:
-        """Return what mask motion has of the nearest earlier frame.
+    def _previous(self, frame_index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what mask motion has of the nearest earlier frame, and of its prompted frame.
 
         Whether a policy keeps that frame's memory does not count: the picture changes least from
         the frame just before. Where a frame was tracked and then prompted, the prompt counts.
         """
-        known = {} if self._last is None else dict([self._last])
+        known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        if self._last is not None:
+            index, carried, anchor = self._last
+            known[index] = (carried, anchor)
         for t, memory in self.conditioning.items():
-            known[t] = memory.map[self._network.mem_dim :]
-        behind = {self._age(t, frame_index): carried for t, carried in known.items()}
+            own = memory.map[self._network.mem_dim :]
+            known[t] = (own, own)
+        behind = {self._age(t, frame_index): both for t, both in known.items()}
         return behind[min(age for age in behind if age > 0)]
 
     def _age(self, memory_frame: int, frame_index: int) -> int:
@@ -395,6 +403,7 @@ def _stack(views: list[BankView]) -> MemoryBatch:
     with torch.autocast(device.type, enabled=False):  # float16 autocast refuses to stack bfloat16
         maps = torch.stack([torch.stack(v.maps) for v in views])
         previous = torch.stack([v.previous for v in views])
+        anchor = torch.stack([v.anchor for v in views])
         targets = [v.target for v in views if v.target is not None]
         target = torch.stack(targets) if targets else None
     return MemoryBatch(
@@ -404,5 +413,6 @@ def _stack(views: list[BankView]) -> MemoryBatch:
         pointer_ages=to_device(torch.tensor([v.pointer_ages for v in views]), device),
         long_term=views[0].long_term,
         previous=previous,
+        anchor=anchor,
         target=target,
     )

@@ -382,7 +382,7 @@ class Tracker:
             known = [banks[object_id].appearances() for object_id in object_ids]
             decoded = check_objects(network, features, decoded, known, close, self._policy)
         memories = FrameMemories(
-            network.encode_memory(features, decoded, prompted=False),
+            network.encode_memory(features, decoded, prompted=False, conditioned=conditioned),
             decoded.pointers,
             network.learned_targets(features, decoded),
         )

@@ -121,7 +121,9 @@ class _Memories:
             pointers.append(ages[age][1])
             pointer_ages.append(float(age))
         device, batch = maps[0].device, len(maps[0])
-        behind = [frame - t if t < frame else math.inf for t, _ in prompted] + recent
+        behind = [frame - t if t < frame else math.inf for t, _ in prompted]
+        anchor = min(range(len(behind)), key=lambda k: behind[k])
+        behind += recent
         nearest = min(range(len(behind)), key=lambda k: behind[k])
         target = None
         if targets := [equations for _, equations in sorted(self.prompted_targets.items())]:
@@ -132,6 +134,7 @@ class _Memories:
             pointers=torch.stack(pointers, dim=1),
             pointer_ages=torch.tensor(pointer_ages, device=device).expand(batch, -1),
             previous=maps[nearest][:, network.mem_dim :],
+            anchor=maps[anchor][:, network.mem_dim :],
             target=target,
         )
 
@@ -185,11 +188,14 @@ class Rollout:
                 is_disturbed = frame not in learned and frame not in plan.corrected
                 if disturbance is not None and is_disturbed:
                     output, outputs = self._given_mask(seen, disturbance.of(truth)), list[Step]()
+                    conditioned = None
                 else:
-                    output, outputs = self._run(frame, seen, truth, memories, plan, rng)
+                    output, conditioned, outputs = self._run(
+                        frame, seen, truth, memories, plan, rng
+                    )
                 if frame != order[-1]:
                     clicked = frame in plan.prompted or frame in plan.corrected
-                    memory_map = self._remember(seen, output, from_clicks=clicked)
+                    memory_map = self._remember(seen, output, conditioned, from_clicks=clicked)
                     kept = memories.prompted if clicked else memories.tracked
                     kept[frame] = (memory_map, output.pointers)
                     memories.learn_target(network, frame, seen, output)
@@ -207,22 +213,25 @@ class Rollout:
         memories: _Memories,
         plan: PromptPlan,
         rng: np.random.Generator,
-    ) -> tuple[Decoded, list[Step]]:
-        """Return what is remembered of a frame, and every output of the mask decoder for it."""
+    ) -> tuple[Decoded, torch.Tensor | None, list[Step]]:
+        """Return what is remembered of a frame, and every output of the mask decoder for it.
+
+        Between them stands what the frame's features were conditioned to; None for a given mask.
+        """
         network, clicks = self._network, None
         if frame not in plan.prompted:
             memory, limit = memories.seen_from(frame, network), memories.pointer_limit
             conditioned = network.attend(features, memory, _EVERY_MEMORY, limit)
         elif plan.kind == "mask":
-            return self._given_mask(features, truth), []
+            return self._given_mask(features, truth), None, []
         else:
             conditioned = network.without_memory(features)
             clicks = first_clicks(truth, plan, self._prompts, rng)
         output, step = self._decode(frame, features, conditioned, clicks)
         if frame not in plan.corrected:
-            return output, [step]
+            return output, conditioned, [step]
         output, more = self._correct(frame, features, conditioned, clicks, output, truth, rng)
-        return output, [step, *more]
+        return output, conditioned, [step, *more]
 
     def _given_mask(self, features: ImageFeatures, truth: torch.Tensor) -> Decoded:
         """Take the (O, S, S) bool masks as the prediction for a frame."""
@@ -308,20 +317,33 @@ class Rollout:
         return output, steps
 
     def _remember(
-        self, features: ImageFeatures, output: Decoded, *, from_clicks: bool
+        self,
+        features: ImageFeatures,
+        output: Decoded,
+        conditioned: torch.Tensor | None,
+        *,
+        from_clicks: bool,
     ) -> torch.Tensor:
         """Encode the masks of a frame into (O, Cm, h, w) spatial memories, with gradients."""
-        maps, _ = self._network._encode_new_memory(
+        network = self._network
+        maps, _ = network._encode_new_memory(
             [features.tokens],
             [features.size],
             output.high_res,
             output.presence_logits,
             is_mask_from_pts=from_clicks,
         )
-        motion = self._network.mask_motion
+        motion = network.mask_motion
         if motion is None or features.picture is None:
             return maps
-        return torch.cat([maps, motion.memory(features.picture, output.low_res).to(maps)], dim=1)
+        if from_clicks:
+            carried = None
+        elif conditioned is None:
+            carried = motion.nothing(output.low_res)  # a wrong mask is not corrected by motion
+        else:
+            carried = network.carried(conditioned)
+        own = motion.memory(features.picture, output.low_res, carried)
+        return torch.cat([maps, own.to(maps)], dim=1)
 
 
 def _encode(

@@ -104,9 +104,10 @@ class OnnxTracker:
             "map_ages": np.array([[age for age, _ in aged]]),
             "pointers": np.stack([p for _, p in pointers])[None],
             "pointer_times": times[None] / np.float32(self.settings["pointer_time_unit"]),
+            "anchor_map": memory.prompted_maps[-1][1][None],
         }
         conditioned = self._run("memory_attention", {**image, **given})
-        return self._run("mask_decoder", {**image, **conditioned})
+        return self._run("mask_decoder", {**image, **conditioned}) | conditioned
 
     def _is_recent(self, frame: int, limit: str) -> bool:
         return self.frame - frame < self.settings[limit]
@@ -128,6 +129,10 @@ class OnnxTracker:
             for name in ("low_res", "presence")
         }
         given["prompted"] = np.array([i in prompted for i in decoded])
+        channels = self.settings["conditioned_channels"]
+        none = np.zeros((1, channels, *image["features"].shape[2:]), np.float32)
+        conditioned = [item.get("conditioned", none) for item in decoded.values()]
+        given["conditioned"] = np.concatenate(conditioned)
         maps = self._run("memory_encoder", {**image, **given})["memory_map"]
         for (i, item), memory_map in zip(decoded.items(), maps, strict=True):
             memory = self.memories.setdefault(i, Memory())

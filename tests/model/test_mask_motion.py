@@ -48,7 +48,7 @@ def test_motion_of_a_moving_camera_is_found() -> None:
 def test_a_mask_follows_the_motion() -> None:
     scene, module = a_scene(), a_motion()
     memory = module.memory(cut_out(scene, 40, 40), square_logits(12, 14)).bfloat16()
-    carried = module(cut_out(scene, 44, 36), memory)
+    carried = module(cut_out(scene, 44, 36), memory, memory)
     assert carried.shape == (1, MaskMotion.carried_channels, SIDE // 8, SIDE // 8)
     found = module.combine(torch.zeros(1, 1, SIDE // 2, SIDE // 2), carried) > 0
     wanted = square_logits(10, 16) > 0
@@ -58,7 +58,7 @@ def test_a_mask_follows_the_motion() -> None:
 def test_a_cut_carries_nothing() -> None:
     module = a_motion()
     memory = module.memory(cut_out(a_scene(0), 40, 40), square_logits(12, 14))
-    carried = module(cut_out(a_scene(1), 40, 40), memory)
+    carried = module(cut_out(a_scene(1), 40, 40), memory, memory)
     decoded = torch.randn(1, 1, SIDE // 2, SIDE // 2)
     assert torch.equal(module.combine(decoded, carried), decoded)
 
@@ -69,7 +69,8 @@ def test_an_object_without_a_mask_may_appear_anywhere() -> None:
     picture = cut_out(scene, 40, 40)
     absent = torch.full((1, 1, SIDE // 2, SIDE // 2), -1024.0)
     decoded = square_logits(5, 5)
-    carried = module(picture, module.memory(picture, absent))
+    memory = module.memory(picture, absent)
+    carried = module(picture, memory, memory)
     assert torch.equal(module.combine(decoded, carried), decoded)
 
 
@@ -77,7 +78,7 @@ def test_what_comes_into_view_is_the_decoders() -> None:
     scene, module = a_scene(), a_motion()
     memory = module.memory(cut_out(scene, 60, 40), square_logits(0, 14))
     decoded = square_logits(0, 14, side=24)
-    found = module.combine(decoded, module(cut_out(scene, 52, 40), memory)) > 0
+    found = module.combine(decoded, module(cut_out(scene, 52, 40), memory, memory)) > 0
     assert found[..., 20:30, :3].all()
 
 
@@ -86,8 +87,11 @@ def test_a_wrong_region_is_given_up_but_an_edge_is_kept() -> None:
     wrong = square_logits(30, 30, side=12)  # beside the object
     logits = square_logits(8, 8).maximum(wrong)
     decoded = square_logits(9, 9, side=18)  # without the wrong region, and one pixel narrower
+    memory = prompted = module.memory(picture, logits)
     for _ in range(20):
-        logits = module.combine(decoded, module(picture, module.memory(picture, logits)))
+        carried = module(picture, memory, prompted)
+        logits = module.combine(decoded, carried)
+        memory = module.memory(picture, logits, carried)
     found = logits > 0
     assert not found[..., 32:40, 32:40].any()
     assert torch.equal(found[..., 10:26, 8:28], (square_logits(8, 8) > 0)[..., 10:26, 8:28])
@@ -98,9 +102,59 @@ def test_objects_together_are_as_each_alone() -> None:
     before, now = cut_out(scene, 40, 40), cut_out(scene, 41, 42)
     both = module.memory(before, torch.cat([square_logits(4, 4), square_logits(20, 15)]))
     other = module.memory(cut_out(scene, 38, 40), square_logits(10, 10))  # of another frame
-    alone = [module(now, memory[None]) for memory in (*both, other[0])]
-    torch.testing.assert_close(module(now, both), torch.cat(alone[:2]))
-    torch.testing.assert_close(module(now, torch.cat([both, other])), torch.cat(alone))
+    alone = [module(now, memory[None], memory[None]) for memory in (*both, other[0])]
+    torch.testing.assert_close(module(now, both, both), torch.cat(alone[:2]))
+    every = torch.cat([both, other])
+    torch.testing.assert_close(module(now, every, every), torch.cat(alone))
+
+
+def followed(pictures: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    """The mask logits that motion alone carries through pictures, stored as memories are."""
+    module = a_motion()
+    memory = prompted = module.memory(pictures[0], mask).bfloat16()
+    for picture in pictures[1:]:
+        carried = module(picture, memory, prompted)
+        mask = module.combine(torch.zeros_like(mask), carried)
+        memory = module.memory(picture, mask, carried).bfloat16()
+    return mask
+
+
+def test_a_mask_does_not_drift() -> None:
+    """Sixty frames of a camera that shakes and comes back, while the light fades."""
+    scene, mask = a_scene(), square_logits(12, 14)
+    angles = torch.arange(61) * 0.7
+    places = [(40 + round(6 * float(a.sin())), 40 + round(6 * float(a.cos()))) for a in angles]
+    places[-1] = places[0]
+    pictures = [0.7 * k / 60 + cut_out(scene, *place) for k, place in enumerate(places)]
+    found, wanted = followed(pictures, mask) > 0, mask > 0
+    assert (found & wanted).sum() / (found | wanted).sum() > 0.9
+
+
+def test_after_a_cut_the_mask_is_not_compared_with_the_prompted_one() -> None:
+    """The decoder finds the object anew; what it looked like elsewhere does not count."""
+    module, other = a_motion(), a_scene(1)
+    prompted = module.memory(cut_out(a_scene(0), 40, 40), square_logits(4, 4))
+    carried = module(cut_out(other, 40, 40), prompted, prompted)
+    anew = square_logits(24, 20)
+    memory = module.memory(cut_out(other, 40, 40), anew, carried)
+    found = module.combine(torch.zeros_like(anew), module(cut_out(other, 42, 40), memory, prompted))
+    alone = module.memory(cut_out(other, 40, 40), anew)
+    wanted = module.combine(torch.zeros_like(anew), module(cut_out(other, 42, 40), alone, alone))
+    assert ((found > 0) != (wanted > 0)).sum() <= 4
+
+
+def test_a_mask_that_motion_did_not_lead_to_is_not_corrected() -> None:
+    """As the wrong masks that training gives."""
+    scene, module, wrong = a_scene(), a_motion(), square_logits(20, 20)
+    prompted = module.memory(cut_out(scene, 40, 40), square_logits(19, 20))
+    now = cut_out(scene, 42, 40)
+    found = []
+    for carried in (None, module.nothing(wrong)):
+        memory = module.memory(cut_out(scene, 40, 40), wrong, carried)
+        mask = module.combine(torch.zeros_like(wrong), module(now, memory, prompted)) > 0
+        row = mask[0, 0, 30].nonzero()
+        found.append((int(row.min()), int(row.max())))
+    assert found == [(18, 37), (19, 38)]  # both moved by 1, the first one corrected by 1, too
 
 
 def test_flat_pictures_do_not_move() -> None:
@@ -112,7 +166,7 @@ def test_networks_without_it_have_sam2s_memories() -> None:
     plain = build_network(load_config("demo", 64), "demo", SurgSAM2Network)
     assert (plain.memory_channels, plain.conditioned_channels) == (32, 128)
     own = build_network(load_config("lite", 64), "lite", SurgSAM2Network)
-    assert (own.memory_channels, own.conditioned_channels) == (64 + 80, 128 + 32)
+    assert (own.memory_channels, own.conditioned_channels) == (64 + 112, 128 + 64)
     assert "mask_motion" not in "".join(own.state_dict())
 
 

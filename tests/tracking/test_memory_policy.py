@@ -134,7 +134,7 @@ def test_the_mask_of_the_nearest_earlier_frame_is_carried(memory: str, reverse: 
     maps = {index: random_map(rng) for index in range(40)}
     for index in (0, 20, 25, 30):
         bank.condition(50 + step * index, prompted(maps[index]))
-    seen = {0}
+    seen, anchors = {0}, [0, 20, 25, 30]
     for index in range(1, 40):
         if index in (7, 8, 20, 33):
             if index == 20:
@@ -143,12 +143,26 @@ def test_the_mask_of_the_nearest_earlier_frame_is_carried(memory: str, reverse: 
         view = bank.view(50 + step * index, pointer_limit=15)
         nearest = maps[max(t for t in seen if t < index)]
         assert torch.equal(view.previous, nearest[CHANNELS:])
+        anchor = maps[max(t for t in anchors if t < index)]
+        assert torch.equal(view.anchor, anchor[CHANNELS:])
         reliable = torch.tensor(bool(rng.random() < 0.5))
         bank.add(50 + step * index, FrameMemory(maps[index], torch.zeros(2), reliable))
         seen.add(index)
         if index == 35:  # the user corrects the frame that was tracked last
             maps[index] = random_map(rng)
             bank.condition(50 + step * index, prompted(maps[index]))
+            anchors.append(index)
+
+
+def test_a_late_prompt_is_not_taken_for_the_one_that_motion_began_at() -> None:
+    rng = np.random.default_rng(0)
+    bank = MemoryBank(ATinyNetwork())  # type: ignore[arg-type]
+    first = random_map(rng)
+    bank.condition(0, prompted(first))
+    for index in range(1, 6):
+        bank.add(index, FrameMemory(random_map(rng), torch.zeros(2), None))
+    bank.condition(3, prompted(random_map(rng)))
+    assert torch.equal(bank.view(6, pointer_limit=15).anchor, first[CHANNELS:])
 
 
 @pytest.mark.parametrize("memory", MEMORY_POLICIES)
