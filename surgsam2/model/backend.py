@@ -32,13 +32,20 @@ class Backend(ABC):
 
     @abstractmethod
     def decode_masks(
-        self, features: ImageFeatures, conditioned: torch.Tensor, *, multimask: bool
+        self,
+        features: ImageFeatures,
+        conditioned: torch.Tensor,
+        guess: torch.Tensor | None = None,
+        *,
+        multimask: bool,
     ) -> Decoded:
         """Predict the masks of B objects from their (B, C, h, w) conditioned features.
 
         Args:
             features: of the frame.
             conditioned: output of `attend_to_memory`.
+            guess: (B, 1, 4h, 4w) float32 mask logits that are given to the decoder as a mask
+                prompt; None for no prompt.
             multimask: predict several masks per object and keep the one of the highest
                 predicted IoU.
         """
@@ -91,10 +98,17 @@ class Sam2Backend(Backend):
         return conditioned.permute(1, 2, 0).unflatten(2, features.size)
 
     def decode_masks(
-        self, features: ImageFeatures, conditioned: torch.Tensor, *, multimask: bool
+        self,
+        features: ImageFeatures,
+        conditioned: torch.Tensor,
+        guess: torch.Tensor | None = None,
+        *,
+        multimask: bool,
     ) -> Decoded:
         """Predict the masks of B objects from their (B, C, h, w) conditioned features."""
-        return self.network.predict_masks(features, conditioned, multimask=multimask)
+        return self.network.predict_masks(
+            features, conditioned, multimask=multimask, mask_inputs=guess
+        )
 
     def encode_memory(
         self, features: ImageFeatures, logits: torch.Tensor, *, prompted: bool

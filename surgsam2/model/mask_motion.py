@@ -149,6 +149,16 @@ class MaskMotion(nn.Module):
             certain = certain * seen
             return F.pixel_unshuffle(torch.cat([certain, carried, refined], dim=1), _PARTS)
 
+    def where_certain(self, logits: Tensor, carried: Tensor) -> Tensor:
+        """Replace (B, 1, 4h, 4w) logits by those that motion carried as far as it is certain.
+
+        Args:
+            logits: of something else.
+            carried: (B, 64, h, w), from `forward`.
+        """
+        certain, mask = _certain_mask(carried)
+        return torch.lerp(logits, mask, certain)
+
     def combine(self, logits: Tensor, carried: Tensor) -> Tensor:
         """Combine the mask decoder's (B, 1, 4h, 4w) logits with those that motion carried.
 
@@ -156,12 +166,18 @@ class MaskMotion(nn.Module):
             logits: of the mask decoder.
             carried: (B, 64, h, w), from `forward`.
         """
-        certain, carried = F.pixel_shuffle(carried.float(), _PARTS)[:, :2].split(1, dim=1)
+        certain, mask = _certain_mask(carried)
         logits = logits.clamp(-_CERTAIN, _CERTAIN)
-        otherwise = ((logits > 0) != (carried > 0)).float()
+        otherwise = ((logits > 0) != (mask > 0)).float()
         contradicted = _opened(otherwise)
         weight = self.weight + (self.contradicted - self.weight) * contradicted
-        return torch.lerp(logits, carried, weight * certain)
+        return torch.lerp(logits, mask, weight * certain)
+
+
+def _certain_mask(carried: Tensor) -> tuple[Tensor, Tensor]:
+    """Return certainty and logits of each mask pixel, (B, 1, 4h, 4w) each, that were carried."""
+    certain, mask, _ = F.pixel_shuffle(carried.float(), _PARTS).split([1, 1, 2], dim=1)
+    return certain, mask
 
 
 def _all_equal(maps: Tensor) -> bool:

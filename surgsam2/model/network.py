@@ -250,9 +250,28 @@ class SurgSAM2Network(BaseNetwork):
     def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:
         """Predict the masks of B objects from (B, C, h, w) conditioned maps, without prompts."""
         multimask = self._use_multimask(False, None)
-        own = conditioned[:, : self.hidden_dim]
-        decoded = self._backend(features).decode_masks(features, own, multimask=multimask)
+        own, guess = conditioned[:, : self.hidden_dim], self.guess(conditioned)
+        decoded = self._backend(features).decode_masks(features, own, guess, multimask=multimask)
         return self.with_found_beside(decoded, conditioned)
+
+    def guess(self, conditioned: torch.Tensor) -> torch.Tensor | None:
+        """Return the mask prompt of tracked objects: what was found beside the memories.
+
+        It is what the target model finds, and where motion is certain what it carried.
+
+        Args:
+            conditioned: (B, C, h, w) from `attend`.
+
+        Returns:
+            (B, 1, 4h, 4w) float32 logits; None without a target model.
+        """
+        carried, values = self._found_beside(conditioned)
+        if self.target_model is None or not values.shape[1]:
+            return None
+        guess = self.target_model.guess(values)
+        if self.mask_motion is None or not carried.shape[1]:
+            return guess
+        return self.mask_motion.where_certain(guess, carried)
 
     def encode_memory(
         self,

@@ -109,6 +109,10 @@ class TargetModel(nn.Module):
             values = (coefficients.mT @ inputs.flatten(2)).unflatten(2, inputs.shape[2:])
             return F.pixel_unshuffle(values, _PARTS)
 
+    def guess(self, values: Tensor) -> Tensor:
+        """Return (B, 1, 4h, 4w) float32 mask logits for (B, 4, h, w) values from `forward`."""
+        return (_CERTAIN * _enlarged(values)).clamp(-_CERTAIN, _CERTAIN)
+
     def combine(self, logits: Tensor, values: Tensor, certain: Tensor) -> Tensor:
         """Add the classifiers' values to the mask decoder's logits.
 

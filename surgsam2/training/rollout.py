@@ -227,7 +227,8 @@ class Rollout:
         else:
             conditioned = network.without_memory(features)
             clicks = first_clicks(truth, plan, self._prompts, rng)
-        output, step = self._decode(frame, features, conditioned, clicks)
+        guess = None if frame in plan.prompted else network.guess(conditioned)
+        output, step = self._decode(frame, features, conditioned, clicks, guess)
         if frame not in plan.corrected:
             return output, conditioned, [step]
         output, more = self._correct(frame, features, conditioned, clicks, output, truth, rng)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from surgsam2 import EFP, PromptSet, Tracker
 from surgsam2.errors import InputError
@@ -22,6 +23,7 @@ from surgsam2.model.target_model import TargetModel, followed, joined
 from surgsam2.tracking.options import TrackingOptions
 from surgsam2.tracking.video_tracking import copy_to_cpu
 from tests.conftest import disc
+from tests.model.helpers import sam2_modules
 
 SIDE = 12
 """Side of the coarsest map."""
@@ -267,6 +269,36 @@ def test_objects_of_a_tracker_are_as_each_alone(built_in_config: Path) -> None:
         for frame, result in zip(frames, results, strict=True):
             found, wanted = alone.step(frame, prompts).mask(obj.id), result.mask(obj.id)
             assert (found != wanted).mean() < 1e-3
+
+
+def test_the_decoder_is_given_what_was_found_as_a_mask_prompt(
+    built_in_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = a_model(built_in_config).network
+    given = []
+
+    def noted(*arguments: object, mask_inputs: Tensor | None = None, **others: object) -> Decoded:
+        given.append(mask_inputs)
+        return real(*arguments, mask_inputs=mask_inputs, **others)
+
+    real = network.predict_masks
+    monkeypatch.setattr(network, "predict_masks", noted)
+    side = network.image_size // network.backbone_stride
+    values = torch.full((2, 4, side, side), 0.5)
+    values[1] = -3
+    certain, carried = torch.zeros(2, 16, side, side), torch.full((2, 48, side, side), 7.0)
+    certain[:, :, : side // 2] = 1
+    with sam2_modules(), torch.no_grad():
+        features = network.encode_image(torch.randn(1, 3, network.image_size, network.image_size))
+        own = network.without_memory(features).expand(2, -1, -1, -1)
+        network.decode_tracked(features, torch.cat([own, certain, carried, values], dim=1))
+        network.decode_tracked(features, own)
+    found, nothing = given
+    assert nothing is None
+    above, below = found.chunk(2, dim=2)
+    assert (above == 7).all(), "what motion carried, where it is certain"
+    assert (below[0] == 5).all()
+    assert (below[1] == -10).all(), "logits are limited"
 
 
 def test_networks_without_it_learn_nothing(built_in_config: Path) -> None:

@@ -121,18 +121,23 @@ class CpuBackend(Backend):
 
     @_without_autocast
     def decode_masks(
-        self, features: ImageFeatures, conditioned: torch.Tensor, *, multimask: bool
+        self,
+        features: ImageFeatures,
+        conditioned: torch.Tensor,
+        guess: torch.Tensor | None = None,
+        *,
+        multimask: bool,
     ) -> Decoded:
         """Predict the masks of B objects; only the chosen mask of each is computed."""
         network = self.network
         encoder = network.sam_prompt_encoder
         no_points = conditioned.new_zeros(1, 1, 2), -torch.ones(1, 1, dtype=torch.int32)
-        prompt, _ = encoder(points=no_points, boxes=None, masks=None)
+        prompt, dense = encoder(points=no_points, boxes=None, masks=guess)
         position = PositionEncoding(encoder.pe_layer, features.size)
         frame = mask_decoder.FrameInputs.of(position, features.high_res)
+        pixels = (conditioned + dense).flatten(2).mT
 
         def decode(tokens: torch.Tensor) -> Decoded:
-            tokens = tokens + encoder.no_mask_embed.weight
             mask, iou, token, presence = mask_decoder.decode(
                 network.sam_mask_decoder, frame, tokens, prompt[0], multimask=multimask
             )
@@ -142,7 +147,7 @@ class CpuBackend(Backend):
             pointer = torch.where(presence > 0, network.obj_ptr_proj(token), network.no_obj_ptr)
             return Decoded(mask, enlarged, pointer, presence, iou)
 
-        objects = map_objects(decode, list(conditioned.flatten(2).mT))
+        objects = map_objects(decode, list(pixels))
         fields = zip(*(vars(decoded).values() for decoded in objects), strict=True)
         return Decoded(*(torch.cat(values) for values in fields))
 

@@ -111,18 +111,26 @@ class CudaBackend(Backend):
         return _run(self._graphs.memory_attention, step, inputs, features.size)[0]
 
     def decode_masks(
-        self, features: ImageFeatures, conditioned: Tensor, *, multimask: bool
+        self,
+        features: ImageFeatures,
+        conditioned: Tensor,
+        guess: Tensor | None = None,
+        *,
+        multimask: bool,
     ) -> Decoded:
         """Predict the masks of B objects from their (B, C, h, w) conditioned features."""
+        levels = len(features.high_res)
 
-        def step(conditioned: Tensor, *high_res: Tensor) -> list[Tensor]:
+        def step(conditioned: Tensor, *rest: Tensor) -> list[Tensor]:
             # the decoder reads the tokens through `conditioned` only
-            frame = ImageFeatures(features.tokens, features.position, [*high_res], features.size)
-            decoded = self._plain.decode_masks(frame, conditioned, multimask=multimask)
+            high_res, guesses = [*rest[:levels]], rest[levels:]
+            frame = ImageFeatures(features.tokens, features.position, high_res, features.size)
+            decoded = self._plain.decode_masks(frame, conditioned, *guesses, multimask=multimask)
             return list(vars(decoded).values())
 
-        inputs = [conditioned, *features.high_res]
-        return Decoded(*_run(self._graphs.mask_decoder, step, inputs, multimask))
+        inputs = [conditioned, *features.high_res, *([] if guess is None else [guess])]
+        settings = multimask, guess is None
+        return Decoded(*_run(self._graphs.mask_decoder, step, inputs, settings))
 
     def encode_memory(self, features: ImageFeatures, logits: Tensor, *, prompted: bool) -> Tensor:
         """Encode the masks of B objects into spatial memories: (B, Cm, h, w)."""

@@ -201,6 +201,19 @@ def test_it_is_really_used(network: SurgSAM2Network, monkeypatch: pytest.MonkeyP
             module()
 
 
+def test_a_guess_is_a_mask_prompt(network: SurgSAM2Network) -> None:
+    features, conditioned, decoded, _ = a_frame(network)
+    guess = 10 * torch.randn_like(decoded.low_res)
+    with torch.no_grad():
+        ours = backend.CpuBackend(network, torch.float32).decode_masks(
+            features, conditioned, guess, multimask=False
+        )
+        theirs = network.predict_masks(features, conditioned, multimask=False, mask_inputs=guess)
+    for name, value in vars(ours).items():
+        assert_close(value, getattr(theirs, name))
+    assert not torch.allclose(ours.low_res, decoded.low_res, atol=0.01)
+
+
 def test_objects_do_not_touch_each_other(network: SurgSAM2Network) -> None:
     _, together, _, _ = a_frame(network, objects=3)
     _, alone, _, _ = a_frame(network, objects=1)

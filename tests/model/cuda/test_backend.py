@@ -12,6 +12,7 @@ import torch
 import surgsam2
 from surgsam2 import PromptSet, Tracker
 from surgsam2.errors import DeviceError, InputError
+from surgsam2.model.backend import Sam2Backend
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.cuda.backend import CudaBackend, StepGraphs
 from surgsam2.model.devices import check_cuda_graphs
@@ -60,6 +61,20 @@ def test_replayed_frames_are_those_of_sam2s_modules(
             np.testing.assert_allclose(result.logits, logits, rtol=0, atol=1e-4)
     assert all(len(cache) > 0 for cache in graphs.caches()), "every step was captured"
     assert "without a CUDA graph" not in caplog.text
+
+
+def test_a_guess_has_a_graph_of_its_own(a_model: SurgSAM2Model) -> None:
+    network = a_model.network
+    backend = CudaBackend(network, StepGraphs(network, StrictRecorder))
+    side = network.image_size // 4
+    with torch.no_grad():
+        features = network.encode_image(torch.randn(1, 3, network.image_size, network.image_size))
+        conditioned = network.without_memory(features)
+        for guess in (None, *torch.randn(3, 1, 1, side, side), None):
+            arguments = features, conditioned, guess
+            ours = backend.decode_masks(*arguments, multimask=False)
+            expected = Sam2Backend(network).decode_masks(*arguments, multimask=False)
+            torch.testing.assert_close(ours.low_res, expected.low_res, rtol=0, atol=1e-4)
 
 
 def test_weights_that_move_drop_the_graphs(a_model: SurgSAM2Model) -> None:
