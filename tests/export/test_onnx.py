@@ -216,13 +216,16 @@ def test_steps_of_the_built_in_network_carry_masks(built_in_config: Path) -> Non
     )
     given["low_res"] = torch.randn(1, 1, 32, 32).sign() * 8
     given["presence"], given["prompted"] = torch.ones(1, 1), torch.tensor([True])
+    given["conditioned"] = torch.zeros(1, network.conditioned_channels, 8, 8)
     memory_map = call(graphs["memory_encoder"], steps, given)
     given |= {"memory_maps": memory_map[:, None], "map_ages": torch.zeros(1, 1, dtype=torch.int64)}
+    given["anchor_map"] = memory_map
     given |= {"pointers": torch.randn(1, 1, 128), "pointer_times": torch.ones(1, 1)}
     conditioned = call(graphs["memory_attention"], steps, given)
-    certain, carried = F.pixel_shuffle(conditioned[:, 128:], 4).split(1, dim=1)
+    certain, carried, moved = F.pixel_shuffle(conditioned[:, 128:], 4).split([1, 1, 2], dim=1)
     assert certain.min() == 1  # the same picture
     torch.testing.assert_close(carried, given["low_res"], rtol=0, atol=0.2)  # bfloat16
+    assert moved.abs().max() < 0.01
 
 
 def names(tensors: tuple[Tensor, ...]) -> list[str]:
