@@ -143,7 +143,7 @@ class TargetModel(nn.Module):
     def rate(self, decoded: Decoded) -> Tensor:
         """Return how much B objects learn from a tracked frame: (B,) float32, 0 for not at all.
 
-        They do where the object is present, its predicted IoU is above `min_iou`, and its mask
+        An object learns where it is present, its predicted IoU is above `min_iou`, and its mask
         covers more than a speck.
         """
         learned = decoded.presence_logits[:, 0] > 0
@@ -205,6 +205,7 @@ def _inside(logits: Tensor) -> Tensor:
 
 
 def _normalised(shares: Tensor) -> Tensor:
+    """Return (B, 1, P) shares over their sum, or as they are where that is below one position."""
     return shares / shares.sum(dim=2, keepdim=True).clamp_min(1)
 
 
