@@ -21,6 +21,8 @@ class ImageFeatures:
     """(h, w), the size of the map of the lowest resolution."""
     picture: torch.Tensor | None = None
     """(1, 1, 8h, 8w) float32 small grey picture of the frame, for a network with mask motion."""
+    target_inputs: torch.Tensor | None = None
+    """(1, N, 2h, 2w) float32, `TargetModel.inputs` of the frame, for a network with one."""
 
     def tokens_for(self, batch: int) -> torch.Tensor:
         """Return the tokens repeated for each object, (P, batch, C), without a copy."""

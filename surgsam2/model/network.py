@@ -73,7 +73,7 @@ class SurgSAM2Network(BaseNetwork):
         return int(self.hidden_dim) + extra
 
     @property
-    def target_inputs(self) -> int:
+    def target_input_count(self) -> int:
         """Number of inputs of the target model's classifiers; 0 without it."""
         if self.target_model is None:
             return 0
@@ -117,9 +117,11 @@ class SurgSAM2Network(BaseNetwork):
     def encode_image(self, images: torch.Tensor) -> ImageFeatures:
         """Compute the features of (1, 3, S, S) float32 normalised images."""
         features = self.backend_for(images, len(images)).encode_image(images)
-        if self.mask_motion is None:
-            return features
-        return replace(features, picture=self.mask_motion.picture(images))
+        if self.mask_motion is not None:
+            features = replace(features, picture=self.mask_motion.picture(images))
+        if self.target_model is not None:
+            features = replace(features, target_inputs=self.target_model.inputs(features))
+        return features
 
     def decode_points(
         self,
@@ -243,8 +245,9 @@ class SurgSAM2Network(BaseNetwork):
             if anchor is None:
                 anchor = memory.maps[:, 0, self.mem_dim :]
             beside.append(self.mask_motion(features.picture, previous, anchor))
-        if self.target_model is not None and memory.target is not None:
-            beside.append(self.target_model(features, memory.target))
+        inputs = features.target_inputs
+        if self.target_model is not None and inputs is not None and memory.target is not None:
+            beside.append(self.target_model(inputs, memory.target))
         return torch.cat([conditioned, *(x.to(conditioned.dtype) for x in beside)], dim=1)
 
     def decode_tracked(self, features: ImageFeatures, conditioned: torch.Tensor) -> Decoded:
@@ -313,9 +316,9 @@ class SurgSAM2Network(BaseNetwork):
         Returns:
             (B, N, N + 1) float32 from `TargetModel.equations`.
         """
-        if self.target_model is None:
+        if self.target_model is None or features.target_inputs is None:
             return None
-        return self.target_model.equations(features, decoded.low_res)
+        return self.target_model.equations(features.target_inputs, decoded.low_res)
 
     def learned_targets(
         self, features: ImageFeatures, decoded: Decoded

@@ -64,14 +64,37 @@ class TargetModel(nn.Module):
         self.min_confidence = min_confidence
 
     @torch.no_grad()
-    def equations(self, features: ImageFeatures, logits: Tensor) -> Tensor:
+    def inputs(self, features: ImageFeatures) -> Tensor:
+        """Return the classifiers' inputs, (1, N, 2h, 2w) or in training (B, N, 2h, 2w) float32.
+
+        They are the image encoder's three maps as the mask decoder gets them, brought to the size
+        of the middle one; the means of the finer two over a position's surroundings; and a constant
+        1. The finer two are taken in part relative to their means over the frame, which change with
+        the light.
+
+        Args:
+            features: of the frame; in training those of B frames, one for each object.
+        """
+        with torch.autocast(features.tokens.device.type, enabled=False):
+            fine, middle = (level.float() for level in features.high_res)
+            coarse = features.map_for(features.tokens.shape[1]).float()
+            detail = torch.cat([F.avg_pool2d(fine, _PARTS), middle], dim=1)
+            detail = detail - _RELATIVE * detail.mean(dim=(2, 3), keepdim=True)
+            around = F.avg_pool2d(detail, _PARTS)
+            around = F.avg_pool2d(around, _AROUND, 1, padding=_AROUND // 2, count_include_pad=False)
+            smooth = torch.cat([coarse, around], dim=1)
+            smooth = F.interpolate(smooth, size=middle.shape[2:], mode="bilinear")
+            return torch.cat([detail, smooth, torch.ones_like(middle[:, :1])], dim=1)
+
+    @torch.no_grad()
+    def equations(self, inputs: Tensor, logits: Tensor) -> Tensor:
         """Return the normal equations that a frame gives for B objects.
 
         A position's share inside is the mean of the mask's probabilities there. Inside and outside
         weigh 1/2 each, or less where they are smaller than one position.
 
         Args:
-            features: of the frame; in training those of B frames, one for each object.
+            inputs: from `inputs`, of the frame.
             logits: (B, 1, 4h, 4w) mask logits of the frame.
 
         Returns:
@@ -79,7 +102,7 @@ class TargetModel(nn.Module):
             wanted values, which are 1 inside and -1 outside.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            inputs = _inputs(features).flatten(2)
+            inputs = inputs.flatten(2)
             inside = _inside(logits).flatten(2)
             outside = 1 - inside
             weight = (_normalised(inside) + _normalised(outside)) / 2
@@ -88,11 +111,11 @@ class TargetModel(nn.Module):
             return torch.cat([weighted @ inputs.mT, wanted], dim=2)
 
     @torch.no_grad()
-    def forward(self, features: ImageFeatures, equations: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, equations: Tensor) -> Tensor:
         """Return the values of the classifiers that the equations of B objects give.
 
         Args:
-            features: of the frame; in training those of B frames, one for each object.
+            inputs: from `inputs`, of the frame.
             equations: (B, N, N + 1), from `joined`.
 
         Returns:
@@ -100,7 +123,6 @@ class TargetModel(nn.Module):
             of each position of the coarsest map.
         """
         with torch.autocast(equations.device.type, enabled=False):
-            inputs = _inputs(features)
             products, wanted = equations[..., :-1], equations[..., -1:]
             ridge = _RIDGE * torch.eye(products.shape[1], device=products.device)
             # cholesky itself would wait for a GPU to tell whether there is a factor
@@ -178,25 +200,6 @@ def followed(first: Tensor, tracked: Tensor | None, new: Tensor, rate: Tensor) -
 def _begun(first: Tensor, tracked: Tensor | None) -> Tensor:
     """Return the running mean, which begins with the equations of the first prompted frame."""
     return first if tracked is None else tracked
-
-
-def _inputs(features: ImageFeatures) -> Tensor:
-    """Return the classifiers' inputs, (1, N, 2h, 2w) or in training (B, N, 2h, 2w) float32.
-
-    They are the image encoder's three maps as the mask decoder gets them, brought to the size of
-    the middle one; the means of the finer two over a position's surroundings; and a constant 1.
-    The finer two are taken in part relative to their means over the frame, which change with the
-    light.
-    """
-    fine, middle = (level.float() for level in features.high_res)
-    coarse = features.map_for(features.tokens.shape[1]).float()
-    detail = torch.cat([F.avg_pool2d(fine, _PARTS), middle], dim=1)
-    detail = detail - _RELATIVE * detail.mean(dim=(2, 3), keepdim=True)
-    around = F.avg_pool2d(detail, _PARTS)
-    around = F.avg_pool2d(around, _AROUND, 1, padding=_AROUND // 2, count_include_pad=False)
-    smooth = torch.cat([coarse, around], dim=1)
-    smooth = F.interpolate(smooth, size=middle.shape[2:], mode="bilinear")
-    return torch.cat([detail, smooth, torch.ones_like(middle[:, :1])], dim=1)
 
 
 def _inside(logits: Tensor) -> Tensor:

@@ -304,7 +304,7 @@ class MemoryBank:
             sizes |= {tuple(output.scores.shape)} - {(2,)}
             if given is not None and (given.dtype != torch.bool or given.ndim != 2):
                 sizes.add(tuple(given.shape))
-        count = network.target_inputs
+        count = network.target_input_count
         targets = [memory.target for memory in prompted]
         targets += [] if self._target is None else [self._target]
         sizes |= {(0, 1) if t is None else tuple(t.shape) for t in targets} - {(count, count + 1)}

@@ -373,7 +373,7 @@ def _encode_together(
             whole.position[:, rows],
             [x[rows] for x in whole.high_res],
             whole.size,
-            None if whole.picture is None else whole.picture[rows],
+            *(None if x is None else x[rows] for x in (whole.picture, whole.target_inputs)),
         )
     return per_frame
 

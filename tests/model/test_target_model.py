@@ -121,17 +121,17 @@ def test_values_are_those_of_the_definition(place: tuple[int, int, int]) -> None
     a, b = ((0.6 * p + 0.4 * q + (p + r) / 2) / 2 for p, q, r in ((a0, a2, a1), (b0, b2, b1)))
     wanted = np.linalg.solve(a + 0.001 * np.eye(len(a)), b) @ reference_inputs(now).T
 
-    first, second, tracked = (target.equations(f, m) for f, m in frames)
+    first, second, tracked = (target.equations(target.inputs(f), m) for f, m in frames)
     rate = target.rate(decoded_as(some_logits((10, 12, 20))))
     equations = joined([first, second], first, followed(first, None, tracked, rate))
-    found = F.pixel_shuffle(target(now, equations), 2)
+    found = F.pixel_shuffle(target(target.inputs(now), equations), 2)
     np.testing.assert_allclose(found.flatten().numpy(), wanted, atol=2e-3)
 
 
 def test_an_object_is_found_where_it_looks_alike() -> None:
     features, logits = some_features(), some_logits((10, 12, 20))
     target = a_target()
-    values = target(features, target.equations(features, logits))
+    values = target(target.inputs(features), target.equations(target.inputs(features), logits))
     found = target.combine(torch.zeros_like(logits), values, torch.zeros(1)) > 0
     assert (found & (logits > 0)).sum() / (found | (logits > 0)).sum() > 0.7
     assert target.combine(logits, values, torch.ones(1)).equal(logits)  # motion is certain
@@ -140,11 +140,13 @@ def test_an_object_is_found_where_it_looks_alike() -> None:
 def test_objects_together_are_as_each_alone() -> None:
     target, features = a_target(), some_features()
     logits = some_logits((4, 4, 16), (20, 20, 20), (30, 2, 9))
-    equations = target.equations(features, logits)
-    alone = [target.equations(features, one[None]) for one in logits]
+    equations = target.equations(target.inputs(features), logits)
+    alone = [target.equations(target.inputs(features), one[None]) for one in logits]
     torch.testing.assert_close(equations, torch.cat(alone))
-    values = target(features, equations)
-    torch.testing.assert_close(values, torch.cat([target(features, e) for e in alone]))
+    values = target(target.inputs(features), equations)
+    torch.testing.assert_close(
+        values, torch.cat([target(target.inputs(features), e) for e in alone])
+    )
     # frames of their own, as in training
     frames = [some_features(seed) for seed in (3, 4, 5)]
     together = ImageFeatures(
@@ -153,23 +155,28 @@ def test_objects_together_are_as_each_alone() -> None:
         [torch.cat(levels) for levels in zip(*(f.high_res for f in frames), strict=True)],
         frames[0].size,
     )
-    apart = [target.equations(f, one[None]) for f, one in zip(frames, logits, strict=True)]
-    torch.testing.assert_close(target.equations(together, logits), torch.cat(apart))
-    found = [target(f, e) for f, e in zip(frames, apart, strict=True)]
-    torch.testing.assert_close(target(together, torch.cat(apart)), torch.cat(found))
+    apart = [
+        target.equations(target.inputs(f), one[None]) for f, one in zip(frames, logits, strict=True)
+    ]
+    torch.testing.assert_close(target.equations(target.inputs(together), logits), torch.cat(apart))
+    found = [target(target.inputs(f), e) for f, e in zip(frames, apart, strict=True)]
+    torch.testing.assert_close(target(target.inputs(together), torch.cat(apart)), torch.cat(found))
 
 
 def test_half_precision_changes_nothing_but_rounding() -> None:
     target, features, logits = a_target(), some_features(), some_logits((10, 12, 20))
-    exact = target(features, target.equations(features, logits))
+    exact = target(target.inputs(features), target.equations(target.inputs(features), logits))
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(target(features, target.equations(features, logits)), exact)
+        assert torch.equal(
+            target(target.inputs(features), target.equations(target.inputs(features), logits)),
+            exact,
+        )
     half = replace(
         features,
         tokens=features.tokens.bfloat16(),
         high_res=[level.bfloat16() for level in features.high_res],
     )
-    near = target(half, target.equations(half, logits))
+    near = target(target.inputs(half), target.equations(target.inputs(half), logits))
     assert near.dtype == torch.float32
     assert (near - exact).abs().mean() < 0.05
 
@@ -197,7 +204,9 @@ def test_the_running_mean_begins_with_the_first_prompted_frame() -> None:
 def test_a_mask_is_doubted_where_the_classifier_finds_something_else() -> None:
     target, features = a_target(), some_features()
     logits = some_logits((10, 12, 20), (10, 12, 20), (10, 12, 20), (30, 34, 8))
-    values = target(features, target.equations(features, logits[:1])).expand(4, -1, -1, -1)
+    values = target(
+        target.inputs(features), target.equations(target.inputs(features), logits[:1])
+    ).expand(4, -1, -1, -1)
     decoded = replace(decoded_as(logits), ious=torch.tensor([0.8, 0.1, 0.1, 0.8]))
     certain = torch.tensor([0.0, 0.0, 1.0, 0.0])
     assert target.doubtful(decoded, values, certain).tolist() == [False, True, False, True]
@@ -245,7 +254,7 @@ def test_a_tracker_learns_from_prompted_and_tracked_frames(built_in_config: Path
     tracker = some_tracker(model)
     tracker.step(frames[0], prompts)
     bank = tracker.state_dict()["objects"][0]
-    count = model.network.target_inputs
+    count = model.network.target_input_count
     assert bank["conditioning"][0][-1].shape == (count, count + 1)
     assert bank["target"] is None
     tracker.step(frames[1], prompts)
@@ -309,7 +318,7 @@ def test_networks_without_it_learn_nothing(built_in_config: Path) -> None:
     assert np.array_equal(*first)
     second = [tracker.step(frames[1], prompts).logits for tracker in trackers]
     assert not np.array_equal(*second)
-    assert plain.network.target_inputs == 0
+    assert plain.network.target_input_count == 0
     assert trackers[1].state_dict()["objects"][0]["target"] is None
     with pytest.raises(ValueError, match="are not the network's"):
         trackers[1].load_state_dict(trackers[0].state_dict())

@@ -47,8 +47,8 @@ class StreamEncoder:
         features, computed = encoding.result()
         stream = torch.cuda.current_stream(self._device)
         stream.wait_event(computed)
-        tensors = [features.tokens, features.position, *features.high_res, features.picture]
-        for tensor in tensors:
+        always = [features.tokens, features.position, *features.high_res]
+        for tensor in (*always, features.picture, features.target_inputs):
             if tensor is not None:
                 tensor.record_stream(stream)  # its memory stays until this stream is done
 
