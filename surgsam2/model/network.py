@@ -255,12 +255,12 @@ class SurgSAM2Network(BaseNetwork):
         multimask = self._use_multimask(False, None)
         own, guess = conditioned[:, : self.hidden_dim], self.guess(conditioned)
         decoded = self._backend(features).decode_masks(features, own, guess, multimask=multimask)
-        return self.with_found_beside(decoded, conditioned)
+        return self.with_motion_and_target(decoded, conditioned)
 
     def guess(self, conditioned: torch.Tensor) -> torch.Tensor | None:
-        """Return the mask prompt of tracked objects: what was found beside the memories.
+        """Return the mask prompt of tracked objects.
 
-        It is what the target model finds, and where motion is certain what it carried.
+        It is what the target model finds and, where motion is certain, the mask that it carried.
 
         Args:
             conditioned: (B, C, h, w) from `attend`.
@@ -268,7 +268,7 @@ class SurgSAM2Network(BaseNetwork):
         Returns:
             (B, 1, 4h, 4w) float32 logits; None without a target model.
         """
-        carried, values = self._found_beside(conditioned)
+        carried, values = self._motion_and_target(conditioned)
         if self.target_model is None or not values.shape[1]:
             return None
         guess = self.target_model.guess(values)
@@ -329,15 +329,17 @@ class SurgSAM2Network(BaseNetwork):
             return None
         return equations, self.target_model.rate(decoded)
 
-    def with_found_beside(self, decoded: Decoded, conditioned: torch.Tensor) -> Decoded:
-        """Combine the masks of objects that are present with what was found beside the decoder.
+    def with_motion_and_target(self, decoded: Decoded, conditioned: torch.Tensor) -> Decoded:
+        """Combine the decoder's masks with what the target model and mask motion found.
+
+        An object that the decoder calls absent keeps its mask.
 
         Args:
             decoded: the mask decoder's output for B objects.
             conditioned: (B, C, h, w) from `attend`; what the target model and mask motion found
                 is in its last channels.
         """
-        carried, values = self._found_beside(conditioned)
+        carried, values = self._motion_and_target(conditioned)
         combined = decoded.low_res
         if self.target_model is not None and values.shape[1]:
             combined = self.target_model.combine(combined, values, _most_certain(carried))
@@ -358,7 +360,7 @@ class SurgSAM2Network(BaseNetwork):
             decoded: B objects of a frame, with the masks that are the result.
             conditioned: (B, C, h, w) from `attend`.
         """
-        carried, values = self._found_beside(conditioned)
+        carried, values = self._motion_and_target(conditioned)
         if self.target_model is None or not values.shape[1]:
             return decoded
         doubtful = self.target_model.doubtful(decoded, values, _most_certain(carried))
@@ -366,9 +368,9 @@ class SurgSAM2Network(BaseNetwork):
 
     def carried(self, conditioned: torch.Tensor) -> torch.Tensor:
         """Return what mask motion found, of (B, C, h, w) from `attend`."""
-        return self._found_beside(conditioned)[0]
+        return self._motion_and_target(conditioned)[0]
 
-    def _found_beside(self, conditioned: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _motion_and_target(self, conditioned: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what motion carried and the target model's values, each (B, 0, h, w) if none."""
         ends = [self.hidden_dim, self.conditioned_channels]
         _, carried, values = conditioned.tensor_split(ends, dim=1)

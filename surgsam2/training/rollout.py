@@ -280,7 +280,7 @@ class Rollout:
         _, _, _, low, high, pointers, _ = heads
         # The decoder learns from its own masks, and the next frames see the combined ones.
         found = Decoded(low, high, pointers, presence, ious.amax(dim=1))
-        output = network.with_found_beside(found, conditioned)
+        output = network.with_motion_and_target(found, conditioned)
         return output, Step(frame, masks, ious, presence)
 
     def _correct(
