@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from surgsam2.model.squares import square_max, square_mean
+
 _PARTS = 4
 """Number of parts per side of a memory's position that each have a mask logit: as many as the
 mask decoder tells apart."""
@@ -214,7 +216,7 @@ def _certain_motion(before: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
 def _agreement(before: Tensor, now: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
     """Return how far pictures differ after a motion, and how far they agree, from 0 to 1."""
     moved, inside = _moved(before, motion)
-    off = _smooth((moved - now).abs(), 1)
+    off = square_mean((moved - now).abs(), 1)
     return off, ((_DISAGREES - off) / (_DISAGREES - _AGREES)).clamp(0, 1) * inside
 
 
@@ -232,8 +234,8 @@ def _refined(composed: Tensor, first: Tensor, now: Tensor) -> tuple[Tensor, Tens
     first, now = _without_light(first), _without_light(now)
     half_first, half_now = F.avg_pool2d(first, 2), F.avg_pool2d(now, 2)
     coarse = composed + _step(_moved(half_first, composed)[0], half_now)
-    fine = 2 * F.interpolate(_smooth(coarse, 1), size=now.shape[2:], mode="bilinear")
-    fine = _smooth(fine + _step(_moved(first, fine)[0], now), 1)
+    fine = 2 * F.interpolate(square_mean(coarse, 1), size=now.shape[2:], mode="bilinear")
+    fine = square_mean(fine + _step(_moved(first, fine)[0], now), 1)
     refined = F.avg_pool2d(fine, 2) / 2
     _, agrees = _agreement(half_first, half_now, refined)
     return torch.lerp(composed, refined, agrees), agrees
@@ -263,7 +265,7 @@ def _anchored(
 def _without_light(pictures: Tensor) -> Tensor:
     """Return (B, 1, H, W) pictures less their slow gradients."""
     side, radius = _LIGHT
-    light = _smooth(F.avg_pool2d(pictures, side), radius)
+    light = square_mean(F.avg_pool2d(pictures, side), radius)
     return pictures - F.interpolate(light, size=pictures.shape[2:], mode="bilinear")
 
 
@@ -285,7 +287,7 @@ def motion_between(before: Tensor, now: Tensor) -> Tensor:
         if motion.shape[2:] != later.shape[2:]:
             motion = 2 * F.interpolate(motion, size=later.shape[2:], mode="bilinear")
         for _ in range(steps):
-            motion = _smooth(motion + _step(_moved(earlier, motion)[0], later), 1)
+            motion = square_mean(motion + _step(_moved(earlier, motion)[0], later), 1)
     return motion
 
 
@@ -296,7 +298,7 @@ def _step(moved: Tensor, now: Tensor) -> Tensor:
     y = (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2
     rest = now - moved
     products = [(a * b).sum(dim=1) for a, b in ((x, x), (x, y), (y, y), (x, rest), (y, rest))]
-    xx, xy, yy, xr, yr = _smooth(torch.stack(products, dim=1), _WINDOW).unbind(dim=1)
+    xx, xy, yy, xr, yr = square_mean(torch.stack(products, dim=1), _WINDOW).unbind(dim=1)
     damping = _DAMPING * (xx + yy).mean(dim=(1, 2), keepdim=True) + _TINY
     xx, yy = xx + damping, yy + damping
     change = torch.stack([yy * xr - xy * yr, xx * yr - xy * xr], dim=1)
@@ -314,20 +316,6 @@ def _moved(maps: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
     return F.grid_sample(maps, places, padding_mode="border", align_corners=False), inside
 
 
-def _smooth(maps: Tensor, radius: int) -> Tensor:
-    """Average (B, C, H, W) maps over squares; edges are repeated."""
-    padded = F.pad(maps, (radius, radius, radius, radius), mode="replicate")
-    side, channels = 2 * radius + 1, maps.shape[1]
-    # on CPUs PyTorch's convolution is several times as fast as its average pooling
-    weight = maps.new_full((channels, 1, side, side), 1 / side**2)
-    return F.conv2d(padded, weight, groups=channels)
-
-
 def _opened(maps: Tensor) -> Tensor:
     """Lower (B, C, H, W) maps to what whole squares of them reach (morphological opening)."""
-    return _largest(-_largest(-maps, _EDGE), _EDGE)
-
-
-def _largest(maps: Tensor, radius: int) -> Tensor:
-    """Return the largest value around each pixel of (B, C, H, W) maps."""
-    return F.max_pool2d(maps, 2 * radius + 1, stride=1, padding=radius)
+    return square_max(-square_max(-maps, _EDGE), _EDGE)

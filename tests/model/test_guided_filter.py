@@ -5,17 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from surgsam2.model.guided_filter import box_mean, guided_filter
-
-
-def test_the_mean_of_a_square_repeats_edges() -> None:
-    maps = torch.randn(1, 2, 5, 7, generator=torch.Generator().manual_seed(0))
-    wide = np.pad(maps.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
-    mean = box_mean(maps, 2)
-    for y in range(5):
-        for x in range(7):
-            expected = wide[0, :, y : y + 5, x : x + 5].mean(axis=(1, 2))
-            np.testing.assert_allclose(mean[0, :, y, x], expected, atol=1e-6)
+from surgsam2.model.guided_filter import guided_filter
 
 
 def test_it_is_the_mean_of_the_regressions_around_each_pixel() -> None:
