@@ -6,8 +6,8 @@ object. Its values, smoothed along the picture's edges, are a better mask, from 
 classifier learns, as in GrabCut (Rother et al., SIGGRAPH 2004). A decoder that has seen few such
 pictures guesses in patches; the classifier fills gaps and cuts along the tissue's edges.
 
-The classifier sees mostly colours. The network's features count for little, because there are so
-many of them that it would learn the decoder's errors by heart.
+Colours count for more than the network's features, which are so many that the classifier would
+learn the decoder's errors by heart.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ _ROUNDS = 2
 _RIDGE = 1e-2
 """Weight of the squared coefficients, for colours of deviation 1 and weights that add up to 1
 for each of the two classes."""
-_FEATURE = 0.03
+_FEATURE = 0.3
 """Deviation of a feature of the network, where that of a colour is 1."""
 _GAIN = 4.0
 """Logit of a pixel whose regression value is 1."""
-_OWN_IN_BOX, _OWN = 0.1, 0.3
+_OWN_IN_BOX, _OWN = 0.4, 1.5
 """Share of the decoder's own logits that is added, with a box and without one, where only the
 decoder tells an object from what looks like it beside it."""
 _CERTAIN = 10.0
 """Largest absolute logit of the decoder that counts; outside of the box, before `_DECIDED`."""
 _DECIDED = 6.0
-"""Factor on the logits of the last classifier. A first mask stands, because the user was shown it;
-mask motion would give up a hesitant one at the first contradictions of the decoder."""
+"""Factor on the logits of a mask from a box. It stands, because the user was shown it; mask motion
+would give up a hesitant one at the first contradictions of the decoder. Masks from clicks alone are
+less to be relied on, and are given up more easily."""
 _FILTER_RADIUS, _FILTER_VARIANCE = 4, 0.003
 """Radius in pixels of the guided filter, and the variance of a normalised colour that it takes for
 an edge."""
@@ -100,7 +101,7 @@ def refine_mask(
             refined = torch.where(inside, values, -_CERTAIN)
             if not boxed:
                 refined = _connected(refined, points[labels == 1])
-        return _DECIDED * refined
+        return _DECIDED * refined if boxed else refined
 
 
 def _inside(box: Tensor, size: torch.Size) -> Tensor:
