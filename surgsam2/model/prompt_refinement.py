@@ -6,8 +6,8 @@ object. Its values, smoothed along the picture's edges, are a better mask, from 
 classifier learns, as in GrabCut (Rother et al., SIGGRAPH 2004). A decoder that has seen few such
 pictures guesses in patches; the classifier fills gaps and cuts along the tissue's edges.
 
-Colours count for more than the network's features, which are so many that the classifier would
-learn the decoder's errors by heart.
+A colour counts for more than a feature of the network, because there are so many features that the
+classifier would learn the decoder's errors by heart.
 """
 
 from __future__ import annotations
