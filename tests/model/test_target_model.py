@@ -129,54 +129,55 @@ def test_values_are_those_of_the_definition(place: tuple[int, int, int]) -> None
 
 
 def test_an_object_is_found_where_it_looks_alike() -> None:
-    features, logits = some_features(), some_logits((10, 12, 20))
-    target = a_target()
-    values = target(target.inputs(features), target.equations(target.inputs(features), logits))
+    target, logits = a_target(), some_logits((10, 12, 20))
+    inputs = target.inputs(some_features())
+    values = target(inputs, target.equations(inputs, logits))
     found = target.combine(torch.zeros_like(logits), values, torch.zeros(1)) > 0
     assert (found & (logits > 0)).sum() / (found | (logits > 0)).sum() > 0.7
     assert target.combine(logits, values, torch.ones(1)).equal(logits)  # motion is certain
 
 
 def test_objects_together_are_as_each_alone() -> None:
-    target, features = a_target(), some_features()
-    logits = some_logits((4, 4, 16), (20, 20, 20), (30, 2, 9))
-    equations = target.equations(target.inputs(features), logits)
-    alone = [target.equations(target.inputs(features), one[None]) for one in logits]
+    target, logits = a_target(), some_logits((4, 4, 16), (20, 20, 20), (30, 2, 9))
+    inputs = target.inputs(some_features())
+    equations = target.equations(inputs, logits)
+    alone = [target.equations(inputs, one[None]) for one in logits]
     torch.testing.assert_close(equations, torch.cat(alone))
-    values = target(target.inputs(features), equations)
     torch.testing.assert_close(
-        values, torch.cat([target(target.inputs(features), e) for e in alone])
+        target(inputs, equations), torch.cat([target(inputs, e) for e in alone])
     )
     # frames of their own, as in training
     frames = [some_features(seed) for seed in (3, 4, 5)]
+    own = [target.inputs(frame) for frame in frames]
     together = ImageFeatures(
         torch.cat([f.tokens for f in frames], dim=1),
         torch.cat([f.position for f in frames], dim=1),
         [torch.cat(levels) for levels in zip(*(f.high_res for f in frames), strict=True)],
         frames[0].size,
     )
-    apart = [
-        target.equations(target.inputs(f), one[None]) for f, one in zip(frames, logits, strict=True)
-    ]
-    torch.testing.assert_close(target.equations(target.inputs(together), logits), torch.cat(apart))
-    found = [target(target.inputs(f), e) for f, e in zip(frames, apart, strict=True)]
-    torch.testing.assert_close(target(target.inputs(together), torch.cat(apart)), torch.cat(found))
+    inputs = target.inputs(together)
+    apart = [target.equations(x, one[None]) for x, one in zip(own, logits, strict=True)]
+    torch.testing.assert_close(target.equations(inputs, logits), torch.cat(apart))
+    found = [target(x, e) for x, e in zip(own, apart, strict=True)]
+    torch.testing.assert_close(target(inputs, torch.cat(apart)), torch.cat(found))
 
 
 def test_half_precision_changes_nothing_but_rounding() -> None:
     target, features, logits = a_target(), some_features(), some_logits((10, 12, 20))
-    exact = target(target.inputs(features), target.equations(target.inputs(features), logits))
+
+    def values(features: ImageFeatures) -> Tensor:
+        inputs = target.inputs(features)
+        return target(inputs, target.equations(inputs, logits))
+
+    exact = values(features)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(
-            target(target.inputs(features), target.equations(target.inputs(features), logits)),
-            exact,
-        )
+        assert torch.equal(values(features), exact)
     half = replace(
         features,
         tokens=features.tokens.bfloat16(),
         high_res=[level.bfloat16() for level in features.high_res],
     )
-    near = target(target.inputs(half), target.equations(target.inputs(half), logits))
+    near = values(half)
     assert near.dtype == torch.float32
     assert (near - exact).abs().mean() < 0.05
 
@@ -202,11 +203,10 @@ def test_the_running_mean_begins_with_the_first_prompted_frame() -> None:
 
 
 def test_a_mask_is_doubted_where_the_classifier_finds_something_else() -> None:
-    target, features = a_target(), some_features()
+    target = a_target()
+    inputs = target.inputs(some_features())
     logits = some_logits((10, 12, 20), (10, 12, 20), (10, 12, 20), (30, 34, 8))
-    values = target(
-        target.inputs(features), target.equations(target.inputs(features), logits[:1])
-    ).expand(4, -1, -1, -1)
+    values = target(inputs, target.equations(inputs, logits[:1])).expand(4, -1, -1, -1)
     decoded = replace(decoded_as(logits), ious=torch.tensor([0.8, 0.1, 0.1, 0.8]))
     certain = torch.tensor([0.0, 0.0, 1.0, 0.0])
     assert target.doubtful(decoded, values, certain).tolist() == [False, True, False, True]
