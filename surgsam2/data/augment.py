@@ -36,6 +36,8 @@ class Augmentation:
     """The factors of the three are uniform within 1 plus and minus these values."""
     grey: float = 0.05
     """Probability that the clip is turned to grey."""
+    hue: float = 0.0
+    """Largest rotation of all colours about grey in degrees; 0 as published."""
     fill: tuple[int, int, int] = (0, 0, 0)
     """RGB colour of output pixels that lie outside the source picture; their label is 0."""
 
@@ -53,6 +55,8 @@ class Augmentation:
                 f"size must be at least 1, shear from 0 to below 90 and degrees not negative, "
                 f"got {self.size}, {self.shear} and {self.degrees}"
             )
+        if not 0 <= self.hue <= 180:
+            raise InputError(f"hue must be from 0 to 180 degrees, got {self.hue}")
 
     @classmethod
     def none(cls, size: int = 512) -> Augmentation:
@@ -67,6 +71,7 @@ class Augmentation:
         order = rng.permutation(3)
         zoom = float(self.zoom ** rng.random())
         centre = (1.0 - 1.0 / zoom) * rng.uniform(-0.5, 0.5, 2)
+        hue = self.hue * float(rng.uniform(-1.0, 1.0))
         return DrawnAugmentation(
             size=self.size,
             flip=bool(flip),
@@ -78,6 +83,7 @@ class Augmentation:
             contrast=1.0 + float(uniform[3]) * self.contrast,
             saturation=1.0 + float(uniform[4]) * self.saturation,
             grey=bool(grey),
+            hue=hue,
             colour_order=(int(order[0]), int(order[1]), int(order[2])),
             fill=self.fill,
         )
@@ -121,6 +127,8 @@ class DrawnAugmentation:
     zoom: float = 1.0
     centre: tuple[float, float] = (0.0, 0.0)
     """Point of the source that becomes the middle: (x, y) in sides, from the middle."""
+    hue: float = 0.0
+    """Degrees."""
 
     def matrix(self, width: int, height: int) -> np.ndarray:
         """Return the (2, 3) matrix from source to output pixels."""
@@ -178,9 +186,11 @@ class DrawnAugmentation:
 
     def _colours(self, image: np.ndarray) -> np.ndarray:
         factors = (self.brightness, self.contrast, self.saturation)
-        if factors == (1.0, 1.0, 1.0) and not self.grey:
+        if factors == (1.0, 1.0, 1.0) and not self.grey and not self.hue:
             return image
         result: np.ndarray = image.astype(np.float32)
+        if self.hue:
+            result = np.clip(result @ _hue_rotation(self.hue), 0.0, 255.0)
         for step in self.colour_order:
             factor = factors[step]
             if step == 0:
@@ -194,6 +204,16 @@ class DrawnAugmentation:
         if self.grey:
             result = np.repeat(_grey(result)[..., None], 3, axis=2)
         return np.round(result).astype(np.uint8)
+
+
+def _hue_rotation(degrees: float) -> np.ndarray:
+    """Return the (3, 3) float32 matrix that RGB row vectors are multiplied by.
+
+    It rotates colours about the grey axis; see Rodrigues' formula.
+    """
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees)) / np.sqrt(3.0)
+    across = np.array([[0.0, s, -s], [-s, 0.0, s], [s, -s, 0.0]])
+    return (c * np.eye(3) + across + (1.0 - c) / 3.0).astype(np.float32)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

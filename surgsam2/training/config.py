@@ -88,6 +88,7 @@ class AugmentConfig:
     contrast: float = 0.03
     saturation: float = 0.03
     grey: float = 0.05
+    hue: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ ANY_STRENGTH = st.builds(
     contrast=st.floats(0, 0.5),
     saturation=st.floats(0, 0.5),
     grey=st.floats(0, 1),
+    hue=st.floats(0, 180),
 )
 SEED = st.integers(0, 2**31)
 
@@ -107,6 +108,16 @@ def test_a_flip_mirrors() -> None:
     frames, many = only(frame[None], labels[None], 0)
     assert np.array_equal(frames[0], frame[:, ::-1])
     assert np.array_equal(many[0], labels[:, ::-1])
+
+
+@given(SEED, st.floats(-180, 180))
+def test_hue_turns_colours_about_grey(seed: int, degrees: float) -> None:
+    """A third of a turn exchanges the channels; grey stays as it is, whatever the angle."""
+    plain = Augmentation.none(16).draw(0)
+    frame = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    assert np.array_equal(replace(plain, hue=120.0).apply_image(frame), np.roll(frame, 1, axis=2))
+    grey = np.repeat(frame[..., :1], 3, axis=2)
+    assert np.array_equal(replace(plain, hue=degrees).apply_image(grey), grey)
 
 
 def test_zoom_shows_a_part_of_the_picture() -> None:
