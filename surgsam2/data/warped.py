@@ -1,7 +1,8 @@
 """Video clips made from still images: the image moves, bends, is lit, veiled and covered.
 
 Everything that happens in a clip follows from its seed. A clip shows one image under a moving
-camera and a bending surface, often with an object of another image that moves on its own.
+camera and a bending surface, often with an object of another image that moves on its own, or with
+the instruments of a generated clip.
 """
 
 from __future__ import annotations
@@ -11,18 +12,40 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from surgsam2.data.synthetic import generate_clip
+from surgsam2.data.synthetic.organs import TISSUES
+
 Still = tuple[np.ndarray, np.ndarray]
 """(H, W, 3) uint8 RGB image and (H, W) uint8 labels, 0 for background."""
 
 _MOST_OBJECTS = 3
 _OWN = 200
 """Label of the object that moves on its own."""
+_GENERATED = 100
+"""Number that is added to the label of a generated instrument."""
+_FIRST_GENERATED, _GENERATED_CLIPS = 3_000_000, 1_000_000
+"""First seed and number of the generated clips that instruments are taken from."""
+_TISSUES = frozenset(tissue.name for tissue in TISSUES)
 
 
 def warped_clip(
-    read: Callable[[int], Still], count: int, seed: int, frames: int, side: int
+    read: Callable[[int], Still],
+    count: int,
+    seed: int,
+    frames: int,
+    side: int,
+    *,
+    instruments: float = 0.0,
 ) -> Still:
     """Make a clip from the stills that ``read(0)`` to ``read(count - 1)`` give.
+
+    Args:
+        read: returns a still by its number.
+        count: number of stills.
+        seed: decides everything that is random.
+        frames: number of frames T.
+        side: side S of the square frames in pixels.
+        instruments: probability that the instruments of a generated clip are in front.
 
     Returns:
         (T, S, S, 3) uint8 RGB frames and (T, S, S) uint8 labels, S = `side`.
@@ -32,7 +55,11 @@ def warped_clip(
     labels = _some_objects(labels, rng)
     pace = float(rng.choice([0.35, 0.7, 1.0, 1.5]))
     camera, bend = _Camera(rng, frames, pace), _Bend(rng, side, pace)
-    layer = _Layer.draw(read, count, (image, labels), rng, frames, side, pace)
+    layer: _Layer | _Instruments | None
+    if instruments > 0 and rng.random() < instruments:
+        layer = _Instruments(rng, frames, side)
+    else:
+        layer = _Layer.draw(read, count, (image, labels), rng, frames, side, pace)
     away = _absence(rng, frames)
     other = _square(read(int(rng.integers(count))), side)[0] if away else image
     light = _Light(rng, side, frames)
@@ -185,6 +212,26 @@ class _Layer:
         alpha = cv2.warpAffine(self._alpha, matrix, (side, side))
         mixed = picture + alpha[..., None] * (image.astype(np.float32) - picture)
         return np.round(mixed).astype(np.uint8), np.where(alpha > 0.5, np.uint8(self._label), truth)
+
+
+class _Instruments:
+    """The instruments and loose things of a generated clip, in front of everything."""
+
+    def __init__(self, rng: np.random.Generator, frames: int, side: int) -> None:
+        seed = _FIRST_GENERATED + int(rng.integers(_GENERATED_CLIPS))
+        self._stride = int(rng.integers(1, 9))
+        count, level = frames * self._stride, float(rng.uniform(0.1, 0.75))
+        self._clip = generate_clip(seed, count, (side, side), difficulty=level)
+        names = self._clip.object_names.items()
+        self._ids = [i for i, name in names if name not in _TISSUES]
+
+    def over(self, picture: np.ndarray, truth: np.ndarray, t: int) -> Still:
+        image, labels = self._clip.frame(t * self._stride)
+        mask = np.isin(labels, self._ids)
+        alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
+        mixed = picture + alpha[..., None] * (image.astype(np.float32) - picture)
+        label = (labels + _GENERATED).astype(np.uint8)
+        return np.round(mixed).astype(np.uint8), np.where(mask, label, truth)
 
 
 def _bar(rng: np.random.Generator, side: int) -> np.ndarray:

@@ -65,12 +65,20 @@ class RealClipsConfig:
     """Side of the stored square frames in pixels."""
     unannotated: float = 0.5
     """Probability that a still is taken with regions of colour instead of its annotation."""
+    instruments: float = 0.0
+    """Probability that the instruments of a generated clip are in front of a still."""
 
     def __post_init__(self) -> None:
         if not self.folder and not self.video:
             raise InputError("a source of kind real needs real.folder, real.video or both")
         if self.flow and not self.video:
             raise InputError("a source with real.flow needs real.video")
+        if not 0 <= self.instruments <= 1:
+            raise InputError(
+                f"real.instruments must be a probability from 0 to 1, got {self.instruments}"
+            )
+        if self.flow and self.instruments:
+            raise InputError("a source with real.flow has no instruments: leave real.instruments 0")
 
 
 def build_real_clips(folder: str | Path, config: RealClipsConfig) -> list[CachedClip]:
@@ -87,6 +95,8 @@ def build_real_clips(folder: str | Path, config: RealClipsConfig) -> list[Cached
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     kind = "flow" if config.flow else "warped"
+    if config.instruments:
+        kind += f"-instruments{config.instruments:g}"
     names = [
         f"{config.first_seed + k}-{kind}-{config.frames}x{config.side}" for k in range(config.clips)
     ]
@@ -139,7 +149,9 @@ def _warp_maker(config: RealClipsConfig) -> Callable[[int], Still]:
             without = places[place][0] is None or chosen[(place + seed) % len(places)]
             return regions_of(place, variant) if without else annotated(place)
 
-        return warped_clip(read, len(places), seed, config.frames, config.side)
+        return warped_clip(
+            read, len(places), seed, config.frames, config.side, instruments=config.instruments
+        )
 
     return make
 

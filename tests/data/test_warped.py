@@ -41,6 +41,21 @@ def test_labels_move_with_the_image(seed: int) -> None:
             assert np.median(redness[inside]) > np.median(redness[label == 0]) + 20
 
 
+def test_generated_instruments_move_in_front_of_the_image() -> None:
+    shown, moved = 0, 0
+    for seed in range(4):
+        frames, labels = warped_clip(a_still, 3, seed, 4, 96, instruments=1.0)
+        again = warped_clip(a_still, 3, seed, 4, 96, instruments=1.0)
+        assert np.array_equal(frames, again[0])
+        assert np.array_equal(labels, again[1])
+        assert 200 not in labels
+        own = labels > 100
+        shown += own.any()
+        moved += any(not np.array_equal(own[0], later) for later in own[1:])
+    assert shown >= 2
+    assert moved >= 2
+
+
 def test_regions_are_connected_and_follow_colours() -> None:
     image, truth = a_still(4)
     labels = colour_regions(image, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,17 @@ def test_clips_are_kept_and_the_same_again(a_dataset: Path, tmp_path: Path) -> N
     assert (tmp_path / "cache" / again[0].name / "labels.npy").stat().st_mtime_ns == stamp
     other = build_real_clips(tmp_path / "elsewhere", config)
     assert np.array_equal(other[0].read_frame(1), first)
+
+
+def test_clips_with_instruments_are_others(a_dataset: Path, tmp_path: Path) -> None:
+    plain = RealClipsConfig(folder=str(a_dataset), clips=1, frames=3, side=48)
+    (first,) = build_real_clips(tmp_path, plain)
+    (other,) = build_real_clips(tmp_path, replace(plain, instruments=1.0))
+    assert other.name == f"{first.name.replace('-3x48', '')}-instruments1-3x48"
+    with pytest.raises(InputError, match=r"leave real\.instruments 0"):
+        RealClipsConfig(video="a.mp4", flow=True, instruments=0.5)
+    with pytest.raises(InputError, match="probability from 0 to 1, got 2"):
+        replace(plain, instruments=2)
 
 
 def test_parts_of_a_video_carry_regions_along(tmp_path: Path) -> None:
