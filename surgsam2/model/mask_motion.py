@@ -12,8 +12,9 @@ The errors of many such motions add up, so that a mask would drift. Therefore th
 from the object's prompted frame, which is all motions since, one after the other, is kept, too,
 and refined at every frame against the prompted frame's own picture. Where both agree, the mask is
 corrected by how far the edge of the prompted mask moves when its displacement is refined. What the
-mask decoder has changed since then stays. Light changes over so many frames, so these two pictures
-are compared without their slow gradients.
+mask decoder has changed since then stays. Where the two do not agree, nothing corrects the errors
+of motion, so it counts for less. Light changes over so many frames, so these two pictures are
+compared without their slow gradients.
 
 Nothing of it is learned.
 """
@@ -51,8 +52,11 @@ _STILL = 0.1
 """Difference up to which a pixel is counted for the frame as a whole."""
 _CUT, _VIDEO = 0.75, 0.85
 """Shares of such pixels up to which motion does not count and from which on it counts fully."""
-_EDGE = 2
+_EDGE = 1
 """Radius in mask pixels of the smallest square in which the decoder can contradict motion."""
+_UNANCHORED = 0.5
+"""Factor on the certainty of a motion that the prompted frame's picture does not confirm: the mask
+decoder then corrects the errors that add up."""
 _LIGHT = 4, 2
 """Side in pixels of the squares whose means are a picture's light, and the radius over which these
 are averaged, in squares."""
@@ -148,7 +152,7 @@ class MaskMotion(nn.Module):
             # what no motion leads to is not compared with the prompted frame ever again
             followed = certain.amax(dim=(1, 2, 3), keepdim=True) > 0
             refined = torch.where(followed, refined, _NOWHERE).expand(logits.shape[0], -1, -1, -1)
-            certain = certain * seen
+            certain = certain * seen * (_UNANCHORED + (1 - _UNANCHORED) * agrees)
             return F.pixel_unshuffle(torch.cat([certain, carried, refined], dim=1), _PARTS)
 
     def where_certain(self, logits: Tensor, carried: Tensor) -> Tensor:

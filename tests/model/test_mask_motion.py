@@ -130,6 +130,19 @@ def test_a_mask_does_not_drift() -> None:
     assert (found & wanted).sum() / (found | wanted).sum() > 0.9
 
 
+def test_motion_counts_for_less_where_the_prompted_picture_does_not_agree() -> None:
+    scene, module = a_scene(), a_motion()
+    memory = module.memory(cut_out(scene, 40, 40), square_logits(12, 14))
+    other = module.memory(cut_out(a_scene(1), 40, 40), square_logits(12, 14))
+    now = cut_out(scene, 42, 40)
+    confirmed, not_confirmed = (
+        module.certainty(module(now, memory, anchor)) for anchor in (memory, other)
+    )
+    assert confirmed.max() == 1
+    assert confirmed.mean() > 0.9
+    assert not_confirmed.mean() < 0.7
+
+
 def test_after_a_cut_the_mask_is_not_compared_with_the_prompted_one() -> None:
     """The decoder finds the object anew; what it looked like elsewhere does not count."""
     module, other = a_motion(), a_scene(1)
@@ -177,11 +190,11 @@ def test_the_built_in_model_follows_better_with_it(monkeypatch: pytest.MonkeyPat
         prompts = PromptSet().add(object_id=1, frame=0, mask=disc(160, 120, 20, 60, 14))
         tracker = Tracker(model, 160, 120)
         ious = []
-        for t, frame in enumerate(moving_picture(8)):
+        for t, frame in enumerate(moving_picture(24)):
             found, wanted = tracker.step(frame, prompts).mask(1), disc(160, 120, 20 + 5 * t, 60, 14)
             ious.append(float((found & wanted).sum() / (found | wanted).sum()))
         return min(ious)
 
-    with_motion = lowest_iou()
+    with_motion = lowest_iou()  # the background drifts, which pulls at the edge of the disc
     monkeypatch.setattr(model.network, "mask_motion", None)
     assert with_motion > lowest_iou() + 0.02
