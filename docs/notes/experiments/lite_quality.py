@@ -11,6 +11,7 @@ recipe `lite`. The parts are
 - `seq4`, `seq3`, `seq1`: the objects of the first frame of a sequence, tracked from their masks.
 - `single`: single frames of `seq4` and `seq3` and generated ones, from a box, five points and one.
 - `generated`: eight generated clips that nothing is trained on, from masks, five points and one.
+- `sparse`: the same of eight others, of which every twelfth frame is shown, about two a second.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from surgsam2.tracking.tracker import Tracker
 from surgsam2.training.validation import make_prompts
 from surgsam2.video import open_video
 
-PARTS = ("clip", "seq4", "seq3", "seq1", "single", "generated")
+PARTS = ("clip", "seq4", "seq3", "seq1", "single", "generated", "sparse")
 GALLBLADDER = (
     (592, 97), (630, 80), (672, 56), (680, 52), (700, 95), (718, 130), (740, 165), (757, 205),
     (772, 235), (790, 280), (805, 320), (818, 360), (829, 400), (838, 430), (848, 455), (853, 480),
@@ -72,7 +73,9 @@ def main() -> None:
         clips = [generate_clip(800_000 + k, 60, (512, 512)) for k in range(16)]
         measure_single(model, "generated", [clip.frame(30) for clip in clips])
     if "generated" in parts:
-        measure_generated(model, args.clips)
+        measure_generated(model, "generated", range(800_000, 800_000 + args.clips), range(60))
+    if "sparse" in parts:
+        measure_generated(model, "sparse", range(810_000, 810_000 + args.clips), range(0, 180, 12))
 
 
 def measure_clip(model: surgsam2.SurgSAM2Model, path: Path, count: int) -> None:
@@ -171,13 +174,15 @@ def areas(labels: np.ndarray) -> np.ndarray:
     return counts[places].reshape(labels.shape)
 
 
-def measure_generated(model: surgsam2.SurgSAM2Model, count: int) -> None:
+def measure_generated(
+    model: surgsam2.SurgSAM2Model, name: str, seeds: range, indices: range
+) -> None:
     """Track the objects of generated clips, each prompted when it is first large enough."""
     for kind, points in (("mask", 0), ("5pt", 5), ("1pt", 1)):
         every, j_and_f = [], []
-        for seed in range(800_000, 800_000 + count):
-            clip = generate_clip(seed, 60, (512, 512))
-            shown = [clip.frame(k) for k in range(60)]
+        for seed in seeds:
+            clip = generate_clip(seed, indices.stop, (512, 512))
+            shown = [clip.frame(k) for k in indices]
             first: dict[int, int] = {}
             for k, (_, labels) in enumerate(shown):
                 for i, area in zip(*np.unique(labels, return_counts=True), strict=True):
@@ -204,7 +209,7 @@ def measure_generated(model: surgsam2.SurgSAM2Model, count: int) -> None:
             every += counts.values()
             j_and_f += [float(np.mean(values)) for values in both.values() if values]
         print(  # noqa: T201
-            f"generated, {kind}: J&F {np.mean(j_and_f):.3f}; {Scores.together(every)}", flush=True
+            f"{name}, {kind}: J&F {np.mean(j_and_f):.3f}; {Scores.together(every)}", flush=True
         )
 
 
