@@ -128,7 +128,7 @@ class DrawnAugmentation:
     centre: tuple[float, float] = (0.0, 0.0)
     """Point of the source that becomes the middle: (x, y) in sides, from the middle."""
     hue: float = 0.0
-    """Degrees."""
+    """Degrees by which colours are turned about grey; a positive angle turns red towards green."""
 
     def matrix(self, width: int, height: int) -> np.ndarray:
         """Return the (2, 3) matrix from source to output pixels."""
@@ -207,9 +207,9 @@ class DrawnAugmentation:
 
 
 def _hue_rotation(degrees: float) -> np.ndarray:
-    """Return the (3, 3) float32 matrix that RGB row vectors are multiplied by.
+    """Return the (3, 3) float32 matrix by which rows of RGB are multiplied to turn their hues.
 
-    It rotates colours about the grey axis; see Rodrigues' formula.
+    It is Rodrigues' rotation about the axis of greys.
     """
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees)) / np.sqrt(3.0)
     across = np.array([[0.0, s, -s], [-s, 0.0, s], [s, -s, 0.0]])
