@@ -210,8 +210,8 @@ class _Layer:
         matrix = np.column_stack([linear, shift])
         image = cv2.warpAffine(self._image, matrix, (side, side), borderMode=cv2.BORDER_REFLECT)
         alpha = cv2.warpAffine(self._alpha, matrix, (side, side))
-        mixed = picture + alpha[..., None] * (image.astype(np.float32) - picture)
-        return np.round(mixed).astype(np.uint8), np.where(alpha > 0.5, np.uint8(self._label), truth)
+        label = np.where(alpha > 0.5, np.uint8(self._label), truth)
+        return _blended(picture, image, alpha), label
 
 
 class _Instruments:
@@ -229,9 +229,14 @@ class _Instruments:
         image, labels = self._clip.frame(t * self._stride)
         mask = np.isin(labels, self._ids)
         alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8)
-        mixed = picture + alpha[..., None] * (image.astype(np.float32) - picture)
         label = (labels + _GENERATED).astype(np.uint8)
-        return np.round(mixed).astype(np.uint8), np.where(mask, label, truth)
+        return _blended(picture, image, alpha), np.where(mask, label, truth)
+
+
+def _blended(picture: np.ndarray, image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Put an image in front of a picture, as far as its (H, W) `alpha` covers it."""
+    mixed = picture + alpha[..., None] * (image.astype(np.float32) - picture)
+    return np.round(mixed).astype(np.uint8)
 
 
 def _bar(rng: np.random.Generator, side: int) -> np.ndarray:
