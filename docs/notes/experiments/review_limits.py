@@ -24,7 +24,7 @@ from surgsam2.results.review import Measurements, doubtful_frames
 from surgsam2.results.thresholds import Thresholds
 
 BAD, GOOD = 0.5, 0.8
-LIMITS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8)
+LIMITS = (0.0, 0.5, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 Judged = tuple[Measurements, int, np.ndarray]
 """The measurements of a clip, the id of an object, and its J on each frame, NaN where unknown."""
 
