@@ -178,16 +178,19 @@ def measure_generated(
     model: surgsam2.SurgSAM2Model, name: str, seeds: range, indices: range
 ) -> None:
     """Track the objects of generated clips, each prompted when it is first large enough."""
-    for kind, points in (("mask", 0), ("5pt", 5), ("1pt", 1)):
-        every, j_and_f = [], []
-        for seed in seeds:
-            clip = generate_clip(seed, indices.stop, (512, 512))
-            shown = [clip.frame(k) for k in indices]
-            first: dict[int, int] = {}
-            for k, (_, labels) in enumerate(shown):
-                for i, area in zip(*np.unique(labels, return_counts=True), strict=True):
-                    if i and area >= SMALLEST * labels.size:
-                        first.setdefault(int(i), k)
+    kinds = {"mask": 0, "5pt": 5, "1pt": 1}
+    every: dict[str, list[Scores]] = {kind: [] for kind in kinds}
+    j_and_f: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for seed in seeds:
+        clip = generate_clip(seed, indices.stop, (512, 512))
+        shown = [clip.frame(k) for k in indices]
+        frames = [frame for frame, _ in shown]
+        first: dict[int, int] = {}
+        for k, (_, labels) in enumerate(shown):
+            for i, area in zip(*np.unique(labels, return_counts=True), strict=True):
+                if i and area >= SMALLEST * labels.size:
+                    first.setdefault(int(i), k)
+        for kind, points in kinds.items():
             prompts = surgsam2.PromptSet()
             for i, k in first.items():
                 mask = shown[k][1] == i
@@ -198,7 +201,6 @@ def measure_generated(
                     prompts.add(object_id=i, frame=k, mask=mask)
             counts = {i: Scores() for i in first}
             both: dict[int, list[float]] = {i: [] for i in first}
-            frames = [frame for frame, _ in shown]
             for result in tracked(model, frames, prompts, allow_overlap=False):
                 for i in result.object_ids:
                     if result.frame_index > first[i]:
@@ -206,11 +208,11 @@ def measure_generated(
                         counts[i].add(result.mask(i), truth)
                         score = score_mask(result.mask(i), truth)
                         both[i].append((score.j + score.f) / 2)
-            every += counts.values()
-            j_and_f += [float(np.mean(values)) for values in both.values() if values]
-        print(  # noqa: T201
-            f"{name}, {kind}: J&F {np.mean(j_and_f):.3f}; {Scores.together(every)}", flush=True
-        )
+            every[kind] += counts.values()
+            j_and_f[kind] += [float(np.mean(values)) for values in both.values() if values]
+    for kind in kinds:
+        together = Scores.together(every[kind])
+        print(f"{name}, {kind}: J&F {np.mean(j_and_f[kind]):.3f}; {together}", flush=True)  # noqa: T201
 
 
 def tracked(
