@@ -59,9 +59,12 @@ class ReliableStream:
             received: number of the last piece that the other side received.
 
         Raises:
-            ProtocolError: the other side cannot have received that.
+            ProtocolError: the other side cannot have received that, or it has acknowledged more
+                before.
         """
         self._acknowledge(received)
+        if received < self._sent - len(self._kept):
+            raise ProtocolError(f"the pieces after {received} are no longer kept")
         return b"".join(_packed(number, piece) for number, piece in self._kept)
 
     def receive(self, packet: Packet) -> bytes | None:
@@ -84,8 +87,11 @@ class ReliableStream:
         return bytes(packet.blobs[0])
 
     def _acknowledge(self, received: object) -> None:
-        oldest = self._kept[0][0] if self._kept else self._sent + 1
-        if type(received) is not int or not oldest - 1 <= received <= self._sent:
+        """Forget what has been received; an acknowledgement that arrives late changes nothing.
+
+        One may wait in a lost connection while the next one acknowledges more.
+        """
+        if type(received) is not int or not 0 <= received <= self._sent:
             raise ProtocolError(f"pieces up to {received!r:.40} cannot have been received")
         while self._kept and self._kept[0][0] <= received:
             self._kept_bytes -= len(self._kept.popleft()[1])

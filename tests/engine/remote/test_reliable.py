@@ -46,6 +46,29 @@ def test_acknowledgements_of_pieces_that_were_never_sent_are_refused() -> None:
             here.resume(received)  # type: ignore[arg-type]
 
 
+def test_an_acknowledgement_that_arrives_late_changes_nothing() -> None:
+    """It may have waited in a lost connection while the next one acknowledged more."""
+    here, there = ReliableStream(), ReliableStream()
+    sent = [packets(here.send(bytes([n])))[0] for n in range(3)]
+    there.receive(sent[0])
+    (late,) = packets(there.acknowledgement())
+    there.receive(sent[1])
+    here.resume(there.received)
+    assert here.receive(late) is None
+    assert [packet.header["number"] for packet in packets(here.resume(2))] == [3]
+    assert here.unacknowledged == 1
+
+
+def test_pieces_that_were_acknowledged_cannot_be_had_again() -> None:
+    here = ReliableStream()
+    here.send(b"one")
+    here.send(b"two")
+    for received in (1, 2):
+        here.resume(received)
+        with pytest.raises(ProtocolError, match=f"after {received - 1} are no longer kept"):
+            here.resume(received - 1)
+
+
 def test_what_waits_is_bounded() -> None:
     here = ReliableStream()
     here._kept_bytes = MAX_UNACKNOWLEDGED - 1
