@@ -50,7 +50,7 @@ class Decoded:
     presence_logits: torch.Tensor
     """(B, 1) logits; an object is visible where its logit is above 0."""
     ious: torch.Tensor
-    """(B,) predicted IoU of the chosen mask."""
+    """(B,) predicted IoU of the masks."""
 
 
 @dataclass(frozen=True)

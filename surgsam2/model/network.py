@@ -24,6 +24,7 @@ from surgsam2.model.cuda.backend import CudaBackend, can_use_graphs, graphs_of
 from surgsam2.model.cuda.graphs import CudaGraphs
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.mask_motion import MaskMotion
+from surgsam2.model.overlap import mask_iou
 from surgsam2.model.prompt_refinement import refine_mask
 from surgsam2.model.pruning import EFP
 from surgsam2.model.target_model import TargetModel
@@ -332,7 +333,8 @@ class SurgSAM2Network(BaseNetwork):
     def with_motion_and_target(self, decoded: Decoded, conditioned: torch.Tensor) -> Decoded:
         """Combine the decoder's masks with what the target model and mask motion found.
 
-        An object that the decoder calls absent keeps its mask.
+        An object that the decoder calls absent keeps its mask. The predicted IoU of a combined mask
+        is that of the decoder's mask times the IoU of the two.
 
         Args:
             decoded: the mask decoder's output for B objects.
@@ -348,7 +350,9 @@ class SurgSAM2Network(BaseNetwork):
         if combined is decoded.low_res:
             return decoded
         present = decoded.presence_logits[..., None, None] > 0
-        return _with_mask(decoded, torch.where(present, combined, decoded.low_res))
+        combined = torch.where(present, combined, decoded.low_res)
+        ious = decoded.ious * mask_iou(decoded.low_res, combined)[:, 0]
+        return replace(_with_mask(decoded, combined), ious=ious)
 
     def without_doubtful(self, decoded: Decoded, conditioned: torch.Tensor) -> Decoded:
         """Let objects count as absent whose masks the target model doubts; see `TargetModel`.

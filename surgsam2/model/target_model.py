@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgsam2.model.frame_data import Decoded, ImageFeatures
+from surgsam2.model.overlap import mask_iou
 
 _RIDGE = 1e-3
 """Weight of the squared coefficients, where all positions of a frame weigh 1 together."""
@@ -155,9 +156,7 @@ class TargetModel(nn.Module):
             values: (B, 4, h, w), from `forward`.
             certain: (B,) as for `combine`; what is carried by motion is not doubted.
         """
-        mask, found = decoded.low_res > 0, _enlarged(values) > 0
-        union = (mask | found).sum(dim=(1, 2, 3)).clamp_min(1)
-        agreement = (mask & found).sum(dim=(1, 2, 3)) / union
+        agreement = mask_iou(decoded.low_res, _enlarged(values))[:, 0]
         presence = decoded.presence_logits[:, 0].float().sigmoid()
         confidence = decoded.ious.float() * presence * agreement
         return confidence < self.min_confidence * (1 - certain)

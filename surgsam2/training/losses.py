@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from surgsam2.model.overlap import mask_iou
 from surgsam2.training.config import LossConfig
 from surgsam2.training.rollout import Step
 
@@ -38,14 +39,6 @@ def dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     overlap = (probability * targets).sum(dim=(-2, -1))
     total = probability.sum(dim=(-2, -1)) + targets.sum(dim=(-2, -1))
     return 1 - (2 * overlap + _SMOOTH) / (total + _SMOOTH)
-
-
-def true_iou(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the IoU of (..., H, W) masks (logits above 0): (...); 0 when both are empty."""
-    predicted, truth = logits > 0, targets > 0
-    overlap = (predicted & truth).sum(dim=(-2, -1))
-    union = (predicted | truth).sum(dim=(-2, -1))
-    return overlap / union.clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ class SegmentationLoss:
             weighted = sum(getattr(config, k) * v for k, v in candidates.items())
             assert isinstance(weighted, torch.Tensor)
             best = weighted.argmin(dim=1, keepdim=True)
-            iou = true_iou(logits, targets)
+            iou = mask_iou(logits, targets)
         terms = {
             name: (value.gather(1, best)[:, 0] * present).mean()
             for name, value in candidates.items()

@@ -359,3 +359,24 @@ def test_it_goes_with_the_search_for_lost_objects(built_in_config: Path) -> None
         assert np.array_equal(wanted.logits, found.logits)
         assert np.array_equal(wanted.presence, found.presence)
     assert whole.state_dict()["objects"][0]["target"] is not None
+
+
+def test_the_estimate_is_of_the_combined_mask(built_in_config: Path) -> None:
+    """The mask decoder estimates the IoU of its own mask, and what was found makes another one."""
+    network = a_model(built_in_config).network
+    side = network.image_size // network.backbone_stride
+    logits = torch.full((4, 1, 4 * side, 4 * side), -8.0)
+    logits[:, :, side : 3 * side, side : 3 * side] = 8.0
+    presence = torch.tensor([[5.0], [5.0], [5.0], [-5.0]])
+    decoded = replace(decoded_as(logits), presence_logits=presence)
+    values = torch.zeros(4, 4, side, side)
+    values[1:, :, :, side // 2 :] = -3  # removes the right half
+    values[2] = -3
+    motion = torch.zeros(4, 64, side, side)
+    conditioned = torch.cat([torch.zeros(4, network.hidden_dim, side, side), motion, values], dim=1)
+    found = network.with_motion_and_target(decoded, conditioned)
+    kept, part, removed, absent = found.ious.tolist()
+    assert kept == absent == pytest.approx(0.8)
+    assert removed == 0
+    assert part == pytest.approx(0.8 / 2, abs=0.05)
+    assert torch.equal(found.low_res[3], logits[3])

@@ -13,7 +13,6 @@ from surgsam2.training.losses import (
     cross_entropy_loss,
     dice_loss,
     focal_loss,
-    true_iou,
 )
 from surgsam2.training.rollout import Step
 
@@ -36,12 +35,6 @@ def test_focal_loss_of_a_coin() -> None:
 def test_dice_loss_of_a_coin() -> None:
     # overlap 0.5, sums 2 and 1, 1 added above and below
     assert dice_loss(HALF, ONE_OF_FOUR).item() == pytest.approx(1 - (2 * 0.5 + 1) / (2 + 1 + 1))
-
-
-def test_true_iou() -> None:
-    logits = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
-    assert true_iou(logits, ONE_OF_FOUR).item() == pytest.approx(0.5)
-    assert true_iou(torch.full((2, 2), -1.0), torch.zeros(2, 2)).item() == 0
 
 
 def a_step(masks: list[torch.Tensor], ious: list[float], presence: float) -> Step:

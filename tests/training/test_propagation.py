@@ -15,7 +15,7 @@ from surgsam2.model.network import SurgSAM2Network
 from surgsam2.storage.settings import parse
 from surgsam2.training import propagation
 from surgsam2.training.config import PromptConfig, RolloutConfig, TrainConfig
-from surgsam2.training.losses import true_iou
+from surgsam2.training.losses import mask_iou
 from surgsam2.training.prompting import PromptPlan
 from surgsam2.training.rollout import ClipBatch, Rollout
 from surgsam2.training.stage import StageTrainer
@@ -47,7 +47,7 @@ def test_labels_are_carried_untrained(tmp_path: Path, monkeypatch: pytest.Monkey
             batch, PromptPlan("mask", (0,), ()), np.random.default_rng(0)
         )
     logits = torch.nn.functional.interpolate(steps[0].masks, size=(128, 128), mode="bilinear")
-    assert true_iou(logits, batch.masks[-1][:, None].float()).mean() > 0.8
+    assert mask_iou(logits, batch.masks[-1][:, None].float()).mean() > 0.8
 
 
 def test_missing_classifier_is_told_before_clips_are_made(tmp_path: Path) -> None:
