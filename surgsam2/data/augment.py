@@ -16,12 +16,14 @@ import numpy as np
 from surgsam2.errors import InputError
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Strengths of the augmentation; the defaults are SurgSAM2's published ones."""
+@dataclass(frozen=True, kw_only=True)
+class AugmentStrengths:
+    """Strengths of the augmentation; the defaults are SurgSAM2's published ones.
 
-    size: int = 512
-    """Side of the square output in pixels; the aspect ratio is not kept, as in SAM 2."""
+    Raises:
+        InputError: a strength is out of its range.
+    """
+
     flip: float = 0.5
     """Probability of a horizontal flip."""
     degrees: float = 25.0
@@ -38,8 +40,6 @@ class Augmentation:
     """Probability that the clip is turned to grey."""
     hue: float = 0.0
     """Largest rotation of all colours about grey in degrees; 0 as published."""
-    fill: tuple[int, int, int] = (0, 0, 0)
-    """RGB colour of output pixels that lie outside the source picture; their label is 0."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "grey"):
@@ -48,15 +48,34 @@ class Augmentation:
         for name in ("brightness", "contrast", "saturation"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
-        if self.zoom < 1:
+        if not self.zoom >= 1:
             raise InputError(f"zoom must be at least 1, got {self.zoom}")
-        if self.size < 1 or not 0 <= self.shear < 90 or self.degrees < 0:
+        if not (0 <= self.shear < 90 and self.degrees >= 0):
             raise InputError(
-                f"size must be at least 1, shear from 0 to below 90 and degrees not negative, "
-                f"got {self.size}, {self.shear} and {self.degrees}"
+                f"shear must be from 0 to below 90 and degrees not negative, "
+                f"got {self.shear} and {self.degrees}"
             )
         if not 0 <= self.hue <= 180:
             raise InputError(f"hue must be from 0 to 180 degrees, got {self.hue}")
+
+
+@dataclass(frozen=True)
+class Augmentation(AugmentStrengths):
+    """Draws the augmentation of clips, with these strengths, and brings their frames to one size.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    size: int = 512
+    """Side of the square output in pixels; the aspect ratio is not kept, as in SAM 2."""
+    fill: tuple[int, int, int] = (0, 0, 0)
+    """RGB colour of output pixels that lie outside the source picture; their label is 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 1:
+            raise InputError(f"size must be at least 1, got {self.size}")
 
     @classmethod
     def none(cls, size: int = 512) -> Augmentation:

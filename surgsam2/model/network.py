@@ -301,11 +301,28 @@ class SurgSAM2Network(BaseNetwork):
         if self.no_obj_embed_spatial is not None:
             absent = (decoded.presence_logits <= 0)[..., None, None]
             maps = torch.where(absent, maps + self.no_obj_embed_spatial[..., None, None], maps)
-        if self.mask_motion is not None and features.picture is not None:
-            carried = None if conditioned is None else self.carried(conditioned)
-            own = self.mask_motion.memory(features.picture, decoded.low_res, carried)
-            maps = torch.cat([maps, own.to(maps.dtype)], dim=1)
-        return maps.to(torch.bfloat16)
+        carried = None if conditioned is None else self.carried(conditioned)
+        return self.with_motion_memory(maps, features, decoded, carried).to(torch.bfloat16)
+
+    def with_motion_memory(
+        self,
+        maps: torch.Tensor,
+        features: ImageFeatures,
+        decoded: Decoded,
+        carried: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Append what mask motion remembers of a frame, if the network has it.
+
+        Args:
+            maps: (B, Cm, h, w) memories of the memory encoder.
+            features: of the frame.
+            decoded: masks of B objects.
+            carried: what `MaskMotion.memory` takes.
+        """
+        if self.mask_motion is None or features.picture is None:
+            return maps
+        own = self.mask_motion.memory(features.picture, decoded.low_res, carried)
+        return torch.cat([maps, own.to(maps)], dim=1)
 
     def target_equations(self, features: ImageFeatures, decoded: Decoded) -> torch.Tensor | None:
         """Return what the target model learns of B objects from a frame, or None without one.

@@ -28,10 +28,11 @@ from surgsam2.data import (
     draw_sample,
 )
 from surgsam2.data import Sequence as VideoSequence
+from surgsam2.data.augment import AugmentStrengths
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.model.build import MEAN, STD
 from surgsam2.training.clip_cache import build_cache
-from surgsam2.training.config import AugmentConfig, SourceConfig
+from surgsam2.training.config import SourceConfig
 from surgsam2.training.out_of_sight import look_away
 from surgsam2.training.real_clips import build_real_clips
 from surgsam2.training.rollout import ClipBatch
@@ -87,7 +88,7 @@ class ClipBatches(TorchDataset[ClipBatch]):
     def __init__(
         self,
         sources: Sequence[tuple[SourceConfig, Sequence[VideoSequence]]],
-        augment: AugmentConfig,
+        augment: AugmentStrengths,
         size: int,
         seed: int,
         rank: int = 0,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from surgsam2.data.augment import AugmentStrengths
 from surgsam2.errors import InputError
 from surgsam2.storage.settings import parse
 from surgsam2.storage.yaml_file import read_yaml
@@ -74,21 +75,6 @@ class SourceConfig:
                 raise InputError(
                     f"{name} of a source must be at least 1, got {getattr(self, name)}"
                 )
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Strengths of the augmentation; see `surgsam2.data.Augmentation`."""
-
-    flip: float = 0.5
-    degrees: float = 25.0
-    shear: float = 20.0
-    zoom: float = 1.0
-    brightness: float = 0.1
-    contrast: float = 0.03
-    saturation: float = 0.03
-    grey: float = 0.05
-    hue: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -258,7 +244,7 @@ class TrainConfig:
     presence_bias: float | None = None
     """Value added to the random presence head, so that masks are not blanked at first."""
     data: list[SourceConfig] = field(default_factory=list)
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentStrengths = field(default_factory=AugmentStrengths)
     prompts: PromptConfig = PromptConfig()
     rollout: RolloutConfig = RolloutConfig()
     loss: LossConfig = LossConfig()

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from surgsam2.model.frame_data import Decoded, ImageFeatures, MemoryBatch
+from surgsam2.model.mask_motion import MaskMotion
 from surgsam2.model.network import SurgSAM2Network
 from surgsam2.model.pruning import EFP
 from surgsam2.model.target_model import followed, joined
@@ -334,17 +335,13 @@ class Rollout:
             output.presence_logits,
             is_mask_from_pts=from_clicks,
         )
-        motion = network.mask_motion
-        if motion is None or features.picture is None:
-            return maps
         if from_clicks:
             carried = None
-        elif conditioned is None:
-            carried = motion.nothing(output.low_res)  # a wrong mask is not corrected by motion
+        elif conditioned is None:  # a wrong mask is not corrected by motion
+            carried = MaskMotion.nothing(output.low_res)
         else:
             carried = network.carried(conditioned)
-        own = motion.memory(features.picture, output.low_res, carried)
-        return torch.cat([maps, own.to(maps)], dim=1)
+        return network.with_motion_memory(maps, features, output, carried)
 
 
 def _encode(

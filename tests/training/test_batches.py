@@ -12,17 +12,18 @@ import torch
 from PIL import Image
 
 from surgsam2.data import generate_clip, write_vos
+from surgsam2.data.augment import AugmentStrengths
 from surgsam2.errors import DatasetError, InputError
 from surgsam2.training.batches import ClipBatches, batches_from, open_source
 from surgsam2.training.clip_cache import CacheConfig, build_cache
-from surgsam2.training.config import AugmentConfig, SourceConfig, parse
+from surgsam2.training.config import SourceConfig, parse
 
 from .conftest import CACHE, a_source
 
 
 def a_dataset(folder: Path, seed: int = 1, **settings: Any) -> ClipBatches:
     config = parse(SourceConfig, a_source(folder, **settings), "")
-    return ClipBatches([(config, open_source(config))], AugmentConfig(), 32, seed)
+    return ClipBatches([(config, open_source(config))], AugmentStrengths(), 32, seed)
 
 
 def test_shapes(a_cache: Path) -> None:
@@ -67,7 +68,7 @@ def test_an_epoch_shows_every_sequence_once(a_cache: Path, monkeypatch: pytest.M
 def test_processes_share_the_sequences(a_cache: Path) -> None:
     config = parse(SourceConfig, a_source(a_cache, batch=2), "")
     source = (config, open_source(config))
-    ranks = [ClipBatches([source], AugmentConfig(), 32, 1, rank, 2) for rank in range(2)]
+    ranks = [ClipBatches([source], AugmentStrengths(), 32, 1, rank, 2) for rank in range(2)]
     assert ranks[0].steps_per_epoch == 1
     assert not torch.equal(ranks[0][0].images, ranks[1][0].images)
 
@@ -77,7 +78,7 @@ def test_video_and_image_batches_take_turns(a_cache: Path) -> None:
         parse(SourceConfig, a_source(a_cache, frames=f, batch=b, share=s), "")
         for f, b, s in ((3, 1, 2), (1, 2, 1))
     ]
-    dataset = ClipBatches([(c, open_source(c)) for c in sources], AugmentConfig(), 32, 1)
+    dataset = ClipBatches([(c, open_source(c)) for c in sources], AugmentStrengths(), 32, 1)
     shapes = [tuple(dataset[step].images.shape[:2]) for step in range(6)]
     assert shapes == [(3, 1), (3, 1), (1, 2)] * 2
 
@@ -129,7 +130,7 @@ def test_unreadable_frames_are_skipped_with_their_name(
     for name in ("good", "bad"):
         write_vos(clip, tmp_path, name)
     config = SourceConfig("vos", str(tmp_path), batch=2, frames=2)
-    dataset = ClipBatches([(config, open_source(config))], AugmentConfig(), 32, 1)
+    dataset = ClipBatches([(config, open_source(config))], AugmentStrengths(), 32, 1)
     for file in (tmp_path / "JPEGImages" / "bad").iterdir():
         file.write_bytes(b"gone")  # after the dataset was opened
     with caplog.at_level(logging.WARNING):
@@ -166,7 +167,7 @@ def test_still_images_are_a_source(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         Image.fromarray(value).save(tmp_path / folder / "one.png")
     config = SourceConfig("images", str(tmp_path), batch=1, frames=2, still=True)
-    batch = ClipBatches([(config, open_source(config))], AugmentConfig(), 32, 1)[0]
+    batch = ClipBatches([(config, open_source(config))], AugmentStrengths(), 32, 1)[0]
     assert batch.images.shape[:2] == (2, 1)
 
 
@@ -174,7 +175,7 @@ def test_sources_need_a_path_and_runs_need_sources() -> None:
     with pytest.raises(InputError, match="a data source of kind vos needs a path"):
         open_source(SourceConfig())
     with pytest.raises(InputError, match="data is empty"):
-        ClipBatches([], AugmentConfig(), 32, 1)
+        ClipBatches([], AugmentStrengths(), 32, 1)
 
 
 def test_objects_can_be_out_of_sight(a_cache: Path) -> None:

@@ -67,6 +67,8 @@ def test_overrides_win_in_every_stage(tmp_path: Path) -> None:
         ("epochs: true", "epochs must be int, got True"),
         ("data: [{kind: video}]", r"data\[0\]\.kind must be one of vos, endovis17"),
         ("data: {kind: vos}", "data must be list"),
+        ("augment: {flip: 2}", "flip must be a probability, got 2"),
+        ("augment: {size: 64}", r"unknown setting 'augment\.size'"),
         ("loss: 3", "loss must be a table of settings, got 3"),
         ("- a", "a recipe is a table of settings"),
         ("a: [", "the recipe cannot be read"),
