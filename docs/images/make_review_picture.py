@@ -1,9 +1,8 @@
 """Make docs/images/slicer-review.png: a doubtful stretch, as the module shows it.
 
 A generated video is tracked by the built-in model; a few of its frames are covered, as by
-smoke, where the model is least sure; the limit of the predicted IoU is set so that they count
-as doubtful. The view is drawn by Slicer's own code, the chart by VTK from the very plot nodes that
-Slicer's plot view draws, the panel by the module.
+smoke, where the model is least sure. The view is drawn by Slicer's own code, the chart by VTK from
+the very plot nodes that Slicer's plot view draws, the panel by the module.
 
     python docs/images/make_review_picture.py
 """
@@ -63,10 +62,6 @@ def reviewed(host: SlicerHost) -> Any:
         panel.logic.setMask(panel.logic.addObject(className=name), truth[0] == item.id, frame=0)
     panel.logic.track(wait=True)
     settle(panel, host)
-    # a limit that the covered frames do not reach, whatever the model makes of them
-    measured = panel.logic.session.review.measurements
-    lowest = min(np.nanmin(measured.of(i, "iou")[SMOKE]) for i in measured.object_ids)
-    panel.review.ui.lowIouSpinBox.value = min(float(lowest) + 0.04, 1.0)
     panel.review.ui.plotComboBox.currentIndex = 1
     panel.review.ui.plotComboBox.activated.emit(1)
     nodes.current_frame = SMOKE.start - 1
