@@ -137,10 +137,10 @@ class EngineServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for session in list(self._sessions.values()):
+        with self._changed:  # a session that is being begun is among them, or finds out
+            sessions = list(self._sessions.values())
+        for session in sessions:
             session.close()
-        with self._changed:
-            self._changed.notify_all()
 
     def _serve(self, connected: socket.socket) -> None:
         """Serve one connection from its beginning to its end."""
@@ -229,6 +229,8 @@ class EngineServer:
         try:
             self._wait_for_turn(ticket, link)
             with self._changed:
+                if self._closed.is_set():
+                    raise ConnectionError("the server ends")
                 try:
                     session = Session(self._command, dict(os.environ), owner, self._ended)
                 except OSError as error:
@@ -255,16 +257,14 @@ class EngineServer:
                 position = self._queue.index(ticket) + 1
                 if position <= self.limits.sessions - len(self._sessions):
                     return
-                if self._closed.is_set():
-                    raise ConnectionError("the server ends")
+            if self._closed.is_set():
+                raise ConnectionError("the server ends")
             if position != told:
                 link.send(to_bytes(Queued(position)), GREETING_SECONDS)
                 told = position
-            try:
-                if not link.receive(_QUEUE_LOOK_SECONDS):
-                    raise ConnectionError("the client has gone")
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                link.receive(_QUEUE_LOOK_SECONDS)  # `Leave`, all that it may say here, or its end
+                raise ConnectionError("the client has gone")
 
     def _carry(self, session: Session, link: SharedSocket, packets: _Packets) -> None:
         """Pass on what the client sends until the connection ends."""

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from surgsam2.engine.protocol.framing import Packet
+from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, Packet
 from surgsam2.engine.protocol.requests import OpenUpload
+from surgsam2.engine.remote.greeting import Accepted, Attach, Leave, Queued, to_bytes
 from surgsam2.engine.remote.reliable import DATA
+from surgsam2.engine.remote.server import ServerLimits
 from surgsam2.engine.remote.session import Session
 from surgsam2.engine.remote.shared_socket import SharedSocket
 from surgsam2.engine.server.remote_files import RemoteFiles
 from surgsam2.errors import OutputError
-from tests.engine.remote.helpers import Serve, Stranger
+from tests.engine.remote.helpers import TOKEN, Serve, Stranger, gone
 
 
 class StopError(Exception):
@@ -140,3 +142,57 @@ def test_a_cache_without_room(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no room"):
         files._make_room(101)
     files.close()
+
+
+def test_a_client_that_waits_gets_no_session_of_a_server_that_was_closed(serve: Serve) -> None:
+    """Nobody would end it: its turn comes because the session before it is ended."""
+    server = serve(ServerLimits(sessions=1, queue=1))
+    first, second = Stranger(server.port), Stranger(server.port)
+    assert isinstance(first.attach(), Accepted)
+    assert second.attach() == Queued(1)
+    server.close()
+    assert second.is_closed()
+    assert (server.statistics.sessions, server.running) == (1, 0)
+
+
+def test_a_session_that_begins_while_the_server_is_closed_is_ended(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Session):
+        """Takes long to begin: `close` is called meanwhile."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            begun.set()
+            assert go_on.wait(30)
+
+    monkeypatch.setattr("surgsam2.engine.remote.server.Session", Slow)
+    stranger = Stranger(server.port)
+    stranger.socket.sendall(to_bytes(Attach(TOKEN, PROTOCOL_VERSION, "1", None, 0)))
+    assert begun.wait(30)
+    closing = threading.Thread(target=server.close)
+    closing.start()
+    closing.join(0.3)  # it waits for the session, or has missed it
+    go_on.set()
+    closing.join()
+    assert stranger.is_closed()
+    assert not server.running
+
+
+def test_a_client_that_leaves_the_queue_gets_no_turn(serve: Serve) -> None:
+    """Its turn may come before its connection ends; the session would wait for it in vain."""
+    server = serve(ServerLimits(sessions=1, queue=1))
+    first, second = Stranger(server.port), Stranger(server.port)
+    assert isinstance(first.attach(), Accepted)
+    assert second.attach() == Queued(1)
+    second.socket.sendall(to_bytes(Leave()))
+    second.socket.settimeout(5.0)
+    assert second.is_closed()
+    assert server.waiting == 0
+    first.socket.sendall(to_bytes(Leave()))
+    assert first.is_closed()
+    gone(server)
+    assert server.statistics.sessions == 1
