@@ -29,6 +29,8 @@ KEEPER = "--keeper"
 _CHUNK = 2**18
 _START_SECONDS = 30.0
 """Seconds in which the first client of a keeper must come."""
+_LOOK_SECONDS = 0.2
+"""Seconds between two looks of a keeper at its session."""
 _READY = b"ready"
 
 
@@ -95,8 +97,11 @@ def keep(arguments: list[str]) -> None:
 
 def _close_at_end(server: EngineServer) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while server.running or not (server.statistics.sessions or time.monotonic() > deadline):
-        time.sleep(0.2)
+    # a session runs before it is counted, so this order misses none that begins meanwhile
+    while not server.statistics.sessions and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+    while server.running:
+        time.sleep(_LOOK_SECONDS)
     server.close()
 
 

@@ -14,9 +14,10 @@ import pytest
 
 from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, Packet
 from surgsam2.engine.protocol.requests import OpenUpload
+from surgsam2.engine.remote import kept_session
 from surgsam2.engine.remote.greeting import Accepted, Attach, Leave, Queued, to_bytes
 from surgsam2.engine.remote.reliable import DATA
-from surgsam2.engine.remote.server import ServerLimits
+from surgsam2.engine.remote.server import ServerLimits, Statistics
 from surgsam2.engine.remote.session import Session
 from surgsam2.engine.remote.shared_socket import SharedSocket
 from surgsam2.engine.server.remote_files import RemoteFiles
@@ -196,3 +197,31 @@ def test_a_client_that_leaves_the_queue_gets_no_turn(serve: Serve) -> None:
     assert first.is_closed()
     gone(server)
     assert server.statistics.sessions == 1
+
+
+def test_a_keeper_does_not_end_the_session_that_begins_while_it_looks() -> None:
+    class Server:
+        """A server whose only session begins between two looks at it, and ends later."""
+
+        def __init__(self) -> None:
+            self.looks = 0
+            self.ran_when_closed = True
+
+        def _runs(self) -> bool:
+            self.looks += 1
+            return 2 <= self.looks < 5
+
+        @property
+        def running(self) -> int:
+            return int(self._runs())
+
+        @property
+        def statistics(self) -> Statistics:
+            return Statistics(sessions=int(self._runs() or self.looks >= 5))
+
+        def close(self) -> None:
+            self.ran_when_closed = 2 <= self.looks < 5
+
+    server = Server()
+    kept_session._close_at_end(server)  # type: ignore[arg-type]
+    assert not server.ran_when_closed
