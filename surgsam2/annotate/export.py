@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from surgsam2.annotate.project import Project
+from surgsam2.annotate.project_view import ProjectView
 from surgsam2.annotate.states import UNKNOWN_SCORE, FrameState
 from surgsam2.errors import InputError
 from surgsam2.outputs.base import OutputContext
@@ -45,11 +45,11 @@ def wanted_formats(body: bytes) -> Any:
     return request.get("formats")
 
 
-def export_project(project: Project, video: Video, formats: Any) -> list[str]:
+def export_project(project: ProjectView, video: Video, formats: Any) -> list[str]:
     """Write the masks of all frames that were looked at.
 
     Args:
-        project: the project; its files go to the same folder.
+        project: the project, which may change meanwhile; the files go to the same folder.
         video: the video, which is read from the first to the last frame with a mask.
         formats: names of formats, some of `EXPORTS`.
 
@@ -87,27 +87,30 @@ def export_project(project: Project, video: Video, formats: Any) -> list[str]:
     return sorted(name for name, time in after.items() if before.get(name) != time)
 
 
-def _latest_changes(project: Project) -> dict[str, int]:
-    """Return when each file and folder beside the project's own was last written, in ns."""
+def _latest_changes(project: ProjectView) -> dict[str, int]:
+    """Return when each file and folder beside the project's own was last written, in ns.
+
+    Hidden files do not count: one that is not finished may be renamed meanwhile.
+    """
     prompts = Path(PROMPTS).stem  # The masks of prompts are beside their file.
     found = [
         path
         for path in project.folder.iterdir()
-        if path.name not in (ANNOTATION, LABELS) and not path.name.startswith(prompts)
+        if path.name not in (ANNOTATION, LABELS) and not path.name.startswith((prompts, "."))
     ]
     return {
         path.name: max(one.stat().st_mtime_ns for one in (path, *path.rglob("*"))) for path in found
     }
 
 
-def _with_a_prompt(project: Project, object_id: int) -> PromptedObject:
+def _with_a_prompt(project: ProjectView, object_id: int) -> PromptedObject:
     item = project.objects[object_id]
     prompts = tuple(project.prompts[object_id].values())
     shown = prompts or (Prompt(0, np.zeros((1, 2)), np.ones(1)),)
     return PromptedObject(item.id, item.name, item.color, shown, item.object_class)
 
 
-def _result(project: Project, frame: int) -> FrameResult:
+def _result(project: ProjectView, frame: int) -> FrameResult:
     labels = project.labels(frame)
     ids = tuple(
         object_id

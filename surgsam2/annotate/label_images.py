@@ -89,11 +89,11 @@ class LabelImages:
 
     def _read(self, frame: int) -> np.ndarray:
         path = self._path(frame)
-        if not path.is_file():
-            return np.zeros(self._size, np.uint16)
         try:
             labels = read_pixels(path).values
         except ImageFileError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return np.zeros(self._size, np.uint16)
             raise OutputError(str(error)) from error
         if labels.shape != self._size:
             height, width = self._size

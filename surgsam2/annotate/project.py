@@ -19,6 +19,7 @@ import numpy as np
 from surgsam2.annotate.history import History, Snapshot
 from surgsam2.annotate.label_images import LabelImages
 from surgsam2.annotate.project_file import VideoSize, read_project_file, write_project_file
+from surgsam2.annotate.project_view import ProjectView
 from surgsam2.annotate.states import AnnotatedObject, FrameState, ObjectTimeline
 from surgsam2.errors import InputError, OutputError
 from surgsam2.prompts import Prompt, PromptedObject, PromptSet, load_prompts
@@ -336,6 +337,12 @@ class Project:
         return before
 
     # files
+
+    def view(self) -> ProjectView:
+        """Return what the project holds now, for another thread; see `ProjectView`."""
+        now = self._now("")
+        images = LabelImages(self.folder, self.width, self.height)
+        return ProjectView(self.folder, now.objects, now.prompts, now.timelines, images)
 
     def save(self) -> None:
         """Write ``prompts.json`` and ``annotation.json``.

@@ -159,7 +159,7 @@ def make_app(
             session = chooser.session
             session.project.save()
             files = await asyncio.get_running_loop().run_in_executor(
-                None, export_project, session.project, session.video, formats
+                None, export_project, session.project.view(), session.video, formats
             )
         return JSONResponse({"files": files})
 

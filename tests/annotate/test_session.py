@@ -260,10 +260,10 @@ def test_exports_have_the_masks(page: Page) -> None:
     click(page)
     track(page)
     session = page.session
-    files = export_project(session.project, session.video, ["coco", "csv"])
+    files = export_project(session.project.view(), session.video, ["coco", "csv"])
     assert files == ["annotations.coco.json", "frames.csv"]
     with pytest.raises(InputError, match="formats must be some of"):
-        export_project(session.project, session.video, ["exe"])
+        export_project(session.project.view(), session.video, ["exe"])
 
 
 @pytest.mark.parametrize(

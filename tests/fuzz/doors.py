@@ -216,7 +216,7 @@ def _page_export(path: Path) -> None:
     video = ArrayVideo(np.zeros((4, 6, 8, 3), np.uint8), fps=25)
     with Project(path.parent / "work", 8, 6, 4) as project:
         project.set_mask(project.add_object().id, 1, np.ones((6, 8), bool), FrameState.GOOD)
-        export_project(project, video, wanted_formats(path.read_bytes()))
+        export_project(project.view(), video, wanted_formats(path.read_bytes()))
 
 
 def _project_file(path: Path) -> None:
