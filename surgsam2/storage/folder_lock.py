@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -53,8 +54,54 @@ def _not_through_a_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
+def in_use(path: Path) -> IO[bytes] | None:
+    """Open a file, which `remove_unused` does not remove as long as it is open, in no process.
+
+    Returns:
+        The file, for reading; None when it is not there.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    while True:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return None
+        _share(file)
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:  # it was removed before it was locked
+            pass
+        file.close()
+
+
+def remove_unused(path: Path) -> bool:
+    """Remove a file unless `in_use` keeps it; return whether it is gone.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+        return True
+    try:
+        with exclusive(path):
+            if os.name != "nt":
+                path.unlink(missing_ok=True)
+        if os.name == "nt":  # it removes no file that is open
+            path.unlink(missing_ok=True)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
 if os.name == "nt":
     import msvcrt
+
+    def _share(file: IO[bytes]) -> None:
+        """Do nothing: Windows removes no file that is open."""
 
     def _lock(file: IO[bytes]) -> None:
         file.seek(2**40)  # after the content, which others can then still read
@@ -62,6 +109,10 @@ if os.name == "nt":
 
 else:
     import fcntl
+
+    def _share(file: IO[bytes]) -> None:
+        with contextlib.suppress(OSError):  # such as a file system without locks
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH)
 
     def _lock(file: IO[bytes]) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import queue
 import re
+import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -17,6 +20,7 @@ from surgsam2.model.configs import config_names
 from surgsam2.model.options import ModelOptions
 from surgsam2.model.zoo import cache_folder, find_known
 from surgsam2.storage.atomic_file import writing
+from surgsam2.storage.folder_lock import in_use, remove_unused
 from surgsam2.storage.image_file import read_rgb
 from surgsam2.storage.temporary import TemporaryFolder
 
@@ -28,7 +32,7 @@ _LOOK_SECONDS = 0.05
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
-_KEPT = re.compile(r"[0-9a-f]{64}(?:\.[a-z0-9]{1,8}|\.\d+\.part)?")
+_KEPT = re.compile(r"[0-9a-f]{64}(?:\.[a-z0-9]{1,8}|\.[0-9a-f]+\.part)?")
 """Names of the files that this program writes into the cache."""
 
 
@@ -36,7 +40,7 @@ class RemoteFiles:
     """The files of one session with an application on another machine.
 
     Videos are kept in a temporary folder until the session ends; with a cache they are kept
-    longer, by their hash, and the oldest are removed when it is full.
+    longer, by their hash, and the oldest that no session uses are removed when it is full.
 
     Args:
         models: folder with checkpoints and configurations that may be used by name; None
@@ -56,6 +60,7 @@ class RemoteFiles:
         self._chunks: queue.Queue[Chunk] = queue.Queue()
         self._pictures = TemporaryFolder()
         self._temporary: TemporaryFolder | None = None
+        self._used: IO[bytes] | None = None
         if cache is None:
             self._temporary = TemporaryFolder()
             self._folder = self._temporary.path
@@ -66,6 +71,7 @@ class RemoteFiles:
 
     def close(self) -> None:
         """Delete the videos, unless there is a cache."""
+        self._use(None)
         self._pictures.remove()
         if self._temporary is not None:
             self._temporary.remove()
@@ -116,16 +122,22 @@ class RemoteFiles:
             )
         suffix = request.suffix.lower() if _SUFFIX.fullmatch(request.suffix.lower()) else ""
         path = self._folder / f"{request.sha256}{suffix}"
-        if path.is_file() and not path.is_symlink():
-            os.utime(path)  # it is the newest in the cache
-            return path
+        with writing(path):
+            self._use(None if path.is_symlink() else in_use(path))
+            if self._used is not None:
+                os.utime(path)  # it is the newest in the cache
+                return path
         self._make_room(request.size)
-        part = self._folder / f"{request.sha256}.{os.getpid()}.part"
+        part, held = self._new_part(request.sha256)
         try:
             with writing(path):
                 self._write(part, request, ask, check)
+                if os.name == "nt":  # it renames no file that is open
+                    held.close()
                 part.replace(path)
+                self._use(in_use(path))
         finally:
+            held.close()
             part.unlink(missing_ok=True)
         return path
 
@@ -148,6 +160,22 @@ class RemoteFiles:
         """Take a part of a file; called by the reading thread."""
         self._chunks.put(chunk)
 
+    def _use(self, file: IO[bytes] | None) -> None:
+        """Keep other sessions from removing this file, and no longer the one before."""
+        if self._used is not None:
+            self._used.close()
+        self._used = file
+
+    def _new_part(self, sha256: str) -> tuple[Path, IO[bytes]]:
+        """Return a new file for what arrives, and the same file open, which keeps it."""
+        with writing(self._folder):
+            while True:
+                part = self._folder / f"{sha256}.{secrets.token_hex(8)}.part"
+                part.touch(exist_ok=False)
+                held = in_use(part)
+                if held is not None:  # else another session has removed it at once
+                    return part, held
+
     def _write(
         self,
         part: Path,
@@ -156,7 +184,7 @@ class RemoteFiles:
         check: Callable[[], None],
     ) -> None:
         digest, asked, written = hashlib.sha256(), 0, 0
-        with part.open("xb") as file:
+        with part.open("wb") as file:
             while written < request.size:
                 while asked < request.size and asked - written < _IN_FLIGHT * CHUNK_BYTES:
                     length = min(CHUNK_BYTES, request.size - asked)
@@ -186,14 +214,19 @@ class RemoteFiles:
 
     def _make_room(self, size: int) -> None:
         with writing(self._folder):
-            found = [path for path in self._folder.iterdir() if _KEPT.fullmatch(path.name)]
-            files = sorted(found, key=lambda path: path.lstat().st_mtime)
-            total = sum(path.lstat().st_size for path in files)
-            for path in files:
+            files: list[tuple[float, int, Path]] = []
+            for path in self._folder.iterdir():
+                # another session may rename or remove it meanwhile
+                with contextlib.suppress(FileNotFoundError):
+                    if _KEPT.fullmatch(path.name):
+                        status = path.lstat()
+                        files.append((status.st_mtime, status.st_size, path))
+            total = sum(length for _, length, _ in files)
+            for _, length, path in sorted(files):
                 if total + size <= self._limit:
                     return
-                total -= path.lstat().st_size
-                path.unlink(missing_ok=True)
+                if remove_unused(path):
+                    total -= length
         if total + size > self._limit:
             raise OutputError("the server has no room for the video")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import ssl
 import threading
 import time
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, Packet
-from surgsam2.engine.protocol.requests import OpenUpload
+from surgsam2.engine.protocol.requests import Chunk, ChunkWanted, OpenUpload
 from surgsam2.engine.remote import kept_session
 from surgsam2.engine.remote.greeting import Accepted, Attach, Leave, Queued, to_bytes
 from surgsam2.engine.remote.reliable import DATA
@@ -143,6 +145,64 @@ def test_a_cache_without_room(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no room"):
         files._make_room(101)
     files.close()
+
+
+def send(files: RemoteFiles, data: bytes, between: Callable[[], None] = lambda: None) -> Path:
+    """Send a file to a session, and do something when it wants the first part."""
+    request = OpenUpload(1, hashlib.sha256(data).hexdigest(), len(data), ".mp4")
+
+    def give(wanted: ChunkWanted) -> None:
+        between()
+        files.give(Chunk(wanted.upload, wanted.offset, data, None))
+
+    return files.receive(request, give, lambda: None)
+
+
+def test_a_cache_from_which_another_session_removes_a_file_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / ("1" * 64)
+    other.touch()
+    listed = Path.iterdir
+
+    def list_then_remove(folder: Path) -> list[Path]:
+        found = list(listed(folder))
+        other.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "iterdir", list_then_remove)
+    files = RemoteFiles(cache=tmp_path, limit=100)
+    assert send(files, b"a" * 60).is_file()
+    files.close()
+
+
+def test_a_full_cache_keeps_the_videos_that_sessions_use(tmp_path: Path) -> None:
+    first, second = (RemoteFiles(cache=tmp_path, limit=100) for _ in range(2))
+    kept = send(first, b"a" * 60)
+    with pytest.raises(OutputError, match="no room"):
+        send(second, b"b" * 60)
+    assert kept.read_bytes() == b"a" * 60
+    assert send(first, b"a" * 60) == kept  # it is there already
+    assert send(first, b"c" * 60).is_file()  # the session does not use the one before any more
+    assert not kept.exists()
+    first.close()
+    assert send(second, b"b" * 60).is_file()
+    second.close()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_cache_keeps_a_video_that_is_being_sent(tmp_path: Path) -> None:
+    first, second = (RemoteFiles(cache=tmp_path, limit=100) for _ in range(2))
+
+    def send_another() -> None:
+        (part,) = tmp_path.iterdir()
+        os.truncate(part, 60)
+        with pytest.raises(OutputError, match="no room"):
+            send(second, b"b" * 60)
+
+    assert send(first, b"a" * 60, send_another).read_bytes() == b"a" * 60
+    first.close()
+    second.close()
 
 
 def test_a_client_that_waits_gets_no_session_of_a_server_that_was_closed(serve: Serve) -> None:
