@@ -218,6 +218,7 @@ class Video(ABC):
         try:
             with self._lock:
                 self._workers.add(worker)
+            self._check_open()  # `close`, in another thread, may have missed the worker
             while (item := worker.get()) is not None:
                 yield item
             if worker.closed:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,26 @@ def test_closing_the_video_ends_its_iterations(a_short_video: Path, tmp_path: Pa
         with pytest.raises(VideoError, match="was closed; open it again"):
             use()
     video.close()
+
+
+def test_closing_the_video_ends_an_iteration_that_just_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    video = surgsam2.open_video(np.zeros((50, 4, 6, 3), np.uint8))
+
+    class Late(Prefetcher):
+        """Another thread closes the video before that knows of this one."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            closing = threading.Thread(target=video.close)
+            closing.start()
+            closing.join()
+
+    monkeypatch.setattr("surgsam2.video.base.Prefetcher", Late)
+    with pytest.raises(VideoError, match="was closed; open it again"):
+        list(video)
+    assert not prefetch_threads()
 
 
 def test_several_readers_at_once(a_short_video: Path) -> None:
