@@ -12,10 +12,11 @@ import numpy as np
 from surgsam2.errors import MissingDependencyError, VideoError, raise_if_out_of_memory
 from surgsam2.storage.limits import SEQUENCE_BYTES
 from surgsam2.video.arrays import as_rgb
-from surgsam2.video.base import Video, check_count, check_size
+from surgsam2.video.base import Frames, Video, check_count, check_size
 from surgsam2.video.dicom_header import is_dicom, read_header
 from surgsam2.video.dicom_length import check_elements, frames_in_dicom
 from surgsam2.video.header_check import check_amount, check_header
+from surgsam2.video.prefetch import Cancelled
 
 ITK_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nrrd", ".nhdr"})
 
@@ -27,6 +28,8 @@ _IMAGE_IO = {
 }
 _WINDOW_CENTER, _WINDOW_WIDTH = "0028|1050", "0028|1051"
 _PHOTOMETRIC = "0028|0004"
+_LOOK_SECONDS = 0.05
+"""Seconds between two looks at whether an iteration that waits for its turn has ended."""
 
 
 class ItkVideo(Video):
@@ -110,9 +113,32 @@ class ItkVideo(Video):
         return super().timestamps if self._times is None else self._times.copy()
 
     def _read(self, index: int) -> np.ndarray:
-        with self._lock:
-            self._check_open()
-            return self._to_rgb(self._samples(index))
+        self._check_open()
+        return self._to_rgb(self._samples(index))
+
+    def _forward(self, start: int, stop: int, cancelled: Cancelled) -> Frames:
+        return self._in_order(range(start, stop), cancelled)
+
+    def _backward(self, start: int, stop: int, cancelled: Cancelled) -> Frames:
+        return self._in_order(range(stop - 1, start - 1, -1), cancelled)
+
+    def _in_order(self, indices: range, cancelled: Cancelled) -> Frames:
+        """Yield frames in turn with other readers, which share the file.
+
+        The thread that ends this iteration may hold the lock: the garbage collector ends one that
+        was dropped, in any thread.
+        """
+        for index in indices:
+            if cancelled():
+                return
+            while not self._lock.acquire(timeout=_LOOK_SECONDS):
+                if cancelled():
+                    return
+            try:
+                frame = self._read(index)
+            finally:
+                self._lock.release()
+            yield index, frame
 
     def _samples(self, index: int) -> np.ndarray:
         """Return the stored samples of one frame, (H, W) or (H, W, channels)."""

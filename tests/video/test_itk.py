@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import SimpleITK
 
 import surgsam2
 from surgsam2.errors import VideoError
+from surgsam2.video.base import PREFETCH
 from tests.video.helpers import number_in, numbers, picture
 
 COLOR = np.stack([picture(i) for i in range(10)])
@@ -169,3 +172,33 @@ def test_frames_that_a_dicom_file_only_declares_are_left_out(tmp_path: Path) -> 
     data.save_as(path)
     with pytest.raises(VideoError, match="no frame of it is complete"):
         surgsam2.open_video(path)
+
+
+def test_an_iteration_ends_while_a_frame_is_read(tmp_path: Path) -> None:
+    """The garbage collector may end a dropped one at any time, here while `video[3]` is read."""
+    path = save(tmp_path / "a.mha", np.zeros((40, 6, 8), np.uint8))
+    code = (
+        "import sys, time, surgsam2\n"
+        "video = surgsam2.open_video(sys.argv[1])\n"
+        "frames = video.frames()\n"
+        "samples = video._samples\n"
+        "def read_and_collect(index):\n"
+        "    if index == 3:\n"
+        "        next(frames)\n"
+        "        time.sleep(0.2)\n"  # the thread of the iteration waits for its turn
+        "        frames.close()\n"
+        "    return samples(index)\n"
+        "while next(frames)[0] != 3:\n"
+        "    pass\n"
+        "(worker,) = video._workers\n"
+        f"while len(worker._items) < {PREFETCH}:\n"
+        "    time.sleep(0.01)\n"
+        "video._samples = read_and_collect\n"
+        "video[3]\n"
+        "print('done')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "done"
