@@ -59,7 +59,6 @@ class Relay:
         for each in self._open:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-            each.close()
         self._open = []
 
     def close(self) -> None:
@@ -75,17 +74,24 @@ class Relay:
             there = socket.create_connection(("127.0.0.1", self._target))
             self.connections += 1
             self._open += [here, there]
-            for source, target in ((here, there), (there, here)):
-                threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
+            threading.Thread(target=self._carry, args=(here, there), daemon=True).start()
+
+    def _carry(self, here: socket.socket, there: socket.socket) -> None:
+        """Pass bytes in both directions, then close both sockets, which no thread uses any more."""
+        with here, there:
+            back = threading.Thread(target=self._pass, args=(there, here), daemon=True)
+            back.start()
+            self._pass(here, there)
+            back.join()
 
     @staticmethod
     def _pass(source: socket.socket, target: socket.socket) -> None:
-        try:
+        with contextlib.suppress(OSError):
             while data := source.recv(2**14):
                 target.sendall(data)
-            target.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        for each in (source, target):  # the other direction ends with this one
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 def connect(port: int, token: str = TOKEN) -> Driver:

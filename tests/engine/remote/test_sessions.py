@@ -91,18 +91,26 @@ def test_a_connection_that_is_cut_loses_and_doubles_nothing(
     long = np.concatenate([a_clip] * 6)
     relay = Relay(server.port)
     driver = connect(relay.port)
-    driver.client.start()
-    loaded(driver)
-    driver.until(VideoOpened, driver.client.open_frames(108, 160, 120, 25.0, lambda k: long[k]))
-    number = driver.client.track(BOX, TrackingOptions(allow_overlap=True))
     chance, cuts = random.Random(7), 0
-    while not driver.of(number, Finished):
-        driver.when(lambda e: isinstance(e, Tracked | Finished))
-        if cuts < 20 and chance.random() < 0.4:
+
+    def frame(index: int) -> np.ndarray:
+        """Return a frame, which may be wanted on one connection and given on the next one."""
+        nonlocal cuts
+        if index % 5 == 4:  # so few are wanted at once that each cut meets another connection
             relay.cut()
             cuts += 1
-    assert cuts == 20
-    assert relay.connections > 5
+        return long[index]
+
+    driver.client.start()
+    loaded(driver)
+    driver.until(VideoOpened, driver.client.open_frames(108, 160, 120, 25.0, frame))
+    number = driver.client.track(BOX, TrackingOptions(allow_overlap=True))
+    while not driver.of(number, Finished):
+        driver.when(lambda e: isinstance(e, Tracked | Finished))
+        if chance.random() < 0.2:
+            relay.cut()
+    assert cuts == 21
+    assert relay.connections > 21
     assert_same(driver.of(number, Tracked), list(segment_video(a_model, long, BOX)))
     driver.until(Previewed, driver.client.preview(0, BOX))  # the last cut is over
     states = [e.state for e in driver.seen if isinstance(e, ConnectionChanged)]
