@@ -129,7 +129,11 @@ class EngineServer:
             if not self._unknown.acquire(blocking=False):
                 connected.close()
                 continue
-            threading.Thread(target=self._serve, args=(connected,), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(connected,), daemon=True).start()
+            except RuntimeError:  # the system gives no more threads
+                self._unknown.release()
+                connected.close()
 
     def close(self) -> None:
         """End all sessions and accept no more connections."""

@@ -17,7 +17,7 @@ import pytest
 from surgsam2.engine.protocol.framing import PROTOCOL_VERSION, Packet
 from surgsam2.engine.protocol.requests import Chunk, ChunkWanted, OpenUpload
 from surgsam2.engine.remote import kept_session
-from surgsam2.engine.remote.greeting import Accepted, Attach, Leave, Queued, to_bytes
+from surgsam2.engine.remote.greeting import Accepted, Attach, Leave, Queued, Refused, to_bytes
 from surgsam2.engine.remote.reliable import DATA
 from surgsam2.engine.remote.server import ServerLimits, Statistics
 from surgsam2.engine.remote.session import Session
@@ -241,6 +241,24 @@ def test_a_session_that_begins_while_the_server_is_closed_is_ended(
     closing.join()
     assert stranger.is_closed()
     assert not server.running
+
+
+def test_a_server_goes_on_when_the_system_gives_no_thread(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    start, refused = threading.Thread.start, []
+
+    def start_all_but_one(thread: threading.Thread) -> None:
+        if thread._target == server._serve and not refused:  # type: ignore[attr-defined]
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_all_but_one)
+    assert Stranger(server.port).is_closed()
+    assert isinstance(Stranger(server.port).attach("wrong"), Refused)
+    assert len(refused) == 1
 
 
 def test_a_client_that_leaves_the_queue_gets_no_turn(serve: Serve) -> None:
