@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import ssl
 import threading
 import time
 
 _CHUNK = 2**18
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""Where there is `poll`, sockets may have any number; `select` takes those below 1024 there."""
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -89,7 +91,8 @@ class SharedSocket:
         rest = deadline - time.monotonic()
         if rest <= 0:
             raise TimeoutError("the other side is silent")
-        readers = [] if write else [self._socket]
-        writers = [self._socket] if write else []
-        with contextlib.suppress(OSError, ValueError):  # `recv` or `send` reports it
-            select.select(readers, writers, [], min(rest, 0.5))
+        event = selectors.EVENT_WRITE if write else selectors.EVENT_READ
+        # `recv` or `send` reports a socket that was closed
+        with contextlib.suppress(OSError, ValueError), _Selector() as selector:
+            selector.register(self._socket, event)
+            selector.select(min(rest, 0.5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import socket
 import ssl
 import threading
 import time
@@ -303,3 +304,26 @@ def test_a_keeper_does_not_end_the_session_that_begins_while_it_looks() -> None:
     server = Server()
     kept_session._close_at_end(server)  # type: ignore[arg-type]
     assert not server.ran_when_closed
+
+
+def test_a_socket_with_a_high_number_is_waited_for_without_work() -> None:
+    """As a server has that holds a thousand files; `select` would refuse it at once."""
+    resource, fcntl = (pytest.importorskip(name) for name in ("resource", "fcntl"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] != resource.RLIM_INFINITY and limits[1] < 2048:
+        pytest.skip("this system allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2048), limits[1]))
+    here, there = socket.socketpair()
+    try:
+        high = socket.socket(fileno=fcntl.fcntl(here, fcntl.F_DUPFD, 1500))
+        shared, began = SharedSocket(high), time.thread_time()
+        with pytest.raises(TimeoutError):
+            shared.receive(0.5)
+        assert time.thread_time() - began < 0.1
+        there.sendall(b"x")
+        assert shared.receive(30.0) == b"x"
+        shared.close()
+    finally:
+        here.close()
+        there.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
