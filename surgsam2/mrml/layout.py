@@ -10,6 +10,10 @@ from surgsam2.mrml.video_nodes import VideoNodes
 
 VIEW = "Red"
 """Name of the slice view that shows the video."""
+_ONE_VIEW = f"""<layout type="horizontal"><item>
+<view class="vtkMRMLSliceNode" singletontag="{VIEW}"/></item></layout>"""
+"""Slicer's layout of one Red view, which is not written into the scene: without Slicer MRML knows
+no layouts, and would print a warning about that one."""
 
 
 def show_in_red(scene: Any, video: VideoNodes) -> Any:
@@ -20,6 +24,7 @@ def show_in_red(scene: Any, video: VideoNodes) -> Any:
     """
     layout = slicer.vtkMRMLLayoutNode()
     layout.SetSingletonTag("vtkMRMLLayoutNode")
+    layout.AddLayoutDescription(layout.SlicerLayoutOneUpRedSliceView, _ONE_VIEW)
     layout.SetViewArrangement(layout.SlicerLayoutOneUpRedSliceView)
     scene.AddNode(layout)
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)

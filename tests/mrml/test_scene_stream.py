@@ -73,6 +73,12 @@ def test_the_views_show_the_video(a_stream, pixels, some_pixels, tmp_path):
     assert not volume.GetDisplayNode().GetAutoWindowLevel()
 
 
+def test_writing_a_scene_prints_nothing(a_stream, pixels, some_pixels, capfd):
+    fill(a_stream, pixels[:1], some_pixels)
+    a_stream.close()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_object_without_a_mask_is_empty(a_stream, pixels, some_pixels, tmp_path):
     a_stream.add(0, pixels[0], {3: some_pixels[0, 0]})
     a_stream.add(1, pixels[1], {})
