@@ -47,6 +47,12 @@ _ALL_PICTURES = 400  # largest number of pictures on the page
 _WIDTH = 320  # width of a picture in pixels
 
 
+def _named(object_id: int, name: str) -> str:
+    """Return an object's id with its name, which for an object without one repeats the id."""
+    number = f"object {object_id}"
+    return number if name == number else f"{number} ({name})"
+
+
 @dataclass(frozen=True)
 class ObjectSummary:
     """How one object fared in a run."""
@@ -65,7 +71,7 @@ class ObjectSummary:
     def __str__(self) -> str:
         lowest = "" if self.lowest_iou is None else f", lowest predicted IoU {self.lowest_iou:.2f}"
         return (
-            f"object {self.object_id} ({self.name}): mask on {self.with_mask} frames, "
+            f"{_named(self.object_id, self.name)}: mask on {self.with_mask} frames, "
             f"empty on {self.empty}, doubtful on {self.doubtful}{lowest}"
         )
 
@@ -86,7 +92,7 @@ class Review:
     def name(self, object_id: int | None) -> str:
         """Return the name of an object with its id."""
         names = {summary.object_id: summary.name for summary in self.objects}
-        return f"object {object_id} ({names[object_id]})" if object_id in names else "all objects"
+        return _named(object_id, names[object_id]) if object_id in names else "all objects"
 
 
 def review_output(folder: Path | str, thresholds: Thresholds | None = None) -> Review:

@@ -62,6 +62,14 @@ def test_a_review_in_the_terminal_and_as_a_page(
     assert not re.search(r"https?:|<script", page)
 
 
+def test_an_object_without_a_name_is_called_by_its_id_once(tmp_path: Path) -> None:
+    rows = [HEADER, *(f"{i},2,object 2,400,30.0,20.0,1,1,9,9,0.3,0.9,5" for i in range(2))]
+    (tmp_path / "frames.csv").write_text("\n".join(rows) + "\n")
+    review = review_output(tmp_path)
+    assert str(review.objects[0]).startswith("object 2: mask on 2 frames")
+    assert review.name(2) == "object 2"
+
+
 def test_other_limits(a_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = a_folder / "mine.html"
     assert cli.main(["review", str(a_folder), "--low-iou", "0.2", "--page", str(page)]) == 0
