@@ -155,7 +155,8 @@ def differences(saved: Identity, now: Identity) -> str:
 def _difference(name: str, before: Any, now: Any) -> str:
     if any(isinstance(value, str) and len(value) == 64 for value in (before, now)):
         return f"different {name}"  # A hash tells a reader nothing.
-    return f"{name} {before} there, {now} here"
+    there, here = ("none" if value in ("", None) else value for value in (before, now))
+    return f"{name} {there} there, {here} here"
 
 
 def _hash_of_prompts(prompts: PromptSet) -> str:

@@ -20,6 +20,7 @@ from surgsam2 import PromptSet, open_video
 from surgsam2.errors import InputError, OutputError
 from surgsam2.job import JobOptions, segment_to_folder
 from surgsam2.job import checkpoint as saved
+from surgsam2.job.fingerprint import differences
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.model.pruning import EFP
 from surgsam2.outputs import LabelPngWriter, background_writer
@@ -179,6 +180,11 @@ def a_killed_run(
     work = lambda: run(a_model, a_short_file, two_objects, out, on_step=kill_at(7))  # noqa: E731
     assert in_child(work) == -signal.SIGKILL
     return out
+
+
+def test_what_one_of_two_runs_lacks_is_called_none() -> None:
+    told = differences({"corrected objects": "1"}, {"corrected objects": ""})
+    assert told == "corrected objects 1 there, none here"
 
 
 def test_another_run_is_not_resumed(
