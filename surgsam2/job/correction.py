@@ -6,6 +6,7 @@ it are left out: they are those of the masks that were wrong, and the tracker wo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -23,11 +24,17 @@ from surgsam2.job.run import Progress, SegmentationRun
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import PROMPTS, ResultRecord, hold_output, is_ours
 from surgsam2.prompts import Prompt, PromptSet, load_prompts
+from surgsam2.results.prompt_advice import advise
 from surgsam2.storage.hashing import Fingerprints
 from surgsam2.storage.json_text import parse_json
 from surgsam2.tracking.options import Direction, TrackingOptions
 from surgsam2.tracking.single_frame import StillFrame
 from surgsam2.video import Video
+
+LEAST_KEPT = 0.5
+"""Share of a mask below which what points leave of it is worth a warning."""
+
+logger = logging.getLogger(__name__)
 
 
 def correct_results(
@@ -44,12 +51,12 @@ def correct_results(
 ) -> dict[str, Any]:
     """Correct the results of `segment_to_folder` in their folder.
 
-    Points refine the mask that the object has on their frame, and may all be negative. A box, a
-    mask, or points where the object has no mask, replace what is there. Then the objects that are
-    corrected are tracked again, from all their prompts, those before and the corrections. All
-    other frames and objects stay as they are; where masks must not overlap, an object that is
-    tracked again gets the pixels that it shares with others. An id that the results do not have
-    adds an object.
+    Points refine the mask that the object has on their frame. They may all be negative, if one of
+    them is on the mask. A box, a mask, or points where the object has no mask, replace what is
+    there. Then the objects that are corrected are tracked again, from all their prompts, those
+    before and the corrections. All other frames and objects stay as they are; where masks must not
+    overlap, an object that is tracked again gets the pixels that it shares with others. An id that
+    the results do not have adds an object.
 
     The options of tracking and the formats are those of the run that made the results.
 
@@ -210,7 +217,7 @@ def _refined(
     """Return the prompt that a correction becomes.
 
     Raises:
-        PromptError: it leaves no mask, or there is no mask from which to take something away.
+        PromptError: it leaves no mask, or there is nothing to take away where its points are.
     """
     place, frame = f"object {object_id}, frame {prompt.frame}", prompt.frame
     known = record.get(frame) if frame in record else None
@@ -224,11 +231,37 @@ def _refined(
                 "add a positive point or a box"
             )
         return replace(prompt, corrects=False)
+    if not prompt.labels.any() and not _on_mask(prompt.points, mask).any():
+        raise PromptError(
+            f"{place}: all points are negative, and none is on the object's mask, so that there is "
+            "nothing to take away; put one on the part that does not belong to the object, or add "
+            "a positive point"
+        )
     points = np.column_stack([prompt.points, prompt.labels])
-    refined = StillFrame(model, video[frame], frame).refine(object_id, mask, points).masks[0]
+    pixels = video[frame]
+    refined = StillFrame(model, pixels, frame).refine(object_id, mask, points).masks[0]
     if not refined.any():
         raise PromptError(
             f"{place}: these points leave no mask; mark a part of the object with a positive point "
             "or a box"
         )
+    for text in [*advise(pixels, prompt, refined), *_loss(mask, refined)]:
+        logger.warning("%s: %s", place, text)
     return Prompt(frame, mask=refined)
+
+
+def _on_mask(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return which of the points, (P, 2) rows of x and y inside the frame, are on a mask, (P,)."""
+    columns, rows = np.floor(points + 0.5).astype(int).T
+    return mask[rows, columns]
+
+
+def _loss(before: np.ndarray, after: np.ndarray) -> list[str]:
+    """Return a clause if a refined mask has lost most of what was there."""
+    share = float((before & after).sum() / before.sum())
+    if share >= LEAST_KEPT:
+        return []
+    return [
+        f"these points leave {share:.0%} of the mask that was there; if that is too little, "
+        "replace the mask by a box or by a mask on this frame"
+    ]

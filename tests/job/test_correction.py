@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from surgsam2.errors import InputError, OutputError, PromptError
 from surgsam2.job import correct_results
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import OverlayWriter, video_file
+from surgsam2.results import prompt_advice
 from surgsam2.results.frame_result import FrameResult
 from surgsam2.storage import hashing
 from surgsam2.tracking.single_frame import StillFrame
@@ -128,6 +130,41 @@ def test_negative_points_alone(a_model: SurgSAM2Model, a_file: Path, a_folder: P
         correct(a_model, a_file, a_click(0, 9), a_folder)
     with pytest.raises(PromptError, match="all points are negative"):
         PromptSet().add(object_id=1, frame=0, points=[[1, 1, 0]])
+
+
+def test_negative_points_beside_the_mask_are_refused(
+    a_model: SurgSAM2Model, a_file: Path, a_folder: Path
+) -> None:
+    """They take nothing away, and a network may answer them with hardly any mask."""
+    before = contents(a_folder)
+    ys, xs = np.nonzero(labels(a_folder, FRAME) != 1)
+    beside = PromptSet(corrections=True).add(
+        object_id=1, frame=FRAME, points=[[int(xs[0]), int(ys[0]), 0]]
+    )
+    with pytest.raises(PromptError, match=r"object 1, frame 6: .*none is on the object's mask"):
+        correct(a_model, a_file, beside, a_folder)
+    assert contents(a_folder) == before
+
+
+def test_a_correction_that_leaves_little_or_lies_on_black_is_said(
+    a_model: SurgSAM2Model,
+    a_file: Path,
+    a_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mask = labels(a_folder, FRAME) == 1
+    ys, xs = np.nonzero(mask)
+    a_quarter = np.zeros_like(mask)
+    few = slice(0, len(ys) // 4)
+    a_quarter[ys[few], xs[few]] = True
+    answer = FrameResult(FRAME, (1,), a_quarter[None], np.ones(1), np.ones(1))
+    monkeypatch.setattr(StillFrame, "refine", lambda *_: answer)
+    monkeypatch.setattr(prompt_advice, "BLACK", 255)  # all of the picture counts as black
+    click = a_click(1, 1, int(xs[ys == 36].max()))
+    correct(a_model, a_file, click, a_folder, stop=FRAME + 1)
+    assert "object 1, frame 6: these points leave 25% of the mask" in caplog.text
+    assert re.search(r"object 1, frame 6: the point \[.*\] is on black", caplog.text)
 
 
 def test_masks_changed_by_hand_are_never_lost(
