@@ -68,6 +68,8 @@ def test_an_object_without_a_name_is_called_by_its_id_once(tmp_path: Path) -> No
     review = review_output(tmp_path)
     assert str(review.objects[0]).startswith("object 2: mask on 2 frames")
     assert review.name(2) == "object 2"
+    assert cli.main(["review", str(tmp_path)]) == 0
+    assert "(object 2)" not in (tmp_path / "review.html").read_text(encoding="utf-8")
 
 
 def test_other_limits(a_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
