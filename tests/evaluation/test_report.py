@@ -94,6 +94,7 @@ def test_page_is_self_contained(results):
     assert {"svg", "table", "img", "figure"} <= checker.tags
     assert "bad &lt;b&gt;&amp;" in page
     assert "<b>&" not in page
+    assert "<b>1</b><span>sequence</span>" in page
     for text in ("missing-frame", "first mask copied", "Challenge IoU", "00003", "vs baseline"):
         assert text in page
 
@@ -210,7 +211,7 @@ def test_the_headline_convention_comes_first_everywhere(results):
         page = render_html(results)
         check_page(page)
         assert f"mean over objects; {title}." in html.unescape(page)
-        assert page.count("The same with") == len(names) - 1
+        assert page.count("The same: ") == len(names) - 1
         rows = list(csv.DictReader(io.StringIO(render_csv(results))))
         assert rows[0]["convention"] == headline
         assert {row["convention"] for row in rows} == set(names)

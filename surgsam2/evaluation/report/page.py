@@ -217,7 +217,8 @@ def _tiles(
     dataset = results.get("dataset") or {}
     for key in ("sequences", "objects", "frames"):
         if dataset.get(key) is not None:
-            tiles.append((f"{dataset[key]:,}", f"annotated {key}" if key == "frames" else key))
+            noun = key.removesuffix("s") if dataset[key] == 1 else key
+            tiles.append((f"{dataset[key]:,}", f"annotated {noun}" if key == "frames" else noun))
     if scored:
         count = sum(len(problem["frames"]) or 1 for problem in _problems(scored))
         tiles.append((str(count), "problems in the data"))
