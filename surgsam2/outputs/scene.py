@@ -59,11 +59,12 @@ class SceneWriter(OutputWriter):
         free = shutil.disk_usage(nearest).free
         if needed > min(MAX_BYTES, free):
             where = "on the disk" if free < MAX_BYTES else "in a scene, all of which Slicer loads"
+            room = min(MAX_BYTES, free)
+            fewer = f"choose at most {room // frame} frames with --start and --stop"
             raise InputError(
-                f"scene.mrb would hold {context.frame_count} frames, {needed / 1e9:.1f} GB, and "
-                f"there is room for {min(MAX_BYTES, free) / 1e9:.1f} GB {where}; choose at most "
-                f"{min(MAX_BYTES, free) // frame} frames with --start and --stop, or leave the "
-                "format out"
+                f"scene.mrb would hold {context.frame_count} frames, {_size(needed)}, and there is "
+                f"room for {_size(room)} {where}; {fewer if room >= frame else 'make room'}, or "
+                "leave the format out"
             )
 
     def _write(self, frame: np.ndarray, result: FrameResult) -> None:
@@ -95,3 +96,8 @@ def _mrml() -> tuple[Any, Any, Any]:
             "install them: pip install slicer-core"
         ) from error
     return SceneStream, ObjectStyle, entry_of
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes in words."""
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"

@@ -103,8 +103,13 @@ def test_scenes_that_the_disk_cannot_hold_are_refused(a_run, tmp_path, monkeypat
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 0, 10**6))
     context = OutputContext(64, 48, 25, a_run().context.objects, frame_count=200)
-    with pytest.raises(InputError, match="on the disk; choose at most 108 frames"):
+    with pytest.raises(
+        InputError, match=r"200 frames, 1\.8 MB, .* 1\.0 MB on the disk; choose at most 108 frames"
+    ):
         SceneWriter.check_run(tmp_path, context)
+    large = OutputContext(1280, 720, 25, context.objects, frame_count=5)
+    with pytest.raises(InputError, match="on the disk; make room, or leave the format out"):
+        SceneWriter.check_run(tmp_path, large)
 
 
 def test_without_slicers_libraries(a_run, tmp_path, monkeypatch):
