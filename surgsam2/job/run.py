@@ -232,8 +232,8 @@ class SegmentationRun:
         except Exception as error:
             device = self._inputs.model_record.facts["device"]
             short = shortage(error, f"{device} after {len(self._timings.tracker)} frames")
-            failure = short or error
-            failure.__cause__ = error if short else error.__cause__
+            failure = short or self._with_advice(error)
+            failure.__cause__ = error.__cause__ if failure is error else error
             status = f"failed: {failure}"
         report = self._report(status)
         try:
@@ -251,6 +251,13 @@ class SegmentationRun:
             finish_output(self._output)
         logger.info("%s: %d frames", status, report["timings"]["frames"])
         return report
+
+    def _with_advice(self, error: Exception) -> Exception:
+        """Return an error of writing with what to do to go on from the last saved state."""
+        refused = isinstance(error, OutputError) and isinstance(error.__cause__, OSError)
+        if not refused or self._inputs.corrected is not None or not self._checkpoints.exists():
+            return error
+        return OutputError(f"{error}; when it can be written, go on with resume (--resume)")
 
     def _track(self, progress: Progress, should_stop: Callable[[], bool]) -> None:
         """Track and write until the plan is done; every file is then complete.

@@ -86,9 +86,11 @@ def test_the_disk_is_full_for_a_while(
 
     monkeypatch.setattr(os, function, full)
     out = tmp_path / "out"
-    with pytest.raises(OutputError, match=r"^cannot write .*No space left on device"):
+    with pytest.raises(OutputError, match=r"^cannot write .*No space left on device") as caught:
         run(a_model, a_short_file, two_objects, out)
     assert_valid(out)
+    saved = (out / ".resume" / "state.pt").is_file()
+    assert str(caught.value).endswith("go on with resume (--resume)") == saved
     assert "No space left" in json.loads((out / "report.json").read_bytes())["status"]
     run(a_model, a_short_file, two_objects, out, resume=True)
     run(a_model, a_short_file, two_objects, tmp_path / "whole")
