@@ -9,7 +9,7 @@ from surgsam2.commands.arguments import add_options, read_options
 EPILOG = """\
 Points refine the mask that is there, and may all be negative; a box or a mask replaces it. Only
 the objects in the prompt file are tracked again, from the first correction on. All other frames
-and objects stay as they are.
+and objects stay as they are. The model must be that of the run: give the same --model.
 
 examples:
   surgsam2 correct operation.mp4 OUT --prompts more.json

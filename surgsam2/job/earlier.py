@@ -103,7 +103,7 @@ def finished_report(output: Path) -> dict[str, Any] | None:
 
 
 def refuse_another_run(
-    earlier: EarlierResults, identity: Identity, output: Path, *, new_objects: bool
+    earlier: EarlierResults, identity: Identity, output: Path, *, corrects: bool
 ) -> None:
     """Check that a new run may replace frames of an earlier one.
 
@@ -111,14 +111,19 @@ def refuse_another_run(
         earlier: the earlier run.
         identity: the identity of the new run.
         output: the output folder.
-        new_objects: whether the new run may have objects that the earlier one does not have.
+        corrects: whether the new run corrects the results: it may then have further objects.
 
     Raises:
         OutputError: the earlier run had another video, other objects or other options.
     """
-    may_differ = _MAY_DIFFER | ({"objects"} if new_objects else set())
+    may_differ = _MAY_DIFFER | ({"objects"} if corrects else set())
     relevant = {name: value for name, value in identity.items() if name not in may_differ}
     different = differences(earlier.identity, relevant)
+    if different and corrects:
+        raise OutputError(
+            f"cannot correct {output}: its results are of another run ({different}); give the "
+            "video and the model of that run, with the same options"
+        )
     if different:
         raise OutputError(
             f"cannot write {output}: it holds results of another run ({different}), which would "
@@ -145,10 +150,11 @@ def refuse_edited_masks(
     if edited:
         more = f" and {len(edited) - 1} others" if len(edited) > 1 else ""
         first = _label_path(output, inputs.context, edited[0]).name
+        anew = ", choose another folder, or replace them with overwrite (--overwrite)"
         raise OutputError(
             f"cannot write {output}: {LABELS}/{first}{more} were changed since "
             "they were written, and would be lost; leave these frames out with --start and "
-            "--stop, choose another folder, or replace them with overwrite (--overwrite)"
+            f"--stop{anew if inputs.corrected is None else ''}"
         )
 
 

@@ -187,7 +187,7 @@ class SegmentationRun:
                 "lost; choose another folder, or replace them with overwrite (--overwrite)"
             )
         corrects = inputs.corrected is not None
-        refuse_another_run(earlier, inputs.identity, self._output, new_objects=corrects)
+        refuse_another_run(earlier, inputs.identity, self._output, corrects=corrects)
         frames = range(inputs.plan.start, inputs.plan.stop)
         refuse_edited_masks(earlier, inputs, self._output, frames)
         with closing(earlier.open()) as store:
