@@ -55,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
     for summary in review.objects:
         print(one_line(summary))
     for stretch in review.stretches:
-        frames = f"{stretch.first}" + (f"-{stretch.last}" if stretch.last > stretch.first else "")
+        several = stretch.last > stretch.first
+        frames = f"frames {stretch.first}-{stretch.last}" if several else f"frame {stretch.first}"
         reasons = ", ".join(reason.value for reason in stretch.reasons)
-        print(one_line(f"frames {frames}: {review.name(stretch.object_id)}, {reasons}"))
+        print(one_line(f"{frames}: {review.name(stretch.object_id)}, {reasons}"))
     if not review.stretches:
         print("no frame is doubtful within these limits")
     page = Path(args.page) if args.page else Path(args.output) / PAGE

@@ -62,13 +62,16 @@ def test_a_review_in_the_terminal_and_as_a_page(
     assert not re.search(r"https?:|<script", page)
 
 
-def test_an_object_without_a_name_is_called_by_its_id_once(tmp_path: Path) -> None:
-    rows = [HEADER, *(f"{i},2,object 2,400,30.0,20.0,1,1,9,9,0.3,0.9,5" for i in range(2))]
+def test_an_object_without_a_name_is_called_by_its_id_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [HEADER, *(f"{i},2,object 2,400,30.0,20.0,1,1,9,9,0.{3 + 6 * i},0.9,5" for i in (0, 1))]
     (tmp_path / "frames.csv").write_text("\n".join(rows) + "\n")
     review = review_output(tmp_path)
     assert str(review.objects[0]).startswith("object 2: mask on 2 frames")
     assert review.name(2) == "object 2"
     assert cli.main(["review", str(tmp_path)]) == 0
+    assert "\nframe 0: object 2, low predicted IoU\n" in capsys.readouterr().out
     assert "(object 2)" not in (tmp_path / "review.html").read_text(encoding="utf-8")
 
 
