@@ -80,7 +80,7 @@ def results(a_vos_dataset: Path, tmp_path: Path) -> dict:
 
 
 def test_files_are_complete(results, tmp_path):
-    paths = write_report(results, tmp_path / "new" / "out")
+    paths = write_report(results, str(tmp_path / "new" / "out"))
     loaded = json.loads(paths["json"].read_text())
     assert [run["name"] for run in loaded["runs"]][:2] == ["good", "bad <b>&"]
     assert all("jpeg" not in worst for run in loaded["runs"] for worst in run["worst"])

@@ -45,7 +45,7 @@ def report_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def write_report(results: Record, folder: Path) -> dict[str, Path]:
+def write_report(results: Record, folder: Path | str) -> dict[str, Path]:
     """Write the three files and return their paths by kind.
 
     Args:
@@ -55,6 +55,7 @@ def write_report(results: Record, folder: Path) -> dict[str, Path]:
     Raises:
         OutputError: The folder or a file cannot be written.
     """
+    folder = Path(folder)
     plain = _without_pictures(results)
     texts = {
         "json": json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
