@@ -29,7 +29,7 @@ from surgsam2.storage.hashing import Fingerprints
 from surgsam2.storage.json_text import parse_json
 from surgsam2.tracking.options import Direction, TrackingOptions
 from surgsam2.tracking.single_frame import StillFrame
-from surgsam2.video import Video
+from surgsam2.video import Video, VideoSource, opened
 
 LEAST_KEPT = 0.5
 """Share of a mask below which what points leave of it is worth a warning."""
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 def correct_results(
     model: SurgSAM2Model | RemoteModel,
-    video: Video,
+    video: VideoSource,
     corrections: PromptSet,
     folder: Path | str,
     *,
@@ -62,7 +62,7 @@ def correct_results(
 
     Args:
         model: the model of that run, from `load_model`.
-        video: the video of that run, from `open_video`.
+        video: the video of that run, from `open_video`, or anything that it accepts.
         corrections: the corrections, from `load_prompts` with ``corrections=True``.
         folder: the output folder of that run.
         direction: `forward` tracks from the first correction on, `backward` from the last one
@@ -84,39 +84,40 @@ def correct_results(
     """
     if not isinstance(model, SurgSAM2Model):
         raise InputError("results are corrected with a model on this machine only")
-    corrections.validate(video.width, video.height, video.frame_count)
-    if not is_ours(folder):
-        raise InputError(f"{folder}: holds no results to correct; run surgsam2 segment first")
-    with hold_output(folder) as held:
-        output = held.path
-        earlier = _results_in(output, video)
-        with closing(earlier.open()) as store:
-            record = ResultRecord(store, video.width, video.height)
-            before = load_prompts(output / PROMPTS)
-            prompts = _corrected(model, video, before, corrections, record)
-            frames = record.indices()
-        tracked = PromptSet()
-        for item in corrections:
-            tracked.put(prompts.for_object(item.id))
-        begin, end = _range(direction, corrections.frames, frames)
-        report = _report_of(output)
-        options = _with_range(
-            _options_in(report),
-            direction,
-            begin if start is None else start,
-            end if stop is None else stop,
-        )
-        inputs = check_inputs(model, video, prompts, output, options, tracked)
-        if not inputs.can_resume:
-            raise InputError(
-                f"cannot correct {folder}: the video is not a file or folder, so nothing tells "
-                "whether it is that of the results"
+    with opened(video) as opened_video:
+        corrections.validate(opened_video.width, opened_video.height, opened_video.frame_count)
+        if not is_ours(folder):
+            raise InputError(f"{folder}: holds no results to correct; run surgsam2 segment first")
+        with hold_output(folder) as held:
+            output = held.path
+            earlier = _results_in(output, opened_video)
+            with closing(earlier.open()) as store:
+                record = ResultRecord(store, opened_video.width, opened_video.height)
+                before = load_prompts(output / PROMPTS)
+                prompts = _corrected(model, opened_video, before, corrections, record)
+                frames = record.indices()
+            tracked = PromptSet()
+            for item in corrections:
+                tracked.put(prompts.for_object(item.id))
+            begin, end = _range(direction, corrections.frames, frames)
+            report = _report_of(output)
+            options = _with_range(
+                _options_in(report),
+                direction,
+                begin if start is None else start,
+                end if stop is None else stop,
             )
-        # Quick fingerprints of the files are compared with the earlier ones before tracking.
-        with Fingerprints(inputs.files, _hashes_in(report)) as fingerprints:
-            run = SegmentationRun(inputs, held, fingerprints)
-            run.keep_earlier_results()
-            return run.carry_out(progress, should_stop)
+            inputs = check_inputs(model, opened_video, prompts, output, options, tracked)
+            if not inputs.can_resume:
+                raise InputError(
+                    f"cannot correct {folder}: the video is not a file or folder, so nothing tells "
+                    "whether it is that of the results"
+                )
+            # Quick fingerprints of the files are compared with the earlier ones before tracking.
+            with Fingerprints(inputs.files, _hashes_in(report)) as fingerprints:
+                run = SegmentationRun(inputs, held, fingerprints)
+                run.keep_earlier_results()
+                return run.carry_out(progress, should_stop)
 
 
 def _results_in(output: Path, video: Video) -> EarlierResults:

@@ -48,7 +48,7 @@ from surgsam2.results.prompt_advice import advise
 from surgsam2.storage.disk_store import DiskStore
 from surgsam2.storage.hashing import Fingerprints
 from surgsam2.tracking.remote import Tracking
-from surgsam2.video import Video
+from surgsam2.video import VideoSource, opened
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ Progress = Callable[[int, int, float], None]
 
 def segment_to_folder(
     model: SurgSAM2Model | RemoteModel | ModelRecord,
-    video: Video,
+    video: VideoSource,
     prompts: PromptSet,
     folder: Path | str,
     options: JobOptions | None = None,
@@ -81,7 +81,7 @@ def segment_to_folder(
     Args:
         model: the model, from `load_model`, or from `connect`; its record serves for a run to be
             resumed all of whose frames are tracked.
-        video: the video, from `open_video`.
+        video: a video from `open_video`, or anything that it accepts.
         prompts: what to segment.
         folder: the output folder.
         options: the options of the run; None takes the defaults.
@@ -101,12 +101,13 @@ def segment_to_folder(
         DeviceError: out of memory.
         OutputError: the folder cannot be written, or is being written by another run.
     """
-    inputs = check_inputs(model, video, prompts, folder, options or JobOptions(), split=split)
-    with (
-        hold_output(folder, overwrite=inputs.options.overwrite) as held,
-        Fingerprints(inputs.files) as fingerprints,
-    ):
-        run = SegmentationRun(inputs, held, fingerprints)
+    with ExitStack() as resources:
+        opened_video = resources.enter_context(opened(video))
+        inputs = check_inputs(
+            model, opened_video, prompts, folder, options or JobOptions(), split=split
+        )
+        held = resources.enter_context(hold_output(folder, overwrite=inputs.options.overwrite))
+        run = SegmentationRun(inputs, held, resources.enter_context(Fingerprints(inputs.files)))
         if inputs.options.resume:
             finished = run.resume()
             if finished is not None:

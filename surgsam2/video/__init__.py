@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,11 +17,14 @@ from surgsam2.video.base import DEFAULT_FPS, VIDEO_SUFFIXES, Video
 if TYPE_CHECKING:
     from surgsam2.video.dicom_header import DicomHeader
 
-__all__ = ["VIDEO_SUFFIXES", "Video", "open_video"]
+__all__ = ["VIDEO_SUFFIXES", "Video", "VideoSource", "open_video", "opened"]
+
+VideoSource: TypeAlias = "str | os.PathLike[str] | np.ndarray | Video"
+"""What `open_video` opens."""
 
 
 def open_video(
-    source: str | os.PathLike[str] | np.ndarray | Video,
+    source: VideoSource,
     *,
     fps: float | None = None,
     pattern: str | None = None,
@@ -96,6 +101,17 @@ def open_video(
     if size == 0:
         raise VideoError(f"{path}: the file is empty; copy it again")
     return _open_file(path, rate, stream)
+
+
+@contextmanager
+def opened(source: VideoSource) -> Iterator[Video]:
+    """Open a video as `open_video` does, and close it after the block unless it was open before."""
+    video = open_video(source)
+    try:
+        yield video
+    finally:
+        if video is not source:
+            video.close()
 
 
 def _open_series(folder: Path, series: list[DicomHeader], rate: float) -> Video:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from surgsam2 import PromptSet, cli, load_prompts, open_video, segment_video
 from surgsam2.errors import InputError, OutputError, PromptError
-from surgsam2.job import correct_results
+from surgsam2.job import correct_results, segment_to_folder
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.outputs import OverlayWriter, video_file
 from surgsam2.results import prompt_advice
@@ -118,6 +118,15 @@ def test_an_object_is_added(a_model: SurgSAM2Model, a_file: Path, a_folder: Path
     coco = json.loads((a_folder / "annotations.coco.json").read_text())
     assert [item["name"] for item in coco["categories"]] == ["object 1", "object 2", "clip"]
     correct(a_model, a_file, a_click(object_id=7, x=22), a_folder)  # it can be corrected, too
+
+
+def test_the_video_may_be_a_path(
+    a_model: SurgSAM2Model, a_file: Path, a_folder: Path, tmp_path: Path
+) -> None:
+    report = correct_results(a_model, str(a_file), a_click(), a_folder, stop=FRAME + 1)
+    assert report["status"] == "complete"
+    report = segment_to_folder(a_model, a_file, prompts_for_two(), tmp_path / "by path")
+    assert report["status"] == "complete"
 
 
 def test_negative_points_alone(a_model: SurgSAM2Model, a_file: Path, a_folder: Path) -> None:
