@@ -233,10 +233,11 @@ def _refined(
             )
         return replace(prompt, corrects=False)
     if not prompt.labels.any() and not _on_mask(prompt.points, mask).any():
+        beside = ", ".join(f"[{x:g}, {y:g}]" for x, y in prompt.points.tolist())
         raise PromptError(
-            f"{place}: all points are negative, and none is on the object's mask, so that there is "
-            "nothing to take away; put one on the part that does not belong to the object, or add "
-            "a positive point"
+            f"{place}: all points are negative, and none of them is on the object's mask "
+            f"({beside}), so that there is nothing to take away; put one on the part that does not "
+            "belong to the object, or add a positive point"
         )
     points = np.column_stack([prompt.points, prompt.labels])
     pixels = video[frame]
