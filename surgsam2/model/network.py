@@ -25,7 +25,7 @@ from surgsam2.model.cuda.graphs import CudaGraphs
 from surgsam2.model.frame_data import Decoded, EncodedMemories, ImageFeatures, MemoryBatch
 from surgsam2.model.mask_motion import MaskMotion
 from surgsam2.model.overlap import mask_iou
-from surgsam2.model.prompt_refinement import refine_mask
+from surgsam2.model.prompt_refinement import correct_mask, refine_mask
 from surgsam2.model.pruning import EFP
 from surgsam2.model.target_model import TargetModel
 
@@ -159,21 +159,29 @@ class SurgSAM2Network(BaseNetwork):
         decoded: Decoded,
         points: torch.Tensor,
         labels: torch.Tensor,
+        previous: torch.Tensor | None = None,
     ) -> Decoded:
-        """Refine the first mask of one object, in a network that does so; see `refine_mask`.
+        """Refine the mask of one object, in a network that does so.
+
+        See `refine_mask` for a first mask and `correct_mask` for one that corrects another.
 
         Args:
             features: of the frame.
             picture: (1, 3, S, S) float32, the normalised image.
-            decoded: from `decode_points`, without a previous mask.
+            decoded: from `decode_points`.
             points: (1, P, 2), as for `decode_points`.
-            labels: (1, P), as for `decode_points`.
+            labels: (1, P), as for `decode_points`; with a previous mask only 1 and 0.
+            previous: (1, 1, S/4, S/4), as for `decode_points`.
         """
         if not self.refine_prompts or torch.jit.is_tracing():  # graphs of an export leave it out
             return decoded
         side = decoded.low_res.shape[-1] / self.image_size
-        low_res = refine_mask(features, picture, decoded.low_res, points[0] * side, labels[0])
-        return _with_mask(decoded, low_res)
+        found, places = decoded.low_res, points[0] * side
+        if previous is None:
+            refined = refine_mask(features, picture, found, places, labels[0])
+        else:
+            refined = correct_mask(features, picture, found, previous, places, labels[0])
+        return _with_mask(decoded, refined)
 
     def candidate_masks(
         self, features: ImageFeatures, points: torch.Tensor, labels: torch.Tensor

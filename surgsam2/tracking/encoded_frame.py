@@ -88,9 +88,7 @@ class EncodedFrame:
     def decode_points(
         self, points: np.ndarray, labels: np.ndarray, previous: torch.Tensor | None = None
     ) -> Decoded:
-        """Return the mask of points, as `SurgSAM2Network.decode_points` does.
-
-        Without a mask to correct, `SurgSAM2Network.refine_prompted` refines it.
+        """Return the mask of points: `SurgSAM2Network.decode_points` and `refine_prompted`.
 
         Args:
             points: (P, 2) x and y in pixels of this frame.
@@ -104,9 +102,8 @@ class EncodedFrame:
         kinds = torch.tensor(labels, dtype=torch.int32)[None].to(device)
         network, features = self._model.network, self.features()
         decoded = network.decode_points(features, square, kinds, previous)
-        if previous is not None:
-            return decoded
-        return network.refine_prompted(features, self._normalised(), decoded, square, kinds)
+        picture = self._normalised()
+        return network.refine_prompted(features, picture, decoded, square, kinds, previous)
 
 
 def prompted_output(decoded: Decoded, prompt: Prompt) -> MaskOutput:

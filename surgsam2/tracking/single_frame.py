@@ -68,8 +68,9 @@ class StillFrame:
         """Correct an object's mask by points.
 
         The mask goes to the mask decoder as the previous mask of the same frame, as in SAM 2
-        for points on a frame that was prompted with a mask. The points may all be negative. To
-        track from the new mask, make it a mask prompt of this frame.
+        for points on a frame that was prompted with a mask. The built-in model then changes only
+        regions that have a point; see `correct_mask`. The points may all be negative. To track
+        from the new mask, make it a mask prompt of this frame.
 
         Args:
             object_id: id of the object.

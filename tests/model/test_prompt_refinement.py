@@ -1,4 +1,4 @@
-"""First masks from boxes and clicks are made exact by what the frame shows."""
+"""First masks and corrections are made exact by what the frame shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
 from surgsam2.model.frame_data import ImageFeatures
 from surgsam2.model.network import SurgSAM2Network
-from surgsam2.model.prompt_refinement import _class_values, refine_mask
+from surgsam2.model.prompt_refinement import _class_values, correct_mask, refine_mask
 
 SIDE = 32
 BOX = torch.tensor([[6.0, 6.0], [26.0, 26.0]])
@@ -125,6 +125,53 @@ def test_a_guess_that_divides_nothing_is_only_cut(logit: float) -> None:
     refined = refine_mask(*a_frame(OBJECT), guess, BOX, CORNERS)
     assert (refined > 0).sum() == (20 * 20 if logit > 0 else 0)
     assert torch.equal(refine_mask(*a_frame(OBJECT), guess, CENTRE, ON), guess)
+
+
+PIECE = a_square(24, 12, 6)
+"""Of another look, at the right edge of the object."""
+PIECE_CLICK = torch.tensor([[27.0, 15.0]])
+HARMFUL = torch.full((1, 1, SIDE, SIDE), -3.0)
+"""Logits of a decoder that finds nothing at all for a click."""
+
+
+def given(mask: torch.Tensor) -> torch.Tensor:
+    return torch.where(mask, 10.0, -10.0)
+
+
+def test_a_click_takes_away_what_looks_like_it() -> None:
+    frame, previous = a_frame(OBJECT, PIECE), given(OBJECT | PIECE)
+    corrected = correct_mask(*frame, HARMFUL, previous, PIECE_CLICK, OFF)
+    assert iou(corrected, OBJECT) > 0.95
+    far = a_square(8, 8, 10)
+    assert torch.equal(corrected[far], previous[far])
+
+
+def test_a_click_adds_what_looks_like_it() -> None:
+    frame, missing = a_frame(OBJECT), a_square(8, 18, 6)
+    previous = given(OBJECT & ~missing)
+    corrected = correct_mask(*frame, HARMFUL, previous, torch.tensor([[11.0, 21.0]]), ON)
+    assert iou(corrected, OBJECT) > 0.95
+    assert ((corrected > 0) >= (previous > 0)).all(), "a click on the object takes nothing away"
+
+
+def test_a_click_on_what_is_right_changes_nothing() -> None:
+    frame, previous = a_frame(OBJECT, PIECE), given(OBJECT)
+    for click, label in ((PIECE_CLICK, OFF), (CENTRE, ON)):
+        assert torch.equal(correct_mask(*frame, HARMFUL, previous, click, label), previous)
+
+
+def test_clicks_of_both_kinds_each_change_their_own_region() -> None:
+    frame, missing = a_frame(OBJECT, PIECE), a_square(8, 18, 6)
+    previous = given(OBJECT & ~missing | PIECE)
+    clicks, labels = torch.cat([PIECE_CLICK, torch.tensor([[11.0, 21.0]])]), torch.tensor([0, 1])
+    assert iou(correct_mask(*frame, HARMFUL, previous, clicks, labels), OBJECT) > 0.95
+
+
+@pytest.mark.parametrize("logit", [-3.0, 3.0])
+def test_a_mask_of_nothing_or_everything_is_not_corrected(logit: float) -> None:
+    previous = torch.full((1, 1, SIDE, SIDE), logit)
+    found = correct_mask(*a_frame(OBJECT), patchy(OBJECT), previous, CENTRE, ON)
+    assert torch.equal(found, patchy(OBJECT))
 
 
 def test_the_classifier_is_weighted_ridge_regression() -> None:

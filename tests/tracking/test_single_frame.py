@@ -9,7 +9,9 @@ import pytest
 
 import surgsam2
 from surgsam2 import PromptSet, segment_video
+from surgsam2.data import generate_clip
 from surgsam2.errors import InputError, PromptError
+from surgsam2.evaluation.metrics import region_similarity
 from surgsam2.model.build import SurgSAM2Model
 from surgsam2.tracking.single_frame import StillFrame
 from tests.conftest import disc
@@ -130,7 +132,7 @@ def test_a_box_that_ends_at_the_frames_width_is_clipped(
         still.preview(PromptSet().add(object_id=1, frame=0, box=[100, 60, 161, 120]))
 
 
-def test_first_masks_are_refined_and_corrections_are_not(a_clip: np.ndarray) -> None:
+def test_first_masks_and_corrections_are_refined(a_clip: np.ndarray) -> None:
     """By the built-in model, whose configuration asks for it."""
     model = surgsam2.load_model("demo", device="cpu")
     still = StillFrame(model, a_clip[0])
@@ -144,5 +146,19 @@ def test_first_masks_are_refined_and_corrections_are_not(a_clip: np.ndarray) -> 
     assert not refined[1][:35].any()
     assert refined[0][60, 80]
     model.network.refine_prompts = False
-    for one, plain, changed in zip(refined, masks(), (True, True, False), strict=True):
-        assert np.array_equal(one, plain) != changed
+    for one, plain in zip(refined, masks(), strict=True):
+        assert not np.array_equal(one, plain)
+
+
+@pytest.mark.parametrize("seed", [31, 36, 37])
+def test_a_correction_by_the_built_in_model_helps(seed: int) -> None:
+    """A piece of what is beside the object is taken away, and hardly anything else."""
+    frame, labels = generate_clip(seed, frames=1, size=(320, 240), difficulty="easy").frame(0)
+    truth = labels == 1
+    rows, columns = np.nonzero(truth)
+    x, y = int(columns.max()) + 10, int(rows[columns.argmax()])
+    wrong = truth | disc(320, 240, x, y, 14)
+    still = StillFrame(surgsam2.load_model("demo", device="cpu"), frame)
+    corrected = still.refine(1, wrong, [[x, y, 0]]).masks[0]
+    assert not corrected[y, x]
+    assert region_similarity(corrected, truth) > region_similarity(wrong, truth) + 0.02
