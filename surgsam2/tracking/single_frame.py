@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from surgsam2.results.frame_result import FrameResult
 from surgsam2.tracking.encoded_frame import EncodedFrame, prompted_output
 from surgsam2.tracking.memory import MaskOutput
 from surgsam2.tracking.options import TrackingOptions
-from surgsam2.tracking.postprocess import make_result
+from surgsam2.tracking.postprocess import make_result, to_video_resolution
 
 CONFIDENCE = 10.0
 """Logit of the pixels inside a given mask, as in SAM 2; pixels outside have its negative."""
@@ -69,8 +70,9 @@ class StillFrame:
 
         The mask goes to the mask decoder as the previous mask of the same frame, as in SAM 2
         for points on a frame that was prompted with a mask. The built-in model then changes only
-        regions that have a point; see `correct_mask`. The points may all be negative. To track
-        from the new mask, make it a mask prompt of this frame.
+        regions that have a point (see `correct_mask`), and all other pixels of the mask stay as
+        they are. The points may all be negative. To track from the new mask, make it a mask prompt
+        of this frame.
 
         Args:
             object_id: id of the object.
@@ -91,7 +93,10 @@ class StillFrame:
         previous = F.interpolate(square, size=(side, side), mode="bilinear", antialias=True)
         with self.model.autocast():
             decoded = self._encoded.decode_points(xy, labels, previous)
-        return self._result({object_id: MaskOutput.of(decoded, 0)}, began)
+        output = MaskOutput.of(decoded, 0)
+        if self.model.network.refine_prompts:
+            output = replace(output, given=_with_changes(mask, previous, output.low_res))
+        return self._result({object_id: output}, began)
 
     def _checked(
         self, object_id: int, mask: np.ndarray, points: Points
@@ -116,3 +121,22 @@ class StillFrame:
         size = (self.width, self.height)
         options = TrackingOptions(allow_overlap=True)
         return make_result(self.frame_index, outputs, size, options, began)
+
+
+def _with_changes(
+    mask: np.ndarray, previous: torch.Tensor, corrected: torch.Tensor
+) -> torch.Tensor:
+    """Return a mask that is corrected where its logits have changed, and stays elsewhere.
+
+    Args:
+        mask: the mask, (H, W) bool.
+        previous: (1, 1, s, s) its logits.
+        corrected: (1, 1, s, s) the corrected logits.
+
+    Returns:
+        (H, W) bool on the CPU.
+    """
+    changed = F.max_pool2d((corrected != previous).float(), 3, 1, 1)  # with the edges beside it
+    where = F.interpolate(changed, size=mask.shape, mode="nearest-exact")[0, 0] > 0
+    new = to_video_resolution(corrected, mask.shape[1], mask.shape[0])[0] > 0
+    return torch.where(where.cpu(), new.cpu(), torch.from_numpy(np.ascontiguousarray(mask)))

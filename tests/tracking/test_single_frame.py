@@ -161,4 +161,6 @@ def test_a_correction_by_the_built_in_model_helps(seed: int) -> None:
     still = StillFrame(surgsam2.load_model("demo", device="cpu"), frame)
     corrected = still.refine(1, wrong, [[x, y, 0]]).masks[0]
     assert not corrected[y, x]
+    far = np.hypot(*(np.mgrid[:240, :320] - np.array([y, x])[:, None, None])) > 60
+    assert np.array_equal(corrected[far], wrong[far])
     assert region_similarity(corrected, truth) > region_similarity(wrong, truth) + 0.02
