@@ -128,7 +128,7 @@ def test_a_guess_that_divides_nothing_is_only_cut(logit: float) -> None:
 
 
 PIECE = a_square(24, 12, 6)
-"""Of another look, at the right edge of the object."""
+"""A part of the frame that looks different, at the right edge of the object."""
 PIECE_CLICK = torch.tensor([[27.0, 15.0]])
 HARMFUL = torch.full((1, 1, SIDE, SIDE), -3.0)
 """Logits of a decoder that finds nothing at all for a click."""
