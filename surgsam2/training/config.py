@@ -300,9 +300,11 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> list[T
     stages = content.pop("stages", None) or [{}]
     if not isinstance(stages, list) or not all(isinstance(s, dict) for s in stages):
         raise InputError(f"{name}: stages must be a list of settings")
-    return [
-        parse(TrainConfig, merge(merge(content, stage), overrides or {}), "") for stage in stages
-    ]
+    tables = [merge(merge(content, stage), overrides or {}) for stage in stages]
+    try:
+        return [parse(TrainConfig, table, "") for table in tables]
+    except InputError as error:
+        raise InputError(f"recipe {name}: {error}") from error
 
 
 def recipe_names() -> list[str]:

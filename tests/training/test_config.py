@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,8 @@ def test_refusals(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
+        load_recipe(str(path))
+    with pytest.raises(InputError, match=re.escape(str(path))):
         load_recipe(str(path))
 
 
