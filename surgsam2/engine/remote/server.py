@@ -97,7 +97,7 @@ class EngineServer:
         self._sessions: dict[str, Session] = {}
         self._queue: list[object] = []
         self._unknown = threading.BoundedSemaphore(MAX_UNKNOWN)
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._closed = threading.Event()
 
     @property
@@ -141,7 +141,7 @@ class EngineServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        with self._changed:  # a session that is being begun is among them, or finds out
+        with self._lock:  # a session that is being begun is among them, or finds out
             sessions = list(self._sessions.values())
         for session in sessions:
             session.close()
@@ -224,7 +224,7 @@ class EngineServer:
 
     def _new_session(self, owner: int, link: SharedSocket) -> Session | None:
         ticket = object()
-        with self._changed:
+        with self._lock:
             if self._free < 1 and len(self._queue) >= self.limits.queue:
                 text = "the server is busy and its queue is full; try again later"
                 link.send(to_bytes(Refused("start", text)), GREETING_SECONDS)
@@ -232,7 +232,7 @@ class EngineServer:
             self._queue.append(ticket)
         try:
             self._wait_for_turn(ticket, link)
-            with self._changed:
+            with self._lock:
                 if self._closed.is_set():
                     raise ConnectionError("the server ends")
                 try:
@@ -245,9 +245,8 @@ class EngineServer:
                 self.statistics.sessions += 1
                 return session
         finally:
-            with self._changed:
+            with self._lock:
                 self._queue.remove(ticket)
-                self._changed.notify_all()
 
     @property
     def _free(self) -> int:
@@ -257,7 +256,7 @@ class EngineServer:
         """Wait until there is room for a session; raise when the client has gone meanwhile."""
         told = 0
         while True:
-            with self._changed:
+            with self._lock:
                 position = self._queue.index(ticket) + 1
                 if position <= self.limits.sessions - len(self._sessions):
                     return
@@ -289,9 +288,8 @@ class EngineServer:
                     session.close()
 
     def _ended(self, session: Session) -> None:
-        with self._changed:
+        with self._lock:
             self._sessions.pop(session.id, None)
-            self._changed.notify_all()
 
 
 class _Packets:
