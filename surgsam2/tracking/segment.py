@@ -19,14 +19,14 @@ from surgsam2.tracking.encoded_frame import check_masks
 from surgsam2.tracking.options import Direction, TrackingOptions
 from surgsam2.tracking.plan import plan_tracking
 from surgsam2.tracking.remote import RemoteSegmenter, track
-from surgsam2.video import open_video
+from surgsam2.video import VideoSource, opened
 
 logger = logging.getLogger(__name__)
 
 
 def segment_video(
     model: SurgSAM2Model | RemoteSegmenter,
-    video: Any,
+    video: VideoSource,
     prompts: PromptSet,
     start: int | None = None,
     stop: int | None = None,
@@ -70,15 +70,13 @@ def segment_video(
     chosen = TrackingOptions(
         start=start, stop=stop, direction=direction, allow_overlap=allow_overlap, **options
     )
-    opened = open_video(video)
     with ExitStack() as resources:
-        if opened is not video:
-            resources.enter_context(opened)
-        plan = plan_tracking(opened, prompts, chosen)
+        opened_video = resources.enter_context(opened(video))
+        plan = plan_tracking(opened_video, prompts, chosen)
         for warning in check_masks(model, prompts) if isinstance(model, SurgSAM2Model) else []:
             logger.warning("%s", warning)
         first_pass = resources.enter_context(closing(DiskStore()))
-        steps = track(model, opened, prompts, plan, chosen, first_pass).run()
+        steps = track(model, opened_video, prompts, plan, chosen, first_pass).run()
         bar = tqdm(total=plan.steps, unit="frame", disable=not progress)
         resources.enter_context(closing(bar))
         return _results(steps, bar, resources.pop_all())
