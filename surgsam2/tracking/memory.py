@@ -35,8 +35,8 @@ class MaskOutput:
     scores: torch.Tensor
     """Predicted IoU and presence, (2,) float32, both from 0 to 1."""
     given: torch.Tensor | None = None
-    """The mask that the user gave for this frame, (H, W) bool on the CPU at the video's
-    resolution; None where the mask is the network's own."""
+    """The mask that the user gave for this frame, or that was corrected, (H, W) bool on the CPU at
+    the video's resolution; None where the mask is the network's own."""
 
     @classmethod
     def of(cls, decoded: Decoded, row: int) -> MaskOutput:

@@ -12,10 +12,10 @@ from surgsam2.errors import CheckpointError, InputError
 from surgsam2.model.builder import build_network
 from surgsam2.model.configs import load_config
 from surgsam2.model.network import SurgSAM2Network
+from surgsam2.model.overlap import mask_iou
 from surgsam2.storage.settings import parse
 from surgsam2.training import propagation
 from surgsam2.training.config import PromptConfig, RolloutConfig, TrainConfig
-from surgsam2.training.losses import mask_iou
 from surgsam2.training.prompting import PromptPlan
 from surgsam2.training.rollout import ClipBatch, Rollout
 from surgsam2.training.stage import StageTrainer
